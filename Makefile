@@ -1,0 +1,31 @@
+# The commands of a newcomer and of CI. Each installs what it misses first; README.md says what that is and why.
+.PHONY: run build test check bench format clean help
+
+help: ## show this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+run: build ## build and start a whole cluster on this machine: bourse dev
+	./target/debug/bourse dev $(ARGS)
+
+build: ## build the one binary
+	scripts/install-missing build
+	cargo build --package bourse
+
+test: check ## every check and every test; needs root, as isolation is tested for real
+	scripts/install-missing test
+	cargo test --workspace --no-fail-fast
+
+check: ## formatting, lints, the architecture's rules
+	scripts/install-missing build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- --deny warnings
+
+bench: ## what SPECIFICATION.md measures, beside a peer or a floor
+	scripts/install-missing bench
+	cargo run --package bourse-bench -- $(ARGS)
+
+format:
+	cargo fmt --all
+
+clean:
+	cargo clean

@@ -1,0 +1,202 @@
+//! `bourse-init`: the first process of a container.
+//!
+//! **For what.** It turns a [`Plan`] into a running task and stays until the task has ended: sets up what the task may
+//! see and use, starts it, reaps, passes signals on, and leaves an exit record. It does not need the agent for any of
+//! that once the task runs, so an agent can be killed, restarted or upgraded meanwhile.
+//!
+//! **Promises.** Nothing of the task runs outside its control groups or before the agent has written down who it is.
+//! Either the task's program runs, or a failure names the step, the error and the thing it happened to; never neither.
+//! The exit record is written once, whole, by a process that the task can neither see into nor kill (in a container;
+//! without one, a task of the same user can).
+//!
+//! **Left to others.** Everything that needs a decision: the plan is final. Control groups are made and removed by the
+//! agent.
+//!
+//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [CONTAINER_FD]`, by the agent only: the numbers are open
+//! descriptors. The program is small and static because it stays in memory once for each container.
+#![deny(unsafe_code)]
+
+mod failure;
+mod mounts;
+mod supervise;
+mod sys;
+mod task;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bourse_init::plan::{Place, Plan};
+use bourse_init::record::{Failure, Record};
+use bourse_init::step::Step;
+
+use failure::At;
+use sys::End;
+use task::Files;
+
+/// The exit code when a set-up failed; nobody decides by it, the report and the record say why.
+const SET_UP_FAILED: u8 = 125;
+
+fn main() -> ExitCode {
+    let numbers: Vec<RawFd> = std::env::args().skip(2).filter_map(|arg| arg.parse().ok()).collect();
+    let (Some(&plan), Some(&report)) = (numbers.first(), numbers.get(1)) else {
+        eprintln!(
+            "bourse-init is started by the agent, to run a container; run `bourse run -- COMMAND` instead"
+        );
+        return ExitCode::from(SET_UP_FAILED);
+    };
+    // Away from the agent's terminal and output before anything else: a Ctrl-C there is not meant for the task, and an
+    // open pipe would keep whoever reads the agent's output waiting for as long as the task runs.
+    sys::set_name();
+    sys::block_signals();
+    sys::setsid();
+    sys::umask(0o022);
+    let report = match detach(&numbers).and_then(|()| sys::inherited(report)) {
+        Ok(report) => report,
+        Err(_) => return ExitCode::from(SET_UP_FAILED),
+    };
+    let container = numbers.get(2).and_then(|&fd| sys::inherited(fd).ok());
+
+    let plan = match read_plan(plan) {
+        Ok(plan) => plan,
+        Err(failure) => return give_up(&report, None, failure),
+    };
+    let mut record = match plan.record.as_ref().map(|path| open_record(path)).transpose() {
+        Ok(record) => record,
+        Err(failure) => return give_up(&report, None, failure),
+    };
+    let main = match start(&plan, &report, container) {
+        Ok(main) => main,
+        Err(failure) => return give_up(&report, record, failure),
+    };
+
+    let end = match plan.place {
+        Place::Inside { .. } => match supervise::wait_while_wanted(main, &report) {
+            Some(end) => {
+                let _ = sys::send_message(report.as_fd(), &tell(end).encode());
+                end
+            }
+            None => return ExitCode::from(SET_UP_FAILED),
+        },
+        Place::Container { .. } | Place::Host => {
+            // The last word to the agent: with this copy closed it sees that the program runs.
+            drop(report);
+            sys::shrink();
+            supervise::wait_for(main)
+        }
+    };
+    let told = tell(end);
+    if plan.place == Place::Host {
+        supervise::kill_descendants(main);
+    }
+    if let Some(record) = &mut record {
+        // One small write: whole or not there. Without room for it the container counts as failed without a record.
+        let _ = record.write_all(&told.encode());
+    }
+    // In a container the kernel now kills what is left in the pid namespace and waits until all of it is gone.
+    ExitCode::SUCCESS
+}
+
+/// Standard input and output go to the null device, every descriptor that was not given to us on purpose is closed.
+fn detach(keep: &[RawFd]) -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    for target in 0..3 {
+        sys::dup_onto(null.as_fd(), target)?;
+    }
+    drop(null);
+    sys::close_all_but(keep)
+}
+
+fn read_plan(fd: RawFd) -> Result<Plan, Failure> {
+    let mut bytes = Vec::new();
+    sys::inherited(fd)
+        .and_then(|fd| File::from(fd).read_to_end(&mut bytes))
+        .at(Step::Plan, || "read it".into())?;
+    Plan::decode(&bytes).map_err(|bad| Failure { step: Step::Plan, errno: 0, detail: bad.to_string() })
+}
+
+fn open_record(path: &std::path::Path) -> Result<File, Failure> {
+    File::options()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .at(Step::Record, || path.display().to_string())
+}
+
+/// Sets everything up and starts the task: its main process, as we see it.
+fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i32, Failure> {
+    let oom_score = keep_from_oom_killer(plan);
+    let init_groups = task::open_groups(&plan.init_groups)?;
+    task::join(&init_groups, &plan.init_groups)?;
+    drop(init_groups);
+    let files = Files::open(plan)?;
+    match &plan.place {
+        Place::Container { hostname, sandbox, hide } => {
+            mounts::set_up(sandbox, hide)?;
+            if let Some(name) = hostname {
+                sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
+            }
+        }
+        Place::Host => sys::adopt_orphans().at(Step::Fork, || "adopt orphans".into())?,
+        Place::Inside { namespaces: false } => {}
+        Place::Inside { namespaces: true } => {
+            let container = container
+                .ok_or_else(|| io::Error::from_raw_os_error(9))
+                .at(Step::Namespaces, || "no descriptor of the container".into())?;
+            sys::enter_namespaces(container.as_fd()).at(Step::Namespaces, || "enter".into())?;
+        }
+    }
+
+    // Whatever goes wrong between fork and exec comes back through a pipe that a successful exec closes.
+    let (mut failures, mut tell_failure) = io::pipe().at(Step::Fork, || "make a pipe".into())?;
+    let gate = (!matches!(plan.place, Place::Inside { .. })).then_some(report);
+    let Some(main) = sys::make_child().at(Step::Fork, || "make a process".into())? else {
+        drop(failures);
+        let failure = task::become_task(plan, files, oom_score, gate);
+        let _ = tell_failure.write_all(&Record::Failed(failure).encode());
+        std::process::exit(i32::from(SET_UP_FAILED));
+    };
+    drop((tell_failure, files));
+    if matches!(plan.place, Place::Container { .. }) {
+        sys::not_dumpable().at(Step::Fork, || "forbid tracing".into())?;
+    }
+    let mut told = Vec::new();
+    failures.read_to_end(&mut told).at(Step::Fork, || "wait for the start".into())?;
+    match Record::decode(&told) {
+        Some(Record::Failed(failure)) => Err(failure),
+        _ => Ok(main),
+    }
+}
+
+/// Tries to make this process the last that the OOM killer takes, and returns the score for the task. Without the
+/// right to lower a score the container still works: the first process is tiny and in no limited group.
+fn keep_from_oom_killer(plan: &Plan) -> Option<i32> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    if !matches!(plan.place, Place::Container { .. }) {
+        return None;
+    }
+    let before: i32 = fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
+    let _ = fs::write(FILE, "-1000");
+    Some(before.max(0))
+}
+
+fn give_up(report: &OwnedFd, record: Option<File>, failure: Failure) -> ExitCode {
+    let line = Record::Failed(failure).encode();
+    if let Some(mut record) = record {
+        let _ = record.write_all(&line);
+    }
+    let _ = sys::send_message(report.as_fd(), &line);
+    ExitCode::from(SET_UP_FAILED)
+}
+
+fn tell(end: End) -> Record {
+    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    match end {
+        End::Exited(code) => Record::Exited { code, wall_ms },
+        End::Signaled(signal) => Record::Signaled { signal, wall_ms },
+    }
+}

@@ -1,0 +1,335 @@
+//! The plan: all that the first process of a container needs to know, decided by the agent beforehand.
+//!
+//! Form: the magic `BPLN`, one version byte, then the fields in the order of [`Plan`]. Numbers are little endian; a
+//! text is its length (u32) and its bytes; a list is its length (u32) and its items; an optional value is a byte 0 or 1
+//! and, for 1, the value. Names are resolved by the agent (users to numbers, relative paths to absolute ones), so that
+//! this process looks up nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+const MAGIC: &[u8; 4] = b"BPLN";
+const VERSION: u8 = 1;
+
+/// What to set up and what to run in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Around what the program runs.
+    pub place: Place,
+    /// The program and its arguments; the first names the program, looked up in the `PATH` of `env` if it has no `/`.
+    pub argv: Vec<OsString>,
+    /// The whole environment, each `NAME=value`. Nothing is inherited.
+    pub env: Vec<OsString>,
+    /// Working directory, absolute.
+    pub cwd: PathBuf,
+    /// Who the program runs as; `None` keeps the agent's own user and privileges (`--isolation=process`).
+    pub identity: Option<Identity>,
+    /// Open files allowed (soft limit), cut to the hard limit that is there; 0 leaves it alone.
+    pub open_files: u64,
+    /// File that gets stdout, appended; `None` throws it away.
+    pub stdout: Option<PathBuf>,
+    /// File that gets stderr, appended; `None` throws it away.
+    pub stderr: Option<PathBuf>,
+    /// File for the exit record; `None` tells the end over the report socket instead.
+    pub record: Option<PathBuf>,
+    /// `cgroup.procs` files that the first process joins: outside the task's limits, inside what is killed with it.
+    pub init_groups: Vec<PathBuf>,
+    /// `cgroup.procs` files that the task's process joins before anything of the task runs.
+    pub task_groups: Vec<PathBuf>,
+}
+
+/// Around what the program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A container of its own: this process is pid 1 of new pid, mount, uts and ipc namespaces.
+    Container {
+        /// Host name, at most 64 bytes.
+        hostname: Option<OsString>,
+        /// The task's own directory; stays visible where it is even if a directory above it is hidden.
+        sandbox: PathBuf,
+        /// Directories and files that the task must not see; what does not exist is skipped.
+        hide: Vec<PathBuf>,
+    },
+    /// Beside the agent, in its namespaces.
+    Host,
+    /// Beside a task that runs, for as long as the agent wants: a health check.
+    Inside {
+        /// Enter the namespaces of the container whose first process is given as a descriptor (the last argument);
+        /// without, the task has none of its own.
+        namespaces: bool,
+    },
+}
+
+/// A user in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// Supplementary group ids.
+    pub groups: Vec<u32>,
+    /// Capabilities that stay, one bit each by the kernel's numbers; the bounding set is cut to them too. A user other
+    /// than root has none in effect.
+    pub capabilities: u64,
+}
+
+/// Why a plan could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadPlan {
+    /// It does not begin as a plan does.
+    NotAPlan,
+    /// It is of another version of the form.
+    Version(u8),
+    /// It ends too early, or has bytes left, or a mark that does not exist.
+    Damaged,
+}
+
+impl fmt::Display for BadPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadPlan::NotAPlan => f.write_str("not a plan of a container"),
+            BadPlan::Version(found) => {
+                write!(f, "plan of version {found}, this build reads version {VERSION}")
+            }
+            BadPlan::Damaged => f.write_str("plan of a container is damaged"),
+        }
+    }
+}
+
+impl std::error::Error for BadPlan {}
+
+impl Plan {
+    /// The plan's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer(MAGIC.to_vec());
+        out.byte(VERSION);
+        match &self.place {
+            Place::Container { hostname, sandbox, hide } => {
+                out.byte(0);
+                out.option(hostname.as_ref(), |out, name| out.text(name));
+                out.path(sandbox);
+                out.list(hide, |out, path| out.path(path));
+            }
+            Place::Host => out.byte(1),
+            Place::Inside { namespaces } => {
+                out.byte(2);
+                out.byte(u8::from(*namespaces));
+            }
+        }
+        out.list(&self.argv, |out, arg| out.text(arg));
+        out.list(&self.env, |out, var| out.text(var));
+        out.path(&self.cwd);
+        out.option(self.identity.as_ref(), |out, identity| {
+            out.u32(identity.uid);
+            out.u32(identity.gid);
+            out.list(&identity.groups, |out, group| out.u32(*group));
+            out.u64(identity.capabilities);
+        });
+        out.u64(self.open_files);
+        for path in [&self.stdout, &self.stderr, &self.record] {
+            out.option(path.as_ref(), |out, path| out.path(path));
+        }
+        out.list(&self.init_groups, |out, path| out.path(path));
+        out.list(&self.task_groups, |out, path| out.path(path));
+        out.0
+    }
+
+    /// Reads a plan back; whatever is not exactly a plan of this version is refused.
+    pub fn decode(bytes: &[u8]) -> Result<Plan, BadPlan> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(BadPlan::NotAPlan)?;
+        let mut input = Reader(rest);
+        match input.byte()? {
+            VERSION => {}
+            other => return Err(BadPlan::Version(other)),
+        }
+        let place = match input.byte()? {
+            0 => Place::Container {
+                hostname: input.option(Reader::text)?,
+                sandbox: input.path()?,
+                hide: input.list(Reader::path)?,
+            },
+            1 => Place::Host,
+            2 => Place::Inside { namespaces: input.flag()? },
+            _ => return Err(BadPlan::Damaged),
+        };
+        let plan = Plan {
+            place,
+            argv: input.list(Reader::text)?,
+            env: input.list(Reader::text)?,
+            cwd: input.path()?,
+            identity: input.option(|input| {
+                Ok(Identity {
+                    uid: input.u32()?,
+                    gid: input.u32()?,
+                    groups: input.list(Reader::u32)?,
+                    capabilities: input.u64()?,
+                })
+            })?,
+            open_files: input.u64()?,
+            stdout: input.option(Reader::path)?,
+            stderr: input.option(Reader::path)?,
+            record: input.option(Reader::path)?,
+            init_groups: input.list(Reader::path)?,
+            task_groups: input.list(Reader::path)?,
+        };
+        if input.0.is_empty() { Ok(plan) } else { Err(BadPlan::Damaged) }
+    }
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn byte(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.0.extend(value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.0.extend(value.to_le_bytes());
+    }
+
+    fn length(&mut self, length: usize) {
+        self.u32(
+            u32::try_from(length).expect("a plan is far smaller than 4 GiB: execve takes less than that"),
+        );
+    }
+
+    fn text(&mut self, value: &OsStr) {
+        self.length(value.len());
+        self.0.extend(value.as_bytes());
+    }
+
+    fn path(&mut self, value: &Path) {
+        self.text(value.as_os_str());
+    }
+
+    fn list<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T)) {
+        self.length(items.len());
+        for item in items {
+            write(self, item);
+        }
+    }
+
+    fn option<T>(&mut self, value: Option<&T>, write: impl Fn(&mut Self, &T)) {
+        self.byte(u8::from(value.is_some()));
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take(&mut self, count: usize) -> Result<&[u8], BadPlan> {
+        let (head, tail) = self.0.split_at_checked(count).ok_or(BadPlan::Damaged)?;
+        self.0 = tail;
+        Ok(head)
+    }
+
+    fn byte(&mut self) -> Result<u8, BadPlan> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn flag(&mut self) -> Result<bool, BadPlan> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(BadPlan::Damaged),
+        }
+    }
+
+    fn u32(&mut self) -> Result<u32, BadPlan> {
+        let bytes = self.take(4)?.try_into().expect("four bytes were taken");
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn u64(&mut self) -> Result<u64, BadPlan> {
+        let bytes = self.take(8)?.try_into().expect("eight bytes were taken");
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn text(&mut self) -> Result<OsString, BadPlan> {
+        let length = self.u32()? as usize;
+        Ok(OsString::from_vec(self.take(length)?.to_vec()))
+    }
+
+    fn path(&mut self) -> Result<PathBuf, BadPlan> {
+        self.text().map(PathBuf::from)
+    }
+
+    fn list<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, BadPlan>) -> Result<Vec<T>, BadPlan> {
+        // Grown item by item: a length that lies runs out of bytes before it runs out of memory.
+        let length = self.u32()?;
+        (0..length).map(|_| read(self)).collect()
+    }
+
+    fn option<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, BadPlan>) -> Result<Option<T>, BadPlan> {
+        if self.flag()? { read(self).map(Some) } else { Ok(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(place: Place) -> Plan {
+        Plan {
+            place,
+            argv: vec!["sh".into(), "-c".into(), OsString::from_vec(vec![0xff, b'x'])],
+            env: vec!["PATH=/bin".into(), "EMPTY=".into()],
+            cwd: "/tmp".into(),
+            identity: Some(Identity { uid: 1, gid: 2, groups: vec![3, 4], capabilities: 1 << 40 }),
+            open_files: 1 << 33,
+            stdout: Some("/s/stdout".into()),
+            stderr: None,
+            record: Some("/r/exit".into()),
+            init_groups: vec![],
+            task_groups: vec!["/sys/fs/cgroup/cgroup.procs".into()],
+        }
+    }
+
+    fn samples() -> Vec<Plan> {
+        let container = Place::Container {
+            hostname: Some("h".into()),
+            sandbox: "/s".into(),
+            hide: vec!["/a".into(), "/b".into()],
+        };
+        let mut bare = sample(Place::Host);
+        bare.identity = None;
+        vec![sample(container), sample(Place::Inside { namespaces: true }), bare]
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        for plan in samples() {
+            assert_eq!(Plan::decode(&plan.encode()), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn a_plan_that_is_too_short_or_too_long_is_refused() {
+        for plan in samples() {
+            let mut bytes = plan.encode();
+            for end in 0..bytes.len() {
+                assert!(Plan::decode(&bytes[..end]).is_err());
+            }
+            bytes.push(0);
+            assert_eq!(Plan::decode(&bytes), Err(BadPlan::Damaged));
+        }
+    }
+
+    #[test]
+    fn another_version_and_another_file_are_told_apart() {
+        let mut bytes = sample(Place::Host).encode();
+        bytes[4] = 9;
+        assert_eq!(Plan::decode(&bytes), Err(BadPlan::Version(9)));
+        assert_eq!(Plan::decode(b"\x7fELF"), Err(BadPlan::NotAPlan));
+    }
+}

@@ -1,0 +1,148 @@
+//! The steps of a set-up, named once, so that a failure in the middle of it can be told in words.
+
+use std::fmt;
+
+/// One step between "the agent asked for a container" and "the task's program runs", in the order they happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Reading the plan.
+    Plan,
+    /// Opening the exit record.
+    Record,
+    /// Joining the control groups.
+    Cgroup,
+    /// Opening the files for stdout and stderr.
+    Output,
+    /// Entering the namespaces of a container that already runs (health checks).
+    Namespaces,
+    /// Making the container's own mounts: `/proc`, `/sys`, `/dev`.
+    Mount,
+    /// Hiding what belongs to the agent and to other tasks, and putting the own sandbox back.
+    Hide,
+    /// Setting the host name.
+    Hostname,
+    /// Making the task's process.
+    Fork,
+    /// Setting resource limits of the process (open files, core dumps).
+    Rlimit,
+    /// Switching to the task's user and groups.
+    User,
+    /// Dropping capabilities and new privileges.
+    Capabilities,
+    /// Changing to the task's working directory.
+    Cwd,
+    /// Waiting for the agent's word to go on.
+    Gate,
+    /// Starting the task's program.
+    Exec,
+}
+
+/// All steps, for parsing and for tests.
+pub const ALL: [Step; 15] = [
+    Step::Plan,
+    Step::Record,
+    Step::Cgroup,
+    Step::Output,
+    Step::Namespaces,
+    Step::Mount,
+    Step::Hide,
+    Step::Hostname,
+    Step::Fork,
+    Step::Rlimit,
+    Step::User,
+    Step::Capabilities,
+    Step::Cwd,
+    Step::Gate,
+    Step::Exec,
+];
+
+impl Step {
+    /// The stable word for this step: it is in exit records, so it may not change.
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Plan => "plan",
+            Step::Record => "record",
+            Step::Cgroup => "cgroup",
+            Step::Output => "output",
+            Step::Namespaces => "namespaces",
+            Step::Mount => "mount",
+            Step::Hide => "hide",
+            Step::Hostname => "hostname",
+            Step::Fork => "fork",
+            Step::Rlimit => "rlimit",
+            Step::User => "user",
+            Step::Capabilities => "capabilities",
+            Step::Cwd => "cwd",
+            Step::Gate => "gate",
+            Step::Exec => "exec",
+        }
+    }
+
+    /// The step with this word; `None` when it is not one of ours.
+    pub fn from_word(word: &str) -> Option<Step> {
+        ALL.into_iter().find(|step| step.word() == word)
+    }
+
+    /// What was tried, for people: "start the command".
+    pub fn what(self) -> &'static str {
+        match self {
+            Step::Plan => "read the plan of the container",
+            Step::Record => "open the exit record",
+            Step::Cgroup => "join the control groups",
+            Step::Output => "open the files for stdout and stderr",
+            Step::Namespaces => "enter the namespaces of the container",
+            Step::Mount => "make the container's own mounts",
+            Step::Hide => "hide the agent's directories",
+            Step::Hostname => "set the host name",
+            Step::Fork => "make the process of the task",
+            Step::Rlimit => "set the limits of the process",
+            Step::User => "switch to the user of the task",
+            Step::Capabilities => "drop capabilities",
+            Step::Cwd => "change to the working directory",
+            Step::Gate => "wait for the agent's word to start",
+            Step::Exec => "start the command",
+        }
+    }
+
+    /// What a person can do about a failure of this step.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Step::Plan | Step::Record => "see whether the agent's runtime directory is writable and has room",
+            Step::Cgroup => "see whether someone else removed or moved the agent's control groups",
+            Step::Output => "see whether the sandbox's file system is writable and has room",
+            Step::Namespaces => "the container ended meanwhile, or the kernel is older than 5.8",
+            Step::Mount | Step::Hide | Step::Hostname | Step::Capabilities => {
+                "run the agent as root with all capabilities, or start it with --isolation=process"
+            }
+            Step::Fork => "see whether the machine is out of processes or memory",
+            Step::Rlimit => "raise the agent's own limits",
+            Step::User => {
+                "name a user of this agent's machine, or run the agent as root so that it can switch"
+            }
+            Step::Cwd => "see whether the directory exists and the task's user may enter it",
+            Step::Gate => "the agent stopped while the task was being started; nothing of the task has run",
+            Step::Exec => {
+                "see whether the command exists on the agent's machine, is in PATH, and may be executed by the task's user"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_found_by_its_word() {
+        for step in ALL {
+            assert_eq!(Step::from_word(step.word()), Some(step));
+        }
+        assert_eq!(Step::from_word("nothing"), None);
+    }
+}

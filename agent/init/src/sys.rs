@@ -1,0 +1,468 @@
+//! The system calls that the standard library does not offer, each behind a safe function.
+//!
+//! This is the only file of the crate with `unsafe` in it. The declarations are written by hand because the program is
+//! kept free of dependencies; they follow the manual pages (section 2) for 64-bit Linux. Everything here runs in a
+//! process with one thread, which `fork` and `setns` need.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+/// `siginfo_t` and other parts of results that we do not look at are left out by passing null.
+#[repr(C)]
+struct SignalSet([u64; 16]);
+
+#[repr(C)]
+struct Rlimit {
+    soft: u64,
+    hard: u64,
+}
+
+#[repr(C)]
+struct PollFd {
+    fd: c_int,
+    events: i16,
+    revents: i16,
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+unsafe extern "C" {
+    fn capset(header: *mut CapHeader, data: *const CapData) -> c_int;
+    fn dup2(old: c_int, new: c_int) -> c_int;
+    fn execve(path: *const c_char, argv: *const *const c_char, env: *const *const c_char) -> c_int;
+    fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
+    fn fork() -> c_int;
+    fn getpid() -> c_int;
+    fn getrlimit(resource: c_int, limit: *mut Rlimit) -> c_int;
+    #[link_name = "kill"]
+    fn c_kill(pid: c_int, signal: c_int) -> c_int;
+    fn madvise(start: *mut c_void, length: usize, advice: c_int) -> c_int;
+    fn mknod(path: *const c_char, mode: c_uint, device: u64) -> c_int;
+    /// Where the program begins and where its instructions end; the linker says so.
+    static __executable_start: u8;
+    static etext: u8;
+    #[link_name = "mount"]
+    fn c_mount(
+        source: *const c_char,
+        target: *const c_char,
+        kind: *const c_char,
+        flags: c_ulong,
+        data: *const c_void,
+    ) -> c_int;
+    fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
+    fn prctl(option: c_int, ...) -> c_int;
+    fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
+    fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
+    fn setgroups(count: usize, groups: *const u32) -> c_int;
+    fn sethostname(name: *const c_char, length: usize) -> c_int;
+    fn setns(fd: c_int, kinds: c_int) -> c_int;
+    fn setresgid(real: u32, effective: u32, saved: u32) -> c_int;
+    fn setresuid(real: u32, effective: u32, saved: u32) -> c_int;
+    fn setrlimit(resource: c_int, limit: *const Rlimit) -> c_int;
+    #[link_name = "setsid"]
+    fn c_setsid() -> c_int;
+    fn sigfillset(set: *mut SignalSet) -> c_int;
+    fn signal(signal: c_int, handler: usize) -> usize;
+    fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
+    fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
+    fn sigwaitinfo(set: *const SignalSet, info: *mut c_void) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+    #[link_name = "umask"]
+    fn c_umask(mask: c_uint) -> c_uint;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+}
+
+pub const SIGHUP: i32 = 1;
+pub const SIGINT: i32 = 2;
+pub const SIGQUIT: i32 = 3;
+pub const SIGKILL: i32 = 9;
+pub const SIGUSR1: i32 = 10;
+pub const SIGUSR2: i32 = 12;
+pub const SIGTERM: i32 = 15;
+
+pub const MS_RDONLY: u64 = 0x1;
+pub const MS_NOSUID: u64 = 0x2;
+pub const MS_NODEV: u64 = 0x4;
+pub const MS_NOEXEC: u64 = 0x8;
+pub const MS_REMOUNT: u64 = 0x20;
+pub const MS_BIND: u64 = 0x1000;
+pub const MS_REC: u64 = 0x4000;
+pub const MS_PRIVATE: u64 = 0x4_0000;
+
+// Numbers that are the same on every architecture (all calls since Linux 5.1 are).
+const SYS_OPEN_TREE: c_long = 428;
+const SYS_MOVE_MOUNT: c_long = 429;
+const SYS_CLOSE_RANGE: c_long = 436;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Exited(i32),
+    Signaled(i32),
+}
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A text for the kernel; one with a zero byte in it is "invalid argument", as the kernel would say.
+fn c_text(text: impl AsRef<OsStr>) -> io::Result<CString> {
+    CString::new(text.as_ref().as_bytes()).map_err(|_| io::Error::from_raw_os_error(22))
+}
+
+/// Takes ownership of a descriptor that this process was started with; an error when there is none of that number.
+pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    const F_SETFD: c_int = 2;
+    const FD_CLOEXEC: c_int = 1;
+    // SAFETY: fcntl with these arguments touches no memory. It also proves that the descriptor is open, and the program
+    // calls this once for each number, before it opens anything itself: nobody else owns it.
+    unsafe {
+        check(fcntl(fd, F_SETFD, FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Closes every descriptor above standard error except the given ones.
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<c_uint> = keep.iter().map(|&fd| fd as c_uint).collect();
+    keep.sort_unstable();
+    let mut first: c_uint = 3;
+    for fd in keep.into_iter().chain([c_uint::MAX]) {
+        if first < fd {
+            // SAFETY: runs before this process owns any descriptor but those it keeps.
+            let closed = unsafe { syscall(SYS_CLOSE_RANGE, first, fd - 1, 0 as c_uint) };
+            check(closed as c_int)?;
+        }
+        first = fd.wrapping_add(1);
+    }
+    Ok(())
+}
+
+/// Makes `target` (0, 1 or 2) another name of `fd`; unlike its source it stays open over `execve`.
+pub fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
+    // SAFETY: both are numbers; descriptors 0 to 2 are owned by nobody in this program.
+    check(unsafe { dup2(fd.as_raw_fd(), target) }).map(drop)
+}
+
+/// Sends one message; a peer that is gone is an error, not a signal.
+pub fn send_message(fd: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    const MSG_NOSIGNAL: c_int = 0x4000;
+    // SAFETY: the buffer is `message`, valid for its length.
+    let sent = unsafe { send(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Waits for one message; empty when the peer has gone.
+pub fn receive_message(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the buffer is valid for writes of its length.
+    let got = unsafe { recv(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes a child process: `None` in the child, its id in the parent.
+pub fn make_child() -> io::Result<Option<i32>> {
+    // SAFETY: this process has one thread, so the child may go on as any process may.
+    let pid = check(unsafe { fork() })?;
+    Ok((pid != 0).then_some(pid))
+}
+
+/// This process's id.
+pub fn own_pid() -> i32 {
+    // SAFETY: no arguments, no memory.
+    unsafe { getpid() }
+}
+
+/// Reaps one child: `Ok(None)` when there are children and none has ended (only without `wait`), `Err` when there are
+/// no children at all.
+pub fn reap(wait: bool) -> io::Result<Option<(i32, End)>> {
+    const WNOHANG: c_int = 1;
+    let mut status = 0;
+    // SAFETY: `status` is valid for writes.
+    let pid = check(unsafe { waitpid(-1, &mut status, if wait { 0 } else { WNOHANG }) })?;
+    let end = match status & 0x7f {
+        0 => End::Exited((status >> 8) & 0xff),
+        number => End::Signaled(number),
+    };
+    Ok((pid != 0).then_some((pid, end)))
+}
+
+/// Sends a signal; to a process group when `pid` is negative. A target that is gone is not an error.
+pub fn kill(pid: i32, signal: i32) {
+    // SAFETY: no memory involved.
+    unsafe { c_kill(pid, signal) };
+}
+
+fn set_of_all() -> SignalSet {
+    let mut set = SignalSet([0; 16]);
+    // SAFETY: `set` is as large as glibc's sigset_t.
+    unsafe { sigfillset(&mut set) };
+    set
+}
+
+/// Blocks every signal that can be blocked: from now on they are asked for with [`next_signal`].
+pub fn block_signals() {
+    const SIG_SETMASK: c_int = 2;
+    // SAFETY: the set is valid; the old mask is not wanted.
+    unsafe { sigprocmask(SIG_SETMASK, &set_of_all(), ptr::null_mut()) };
+}
+
+/// Puts every signal back to its default and unblocks all, as a fresh program expects.
+pub fn default_signals() {
+    const SIG_SETMASK: c_int = 2;
+    const SIG_DFL: usize = 0;
+    for number in 1..=64 {
+        // SAFETY: the default action is no function pointer; numbers that may not be set are refused without effect.
+        unsafe { signal(number, SIG_DFL) };
+    }
+    // SAFETY: an all-zero set is the empty set.
+    unsafe { sigprocmask(SIG_SETMASK, &SignalSet([0; 16]), ptr::null_mut()) };
+}
+
+/// Waits for the next signal and returns its number.
+pub fn next_signal() -> i32 {
+    loop {
+        // SAFETY: the set is valid; the details are not wanted.
+        let number = unsafe { sigwaitinfo(&set_of_all(), ptr::null_mut()) };
+        if number > 0 {
+            return number;
+        }
+    }
+}
+
+/// A descriptor that is readable while a blocked signal is pending.
+pub fn signal_descriptor() -> io::Result<OwnedFd> {
+    const SFD_CLOEXEC: c_int = 0o2_000_000;
+    // SAFETY: the set is valid; the result is a fresh descriptor that nobody else owns.
+    unsafe { Ok(OwnedFd::from_raw_fd(check(signalfd(-1, &set_of_all(), SFD_CLOEXEC))?)) }
+}
+
+/// Waits until one of two descriptors is readable or closed by its peer; tells which.
+pub fn wait_readable(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> (bool, bool) {
+    const POLLIN: i16 = 1;
+    let mut fds = [first, second].map(|fd| PollFd { fd: fd.as_raw_fd(), events: POLLIN, revents: 0 });
+    // SAFETY: the array is valid for its length. An interruption reads as "neither", and the caller asks again.
+    unsafe { poll(fds.as_mut_ptr(), 2, -1) };
+    (fds[0].revents != 0, fds[1].revents != 0)
+}
+
+/// Begins a session of its own, away from the agent's terminal. A repeat is harmless.
+pub fn setsid() {
+    // SAFETY: no arguments, no memory.
+    unsafe { c_setsid() };
+}
+
+/// Sets the file mode mask.
+pub fn umask(mask: u32) {
+    // SAFETY: no memory involved.
+    unsafe { c_umask(mask) };
+}
+
+/// Mounts, as mount(2) does.
+pub fn mount(source: &str, target: impl AsRef<Path>, kind: &str, flags: u64, data: &str) -> io::Result<()> {
+    let (source, target) = (c_text(source)?, c_text(target.as_ref())?);
+    let (kind, data) = (c_text(kind)?, c_text(data)?);
+    // SAFETY: all are C strings that outlive the call.
+    check(unsafe {
+        c_mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags as c_ulong, data.as_ptr().cast())
+    })
+    .map(drop)
+}
+
+/// A copy of the mount tree at `path`, attached nowhere yet.
+pub fn detached_tree(path: &Path) -> io::Result<OwnedFd> {
+    const AT_FDCWD: c_int = -100;
+    const OPEN_TREE_CLONE: c_uint = 1;
+    const AT_RECURSIVE: c_uint = 0x8000;
+    const OPEN_TREE_CLOEXEC: c_uint = 0o2_000_000;
+    let path = c_text(path)?;
+    // SAFETY: the path is a C string that outlives the call; the result is a fresh descriptor that nobody else owns.
+    unsafe {
+        let fd = syscall(
+            SYS_OPEN_TREE,
+            AT_FDCWD,
+            path.as_ptr(),
+            OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC,
+        );
+        Ok(OwnedFd::from_raw_fd(check(fd as c_int)?))
+    }
+}
+
+/// Attaches a tree from [`detached_tree`] at `target`.
+pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
+    const AT_FDCWD: c_int = -100;
+    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 4;
+    let target = c_text(target)?;
+    // SAFETY: both paths are C strings that outlive the call.
+    let moved = unsafe {
+        syscall(
+            SYS_MOVE_MOUNT,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            AT_FDCWD,
+            target.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    };
+    check(moved as c_int).map(drop)
+}
+
+/// Makes a character device that everybody may use.
+pub fn make_device(path: &Path, major: u64, minor: u64) -> io::Result<()> {
+    const S_IFCHR: c_uint = 0o020_000;
+    let path = c_text(path)?;
+    // SAFETY: the path is a C string that outlives the call. Small numbers: the device is `major << 8 | minor`.
+    check(unsafe { mknod(path.as_ptr(), S_IFCHR | 0o666, (major << 8) | minor) }).map(drop)
+}
+
+/// Sets the host name of this process's uts namespace.
+pub fn set_hostname(name: &OsStr) -> io::Result<()> {
+    // SAFETY: the name is valid for its length; the call takes no terminator.
+    check(unsafe { sethostname(name.as_bytes().as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Enters the mount, uts and ipc namespaces of the process behind a pid descriptor; children made from now on are in
+/// its pid namespace. Needs Linux 5.8.
+pub fn enter_namespaces(process: BorrowedFd<'_>) -> io::Result<()> {
+    const CLONE_NEWNS: c_int = 0x0002_0000;
+    const CLONE_NEWUTS: c_int = 0x0400_0000;
+    const CLONE_NEWIPC: c_int = 0x0800_0000;
+    const CLONE_NEWPID: c_int = 0x2000_0000;
+    let kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID;
+    // SAFETY: no memory involved.
+    check(unsafe { setns(process.as_raw_fd(), kinds) }).map(drop)
+}
+
+/// A limit of the process: open files.
+pub const RLIMIT_NOFILE: i32 = 7;
+/// A limit of the process: size of a core dump.
+pub const RLIMIT_CORE: i32 = 4;
+
+/// Sets a soft limit, cut to the hard limit that is there.
+pub fn set_soft_limit(resource: i32, wanted: u64) -> io::Result<()> {
+    let mut limit = Rlimit { soft: 0, hard: 0 };
+    // SAFETY: `limit` is valid for reads and writes.
+    unsafe {
+        check(getrlimit(resource, &mut limit))?;
+        limit.soft = wanted.min(limit.hard);
+        check(setrlimit(resource, &limit)).map(drop)
+    }
+}
+
+/// Becomes another user with exactly these groups. Groups first: afterwards the right to change them is gone.
+pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the list is valid for its length.
+    unsafe {
+        check(setgroups(groups.len(), groups.as_ptr()))?;
+        check(setresgid(gid, gid, gid))?;
+        check(setresuid(uid, uid, uid)).map(drop)
+    }
+}
+
+/// Takes every capability that is not in `keep` out of the bounding set: no program can bring it back.
+pub fn cut_bounding_set(keep: u64) -> io::Result<()> {
+    const PR_CAPBSET_READ: c_int = 23;
+    const PR_CAPBSET_DROP: c_int = 24;
+    for number in 0..64 {
+        // SAFETY: no memory involved. Reading a number that the kernel does not know is refused: the end of the list.
+        unsafe {
+            match prctl(PR_CAPBSET_READ, number as c_ulong, 0 as c_ulong, 0 as c_ulong, 0 as c_ulong) {
+                1 if keep & (1 << number) == 0 => {
+                    check(prctl(
+                        PR_CAPBSET_DROP,
+                        number as c_ulong,
+                        0 as c_ulong,
+                        0 as c_ulong,
+                        0 as c_ulong,
+                    ))?;
+                }
+                0 | 1 => {}
+                _ => break,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sets the effective and permitted capabilities; nothing is inheritable.
+pub fn set_capabilities(keep: u64) -> io::Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let mut header = CapHeader { version: VERSION_3, pid: 0 };
+    let data = [keep as u32, (keep >> 32) as u32].map(|half| CapData {
+        effective: half,
+        permitted: half,
+        inheritable: 0,
+    });
+    // SAFETY: version 3 reads a header and two data records, which is what it gets.
+    check(unsafe { capset(&mut header, data.as_ptr()) }).map(drop)
+}
+
+fn set_process_flag(option: c_int, value: u32) -> io::Result<()> {
+    // SAFETY: the options used below take one number and no memory.
+    check(unsafe { prctl(option, c_ulong::from(value), 0 as c_ulong, 0 as c_ulong, 0 as c_ulong) }).map(drop)
+}
+
+/// From now on no program that is started gains privileges from its file.
+pub fn no_new_privileges() -> io::Result<()> {
+    set_process_flag(38, 1)
+}
+
+/// The name that `ps` and `top` show; without it, that of a file in memory is shown.
+pub fn set_name() {
+    const PR_SET_NAME: c_int = 15;
+    let name = c"bourse-init";
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { prctl(PR_SET_NAME, name.as_ptr(), 0 as c_ulong, 0 as c_ulong, 0 as c_ulong) };
+}
+
+/// Nobody but root may trace this process or read its memory.
+pub fn not_dumpable() -> io::Result<()> {
+    set_process_flag(4, 0)
+}
+
+/// Lets go of the program's pages that the set-up needed. They are shared by all containers and come back when they are
+/// used; waiting needs few of them.
+pub fn shrink() {
+    const MADV_DONTNEED: c_int = 4;
+    const PAGE: usize = 4096;
+    let (start, end) = ((&raw const __executable_start).addr(), (&raw const etext).addr());
+    // SAFETY: the range holds constants and instructions only, whole pages of them: nothing in it was ever written, so
+    // every page is read again from the file as it was.
+    unsafe { madvise(start as *mut c_void, (end - start) / PAGE * PAGE, MADV_DONTNEED) };
+}
+
+/// Orphans among the descendants become children of this process.
+pub fn adopt_orphans() -> io::Result<()> {
+    set_process_flag(36, 1)
+}
+
+/// Becomes another program. Returns only when that failed.
+pub fn execute(program: &Path, argv: &[CString], env: &[CString]) -> io::Error {
+    let program = match c_text(program) {
+        Ok(program) => program,
+        Err(error) => return error,
+    };
+    let pointers = |list: &[CString]| -> Vec<*const c_char> {
+        list.iter().map(|text| CStr::as_ptr(text)).chain([ptr::null()]).collect()
+    };
+    let (argv, env) = (pointers(argv), pointers(env));
+    // SAFETY: all strings and both null-ended lists outlive the call.
+    unsafe { execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}

@@ -1,0 +1,194 @@
+//! The task's process: from a fork of the first process to the task's program.
+//!
+//! Order matters. Control groups come first, so that nothing runs outside its limits; what needs root comes before the
+//! switch of the user, and the working directory after it, so that it is entered with the task's own rights.
+
+use std::env::split_paths;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use bourse_init::plan::{Identity, Plan};
+use bourse_init::record::Failure;
+use bourse_init::report;
+use bourse_init::step::Step;
+
+use crate::failure::{At, failure};
+use crate::sys;
+
+/// Where programs are looked up when the task's environment has no `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The files of a task that have to be opened before the view of the file system changes.
+pub struct Files {
+    groups: Vec<File>,
+    stdin: File,
+    stdout: File,
+    stderr: File,
+}
+
+impl Files {
+    /// Opens them all; the files for stdout and stderr belong to the task's user.
+    pub fn open(plan: &Plan) -> Result<Files, Failure> {
+        let null = || {
+            File::options().read(true).write(true).open("/dev/null").at(Step::Output, || "/dev/null".into())
+        };
+        let output = |path: &Option<PathBuf>| match path {
+            None => null(),
+            Some(path) => {
+                open_output(path, plan.identity.as_ref()).at(Step::Output, || path.display().to_string())
+            }
+        };
+        Ok(Files {
+            groups: open_groups(&plan.task_groups)?,
+            stdin: null()?,
+            stdout: output(&plan.stdout)?,
+            stderr: output(&plan.stderr)?,
+        })
+    }
+}
+
+/// Opens `cgroup.procs` files, to join through them later.
+pub fn open_groups(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
+    paths
+        .iter()
+        .map(|path| File::options().write(true).open(path).at(Step::Cgroup, || path.display().to_string()))
+        .collect()
+}
+
+/// Moves this process into the groups.
+pub fn join(groups: &[File], paths: &[PathBuf]) -> Result<(), Failure> {
+    for (mut group, path) in groups.iter().zip(paths) {
+        // To the kernel, 0 is the writer itself, whatever its number is in this pid namespace.
+        group.write_all(b"0").at(Step::Cgroup, || path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Never follows a link: the sandbox may hold what an earlier task put there.
+fn open_output(path: &Path, owner: Option<&Identity>) -> io::Result<File> {
+    const O_NOFOLLOW: i32 = if cfg!(target_arch = "aarch64") { 0o100_000 } else { 0o400_000 };
+    let file =
+        OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(O_NOFOLLOW).open(path)?;
+    if let Some(owner) = owner {
+        std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
+    }
+    Ok(file)
+}
+
+/// Becomes the task's program; returns only with the reason why it could not. `gate` is the report socket when the
+/// agent wants to write down who runs before anything runs.
+pub fn become_task(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&OwnedFd>) -> Failure {
+    match prepare(plan, files, oom_score, gate) {
+        Ok(()) => execute(plan),
+        Err(failure) => failure,
+    }
+}
+
+fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&OwnedFd>) -> Result<(), Failure> {
+    join(&files.groups, &plan.task_groups)?;
+    sys::setsid();
+    sys::default_signals();
+    if let Some(score) = oom_score {
+        // The first process is kept from the OOM killer; its children are not. Raising is always allowed.
+        let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
+    }
+    sys::set_soft_limit(sys::RLIMIT_CORE, 0).at(Step::Rlimit, || "core file size".into())?;
+    if plan.open_files > 0 {
+        sys::set_soft_limit(sys::RLIMIT_NOFILE, plan.open_files).at(Step::Rlimit, || "open files".into())?;
+    }
+    for (file, target) in [(&files.stdin, 0), (&files.stdout, 1), (&files.stderr, 2)] {
+        sys::dup_onto(file.as_fd(), target).at(Step::Output, || format!("descriptor {target}"))?;
+    }
+    sys::umask(0o022);
+    if let Some(identity) = &plan.identity {
+        switch(identity)?;
+    }
+    std::env::set_current_dir(&plan.cwd).at(Step::Cwd, || plan.cwd.display().to_string())?;
+    gate.map_or(Ok(()), wait_for_go)
+}
+
+fn switch(identity: &Identity) -> Result<(), Failure> {
+    let Identity { uid, gid, groups, capabilities } = identity;
+    sys::cut_bounding_set(*capabilities).at(Step::Capabilities, || "bounding set".into())?;
+    sys::become_user(*uid, *gid, groups).at(Step::User, || format!("uid {uid} gid {gid}"))?;
+    // A user other than root has lost all of them with the switch.
+    if *uid == 0 {
+        sys::set_capabilities(*capabilities).at(Step::Capabilities, || "effective set".into())?;
+    }
+    sys::no_new_privileges().at(Step::Capabilities, || "no new privileges".into())
+}
+
+fn wait_for_go(gate: &OwnedFd) -> Result<(), Failure> {
+    sys::send_message(gate.as_fd(), report::READY).at(Step::Gate, || "say that all is ready".into())?;
+    let mut answer = [0; 16];
+    let length =
+        sys::receive_message(gate.as_fd(), &mut answer).at(Step::Gate, || "wait for the answer".into())?;
+    if &answer[..length] == report::GO {
+        Ok(())
+    } else {
+        Err(Failure { step: Step::Gate, errno: 0, detail: "the agent went away".into() })
+    }
+}
+
+fn execute(plan: &Plan) -> Failure {
+    let Some(name) = plan.argv.first() else {
+        return Failure { step: Step::Exec, errno: 22, detail: "the command is empty".into() };
+    };
+    let texts = |list: &[std::ffi::OsString]| -> Option<Vec<CString>> {
+        list.iter().map(|text| CString::new(text.as_bytes()).ok()).collect()
+    };
+    let (Some(argv), Some(env)) = (texts(&plan.argv), texts(&plan.env)) else {
+        return Failure {
+            step: Step::Exec,
+            errno: 22,
+            detail: "an argument or variable holds a zero byte".into(),
+        };
+    };
+    // As execvp does: the first that can be started wins, and "not found" is said only if nothing better can be.
+    let mut worst = io::Error::from_raw_os_error(2);
+    for program in candidates(name, &plan.env) {
+        let error = sys::execute(&program, &argv, &env);
+        if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+            worst = error;
+            if worst.kind() != io::ErrorKind::PermissionDenied {
+                break;
+            }
+        }
+    }
+    failure(Step::Exec, &worst, name.to_string_lossy().into_owned())
+}
+
+/// The files that a command's name may mean.
+fn candidates(name: &OsStr, env: &[std::ffi::OsString]) -> Vec<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return vec![name.into()];
+    }
+    let path = env.iter().find_map(|var| var.as_bytes().strip_prefix(b"PATH=")).map(OsStr::from_bytes);
+    split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH))).map(|dir| dir.join(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_with_a_slash_is_taken_as_it_is() {
+        assert_eq!(candidates(OsStr::new("./run"), &["PATH=/bin".into()]), [PathBuf::from("./run")]);
+    }
+
+    #[test]
+    fn a_command_without_a_slash_is_looked_up_in_the_path_of_the_task() {
+        let found = candidates(OsStr::new("sh"), &["HOME=/".into(), "PATH=/a:/b".into()]);
+        assert_eq!(found, [PathBuf::from("/a/sh"), PathBuf::from("/b/sh")]);
+    }
+
+    #[test]
+    fn without_a_path_the_usual_places_are_tried() {
+        assert!(candidates(OsStr::new("sh"), &[]).contains(&PathBuf::from("/bin/sh")));
+    }
+}

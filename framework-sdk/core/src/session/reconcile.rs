@@ -1,0 +1,82 @@
+//! Asking for the state of tasks after a gap, until every one of them has been told.
+//!
+//! The master is silent about tasks of agents that it knows and that are not back yet after its restart; so what was not
+//! answered is asked again, with growing delay. Now and then everything is asked for, gap or not: a launch that was lost
+//! on its way shows in no other manner.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bourse_types::{Mono, Now, TaskId};
+
+/// What was not answered is asked again after so long, then after twice the time, and so on.
+const FIRST: Duration = Duration::from_secs(10);
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// So often everything is asked for without a reason.
+const EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// Whose state is not known since the gap.
+#[derive(Debug, Default)]
+pub(super) struct Reconcile {
+    open: BTreeSet<TaskId>,
+    repeat: Option<(Mono, Duration)>,
+    everything: Option<Mono>,
+    /// Whether the end was told for this subscription.
+    told: bool,
+}
+
+impl Reconcile {
+    /// A subscription begins: these tasks have to be told.
+    pub(super) fn begin(&mut self, now: Now, tasks: BTreeSet<TaskId>) {
+        *self = Reconcile { told: false, ..Reconcile::default() };
+        self.ask(now, tasks);
+    }
+
+    /// Everything is asked for, once more.
+    pub(super) fn ask(&mut self, now: Now, tasks: BTreeSet<TaskId>) {
+        self.open = tasks;
+        self.repeat = Some((now.mono + FIRST, FIRST));
+        self.everything = Some(now.mono + EVERY);
+    }
+
+    /// The subscription is over.
+    pub(super) fn stop(&mut self) {
+        *self = Reconcile { told: true, ..Reconcile::default() };
+    }
+
+    /// This task was told.
+    pub(super) fn told(&mut self, task: &TaskId) {
+        self.open.remove(task);
+    }
+
+    /// Whether the scheduler is to hear, now and once, that all have been told.
+    pub(super) fn complete(&mut self) -> bool {
+        let complete = !self.told && self.open.is_empty();
+        self.told |= complete;
+        complete
+    }
+
+    /// When something has to be asked.
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        let repeat = self.repeat.filter(|_| !self.open.is_empty()).map(|(due, _)| due);
+        repeat.into_iter().chain(self.everything).min()
+    }
+
+    /// Whether everything is due to be asked for.
+    pub(super) fn everything_is_due(&self, now: Now) -> bool {
+        self.everything.is_some_and(|due| due <= now.mono)
+    }
+
+    /// Those to be asked again now.
+    pub(super) fn due(&mut self, now: Now) -> BTreeSet<TaskId> {
+        match self.repeat {
+            Some((due, delay)) if due <= now.mono && !self.open.is_empty() => {
+                let delay = delay.saturating_mul(2).min(LONGEST);
+                self.repeat = Some((now.mono + delay, delay));
+                self.open.clone()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+}

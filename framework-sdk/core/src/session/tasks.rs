@@ -1,0 +1,196 @@
+//! What the session knows about each task, and what a status means beside it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bourse_types::{AgentId, Reason, TaskId, TaskState, TaskStatus};
+
+/// So many tasks that have ended are remembered, so that a late repeat of their last update is not shown again. A repeat
+/// comes after 10 s to 10 min; this is enough for sixteen ends a second all that time.
+pub(super) const ENDED_REMEMBERED: usize = 10_000;
+
+/// The tasks that are not at their end, and the latest that are.
+#[derive(Debug, Default)]
+pub(super) struct Tasks {
+    live: BTreeMap<TaskId, Live>,
+    ended: BTreeMap<TaskId, Ended>,
+    order: VecDeque<TaskId>,
+}
+
+#[derive(Debug)]
+struct Live {
+    agent: Option<AgentId>,
+    /// `None`: nobody has told yet, as of a task of a former life.
+    state: Option<TaskState>,
+    /// The update shown last.
+    shown: Option<Shown>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    state: TaskState,
+    shown: Option<Shown>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    uuid: [u8; 16],
+    /// `false` while the scheduler has put the acknowledgement off.
+    acknowledged: bool,
+}
+
+/// What to do with a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// News: show it, then acknowledge.
+    Show,
+    /// Shown before and acknowledged: the acknowledgement was lost. Acknowledge again.
+    Repeat,
+    /// Shown before, and the scheduler has not acknowledged it yet.
+    PutOff,
+    /// Older than what was shown, or no news: acknowledge, do not show.
+    Stale,
+    /// It was told to be lost, and runs: nobody owns it any more. Acknowledge, do not show, kill it.
+    Back,
+}
+
+impl Tasks {
+    /// A task that may be alive, of a former life.
+    pub(super) fn remember(&mut self, task: TaskId, agent: Option<AgentId>) {
+        self.live.entry(task).or_insert(Live { agent, state: None, shown: None });
+    }
+
+    /// A task is being launched. `false`: there is or was a task of this id.
+    pub(super) fn launched(&mut self, task: &TaskId, agent: &AgentId) -> bool {
+        if self.live.contains_key(task) || self.ended.contains_key(task) {
+            return false;
+        }
+        let live = Live { agent: Some(agent.clone()), state: Some(TaskState::Staging), shown: None };
+        self.live.insert(task.clone(), live);
+        true
+    }
+
+    /// Weighs a status against what is known, and takes it over if it is news.
+    pub(super) fn judge(&mut self, status: &TaskStatus) -> Verdict {
+        if let Some(ended) = self.ended.get(&status.task_id) {
+            return ended.judge(status);
+        }
+        // Nobody knows the task. That is worth telling once; if it turns up again after all, that is news.
+        if status.state == TaskState::Unknown {
+            self.live.remove(&status.task_id);
+            return Verdict::Show;
+        }
+        let live =
+            self.live.entry(status.task_id.clone()).or_insert(Live { agent: None, state: None, shown: None });
+        if let (Some(shown), Some(uuid)) = (live.shown, status.uuid)
+            && shown.uuid == uuid
+        {
+            return if shown.acknowledged { Verdict::Repeat } else { Verdict::PutOff };
+        }
+        if status.agent_id.is_some() {
+            live.agent.clone_from(&status.agent_id);
+        }
+        match live.state {
+            None => live.state = Some(status.state),
+            // An answer to a reconciliation that changes nothing.
+            Some(state) if state == status.state && status.reason == Some(Reason::Reconciliation) => {
+                return Verdict::Stale;
+            }
+            Some(state) => match state.step(status.state) {
+                Some(next) => live.state = Some(next),
+                None => return Verdict::Stale,
+            },
+        }
+        live.shown = status.uuid.map(|uuid| Shown { uuid, acknowledged: true });
+        if status.state.is_terminal() {
+            self.end(&status.task_id, status.state);
+        }
+        Verdict::Show
+    }
+
+    /// The scheduler has put off the acknowledgement of the update shown last.
+    pub(super) fn put_off(&mut self, task: &TaskId) {
+        self.mark(task, false);
+    }
+
+    /// The scheduler has acknowledged what it had put off.
+    pub(super) fn acknowledged(&mut self, task: &TaskId) {
+        self.mark(task, true);
+    }
+
+    /// Where a task is, if it is alive and that is known.
+    pub(super) fn agent_of(&self, task: &TaskId) -> Option<AgentId> {
+        self.live.get(task)?.agent.clone()
+    }
+
+    /// Whether it is known to have ended.
+    pub(super) fn has_ended(&self, task: &TaskId) -> bool {
+        self.ended.contains_key(task)
+    }
+
+    /// All that may be alive.
+    pub(super) fn live(&self) -> impl Iterator<Item = (&TaskId, Option<&AgentId>)> {
+        self.live.iter().map(|(task, live)| (task, live.agent.as_ref()))
+    }
+
+    fn mark(&mut self, task: &TaskId, acknowledged: bool) {
+        let live = self.live.get_mut(task).map(|live| &mut live.shown);
+        let shown = live.or_else(|| self.ended.get_mut(task).map(|ended| &mut ended.shown));
+        if let Some(Some(shown)) = shown {
+            shown.acknowledged = acknowledged;
+        }
+    }
+
+    fn end(&mut self, task: &TaskId, state: TaskState) {
+        let shown = self.live.remove(task).and_then(|live| live.shown);
+        self.ended.insert(task.clone(), Ended { state, shown });
+        self.order.push_back(task.clone());
+        if self.order.len() > ENDED_REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+}
+
+impl Ended {
+    fn judge(&self, status: &TaskStatus) -> Verdict {
+        if let (Some(shown), Some(uuid)) = (self.shown, status.uuid)
+            && shown.uuid == uuid
+        {
+            return if shown.acknowledged { Verdict::Repeat } else { Verdict::PutOff };
+        }
+        use TaskState::*;
+        match (self.state, status.state) {
+            // These ends are what somebody believed; the agent knows better.
+            (Lost | Dropped | Gone | GoneByOperator, Staging | Starting | Running | Killing) => Verdict::Back,
+            (Lost | Dropped | Gone | GoneByOperator, _) | (Finished | Failed | Killed | Error, _) => {
+                Verdict::Stale
+            }
+            // Not an end, so never stored as one.
+            (Staging | Starting | Running | Killing | Unreachable | Unknown, _) => Verdict::Stale,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bourse_types::{Source, Wall};
+
+    #[test]
+    fn only_so_many_ended_tasks_are_remembered() {
+        let mut tasks = Tasks::default();
+        let end = |i: usize| {
+            let id = TaskId::new(format!("t{i}")).expect("valid");
+            TaskStatus::new(id, TaskState::Finished, Source::Agent, Wall(0))
+        };
+        for i in 0..ENDED_REMEMBERED + 5 {
+            assert_eq!(tasks.judge(&end(i)), Verdict::Show);
+        }
+        assert_eq!(
+            (tasks.ended.len(), tasks.order.len(), tasks.live.len()),
+            (ENDED_REMEMBERED, ENDED_REMEMBERED, 0)
+        );
+        assert_eq!(tasks.judge(&end(ENDED_REMEMBERED)), Verdict::Stale);
+    }
+}

@@ -1,0 +1,169 @@
+//! A task as an author describes it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bourse_types::{
+    Command, HealthCheck, KillPolicy, Labels, Milli, Name, Resource, ResourceKey, ResourceValue, Resources,
+    TaskId,
+};
+
+/// What to run and what it needs; [`Offer::launch`](crate::Offer::launch) finds the resources for it.
+///
+/// Every method takes and gives the description, so that one expression writes a task. Setting a value again replaces it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub(crate) id: TaskId,
+    pub(crate) name: String,
+    pub(crate) wanted: Resources,
+    pub(crate) ports: u64,
+    pub(crate) limits: BTreeMap<Name, Option<Milli>>,
+    pub(crate) command: Command,
+    pub(crate) health: Option<HealthCheck>,
+    pub(crate) kill_policy: KillPolicy,
+    pub(crate) max_completion_time: Option<Duration>,
+    pub(crate) labels: Labels,
+}
+
+impl Task {
+    /// A task of this id, which must never have been used before: take it from [`Calls::task_id`](crate::Calls::task_id).
+    /// It is named like its id.
+    pub fn new(id: TaskId) -> Task {
+        Task {
+            name: id.as_str().to_owned(),
+            id,
+            wanted: Resources::new(),
+            ports: 0,
+            limits: BTreeMap::new(),
+            command: Command::default(),
+            health: None,
+            kill_policy: KillPolicy::default(),
+            max_completion_time: None,
+            labels: Labels::new(),
+        }
+    }
+
+    /// Which one it is.
+    pub fn id(&self) -> &TaskId {
+        &self.id
+    }
+
+    /// A name for people; need not be unique.
+    pub fn name(self, name: impl Into<String>) -> Task {
+        Task { name: name.into(), ..self }
+    }
+
+    /// A line for `/bin/sh`.
+    pub fn command(self, line: impl Into<String>) -> Task {
+        let Command { shell, value, arguments, .. } = Command::shell(line);
+        Task { command: Command { shell, value, arguments, ..self.command }, ..self }
+    }
+
+    /// A program and its arguments, without a shell. The first word is the program.
+    pub fn exec<T: Into<String>>(self, words: impl IntoIterator<Item = T>) -> Task {
+        let Command { shell, value, arguments, .. } = Command::exec(words);
+        Task { command: Command { shell, value, arguments, ..self.command }, ..self }
+    }
+
+    /// A variable of the task's environment; of two with one name the later holds.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Task {
+        let name = name.into();
+        self.command.environment.retain(|(present, _)| *present != name);
+        self.command.environment.push((name, value.into()));
+        self
+    }
+
+    /// The user to run as; without one, the framework's. The agent's operator decides who is allowed.
+    pub fn user(mut self, user: impl Into<String>) -> Task {
+        self.command.user = Some(user.into());
+        self
+    }
+
+    /// Processors, exact to a thousandth: `Milli::new(500)` is half of one. More is never given: the quota is hard.
+    pub fn cpus(self, cpus: Milli) -> Task {
+        self.scalar(Name::cpus(), cpus)
+    }
+
+    /// Memory in MiB. A task that uses more is killed.
+    pub fn mem_mib(self, mib: u64) -> Task {
+        self.scalar(Name::mem(), Milli::whole(mib))
+    }
+
+    /// Disk in MiB.
+    pub fn disk_mib(self, mib: u64) -> Task {
+        self.scalar(Name::disk(), Milli::whole(mib))
+    }
+
+    /// So many ports of the machine, the lowest ones that the offer has. The task finds them in `PORT0`, `PORT1` and so
+    /// on of its environment, and the scheduler in [`Placed::ports`](crate::Placed::ports).
+    pub fn ports(self, count: u64) -> Task {
+        Task { ports: count, ..self }
+    }
+
+    /// All resources at once, in the place of those set before (but not of [`Task::ports`]). An entry that says only
+    /// name and value is taken from what is reserved to the offer's role first; one that says more (a reservation, a
+    /// volume) is taken as it is.
+    pub fn resources(self, wanted: Resources) -> Task {
+        Task { wanted, ..self }
+    }
+
+    /// Lets the task use up to so much where others leave it, in place of exactly what it asked for; `None` is without
+    /// limit. Of cpus and mem only.
+    pub fn limit(mut self, name: Name, limit: Option<Milli>) -> Task {
+        self.limits.insert(name, limit);
+        self
+    }
+
+    /// How to tell whether it is well. A task that is not, too often in a row, is killed.
+    pub fn health(self, check: HealthCheck) -> Task {
+        Task { health: Some(check), ..self }
+    }
+
+    /// How long a kill waits between SIGTERM and SIGKILL; without it, as the agent is configured.
+    pub fn grace(self, grace: Duration) -> Task {
+        Task { kill_policy: KillPolicy { grace: Some(grace) }, ..self }
+    }
+
+    /// A task that runs longer is killed and has failed.
+    pub fn max_completion_time(self, time: Duration) -> Task {
+        Task { max_completion_time: Some(time), ..self }
+    }
+
+    /// A label; carried and shown, never interpreted.
+    pub fn label(mut self, key: impl AsRef<str>, value: Option<&str>) -> Task {
+        self.labels.insert(key, value);
+        self
+    }
+
+    fn scalar(mut self, name: Name, amount: Milli) -> Task {
+        let key = ResourceKey::plain(name);
+        let mut wanted: Resources = self.wanted.iter().filter(|have| have.key != key).cloned().collect();
+        wanted.insert(Resource { key, value: ResourceValue::Scalar(amount) });
+        self.wanted = wanted;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task() -> Task {
+        Task::new(TaskId::new("t").expect("valid"))
+    }
+
+    #[test]
+    fn a_value_set_again_replaces_the_first() {
+        let task = task().cpus(Milli::whole(1)).mem_mib(64).cpus(Milli::new(500)).env("A", "1").env("A", "2");
+        assert_eq!(task.wanted.to_string(), "cpus:0.5; mem:64");
+        assert_eq!(task.command.environment, [("A".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn the_command_may_come_before_or_after_its_environment() {
+        let one = task().command("true").env("A", "1").user("nobody");
+        let two = task().env("A", "1").user("nobody").command("true");
+        assert_eq!(one, two);
+        assert_eq!(task().exec(["/bin/echo", "hi"]).command, Command::exec(["/bin/echo", "hi"]));
+    }
+}

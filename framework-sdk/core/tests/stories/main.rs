@@ -1,0 +1,9 @@
+//! Stories of the session: what happens, and all that comes of it, as text.
+
+mod acknowledge;
+mod gaps;
+mod goodbye;
+mod kills;
+mod offers;
+mod subscribe;
+mod world;

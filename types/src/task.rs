@@ -1,0 +1,79 @@
+//! What an agent needs to know to run a plain command task.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{
+    AgentId, Command, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role, TaskId,
+};
+
+/// A task that is one command in one container.
+///
+/// Made by the door from a framework's launch, with the resources, limits and ids that the master owns
+/// normalised. The agent may count on every field; it reads no wire message to run a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskSpec {
+    /// The task, unique among its framework's live and unreachable tasks.
+    pub id: TaskId,
+    /// A name for people. Need not be unique.
+    pub name: String,
+    /// Whose it is.
+    pub framework: FrameworkId,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// The role whose share it counts against.
+    pub role: Role,
+    /// What it holds; never empty. The request: what it is guaranteed and accounted for.
+    pub resources: Resources,
+    /// The most it may use of a resource where that differs from the request; `None` as a limit: no limit. A
+    /// resource that is absent here is limited by its request.
+    pub limits: BTreeMap<Name, Option<Milli>>,
+    /// What it runs.
+    pub command: Command,
+    /// How to tell whether it is well.
+    pub health: Option<HealthCheck>,
+    /// How to end it.
+    pub kill_policy: KillPolicy,
+    /// After so long a run it is killed and counts as failed.
+    pub max_completion_time: Option<Duration>,
+    /// Labels, carried and shown.
+    pub labels: Labels,
+}
+
+impl TaskSpec {
+    /// The most the task may use of a resource: its limit, else what it asked for. `None`: no limit.
+    ///
+    /// A resource that it neither asked for nor limited is limited to nothing.
+    pub fn limit_of(&self, name: &Name) -> Option<Milli> {
+        match self.limits.get(name) {
+            Some(limit) => *limit,
+            None => Some(self.resources.scalar(name.as_str())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_the_request_unless_one_is_given() {
+        let task = TaskSpec {
+            id: TaskId::new("t1").expect("valid"),
+            name: "t1".into(),
+            framework: FrameworkId::new("f").expect("valid"),
+            agent: AgentId::new("a").expect("valid"),
+            role: Role::any(),
+            resources: "cpus:0.5; mem:64".parse().expect("valid"),
+            limits: BTreeMap::from([(Name::cpus(), None)]),
+            command: Command::shell("true"),
+            health: None,
+            kill_policy: KillPolicy::default(),
+            max_completion_time: None,
+            labels: Labels::new(),
+        };
+        assert_eq!(task.limit_of(&Name::cpus()), None);
+        assert_eq!(task.limit_of(&Name::mem()), Some(Milli::whole(64)));
+        assert_eq!(task.limit_of(&Name::gpus()), Some(Milli::ZERO));
+    }
+}

@@ -1,0 +1,165 @@
+//! Tasks that are one command.
+//!
+//! A task with an executor, an image, volumes, networks or a general check is carried by the master like any
+//! other and would be understood by the wire, but this release's agents cannot run it: reading it refuses it
+//! by the name of the field. What is only shown (`discovery`) and what only an executor would read (`data`)
+//! stays in the message.
+
+use std::collections::BTreeMap;
+
+use bourse_proto::v1;
+use bourse_types::{AgentId, FrameworkId, Milli, Name, Role, TaskId, TaskSpec};
+
+use crate::at::{At, Missing, Place, Under, needed};
+use crate::command::{self, BadCommand};
+use crate::health::{self, BadHealth};
+use crate::ids::{self, BadWireId, WireId};
+use crate::labels::{self, BadLabels};
+use crate::resources::{self, BadResource, Form};
+use crate::time::{self, BadTime};
+
+/// A task that cannot be read.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum BadTask {
+    /// A required field that was not sent.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A bad id.
+    #[error(transparent)]
+    Id(#[from] BadWireId),
+    /// Bad resources or limits.
+    #[error(transparent)]
+    Resource(#[from] BadResource),
+    /// Nothing to run it on.
+    #[error("the task uses no resources; give it at least cpus and mem")]
+    NoResources,
+    /// A limit of something that cannot be limited.
+    #[error("{0:?} can not have a limit; limits are for cpus and mem")]
+    Limit(String),
+    /// Nothing to run.
+    #[error("the task has no command; set it")]
+    NoCommand,
+    /// Something that this release's agents do not do.
+    #[error("this release runs plain command tasks; leave {0} out")]
+    Unsupported(&'static str),
+    /// A bad command.
+    #[error(transparent)]
+    Command(#[from] BadCommand),
+    /// A bad health check or kill policy.
+    #[error(transparent)]
+    Health(#[from] BadHealth),
+    /// A span that is none.
+    #[error(transparent)]
+    Time(#[from] BadTime),
+    /// Bad labels.
+    #[error(transparent)]
+    Labels(#[from] BadLabels),
+}
+
+/// Whose a task is: what its message does not say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The framework that launches it.
+    pub framework: FrameworkId,
+    /// The role that its offer was allocated to.
+    pub role: Role,
+}
+
+/// Reads a task of that owner. Refuses resources that are allocated to another role than the owner's.
+///
+/// Whether it fits the offer, whether its id is free, and whether a limit is at least the request is left to
+/// the master.
+pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> {
+    let name: &String = needed("name", &form.name)?;
+    let id: TaskId = ids::needed::<_, BadTask>("task_id", &form.task_id)?;
+    let agent: AgentId = ids::needed::<_, BadTask>("agent_id", &form.agent_id)?;
+    refuse_unsupported(form)?;
+    resources::check_allocation(&form.resources, &owner.role).under("resources")?;
+    let resources = resources::read(&form.resources).under("resources")?;
+    if resources.is_empty() {
+        return Err(At::new("resources", BadTask::NoResources));
+    }
+    let command = form.command.as_ref().ok_or(BadTask::NoCommand).at("command")?;
+    let max_completion_time = form.max_completion_time.as_ref();
+    Ok(TaskSpec {
+        id,
+        name: name.clone(),
+        framework: owner.framework,
+        agent,
+        role: owner.role,
+        resources,
+        limits: read_limits(&form.limits)?,
+        command: command::read(command).under("command")?,
+        health: form
+            .health_check
+            .as_ref()
+            .map(|check| health::read(check).under("health_check"))
+            .transpose()?,
+        kill_policy: health::read_kill_policy(form.kill_policy.as_ref()).under("kill_policy")?,
+        max_completion_time: max_completion_time
+            .map(|span| time::read_duration(span).under::<BadTask>("max_completion_time"))
+            .transpose()?,
+        labels: labels::read(form.labels.as_ref()).under("labels")?,
+    })
+}
+
+fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
+    let refuse = |path: &'static str, is_set: bool| match is_set {
+        true => Err(At::new(path, BadTask::Unsupported(path))),
+        false => Ok(()),
+    };
+    refuse("executor", form.executor.is_some())?;
+    refuse("check", form.check.is_some())?;
+    let Some(container) = &form.container else { return Ok(()) };
+    // A bare MESOS container asks for nothing that a task does not have anyway.
+    let is_mesos = container.r#type == Some(v1::container_info::Type::Mesos as i32);
+    refuse("container.type", !is_mesos)?;
+    refuse("container.docker", container.docker.is_some())?;
+    refuse("container.mesos.image", container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()))?;
+    refuse("container.volumes", !container.volumes.is_empty())?;
+    refuse("container.hostname", container.hostname.is_some())?;
+    refuse("container.network_infos", !container.network_infos.is_empty())?;
+    refuse("container.linux_info", container.linux_info.is_some())?;
+    refuse("container.rlimit_info", container.rlimit_info.is_some())?;
+    refuse("container.tty_info", container.tty_info.is_some())
+}
+
+type Limits = BTreeMap<Name, Option<Milli>>;
+
+fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At<BadTask>> {
+    let limit = |(key, scalar): (&String, &v1::value::Scalar)| {
+        let name = match key.as_str() {
+            "cpus" => Name::cpus(),
+            "mem" => Name::mem(),
+            other => return Err(At::new("", BadTask::Limit(other.chars().take(64).collect()))),
+        };
+        match *needed::<f64, BadTask>("value", &scalar.value)? {
+            f64::INFINITY => Ok((name, None)),
+            units => Ok((name, Some(resources::read_amount(key, units).at("value")?))),
+        }
+    };
+    forms.iter().map(|entry| limit(entry).under(format_args!("limits[{:?}]", entry.0))).collect()
+}
+
+/// The task as a message; its resources are allocated to its role.
+pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
+    let mut resources = resources::write(&task.resources, form);
+    resources::allocate(&mut resources, &task.role);
+    let limit = |(name, limit): (&Name, &Option<Milli>)| {
+        let units = limit.map_or(f64::INFINITY, Milli::as_f64);
+        (name.as_str().to_owned(), v1::value::Scalar { value: Some(units) })
+    };
+    v1::TaskInfo {
+        name: Some(task.name.clone()),
+        task_id: Some(task.id.write()),
+        agent_id: Some(task.agent.write()),
+        resources,
+        limits: task.limits.iter().map(limit).collect(),
+        command: Some(command::write(&task.command)),
+        health_check: task.health.as_ref().map(health::write),
+        kill_policy: health::write_kill_policy(task.kill_policy),
+        max_completion_time: task.max_completion_time.map(time::write_duration),
+        labels: labels::write(&task.labels),
+        ..Default::default()
+    }
+}
