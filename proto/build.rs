@@ -30,6 +30,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut descriptors = compiler.file_descriptor_set();
     descriptors.file.retain(|file| file.package() != "google.protobuf");
+    let mut config = prost_build::Config::new();
+    // So that a message can be found among the descriptors, which is how it is printed as JSON.
+    config.enable_type_names();
     tonic_prost_build::configure()
         // Clients are made from a channel that the caller has set up: this crate needs no transport.
         .build_transport(false)
@@ -37,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // The same message has the same bytes each time it is encoded.
         .btree_map(".")
         .include_file("bourse.rs")
-        .compile_fds(descriptors)?;
+        .compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 

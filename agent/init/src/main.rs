@@ -1,19 +1,19 @@
 //! `bourse-init`: the first process of a container.
 //!
-//! **For what.** It turns a [`Plan`] into a running task and stays until the task has ended: sets up what the task may
-//! see and use, starts it, reaps, passes signals on, and leaves an exit record. It does not need the agent for any of
-//! that once the task runs, so an agent can be killed, restarted or upgraded meanwhile.
+//! **For what.** It turns a [`Plan`] into a running task and stays until the task has ended: sets up what the
+//! task may see and use, starts it, reaps, passes signals on, and leaves an exit record. It does not need the
+//! agent for any of that once the task runs, so an agent can be killed, restarted or upgraded meanwhile.
 //!
-//! **Promises.** Nothing of the task runs outside its control groups or before the agent has written down who it is.
-//! Either the task's program runs, or a failure names the step, the error and the thing it happened to; never neither.
-//! The exit record is written once, whole, by a process that the task can neither see into nor kill (in a container;
-//! without one, a task of the same user can).
+//! **Promises.** Nothing of the task runs outside its control groups or before the agent has written down who
+//! it is. Either the task's program runs, or a failure names the step, the error and the thing it happened
+//! to; never neither. The exit record is written once, whole, by a process that the task can neither see into
+//! nor kill (in a container; without one, a task of the same user can).
 //!
-//! **Left to others.** Everything that needs a decision: the plan is final. Control groups are made and removed by the
-//! agent.
+//! **Left to others.** Everything that needs a decision: the plan is final. Control groups are made and
+//! removed by the agent.
 //!
-//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [CONTAINER_FD]`, by the agent only: the numbers are open
-//! descriptors. The program is small and static because it stays in memory once for each container.
+//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [CONTAINER_FD]`, by the agent only: the numbers are
+//! open descriptors. The program is small and static because it stays in memory once for each container.
 #![deny(unsafe_code)]
 
 mod failure;
@@ -48,8 +48,9 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(SET_UP_FAILED);
     };
-    // Away from the agent's terminal and output before anything else: a Ctrl-C there is not meant for the task, and an
-    // open pipe would keep whoever reads the agent's output waiting for as long as the task runs.
+    // Away from the agent's terminal and output before anything else: a Ctrl-C there is not meant for the
+    // task, and an open pipe would keep whoever reads the agent's output waiting for as long as the task
+    // runs.
     sys::set_name();
     sys::block_signals();
     sys::setsid();
@@ -93,14 +94,17 @@ fn main() -> ExitCode {
         supervise::kill_descendants(main);
     }
     if let Some(record) = &mut record {
-        // One small write: whole or not there. Without room for it the container counts as failed without a record.
+        // One small write: whole or not there. Without room for it the container counts as failed without a
+        // record.
         let _ = record.write_all(&told.encode());
     }
-    // In a container the kernel now kills what is left in the pid namespace and waits until all of it is gone.
+    // In a container the kernel now kills what is left in the pid namespace and waits until all of it is
+    // gone.
     ExitCode::SUCCESS
 }
 
-/// Standard input and output go to the null device, every descriptor that was not given to us on purpose is closed.
+/// Standard input and output go to the null device, every descriptor that was not given to us on purpose is
+/// closed.
 fn detach(keep: &[RawFd]) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     for target in 0..3 {
@@ -172,8 +176,8 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i3
     }
 }
 
-/// Tries to make this process the last that the OOM killer takes, and returns the score for the task. Without the
-/// right to lower a score the container still works: the first process is tiny and in no limited group.
+/// Tries to make this process the last that the OOM killer takes, and returns the score for the task. Without
+/// the right to lower a score the container still works: the first process is tiny and in no limited group.
 fn keep_from_oom_killer(plan: &Plan) -> Option<i32> {
     const FILE: &str = "/proc/self/oom_score_adj";
     if !matches!(plan.place, Place::Container { .. }) {

@@ -2,11 +2,11 @@
 //!
 //! There is no image yet, so a task sees the machine's own tree, less what is none of its business:
 //! - `/proc` shows its own pid namespace, with the parts that steer the machine masked or read-only;
-//! - `/sys` is read-only and without what is mounted in it, which takes the control groups out of reach: a task of root could otherwise
-//!   write itself out of its limits;
+//! - `/sys` is read-only and without what is mounted in it, which takes the control groups out of reach: a
+//!   task of root could otherwise write itself out of its limits;
 //! - `/dev` holds the harmless devices only, its own terminals and its own shared memory;
-//! - the agent's directories, tokens and all other sandboxes are covered by empty read-only directories, in which only
-//!   the path to the task's own sandbox exists.
+//! - the agent's directories, tokens and all other sandboxes are covered by empty read-only directories, in
+//!   which only the path to the task's own sandbox exists.
 //!
 //! The task cannot undo any of this, because it keeps no capability to mount.
 
@@ -24,7 +24,8 @@ use crate::sys::{self, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_R
 
 const QUIET: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
-/// Files and directories of `/proc` and `/sys` that tell or steer too much; the list is the one that runc and crun use.
+/// Files and directories of `/proc` and `/sys` that tell or steer too much; the list is the one that runc and
+/// crun use.
 const MASKED: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
@@ -80,8 +81,8 @@ pub fn set_up(sandbox: &Path, hide: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Covers a directory by an empty one or a file by the null device; `Ok(true)` for a directory. What does not exist
-/// needs no cover.
+/// Covers a directory by an empty one or a file by the null device; `Ok(true)` for a directory. What does not
+/// exist needs no cover.
 fn cover(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(what) if what.is_dir() => {

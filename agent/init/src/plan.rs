@@ -1,9 +1,9 @@
 //! The plan: all that the first process of a container needs to know, decided by the agent beforehand.
 //!
-//! Form: the magic `BPLN`, one version byte, then the fields in the order of [`Plan`]. Numbers are little endian; a
-//! text is its length (u32) and its bytes; a list is its length (u32) and its items; an optional value is a byte 0 or 1
-//! and, for 1, the value. Names are resolved by the agent (users to numbers, relative paths to absolute ones), so that
-//! this process looks up nothing.
+//! Form: the magic `BPLN`, one version byte, then the fields in the order of [`Plan`]. Numbers are little
+//! endian; a text is its length (u32) and its bytes; a list is its length (u32) and its items; an optional
+//! value is a byte 0 or 1 and, for 1, the value. Names are resolved by the agent (users to numbers, relative
+//! paths to absolute ones), so that this process looks up nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -18,7 +18,8 @@ const VERSION: u8 = 1;
 pub struct Plan {
     /// Around what the program runs.
     pub place: Place,
-    /// The program and its arguments; the first names the program, looked up in the `PATH` of `env` if it has no `/`.
+    /// The program and its arguments; the first names the program, looked up in the `PATH` of `env` if it has
+    /// no `/`.
     pub argv: Vec<OsString>,
     /// The whole environment, each `NAME=value`. Nothing is inherited.
     pub env: Vec<OsString>,
@@ -34,7 +35,8 @@ pub struct Plan {
     pub stderr: Option<PathBuf>,
     /// File for the exit record; `None` tells the end over the report socket instead.
     pub record: Option<PathBuf>,
-    /// `cgroup.procs` files that the first process joins: outside the task's limits, inside what is killed with it.
+    /// `cgroup.procs` files that the first process joins: outside the task's limits, inside what is killed
+    /// with it.
     pub init_groups: Vec<PathBuf>,
     /// `cgroup.procs` files that the task's process joins before anything of the task runs.
     pub task_groups: Vec<PathBuf>,
@@ -56,8 +58,8 @@ pub enum Place {
     Host,
     /// Beside a task that runs, for as long as the agent wants: a health check.
     Inside {
-        /// Enter the namespaces of the container whose first process is given as a descriptor (the last argument);
-        /// without, the task has none of its own.
+        /// Enter the namespaces of the container whose first process is given as a descriptor (the last
+        /// argument); without, the task has none of its own.
         namespaces: bool,
     },
 }
@@ -71,8 +73,8 @@ pub struct Identity {
     pub gid: u32,
     /// Supplementary group ids.
     pub groups: Vec<u32>,
-    /// Capabilities that stay, one bit each by the kernel's numbers; the bounding set is cut to them too. A user other
-    /// than root has none in effect.
+    /// Capabilities that stay, one bit each by the kernel's numbers; the bounding set is cut to them too. A
+    /// user other than root has none in effect.
     pub capabilities: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The exit record: how a container ended, in one line that outlives everyone.
 //!
-//! It is written with a single small write through a descriptor that was opened before anything was set up, and it is
-//! whole if and only if it ends with a newline. So a reader needs no lock, and a machine that stopped in between is
-//! told from a container that ended. One line is also what a person with `cat` wants:
+//! It is written with a single small write through a descriptor that was opened before anything was set up,
+//! and it is whole if and only if it ends with a newline. So a reader needs no lock, and a machine that
+//! stopped in between is told from a container that ended. One line is also what a person with `cat` wants:
 //!
 //! ```text
 //! 1 exited 3 1700000000123

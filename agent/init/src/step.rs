@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// One step between "the agent asked for a container" and "the task's program runs", in the order they happen.
+/// One step between "the agent asked for a container" and "the task's program runs", in the order they
+/// happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Reading the plan.
@@ -122,7 +123,8 @@ impl Step {
             Step::Cwd => "see whether the directory exists and the task's user may enter it",
             Step::Gate => "the agent stopped while the task was being started; nothing of the task has run",
             Step::Exec => {
-                "see whether the command exists on the agent's machine, is in PATH, and may be executed by the task's user"
+                "see whether the command exists on the agent's machine, is in PATH, and may be executed by \
+                 the task's user"
             }
         }
     }

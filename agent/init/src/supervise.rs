@@ -23,8 +23,8 @@ pub fn wait_for(main: i32) -> End {
     }
 }
 
-/// The same for a command inside a running container: when the agent hangs up (a timeout, or its own death) the
-/// command and its process group are killed. `None` when it came to that.
+/// The same for a command inside a running container: when the agent hangs up (a timeout, or its own death)
+/// the command and its process group are killed. `None` when it came to that.
 pub fn wait_while_wanted(main: i32, report: &OwnedFd) -> Option<End> {
     // Without the descriptor there would be no end to wait for but the command's own.
     let Ok(signals) = sys::signal_descriptor() else { return Some(wait_for(main)) };
@@ -39,7 +39,8 @@ pub fn wait_while_wanted(main: i32, report: &OwnedFd) -> Option<End> {
             return None;
         }
         if signal {
-            // 128 bytes is one signalfd_siginfo; which signal it was does not matter: SIGCHLD is the one we wait for.
+            // 128 bytes is one signalfd_siginfo; which signal it was does not matter: SIGCHLD is the one we
+            // wait for.
             let _ = signals.read(&mut [0; 128]);
         }
     }
@@ -55,8 +56,8 @@ fn reap_until(main: i32) -> Option<End> {
     None
 }
 
-/// Kills all descendants, generation by generation: the children of a killed process become ours. Only for a place
-/// without a pid namespace; in a container the kernel does it when pid 1 ends, and better.
+/// Kills all descendants, generation by generation: the children of a killed process become ours. Only for a
+/// place without a pid namespace; in a container the kernel does it when pid 1 ends, and better.
 pub fn kill_descendants(main: i32) {
     sys::kill(-main, sys::SIGKILL);
     loop {

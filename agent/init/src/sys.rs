@@ -1,8 +1,8 @@
 //! The system calls that the standard library does not offer, each behind a safe function.
 //!
-//! This is the only file of the crate with `unsafe` in it. The declarations are written by hand because the program is
-//! kept free of dependencies; they follow the manual pages (section 2) for 64-bit Linux. Everything here runs in a
-//! process with one thread, which `fork` and `setns` need.
+//! This is the only file of the crate with `unsafe` in it. The declarations are written by hand because the
+//! program is kept free of dependencies; they follow the manual pages (section 2) for 64-bit Linux.
+//! Everything here runs in a process with one thread, which `fork` and `setns` need.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
@@ -127,12 +127,13 @@ fn c_text(text: impl AsRef<OsStr>) -> io::Result<CString> {
     CString::new(text.as_ref().as_bytes()).map_err(|_| io::Error::from_raw_os_error(22))
 }
 
-/// Takes ownership of a descriptor that this process was started with; an error when there is none of that number.
+/// Takes ownership of a descriptor that this process was started with; an error when there is none of that
+/// number.
 pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     const F_SETFD: c_int = 2;
     const FD_CLOEXEC: c_int = 1;
-    // SAFETY: fcntl with these arguments touches no memory. It also proves that the descriptor is open, and the program
-    // calls this once for each number, before it opens anything itself: nobody else owns it.
+    // SAFETY: fcntl with these arguments touches no memory. It also proves that the descriptor is open, and
+    // the program calls this once for each number, before it opens anything itself: nobody else owns it.
     unsafe {
         check(fcntl(fd, F_SETFD, FD_CLOEXEC))?;
         Ok(OwnedFd::from_raw_fd(fd))
@@ -189,8 +190,8 @@ pub fn own_pid() -> i32 {
     unsafe { getpid() }
 }
 
-/// Reaps one child: `Ok(None)` when there are children and none has ended (only without `wait`), `Err` when there are
-/// no children at all.
+/// Reaps one child: `Ok(None)` when there are children and none has ended (only without `wait`), `Err` when
+/// there are no children at all.
 pub fn reap(wait: bool) -> io::Result<Option<(i32, End)>> {
     const WNOHANG: c_int = 1;
     let mut status = 0;
@@ -228,7 +229,8 @@ pub fn default_signals() {
     const SIG_SETMASK: c_int = 2;
     const SIG_DFL: usize = 0;
     for number in 1..=64 {
-        // SAFETY: the default action is no function pointer; numbers that may not be set are refused without effect.
+        // SAFETY: the default action is no function pointer; numbers that may not be set are refused without
+        // effect.
         unsafe { signal(number, SIG_DFL) };
     }
     // SAFETY: an all-zero set is the empty set.
@@ -257,7 +259,8 @@ pub fn signal_descriptor() -> io::Result<OwnedFd> {
 pub fn wait_readable(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> (bool, bool) {
     const POLLIN: i16 = 1;
     let mut fds = [first, second].map(|fd| PollFd { fd: fd.as_raw_fd(), events: POLLIN, revents: 0 });
-    // SAFETY: the array is valid for its length. An interruption reads as "neither", and the caller asks again.
+    // SAFETY: the array is valid for its length. An interruption reads as "neither", and the caller asks
+    // again.
     unsafe { poll(fds.as_mut_ptr(), 2, -1) };
     (fds[0].revents != 0, fds[1].revents != 0)
 }
@@ -292,7 +295,8 @@ pub fn detached_tree(path: &Path) -> io::Result<OwnedFd> {
     const AT_RECURSIVE: c_uint = 0x8000;
     const OPEN_TREE_CLOEXEC: c_uint = 0o2_000_000;
     let path = c_text(path)?;
-    // SAFETY: the path is a C string that outlives the call; the result is a fresh descriptor that nobody else owns.
+    // SAFETY: the path is a C string that outlives the call; the result is a fresh descriptor that nobody
+    // else owns.
     unsafe {
         let fd = syscall(
             SYS_OPEN_TREE,
@@ -327,7 +331,8 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
 pub fn make_device(path: &Path, major: u64, minor: u64) -> io::Result<()> {
     const S_IFCHR: c_uint = 0o020_000;
     let path = c_text(path)?;
-    // SAFETY: the path is a C string that outlives the call. Small numbers: the device is `major << 8 | minor`.
+    // SAFETY: the path is a C string that outlives the call. Small numbers: the device is `major << 8 |
+    // minor`.
     check(unsafe { mknod(path.as_ptr(), S_IFCHR | 0o666, (major << 8) | minor) }).map(drop)
 }
 
@@ -337,8 +342,8 @@ pub fn set_hostname(name: &OsStr) -> io::Result<()> {
     check(unsafe { sethostname(name.as_bytes().as_ptr().cast(), name.len()) }).map(drop)
 }
 
-/// Enters the mount, uts and ipc namespaces of the process behind a pid descriptor; children made from now on are in
-/// its pid namespace. Needs Linux 5.8.
+/// Enters the mount, uts and ipc namespaces of the process behind a pid descriptor; children made from now on
+/// are in its pid namespace. Needs Linux 5.8.
 pub fn enter_namespaces(process: BorrowedFd<'_>) -> io::Result<()> {
     const CLONE_NEWNS: c_int = 0x0002_0000;
     const CLONE_NEWUTS: c_int = 0x0400_0000;
@@ -380,7 +385,8 @@ pub fn cut_bounding_set(keep: u64) -> io::Result<()> {
     const PR_CAPBSET_READ: c_int = 23;
     const PR_CAPBSET_DROP: c_int = 24;
     for number in 0..64 {
-        // SAFETY: no memory involved. Reading a number that the kernel does not know is refused: the end of the list.
+        // SAFETY: no memory involved. Reading a number that the kernel does not know is refused: the end of
+        // the list.
         unsafe {
             match prctl(PR_CAPBSET_READ, number as c_ulong, 0 as c_ulong, 0 as c_ulong, 0 as c_ulong) {
                 1 if keep & (1 << number) == 0 => {
@@ -436,14 +442,14 @@ pub fn not_dumpable() -> io::Result<()> {
     set_process_flag(4, 0)
 }
 
-/// Lets go of the program's pages that the set-up needed. They are shared by all containers and come back when they are
-/// used; waiting needs few of them.
+/// Lets go of the program's pages that the set-up needed. They are shared by all containers and come back
+/// when they are used; waiting needs few of them.
 pub fn shrink() {
     const MADV_DONTNEED: c_int = 4;
     const PAGE: usize = 4096;
     let (start, end) = ((&raw const __executable_start).addr(), (&raw const etext).addr());
-    // SAFETY: the range holds constants and instructions only, whole pages of them: nothing in it was ever written, so
-    // every page is read again from the file as it was.
+    // SAFETY: the range holds constants and instructions only, whole pages of them: nothing in it was ever
+    // written, so every page is read again from the file as it was.
     unsafe { madvise(start as *mut c_void, (end - start) / PAGE * PAGE, MADV_DONTNEED) };
 }
 

@@ -1,7 +1,8 @@
 //! The task's process: from a fork of the first process to the task's program.
 //!
-//! Order matters. Control groups come first, so that nothing runs outside its limits; what needs root comes before the
-//! switch of the user, and the working directory after it, so that it is entered with the task's own rights.
+//! Order matters. Control groups come first, so that nothing runs outside its limits; what needs root comes
+//! before the switch of the user, and the working directory after it, so that it is entered with the task's
+//! own rights.
 
 use std::env::split_paths;
 use std::ffi::{CString, OsStr};
@@ -80,8 +81,8 @@ fn open_output(path: &Path, owner: Option<&Identity>) -> io::Result<File> {
     Ok(file)
 }
 
-/// Becomes the task's program; returns only with the reason why it could not. `gate` is the report socket when the
-/// agent wants to write down who runs before anything runs.
+/// Becomes the task's program; returns only with the reason why it could not. `gate` is the report socket
+/// when the agent wants to write down who runs before anything runs.
 pub fn become_task(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&OwnedFd>) -> Failure {
     match prepare(plan, files, oom_score, gate) {
         Ok(()) => execute(plan),
@@ -149,7 +150,8 @@ fn execute(plan: &Plan) -> Failure {
             detail: "an argument or variable holds a zero byte".into(),
         };
     };
-    // As execvp does: the first that can be started wins, and "not found" is said only if nothing better can be.
+    // As execvp does: the first that can be started wins, and "not found" is said only if nothing better can
+    // be.
     let mut worst = io::Error::from_raw_os_error(2);
     for program in candidates(name, &plan.env) {
         let error = sys::execute(&program, &argv, &env);

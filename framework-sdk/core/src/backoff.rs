@@ -14,7 +14,7 @@ impl Seeded {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,7 +44,7 @@ impl Backoff {
         self.next = whole.saturating_mul(2).min(self.longest);
         let half = whole / 2;
         // In 1,024 steps: as fine as anybody could notice.
-        half + half * (random.next() % 1025) as u32 / 1024
+        half + half * (random.draw() % 1025) as u32 / 1024
     }
 
     /// All is well again: the next delay is the first one.

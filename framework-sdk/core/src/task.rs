@@ -48,6 +48,11 @@ impl Task {
         &self.id
     }
 
+    /// The same task under another id, for launching a prepared one again. The name stays.
+    pub fn with_id(self, id: TaskId) -> Task {
+        Task { id, ..self }
+    }
+
     /// A name for people; need not be unique.
     pub fn name(self, name: impl Into<String>) -> Task {
         Task { name: name.into(), ..self }

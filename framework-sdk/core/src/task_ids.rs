@@ -23,7 +23,7 @@ impl TaskIds {
     pub fn new(seed: u64) -> TaskIds {
         // No vowels, hence no words; no 0, 1, o, l, which people mix up when they read an id aloud.
         const LETTERS: &[u8; 32] = b"23456789bcdfghjkmnpqrstvwxzBCDFG";
-        let mut bits = Seeded::new(seed).next();
+        let mut bits = Seeded::new(seed).draw();
         let mut incarnation = String::new();
         for _ in 0..8 {
             incarnation.push(char::from(LETTERS[(bits % 32) as usize]));

@@ -286,7 +286,7 @@ impl<S: Scheduler> Session<S> {
             reconcile: Reconcile::default(),
             offers: BTreeSet::new(),
             bin: Bin::default(),
-            calls: Calls::new(random.next()),
+            calls: Calls::new(random.draw()),
             own: VecDeque::new(),
             closing: None,
             deadline_floor: Mono::ZERO,
@@ -477,11 +477,13 @@ impl<S: Scheduler> Session<S> {
         match verdict {
             Verdict::Show => {
                 // Put off until the handler has returned, or longer if it says so.
-                self.tasks.put_off(&status.task_id);
+                if let Some(due) = &due {
+                    self.tasks.put_off(&due.task, due.uuid);
+                }
                 self.calls.due = due;
                 self.tell(now, Event::Update(status), out);
                 if let Some(due) = self.calls.due.take() {
-                    self.tasks.acknowledged(&due.task);
+                    self.tasks.acknowledged(&due.task, due.uuid);
                     out.push(acknowledge(due));
                 }
             }
@@ -651,7 +653,7 @@ impl<S: Scheduler> Session<S> {
             Asked::Reconcile if subscribed => self.begin_to_ask(now, out),
             Asked::Reconcile => {} // It comes with the next subscription.
             Asked::Acknowledge(acknowledgement) => {
-                self.tasks.acknowledged(&acknowledgement.task);
+                self.tasks.acknowledged(&acknowledgement.task, acknowledgement.uuid);
                 if subscribed {
                     out.push(acknowledge(acknowledgement)); // Otherwise the agent sends the update again, and so do we.
                 }

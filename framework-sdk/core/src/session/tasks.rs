@@ -21,21 +21,51 @@ struct Live {
     agent: Option<AgentId>,
     /// `None`: nobody has told yet, as of a task of a former life.
     state: Option<TaskState>,
-    /// The update shown last.
-    shown: Option<Shown>,
+    shown: Shown,
 }
 
 #[derive(Debug)]
 struct Ended {
     state: TaskState,
-    shown: Option<Shown>,
+    shown: Shown,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Shown {
-    uuid: [u8; 16],
-    /// `false` while the scheduler has put the acknowledgement off.
-    acknowledged: bool,
+/// So many updates of a task are remembered. An agent has one in flight at a time, so that one would do if nothing on
+/// the way ever came late.
+const SHOWN_REMEMBERED: usize = 8;
+
+/// The updates of a task that were shown last.
+#[derive(Debug, Default)]
+struct Shown(VecDeque<([u8; 16], Dealt)>);
+
+/// Whether the scheduler has dealt with an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dealt {
+    Acknowledged,
+    PutOff,
+}
+
+impl Shown {
+    fn verdict(&self, uuid: Option<[u8; 16]>) -> Option<Verdict> {
+        let (_, dealt) = self.0.iter().find(|(shown, _)| Some(*shown) == uuid)?;
+        Some(match dealt {
+            Dealt::Acknowledged => Verdict::Repeat,
+            Dealt::PutOff => Verdict::PutOff,
+        })
+    }
+
+    fn insert(&mut self, uuid: [u8; 16]) {
+        if self.0.len() == SHOWN_REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back((uuid, Dealt::Acknowledged));
+    }
+
+    fn mark(&mut self, uuid: [u8; 16], dealt: Dealt) {
+        if let Some((_, before)) = self.0.iter_mut().find(|(shown, _)| *shown == uuid) {
+            *before = dealt;
+        }
+    }
 }
 
 /// What to do with a status.
@@ -56,7 +86,7 @@ pub(super) enum Verdict {
 impl Tasks {
     /// A task that may be alive, of a former life.
     pub(super) fn remember(&mut self, task: TaskId, agent: Option<AgentId>) {
-        self.live.entry(task).or_insert(Live { agent, state: None, shown: None });
+        self.live.entry(task).or_insert(Live { agent, state: None, shown: Shown::default() });
     }
 
     /// A task is being launched. `false`: there is or was a task of this id.
@@ -64,7 +94,8 @@ impl Tasks {
         if self.live.contains_key(task) || self.ended.contains_key(task) {
             return false;
         }
-        let live = Live { agent: Some(agent.clone()), state: Some(TaskState::Staging), shown: None };
+        let live =
+            Live { agent: Some(agent.clone()), state: Some(TaskState::Staging), shown: Shown::default() };
         self.live.insert(task.clone(), live);
         true
     }
@@ -79,12 +110,13 @@ impl Tasks {
             self.live.remove(&status.task_id);
             return Verdict::Show;
         }
-        let live =
-            self.live.entry(status.task_id.clone()).or_insert(Live { agent: None, state: None, shown: None });
-        if let (Some(shown), Some(uuid)) = (live.shown, status.uuid)
-            && shown.uuid == uuid
-        {
-            return if shown.acknowledged { Verdict::Repeat } else { Verdict::PutOff };
+        let live = self.live.entry(status.task_id.clone()).or_insert(Live {
+            agent: None,
+            state: None,
+            shown: Shown::default(),
+        });
+        if let Some(verdict) = live.shown.verdict(status.uuid) {
+            return verdict;
         }
         if status.agent_id.is_some() {
             live.agent.clone_from(&status.agent_id);
@@ -100,21 +132,23 @@ impl Tasks {
                 None => return Verdict::Stale,
             },
         }
-        live.shown = status.uuid.map(|uuid| Shown { uuid, acknowledged: true });
+        if let Some(uuid) = status.uuid {
+            live.shown.insert(uuid);
+        }
         if status.state.is_terminal() {
             self.end(&status.task_id, status.state);
         }
         Verdict::Show
     }
 
-    /// The scheduler has put off the acknowledgement of the update shown last.
-    pub(super) fn put_off(&mut self, task: &TaskId) {
-        self.mark(task, false);
+    /// The scheduler has put off the acknowledgement of an update.
+    pub(super) fn put_off(&mut self, task: &TaskId, uuid: [u8; 16]) {
+        self.mark(task, uuid, Dealt::PutOff);
     }
 
     /// The scheduler has acknowledged what it had put off.
-    pub(super) fn acknowledged(&mut self, task: &TaskId) {
-        self.mark(task, true);
+    pub(super) fn acknowledged(&mut self, task: &TaskId, uuid: [u8; 16]) {
+        self.mark(task, uuid, Dealt::Acknowledged);
     }
 
     /// Where a task is, if it is alive and that is known.
@@ -132,16 +166,16 @@ impl Tasks {
         self.live.iter().map(|(task, live)| (task, live.agent.as_ref()))
     }
 
-    fn mark(&mut self, task: &TaskId, acknowledged: bool) {
-        let live = self.live.get_mut(task).map(|live| &mut live.shown);
-        let shown = live.or_else(|| self.ended.get_mut(task).map(|ended| &mut ended.shown));
-        if let Some(Some(shown)) = shown {
-            shown.acknowledged = acknowledged;
+    fn mark(&mut self, task: &TaskId, uuid: [u8; 16], dealt: Dealt) {
+        if let Some(live) = self.live.get_mut(task) {
+            live.shown.mark(uuid, dealt);
+        } else if let Some(ended) = self.ended.get_mut(task) {
+            ended.shown.mark(uuid, dealt);
         }
     }
 
     fn end(&mut self, task: &TaskId, state: TaskState) {
-        let shown = self.live.remove(task).and_then(|live| live.shown);
+        let shown = self.live.remove(task).map(|live| live.shown).unwrap_or_default();
         self.ended.insert(task.clone(), Ended { state, shown });
         self.order.push_back(task.clone());
         if self.order.len() > ENDED_REMEMBERED
@@ -154,10 +188,8 @@ impl Tasks {
 
 impl Ended {
     fn judge(&self, status: &TaskStatus) -> Verdict {
-        if let (Some(shown), Some(uuid)) = (self.shown, status.uuid)
-            && shown.uuid == uuid
-        {
-            return if shown.acknowledged { Verdict::Repeat } else { Verdict::PutOff };
+        if let Some(verdict) = self.shown.verdict(status.uuid) {
+            return verdict;
         }
         use TaskState::*;
         match (self.state, status.state) {

@@ -11,10 +11,12 @@ use bourse_types::{
 };
 use expect_test::Expect;
 
+type React = Box<dyn FnMut(Event<&'static str>, &mut Calls)>;
+
 /// A scheduler that writes down what it is told and reacts as the story wants.
 pub struct Author {
     told: Vec<String>,
-    react: Box<dyn FnMut(Event<&'static str>, &mut Calls)>,
+    react: React,
     pub deadline: Option<Mono>,
 }
 
@@ -73,7 +75,7 @@ impl World {
     pub fn input(&mut self, input: Input<&'static str>) {
         let mut out = Vec::new();
         self.session.apply(self.now, input, &mut out);
-        // A story is told in order: first what the author heard, then what came of it.
+        // First what the author heard, marked by ">", then what came of it.
         for line in std::mem::take(&mut self.author().told) {
             self.text.push_str(&format!("> {line}\n"));
         }

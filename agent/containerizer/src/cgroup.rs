@@ -1,0 +1,123 @@
+//! Control groups: what a container may use, what it has used, and who belongs to it.
+//!
+//! **For what.** One trait, [`Hierarchy`], with two implementations: [`V1`], also for the hybrid layout,
+//! where the controllers are in version 1 and an empty version 2 tree lies beside them, and [`V2`].
+//! What a single controller needs is in a file of its own that takes a control group's directory as a path,
+//! so that all of it is tested on temporary directories as well as on the real thing.
+//!
+//! **Layout.** Each container has a group and in it the task's group:
+//! ```text
+//! bourse/<agent>/<container>/        cpu shares; on version 1 the first process is in here
+//! bourse/<agent>/<container>/init    version 2 only, as processes live in leaves there: the first process
+//! bourse/<agent>/<container>/task    cpu quota, memory and pids limits: the task
+//! ```
+//! The first process is outside the task's limits, because an out-of-memory kill must never take it: it
+//! writes the exit record.
+//!
+//! **Promises.** A creation that fails leaves nothing. Removal takes our own empty parents along and never
+//! touches a group that we did not make.
+//!
+//! **Why not cgroups-rs.** It was tried. It brings a D-Bus client (zbus) and second versions of nix and
+//! thiserror whatever the features; its removal leaves parents behind on version 1; its version 2 figures for
+//! out-of-memory kills are always 0; it knows neither `cgroup.kill` nor two groups per container. What
+//! remains of it for us would be writing a number to a file.
+
+mod detect;
+mod files;
+
+mod cpu;
+mod memory;
+mod pids;
+
+mod v1;
+mod v2;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::containerizer::Usage;
+use crate::spec::Limits;
+
+pub(crate) use detect::detect;
+pub use v1::{Killer, V1};
+pub use v2::V2;
+
+/// The name of the group that holds all groups of all agents on this machine.
+pub const OURS: &str = "bourse";
+
+/// The name of the group that holds the task's processes.
+const TASK: &str = "task";
+
+/// A control group file or directory that could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "could not {what} {}; see whether someone else changes the control groups of this machine",
+    path.display()
+)]
+pub struct CgroupError {
+    /// What was tried: "write 50000 to".
+    pub what: String,
+    /// Where.
+    pub path: PathBuf,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Which files join which group: all `cgroup.procs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joins {
+    /// For the first process.
+    pub init: Vec<PathBuf>,
+    /// For the task.
+    pub task: Vec<PathBuf>,
+}
+
+/// How this machine's control groups are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// All in version 1.
+    V1,
+    /// Controllers in version 1, and a version 2 tree without controllers beside them.
+    Hybrid,
+    /// All in version 2.
+    V2,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Layout::V1 => "v1",
+            Layout::Hybrid => "hybrid",
+            Layout::V2 => "v2",
+        })
+    }
+}
+
+/// The control groups of all containers of one agent. Containers are named by one path component.
+pub trait Hierarchy: fmt::Debug + Send + Sync {
+    /// How it is laid out.
+    fn layout(&self) -> Layout;
+
+    /// Makes the groups of a container and sets their limits. Nothing is left of it when it fails. A repeat
+    /// sets the limits again.
+    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, CgroupError>;
+
+    /// What the task has used; `None` when its groups do not exist (any more).
+    fn usage(&self, container: &str) -> Option<Usage>;
+
+    /// The processes in all groups of the container, as this machine counts.
+    fn processes(&self, container: &str) -> Vec<u32>;
+
+    /// Kills every process in the groups of the container and waits until they are empty, at most some
+    /// seconds. Without groups there is nothing to do.
+    fn kill(&self, container: &str) -> Result<(), CgroupError>;
+
+    /// Removes the groups, which have to be empty, and our own parents where nothing else is left in them. A
+    /// repeat does nothing.
+    fn remove(&self, container: &str) -> Result<(), CgroupError>;
+
+    /// All containers that have groups.
+    fn containers(&self) -> Vec<String>;
+}

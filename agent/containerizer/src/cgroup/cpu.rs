@@ -1,0 +1,69 @@
+//! The cpu controller: a share when the machine is busy, a quota always.
+//!
+//! Files: kernel documentation, `admin-guide/cgroup-v1/cpuacct.rst`, `scheduler/sched-bwc.rst` and
+//! `cgroup-v2.rst`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bourse_types::Milli;
+
+use super::CgroupError;
+use super::files::{keyed, number, write};
+use crate::containerizer::Usage;
+
+/// The period of the quota in microseconds: the kernel's default, and Mesos'.
+const PERIOD_US: u64 = 100_000;
+
+/// The smallest quota that the kernel takes, in microseconds.
+const QUOTA_MIN_US: u64 = 1000;
+
+/// Shares of one cpu in version 1, as in Mesos; the kernel takes 2 at least.
+const SHARES_PER_CPU: u64 = 1024;
+
+/// Weight of one cpu in version 2: the kernel's default weight; it takes 1 to 10,000.
+const WEIGHT_PER_CPU: u64 = 100;
+
+fn quota_us(quota: Milli) -> u64 {
+    quota.thousandths().saturating_mul(PERIOD_US / 1000).max(QUOTA_MIN_US)
+}
+
+/// Version 1: the share.
+pub fn share_v1(dir: &Path, cpus: Milli) -> Result<(), CgroupError> {
+    let shares = (cpus.thousandths().saturating_mul(SHARES_PER_CPU) / 1000).clamp(2, 262_144);
+    write(dir, "cpu.shares", shares)
+}
+
+/// Version 1: the quota.
+pub fn quota_v1(dir: &Path, quota: Milli) -> Result<(), CgroupError> {
+    write(dir, "cpu.cfs_period_us", PERIOD_US)?;
+    write(dir, "cpu.cfs_quota_us", quota_us(quota))
+}
+
+/// Version 1: what was used, from the directories in the cpu and cpuacct hierarchies.
+pub fn usage_v1(cpu: &Path, cpuacct: &Path, usage: &mut Usage) {
+    usage.cpu = Duration::from_nanos(number(cpuacct, "cpuacct.usage").unwrap_or(0));
+    usage.cpu_periods = keyed(cpu, "cpu.stat", "nr_periods").unwrap_or(0);
+    usage.cpu_periods_throttled = keyed(cpu, "cpu.stat", "nr_throttled").unwrap_or(0);
+    usage.cpu_throttled = Duration::from_nanos(keyed(cpu, "cpu.stat", "throttled_time").unwrap_or(0));
+}
+
+/// Version 2: the share.
+pub fn share_v2(dir: &Path, cpus: Milli) -> Result<(), CgroupError> {
+    let weight = (cpus.thousandths().saturating_mul(WEIGHT_PER_CPU) / 1000).clamp(1, 10_000);
+    write(dir, "cpu.weight", weight)
+}
+
+/// Version 2: the quota.
+pub fn quota_v2(dir: &Path, quota: Milli) -> Result<(), CgroupError> {
+    write(dir, "cpu.max", format!("{} {PERIOD_US}", quota_us(quota)))
+}
+
+/// Version 2: what was used.
+pub fn usage_v2(dir: &Path, usage: &mut Usage) {
+    let stat = |key| keyed(dir, "cpu.stat", key).unwrap_or(0);
+    usage.cpu = Duration::from_micros(stat("usage_usec"));
+    usage.cpu_periods = stat("nr_periods");
+    usage.cpu_periods_throttled = stat("nr_throttled");
+    usage.cpu_throttled = Duration::from_micros(stat("throttled_usec"));
+}

@@ -1,0 +1,202 @@
+//! Control groups of version 2.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{self, children, kill_until_empty, make, write, write_if_there};
+use super::{CgroupError, Hierarchy, Joins, Layout, TASK, cpu, memory, pids};
+use crate::containerizer::Usage;
+use crate::spec::Limits;
+
+/// The name of the group of the first process: version 2 wants processes in leaves.
+const INIT: &str = "init";
+
+/// What is handed down to the groups below.
+const CONTROLLERS: &str = "+cpu +memory +pids";
+
+/// One tree for all controllers.
+#[derive(Debug, Clone)]
+pub struct V2 {
+    /// The group that ours is made in.
+    pub root: PathBuf,
+    /// The agent's own group.
+    pub base: PathBuf,
+}
+
+impl V2 {
+    fn dirs(&self, container: &str) -> [PathBuf; 3] {
+        let dir = self.base.join(container);
+        [dir.join(INIT), dir.join(TASK), dir]
+    }
+
+    /// Hands the controllers down from the root to the container's group. A repeat changes nothing, and other
+    /// agents do the same with ours.
+    fn hand_down(&self, dir: &Path) -> Result<(), CgroupError> {
+        let mut path: Vec<&Path> =
+            dir.ancestors().take_while(|above| above.starts_with(&self.root)).collect();
+        path.reverse();
+        path.into_iter().try_for_each(|group| write(group, "cgroup.subtree_control", CONTROLLERS))
+    }
+
+    fn set(&self, container: &str, limits: &Limits) -> Result<(), CgroupError> {
+        let [init, task, dir] = self.dirs(container);
+        make(&dir)?;
+        self.hand_down(&dir)?;
+        make(&init)?;
+        make(&task)?;
+        cpu::share_v2(&dir, limits.cpus)?;
+        if let Some(quota) = limits.cpu_quota {
+            cpu::quota_v2(&task, quota)?;
+        }
+        if let Some(bytes) = limits.memory_bytes {
+            memory::limit_v2(&task, bytes, limits.swap_bytes)?;
+        }
+        limits.pids.map_or(Ok(()), |count| pids::limit(&task, count))
+    }
+}
+
+impl Hierarchy for V2 {
+    fn layout(&self) -> Layout {
+        Layout::V2
+    }
+
+    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, CgroupError> {
+        self.set(container, limits).inspect_err(|_| drop(self.remove(container)))?;
+        let [init, task, _] = self.dirs(container);
+        Ok(Joins { init: vec![init.join("cgroup.procs")], task: vec![task.join("cgroup.procs")] })
+    }
+
+    fn usage(&self, container: &str) -> Option<Usage> {
+        let [_, task, _] = self.dirs(container);
+        if !task.exists() {
+            return None;
+        }
+        let mut usage = Usage::default();
+        cpu::usage_v2(&task, &mut usage);
+        memory::usage_v2(&task, &mut usage);
+        pids::usage(&task, &mut usage);
+        Some(usage)
+    }
+
+    fn processes(&self, container: &str) -> Vec<u32> {
+        files::processes(&self.dirs(container)).into_iter().collect()
+    }
+
+    fn kill(&self, container: &str) -> Result<(), CgroupError> {
+        // From Linux 5.14 on; before, or where that is missing, signals do.
+        write_if_there(&self.base.join(container), "cgroup.kill", 1)?;
+        kill_until_empty(&self.dirs(container))
+    }
+
+    fn remove(&self, container: &str) -> Result<(), CgroupError> {
+        files::remove_container(&self.base, container, &[INIT, TASK])
+    }
+
+    fn containers(&self) -> Vec<String> {
+        children(&self.base)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bourse_types::Milli;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            cpus: Milli::new(2000),
+            cpu_quota: Some(Milli::new(500)),
+            memory_bytes: Some(64 << 20),
+            swap_bytes: 0,
+            pids: Some(100),
+        }
+    }
+
+    fn laid_out(root: &TempDir) -> V2 {
+        let base = root.path().join("bourse/a1");
+        for file in [
+            "cgroup.subtree_control",
+            "bourse/cgroup.subtree_control",
+            "bourse/a1/cgroup.subtree_control",
+            "bourse/a1/c1/cgroup.subtree_control",
+            "bourse/a1/c1/cpu.weight",
+            "bourse/a1/c1/task/cpu.max",
+            "bourse/a1/c1/task/memory.max",
+            "bourse/a1/c1/task/memory.swap.max",
+            "bourse/a1/c1/task/memory.oom.group",
+            "bourse/a1/c1/task/pids.max",
+        ] {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().expect("it has one"))
+                .expect("a temporary directory is writable");
+            fs::write(path, "").expect("a temporary directory is writable");
+        }
+        V2 { root: root.path().into(), base }
+    }
+
+    fn read(root: &TempDir, file: &str) -> String {
+        fs::read_to_string(root.path().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    #[test]
+    fn controllers_are_handed_down_from_the_root_to_the_container() {
+        let root = TempDir::new().expect("a temporary directory");
+        laid_out(&root).create("c1", &limits()).expect("all files are there");
+        for dir in ["", "bourse/", "bourse/a1/", "bourse/a1/c1/"] {
+            assert_eq!(read(&root, &format!("{dir}cgroup.subtree_control")), "+cpu +memory +pids");
+        }
+    }
+
+    #[test]
+    fn limits_are_written_to_the_group_of_the_task_and_the_share_to_that_of_the_container() {
+        let root = TempDir::new().expect("a temporary directory");
+        let joins = laid_out(&root).create("c1", &limits()).expect("all files are there");
+        assert_eq!(read(&root, "bourse/a1/c1/cpu.weight"), "200");
+        assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max"), "50000 100000");
+        assert_eq!(read(&root, "bourse/a1/c1/task/memory.max"), (64 << 20).to_string());
+        assert_eq!(read(&root, "bourse/a1/c1/task/memory.swap.max"), "0");
+        assert_eq!(read(&root, "bourse/a1/c1/task/memory.oom.group"), "1");
+        assert_eq!(read(&root, "bourse/a1/c1/task/pids.max"), "100");
+        assert_eq!(joins.init, [root.path().join("bourse/a1/c1/init/cgroup.procs")]);
+        assert_eq!(joins.task, [root.path().join("bourse/a1/c1/task/cgroup.procs")]);
+    }
+
+    #[test]
+    fn usage_is_read_from_the_group_of_the_task() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = laid_out(&root);
+        let put = |file: &str, text: &str| {
+            fs::write(root.path().join("bourse/a1/c1/task").join(file), text).expect("it is writable");
+        };
+        put(
+            "cpu.stat",
+            "usage_usec 1500000\nuser_usec 1\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
+        );
+        put("memory.current", "1048576\n");
+        put("memory.max", "max\n");
+        put("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 1\n");
+        put("pids.current", "3\n");
+        let usage = v2.usage("c1").expect("the group is there");
+        assert_eq!(usage.cpu.as_millis(), 1500);
+        assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
+        assert_eq!(usage.cpu_throttled.as_millis(), 350);
+        assert_eq!(
+            (usage.memory_bytes, usage.memory_peak_bytes, usage.memory_limit_bytes),
+            (1 << 20, None, None)
+        );
+        assert_eq!((usage.oom_kills, usage.pids), (2, 3));
+    }
+
+    #[test]
+    fn a_creation_that_fails_names_the_file_and_what_was_written() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = V2 { root: root.path().into(), base: root.path().join("bourse/a1") };
+        let error =
+            v2.create("c1", &limits()).expect_err("there is no control group file in a plain directory");
+        assert!(error.to_string().contains("write +cpu +memory +pids to"), "{error}");
+        assert!(!root.path().join("bourse").exists(), "what was made is removed again");
+    }
+}

@@ -1,0 +1,48 @@
+//! Containers on Linux.
+//!
+//! **For what.** The agent says what to run, with which limits and hidden from what; this room makes the
+//! container, watches it, measures it, ends it, and finds it again after a restart of the agent.
+//! [`Containerizer`] is the whole contract; [`LinuxContainerizer`] fulfils it with control groups (v1, v2 and
+//! hybrid), namespaces and a first process (`bourse-init`) that outlives the agent; `FakeContainerizer`
+//! (feature `testing`) runs nothing and follows a script.
+//!
+//! **Promises.**
+//! - Nothing of a task runs outside its limits, or before it is written down who it is.
+//! - A launch either runs the task's program or tells the step that failed, why, and what to do.
+//! - An end is never lost: an agent that was down reads it later, with the exit status.
+//! - After `destroy` no process, mount, control group or file of the container is left.
+//!
+//! **Left to others.** When to launch, kill or destroy, and what an end means for a task, is `agent/core`'s.
+//! Making and cleaning sandboxes, following logs and checking health by HTTP or TCP is the agent's.
+//!
+//! `unsafe` is in `spawn.rs` and `process.rs` only.
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+mod containerizer;
+mod spec;
+
+pub mod cgroup;
+mod linux;
+mod probe;
+mod user;
+
+mod conversation;
+mod init_image;
+mod process;
+mod runtime_dir;
+mod spawn;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
+pub use containerizer::{
+    Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, Limitation, Outcome,
+    RecoverError, Recovered, RecoveredState, Usage,
+};
+#[cfg(any(test, feature = "testing"))]
+pub use fake::FakeContainerizer;
+pub use linux::{Config, LinuxContainerizer};
+pub use probe::{CannotIsolate, Capabilities, probe};
+pub use spec::{BadSpec, ContainerSpec, Isolation, Limits};
+pub use user::UserError;

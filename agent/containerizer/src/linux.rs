@@ -1,0 +1,194 @@
+//! Containers with the kernel's own means.
+//!
+//! Who runs is in the runtime directory and in the kernel; what is in memory here is only a table of open
+//! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
+//! `end` (wait, kill, destroy), `check` (commands inside).
+
+mod check;
+mod end;
+mod launch;
+mod recover;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bourse_types::{BadId, ContainerId};
+
+use crate::cgroup::{CgroupError, Hierarchy};
+use crate::containerizer::{
+    Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
+    Usage,
+};
+use crate::probe::{self, CannotIsolate};
+use crate::process;
+use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
+use crate::spec::ContainerSpec;
+
+/// Where the containerizer keeps its things.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Directory for what is written down about each container; made if it is missing. It has to be the same
+    /// after a restart of the agent, and need not outlive the machine (`/run` is good). Hide it from tasks.
+    pub runtime_dir: PathBuf,
+    /// Names this agent among the agents of the machine, the same after a restart; becomes the name of a
+    /// control group.
+    pub instance: String,
+}
+
+/// Why the containerizer could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The runtime directory cannot be used.
+    #[error(
+        "could not use the runtime directory {}: {source}; name one that the agent may write",
+        path.display()
+    )]
+    RuntimeDir {
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The instance cannot name a control group.
+    #[error("the agent's instance name cannot name a control group")]
+    Instance(#[source] BadId),
+    /// Processes cannot be told apart without `/proc`.
+    #[error("could not read the boot id: {0}; mount /proc")]
+    BootId(#[source] io::Error),
+}
+
+/// Containers with the kernel's own means. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct LinuxContainerizer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    runtime: RuntimeDir,
+    /// Without them only process isolation is to be had.
+    groups: Result<Box<dyn Hierarchy>, CannotIsolate>,
+    boot_id: String,
+    table: Mutex<BTreeMap<ContainerId, Arc<Container>>>,
+}
+
+/// A container that this agent process knows.
+#[derive(Debug)]
+struct Container {
+    id: ContainerId,
+    dir: ContainerDir,
+    life: Life,
+}
+
+#[derive(Debug)]
+enum Life {
+    /// It ran when we came to know it. The descriptor is that of its first process.
+    Known { started: Started, init: OwnedFd },
+    /// It was over when we came to know it; the text says what that means if there is no record.
+    Over(String),
+}
+
+impl LinuxContainerizer {
+    /// Opens the runtime directory and looks at what this machine can do. A machine that cannot isolate is
+    /// found out at the first launch that wants isolation; ask [`probe`](crate::probe()) to find out before.
+    pub fn open(config: &Config) -> Result<LinuxContainerizer, OpenError> {
+        // The rules for a container's id are those for a directory name.
+        ContainerId::new(&config.instance).map_err(OpenError::Instance)?;
+        let runtime = RuntimeDir::open(&config.runtime_dir)
+            .map_err(|source| OpenError::RuntimeDir { path: config.runtime_dir.clone(), source })?;
+        Ok(LinuxContainerizer(Arc::new(Inner {
+            runtime,
+            groups: probe::find(&config.instance).map(|(groups, _)| groups),
+            boot_id: process::boot_id().map_err(OpenError::BootId)?,
+            table: Mutex::default(),
+        })))
+    }
+
+    /// Runs something that waits for the kernel where it holds up nobody.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> T + Send + 'static) -> T {
+        let inner = self.0.clone();
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Inner {
+    fn table(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, Arc<Container>>> {
+        // Only inserts and removals happen under the lock: a panic elsewhere leaves it whole.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, id: &ContainerId) -> Result<Arc<Container>, ContainerError> {
+        self.table().get(id).cloned().ok_or_else(|| ContainerError::Unknown(id.clone()))
+    }
+
+    fn add(&self, id: &ContainerId, life: Life) -> Arc<Container> {
+        let container = Arc::new(Container { id: id.clone(), dir: self.runtime.container(id), life });
+        self.table().insert(id.clone(), container.clone());
+        container
+    }
+
+    /// Kills what is in the container's control groups and removes them.
+    fn clear_groups(&self, id: &ContainerId) -> Result<(), CgroupError> {
+        match &self.groups {
+            Ok(groups) => groups.kill(id.as_str()).and_then(|()| groups.remove(id.as_str())),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Container {
+    fn started(&self) -> Option<&Started> {
+        match &self.life {
+            Life::Known { started, .. } => Some(started),
+            Life::Over(_) => None,
+        }
+    }
+
+    fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> ContainerError + '_ {
+        move |source| ContainerError::Io { id: self.id.clone(), what, source }
+    }
+}
+
+impl Containerizer for LinuxContainerizer {
+    async fn launch(&self, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
+        let spec = spec.clone();
+        self.blocking(move |inner| launch::launch(inner, &spec)).await
+    }
+
+    async fn recover(&self) -> Result<Vec<Recovered>, RecoverError> {
+        self.blocking(recover::recover).await
+    }
+
+    async fn wait(&self, id: &ContainerId) -> Result<Ended, ContainerError> {
+        let container = self.0.find(id)?;
+        end::wait(&self.0, &container).await
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), ContainerError> {
+        let container = self.0.find(id)?;
+        end::signal(&container, signal)
+    }
+
+    async fn kill_all(&self, id: &ContainerId) -> Result<(), ContainerError> {
+        let container = self.0.find(id)?;
+        end::kill_all(&container)
+    }
+
+    async fn destroy(&self, id: &ContainerId) -> Result<(), ContainerError> {
+        end::destroy(self, id).await
+    }
+
+    async fn usage(&self, id: &ContainerId) -> Result<Usage, ContainerError> {
+        let container = self.0.find(id)?;
+        end::usage(&self.0, &container).ok_or_else(|| ContainerError::Ended(id.clone()))
+    }
+
+    async fn exec(&self, id: &ContainerId, check: &Check) -> Result<CheckEnd, ContainerError> {
+        let container = self.0.find(id)?;
+        check::run(self, container, check).await
+    }
+}

@@ -1,0 +1,151 @@
+//! The end of a container, and what it has used until then.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bourse_init::record::Record;
+use bourse_types::time::Wall;
+use bourse_types::{ContainerId, Exit};
+use nix::unistd::{SysconfVar, sysconf};
+use tokio::time::timeout;
+
+use super::{Container, Inner, Life, LinuxContainerizer};
+use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, Usage, explain};
+use crate::process;
+
+/// How long a killed task may take until its first process has seen it and gone, too.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, ContainerError> {
+    if let Life::Known { init, .. } = &container.life {
+        process::ended(init.as_fd()).await.map_err(container.io("wait for its first process"))?;
+        process::reap(init.as_fd());
+    }
+    Ok(ended(inner, container))
+}
+
+/// How a container ended whose first process is gone.
+pub fn ended(inner: &Inner, container: &Container) -> Ended {
+    let usage = inner.groups.as_ref().ok().and_then(|groups| groups.usage(container.id.as_str()));
+    let (outcome, at) = match container.dir.read_record() {
+        Some(Record::Exited { code, wall_ms }) => (Outcome::Exited(Exit::Code(code)), Some(Wall(wall_ms))),
+        Some(Record::Signaled { signal, wall_ms }) => {
+            (Outcome::Exited(Exit::Signal(signal)), Some(Wall(wall_ms)))
+        }
+        Some(Record::Failed(failure)) => (Outcome::SetUpFailed(explain(&failure)), None),
+        None => {
+            let why = match &container.life {
+                Life::Known { .. } => {
+                    "its first process was killed from outside, or could not write the exit record"
+                }
+                Life::Over(why) => why,
+            };
+            (Outcome::Vanished(why.to_owned()), None)
+        }
+    };
+    let limitation = usage.as_ref().and_then(|usage| limitation(&outcome, usage));
+    Ended { outcome, at, limitation, usage }
+}
+
+/// A task that lost a process to its memory limit and ended well all the same was not ended by the limit.
+fn limitation(outcome: &Outcome, usage: &Usage) -> Option<Limitation> {
+    let ended_well = matches!(outcome, Outcome::Exited(exit) if exit.is_success());
+    if usage.oom_kills == 0 || ended_well {
+        return None;
+    }
+    Some(Limitation::Memory { limit_bytes: usage.memory_limit_bytes?, peak_bytes: usage.memory_peak_bytes })
+}
+
+pub fn usage(inner: &Inner, container: &Container) -> Option<Usage> {
+    let of_groups = inner.groups.as_ref().ok().and_then(|groups| groups.usage(container.id.as_str()));
+    of_groups.or_else(|| container.started().map(|started| usage_of_session(started.task.pid)))
+}
+
+/// Without control groups: what the processes of the task's session say of themselves.
+fn usage_of_session(session: u32) -> Usage {
+    let constant =
+        |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(1);
+    let ticks_per_second = constant(SysconfVar::CLK_TCK).max(1);
+    let page_bytes = constant(SysconfVar::PAGE_SIZE);
+    let mut usage = Usage::default();
+    for stat in
+        process::all_pids().into_iter().filter_map(process::stat).filter(|stat| stat.session == session)
+    {
+        usage.cpu += Duration::from_millis(stat.cpu_ticks * 1000 / ticks_per_second);
+        usage.memory_bytes += stat.resident_pages * page_bytes;
+        usage.pids += stat.threads;
+    }
+    usage
+}
+
+pub fn signal(container: &Container, signal: i32) -> Result<(), ContainerError> {
+    let ended = || ContainerError::Ended(container.id.clone());
+    let started = container.started().ok_or_else(ended)?;
+    let task =
+        started.task.open().map_err(container.io("find the task's main process"))?.ok_or_else(ended)?;
+    match process::send_signal(task.as_fd(), signal)
+        .map_err(container.io("signal the task's main process"))?
+    {
+        true => Ok(()),
+        false => Err(ended()),
+    }
+}
+
+/// The main process is enough: its first process ends with it, and takes all others along.
+pub fn kill_all(container: &Container) -> Result<(), ContainerError> {
+    match signal(container, libc::SIGKILL) {
+        Err(ContainerError::Ended(_)) => Ok(()),
+        result => result,
+    }
+}
+
+pub async fn destroy(containerizer: &LinuxContainerizer, id: &ContainerId) -> Result<(), ContainerError> {
+    let known = containerizer.0.find(id).ok();
+    if let Some(container) = &known
+        && let Life::Known { init, .. } = &container.life
+    {
+        // First the task, so that its first process can clean up after it; that matters without a pid
+        // namespace.
+        kill_all(container)?;
+        if timeout(GONE_WITHIN, process::ended(init.as_fd())).await.is_err() {
+            process::send_signal(init.as_fd(), libc::SIGKILL)
+                .map_err(container.io("kill its first process"))?;
+            match timeout(GONE_WITHIN, process::ended(init.as_fd())).await {
+                Ok(ended) => ended.map_err(container.io("wait for its first process"))?,
+                Err(_) => return Err(ContainerError::Stuck(id.clone())),
+            }
+        }
+        process::reap(init.as_fd());
+    }
+    let owned = id.clone();
+    containerizer
+        .blocking(move |inner| {
+            inner
+                .clear_groups(&owned)
+                .map_err(|error| ContainerError::Cgroup { id: owned.clone(), error })?;
+            inner.runtime.container(&owned).remove().map_err(|source| ContainerError::Io {
+                id: owned.clone(),
+                what: "remove its runtime directory",
+                source,
+            })
+        })
+        .await?;
+    containerizer.0.table().remove(id);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_blamed_only_for_a_task_that_did_not_end_well() {
+        let usage = Usage { oom_kills: 1, memory_limit_bytes: Some(10), ..Usage::default() };
+        let exited = |exit| limitation(&Outcome::Exited(exit), &usage);
+        let blamed = Some(Limitation::Memory { limit_bytes: 10, peak_bytes: None });
+        assert_eq!(exited(Exit::Signal(9)), blamed);
+        assert_eq!(exited(Exit::Code(137)), blamed);
+        assert_eq!(exited(Exit::Code(0)), None);
+        assert_eq!(limitation(&Outcome::Exited(Exit::Signal(9)), &Usage::default()), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! From a spec to a running task.
+//!
+//! The order is what makes a crash of the agent harmless at any point: directory, control groups, plan, first
+//! process (which sets up, makes the task's process and waits), who it is, and only then the word to go on.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bourse_init::plan::{Identity, Place, Plan};
+use bourse_init::record::Record;
+use bourse_types::ContainerId;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
+use super::{Inner, Life};
+use crate::cgroup::Joins;
+use crate::containerizer::{LaunchError, Launched};
+use crate::conversation::{Conversation, Message};
+use crate::process::{self, Process};
+use crate::runtime_dir::{ContainerDir, Started};
+use crate::spawn::{self, Child, NOT_EXECUTED};
+use crate::spec::{ContainerSpec, Isolation};
+use crate::{init_image, user};
+
+/// How long the set-up may be silent. It takes milliseconds; a machine that swaps may need seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Open files that a task is allowed, cut to the agent's own hard limit: what Docker allows. Programs that
+/// close all descriptors up to the limit one by one are still fast with it.
+const OPEN_FILES: u64 = 1 << 20;
+
+/// The `PATH` of a task that brings none.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
+    let id = &spec.container_id;
+    spec.check().map_err(|bad| LaunchError::Spec { id: id.clone(), bad })?;
+    let identity = user::identity(spec.user.as_deref(), spec.isolation)
+        .map_err(|error| LaunchError::User { id: id.clone(), error })?;
+    let dir = inner.runtime.create(id).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => LaunchError::Exists(id.clone()),
+        _ => failed(id, "make the directory", inner.runtime.container(id).plan_path())(error),
+    })?;
+
+    let launched = set_up(inner, spec, identity, &dir);
+    if launched.is_err() {
+        // Whatever was there is dead by now; what cannot be removed is found by the next recovery.
+        if let Err(error) = inner.clear_groups(id) {
+            tracing::warn!(container_id = %id, %error, "control groups of a failed launch are left");
+        }
+        if let Err(error) = dir.remove() {
+            tracing::warn!(container_id = %id, %error, "runtime directory of a failed launch is left");
+        }
+    }
+    launched
+}
+
+fn set_up(
+    inner: &Inner,
+    spec: &ContainerSpec,
+    identity: Option<Identity>,
+    dir: &ContainerDir,
+) -> Result<Launched, LaunchError> {
+    let id = &spec.container_id;
+    let joins = match spec.isolation {
+        Isolation::Process => Joins { init: Vec::new(), task: Vec::new() },
+        Isolation::Linux => {
+            let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
+            groups
+                .create(id.as_str(), &spec.limits)
+                .map_err(|error| LaunchError::Cgroup { id: id.clone(), error })?
+        }
+    };
+    if let Some(owner) = &identity {
+        std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
+            id,
+            "give the task its sandbox",
+            spec.sandbox.clone(),
+        ))?;
+    }
+    let plan = dir.write_plan(&plan(spec, identity, joins, dir)).map_err(failed(
+        id,
+        "write the plan",
+        dir.plan_path(),
+    ))?;
+
+    let no_start = |error: io::Error| LaunchError::Start {
+        id: id.clone(),
+        what: format!(
+            "its first process could not be made ({error}); see whether the machine is out of processes"
+        ),
+    };
+    let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
+    let isolated = spec.isolation == Isolation::Linux;
+    let child = init_image::image()
+        .and_then(|program| spawn::spawn(program, id.as_str(), &[plan.as_fd(), theirs.as_fd()], isolated))
+        .map_err(no_start)?;
+    // The container has its own copies; with ours open, we would never see it hang up.
+    drop((plan, theirs));
+
+    match converse(inner, id, dir, &conversation, &child) {
+        Ok(started) => {
+            let launched = Launched { pid: started.task.pid, start_time: started.task.start_time };
+            inner.add(id, Life::Known { started, init: child.fd });
+            Ok(launched)
+        }
+        Err(error) => {
+            // It may be stuck in its set-up; a container that has not begun is nobody's loss.
+            let _ = process::send_signal(child.fd.as_fd(), libc::SIGKILL);
+            let _ = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED);
+            Err(error)
+        }
+    }
+}
+
+/// Follows the set-up to its end.
+fn converse(
+    inner: &Inner,
+    id: &ContainerId,
+    dir: &ContainerDir,
+    conversation: &Conversation,
+    child: &Child,
+) -> Result<Started, LaunchError> {
+    let start = |what: String| LaunchError::Start { id: id.clone(), what };
+    let mut started = None;
+    loop {
+        let message = conversation.next(SILENCE_MAX).map_err(|error| {
+            start(format!("its set-up went silent ({error}); the machine may be overloaded"))
+        })?;
+        match message {
+            Message::Ready(pid) => {
+                let who = identify(inner, child, pid)
+                    .ok_or_else(|| start("its process was killed from outside before it began".into()))?;
+                dir.write_started(&who).map_err(failed(id, "write down who runs", dir.record_path()))?;
+                started = Some(who);
+                conversation
+                    .go()
+                    .map_err(|error| start(format!("its process was gone before it began ({error})")))?;
+            }
+            Message::Record(Record::Failed(failure)) => {
+                return Err(LaunchError::SetUp { id: id.clone(), failure });
+            }
+            Message::Record(Record::Exited { .. } | Record::Signaled { .. }) => {
+                return Err(start("its first process told an end before a start".into()));
+            }
+            Message::Closed => return started.ok_or_else(|| start(died(child))),
+        }
+    }
+}
+
+fn identify(inner: &Inner, child: &Child, task: u32) -> Option<Started> {
+    Some(Started {
+        boot_id: inner.boot_id.clone(),
+        init: Process::with_pid(child.pid)?,
+        task: Process::with_pid(task)?,
+    })
+}
+
+/// Why a first process hung up without a word.
+fn died(child: &Child) -> String {
+    match waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED) {
+        Ok(WaitStatus::Exited(_, NOT_EXECUTED)) => {
+            "its first process could not be executed from memory; see whether a security module forbids it"
+                .into()
+        }
+        Ok(status) => format!("its first process ended during the set-up ({status:?}); someone killed it"),
+        Err(error) => format!("its first process ended during the set-up ({error})"),
+    }
+}
+
+fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io::Error) -> LaunchError {
+    let id = id.clone();
+    move |source| LaunchError::Io { id, what, path, source }
+}
+
+fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &ContainerDir) -> Plan {
+    let place = match spec.isolation {
+        Isolation::Process => Place::Host,
+        Isolation::Linux => Place::Container {
+            hostname: spec.hostname.as_ref().map(OsString::from),
+            sandbox: spec.sandbox.clone(),
+            hide: spec.hide.clone(),
+        },
+    };
+    Plan {
+        place,
+        argv: spec.argv.iter().map(OsString::from).collect(),
+        env: environment(&spec.env),
+        cwd: spec.cwd.clone().unwrap_or_else(|| spec.sandbox.clone()),
+        identity,
+        open_files: OPEN_FILES,
+        stdout: Some(spec.sandbox.join("stdout")),
+        stderr: Some(spec.sandbox.join("stderr")),
+        record: Some(dir.record_path()),
+        init_groups: joins.init,
+        task_groups: joins.task,
+    }
+}
+
+fn environment(env: &[(String, String)]) -> Vec<OsString> {
+    let mut all: Vec<OsString> = env.iter().map(|(name, value)| format!("{name}={value}").into()).collect();
+    if env.iter().all(|(name, _)| name != "PATH") {
+        all.push(format!("PATH={DEFAULT_PATH}").into());
+    }
+    all
+}

@@ -1,0 +1,106 @@
+//! Can this machine isolate tasks? One answer, with everything that is missing in it.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::cgroup::{self, Hierarchy, Layout};
+use crate::{process, spawn, user};
+
+/// What this machine can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// How its control groups are laid out.
+    pub layout: Layout,
+    /// Whether the first process of a container can be kept from the OOM killer of the whole machine;
+    /// without, it still is out of reach of its own container's.
+    pub oom_protection: bool,
+}
+
+/// Why this machine cannot isolate tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CannotIsolate {
+    /// Each thing that is missing, in words.
+    pub missing: Vec<String>,
+}
+
+impl fmt::Display for CannotIsolate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "this machine cannot isolate tasks: {}; mend that, or start the agent with --isolation=process \
+             to run tasks without limits and in sight of each other",
+            self.missing.join("; ")
+        )
+    }
+}
+
+impl std::error::Error for CannotIsolate {}
+
+/// Capabilities of the agent that a container cannot be made without, by the kernel's numbers.
+const NEEDED: [(u32, &str); 8] = [
+    (0, "CAP_CHOWN"),
+    (1, "CAP_DAC_OVERRIDE"),
+    (5, "CAP_KILL"),
+    (6, "CAP_SETGID"),
+    (7, "CAP_SETUID"),
+    (8, "CAP_SETPCAP"),
+    (21, "CAP_SYS_ADMIN"),
+    (27, "CAP_MKNOD"),
+];
+
+const CAP_SYS_RESOURCE: u32 = 24;
+
+/// Looks at what there is and tries what can be tried without a trace. `instance` names this agent among
+/// those on the machine, as in [`Config`](crate::Config).
+pub fn probe(instance: &str) -> Result<Capabilities, CannotIsolate> {
+    find(instance).map(|(_, capabilities)| capabilities)
+}
+
+pub(crate) fn find(instance: &str) -> Result<(Box<dyn Hierarchy>, Capabilities), CannotIsolate> {
+    let mut missing = Vec::new();
+    let effective = user::capability_set("CapEff").unwrap_or(0);
+    let lacking: Vec<&str> =
+        NEEDED.iter().filter(|(number, _)| effective & (1 << number) == 0).map(|&(_, name)| name).collect();
+    if !lacking.is_empty() {
+        let uid = nix::unistd::geteuid();
+        missing.push(format!("the agent, as uid {uid}, lacks {} (run it as root)", lacking.join(", ")));
+    }
+    for (name, what) in [("pid", "pid"), ("mnt", "mount"), ("uts", "uts"), ("ipc", "ipc")] {
+        if !Path::new("/proc/self/ns").join(name).exists() {
+            missing.push(format!("the kernel has no {what} namespaces"));
+        }
+    }
+    if let Err(error) = process::supported() {
+        missing.push(format!("the kernel has no pid descriptors ({error}; Linux 5.8 or later is needed)"));
+    }
+    if missing.is_empty()
+        && let Err(error) = spawn::may_make_namespaces()
+    {
+        missing
+            .push(format!("the agent may not make namespaces ({error}; in a container, run it privileged)"));
+    }
+    let hierarchy = cgroup::detect(instance).map_err(|groups| missing.extend(groups));
+    match hierarchy {
+        Ok(hierarchy) if missing.is_empty() => {
+            let layout = hierarchy.layout();
+            let oom_protection = effective & (1 << CAP_SYS_RESOURCE) != 0;
+            Ok((hierarchy, Capabilities { layout, oom_protection }))
+        }
+        _ => Err(CannotIsolate { missing }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_refusal_names_every_missing_thing_and_the_way_out() {
+        let error =
+            CannotIsolate { missing: vec!["no memory controller".into(), "no pid namespaces".into()] };
+        let text = error.to_string();
+        for part in ["no memory controller", "no pid namespaces", "--isolation=process"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

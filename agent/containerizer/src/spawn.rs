@@ -1,0 +1,108 @@
+//! Starts `bourse-init`: one `clone3`, in new namespaces or not, and an `execveat` of the program in memory.
+//!
+//! The agent has many threads. After a fork of such a process only system calls are safe until the next
+//! program runs: a lock that another thread held stays held forever. So everything that takes memory is done
+//! before, and the child makes three kinds of calls and no more.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+/// The exit code of a child that could not become `bourse-init`.
+pub const NOT_EXECUTED: i32 = 126;
+
+/// The namespaces of a container.
+const NAMESPACES: u64 =
+    (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64;
+
+/// A child process.
+#[derive(Debug)]
+pub struct Child {
+    /// Its id, as this machine counts.
+    pub pid: u32,
+    /// Its descriptor.
+    pub fd: OwnedFd,
+}
+
+/// Starts `program` (a descriptor) with an empty environment, as `bourse-init NAME FD...`. It inherits
+/// standard input and output and the descriptors in `pass`; it is pid 1 of new namespaces if `isolated`.
+pub fn spawn(
+    program: BorrowedFd<'_>,
+    name: &str,
+    pass: &[BorrowedFd<'_>],
+    isolated: bool,
+) -> io::Result<Child> {
+    let numbers: Vec<RawFd> = pass.iter().map(AsRawFd::as_raw_fd).collect();
+    let texts: Vec<CString> = ["bourse-init".to_owned(), name.to_owned()]
+        .into_iter()
+        .chain(numbers.iter().map(RawFd::to_string))
+        .map(CString::new)
+        .collect::<Result<_, _>>()?;
+    let argv: Vec<*const c_char> = texts.iter().map(|arg| CStr::as_ptr(arg)).chain([ptr::null()]).collect();
+    let env: [*const c_char; 1] = [ptr::null()];
+
+    made_with_signals_blocked(if isolated { NAMESPACES } else { 0 }, || {
+        // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, not
+        // shared.
+        unsafe {
+            for &fd in &numbers {
+                libc::fcntl(fd, libc::F_SETFD, 0);
+            }
+            libc::syscall(
+                libc::SYS_execveat,
+                program.as_raw_fd(),
+                c"".as_ptr(),
+                argv.as_ptr(),
+                env.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
+        }
+        NOT_EXECUTED
+    })
+}
+
+/// Whether this process may make namespaces; tried with a child that ends at once.
+pub fn may_make_namespaces() -> io::Result<()> {
+    let child = made_with_signals_blocked(NAMESPACES, || 0)?;
+    waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED)?;
+    Ok(())
+}
+
+/// Makes a child that does `work` (system calls only) and exits with its result. Signals are blocked in
+/// between: one that came to the child before it is another program would run the agent's handler there.
+fn made_with_signals_blocked(namespaces: u64, work: impl FnOnce() -> i32) -> io::Result<Child> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let made = clone(namespaces);
+    if let Ok(None) = made {
+        let code = work();
+        // SAFETY: in the child; ends it without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    made.map(|child| child.expect("the child never gets here"))
+}
+
+/// A fork with a pid descriptor: `None` in the child.
+fn clone(namespaces: u64) -> io::Result<Option<Child>> {
+    let mut fd: RawFd = -1;
+    // SAFETY: all zero is the valid "nothing asked for".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut fd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    // SAFETY: no memory is shared with the child (no CLONE_VM) and it keeps this stack (no new one), so it
+    // goes on as after fork; the descriptor is written before the call returns.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        0 => Ok(None),
+        // SAFETY: the kernel has just made it for us (it closes on exec); nobody else owns it.
+        1.. => Ok(Some(Child { pid: pid as u32, fd: unsafe { OwnedFd::from_raw_fd(fd) } })),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

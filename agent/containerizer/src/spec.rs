@@ -1,0 +1,168 @@
+//! What the agent wants to have run.
+
+use std::path::PathBuf;
+
+use bourse_types::{ContainerId, Milli};
+
+/// The longest host name that Linux takes, in bytes.
+pub const HOSTNAME_MAX: usize = 64;
+
+/// One container, as the agent wants it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSpec {
+    /// Names the container; unique on this agent for good, also after its end.
+    pub container_id: ContainerId,
+    /// The program and its arguments. A program without `/` is looked up in the `PATH` of `env`.
+    pub argv: Vec<String>,
+    /// The whole environment; nothing of the agent's is inherited. A `PATH` is added where there is none.
+    pub env: Vec<(String, String)>,
+    /// The user to run as, by name or number; `None` is the agent's own user.
+    pub user: Option<String>,
+    /// The task's own directory, absolute. It has to exist; it is given to the task's user, and gets the
+    /// files `stdout` and `stderr`. It stays visible even inside a hidden directory.
+    pub sandbox: PathBuf,
+    /// Working directory, absolute; `None` is the sandbox.
+    pub cwd: Option<PathBuf>,
+    /// Host name inside the container, at most 64 bytes; `None` keeps the machine's. Without effect in
+    /// [`Isolation::Process`].
+    pub hostname: Option<String>,
+    /// What the task may use. Without effect in [`Isolation::Process`].
+    pub limits: Limits,
+    /// Directories and files that the task must not see: the agent's work and runtime directories, its
+    /// tokens. What does not exist is skipped. Without effect in [`Isolation::Process`].
+    pub hide: Vec<PathBuf>,
+    /// How far the task is kept apart from the machine.
+    pub isolation: Isolation,
+}
+
+/// What a task may use. Limits are hard: more is not to be had even on an idle machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The share of cpu time when the machine is busy, in cpus.
+    pub cpus: Milli,
+    /// The most cpu time ever, in cpus: 0.5 is 50 ms in each 100 ms. At least 0.01 is granted. `None` is no
+    /// limit.
+    pub cpu_quota: Option<Milli>,
+    /// The most memory, page cache included. Who needs more is killed. `None` is no limit.
+    pub memory_bytes: Option<u64>,
+    /// Swap on top of `memory_bytes`; 0 is none. Without effect when memory has no limit or the kernel does
+    /// not count swap.
+    pub swap_bytes: u64,
+    /// The most processes and threads at a time; a fork beyond that fails. `None` is no limit.
+    pub pids: Option<u64>,
+}
+
+/// How far a task is kept apart from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Control groups and namespaces.
+    Linux,
+    /// A session of its own and nothing more (`--isolation=process`): for machines that cannot isolate, and
+    /// only when the operator says so.
+    Process,
+}
+
+/// A spec that cannot be run on any machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadSpec {
+    /// `argv` is empty.
+    #[error("the command is empty; give the task a command to run")]
+    NoCommand,
+    /// A text with a zero byte in it.
+    #[error("{what} {text:?} holds a zero byte, which no program can be given; remove it")]
+    ZeroByte {
+        /// Which text: an argument, a variable.
+        what: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// A variable's name is empty or holds `=`.
+    #[error("the environment variable name {0:?} is empty or holds a '='; rename the variable")]
+    VariableName(String),
+    /// A path is not absolute.
+    #[error("the path {} is not absolute; give it from the root on", path.display())]
+    Relative {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The host name is too long.
+    #[error("the host name {0:?} is longer than {HOSTNAME_MAX} bytes; shorten it")]
+    Hostname(String),
+}
+
+impl ContainerSpec {
+    /// Refuses what could not be run anywhere.
+    pub fn check(&self) -> Result<(), BadSpec> {
+        if self.argv.is_empty() || self.argv[0].is_empty() {
+            return Err(BadSpec::NoCommand);
+        }
+        check_command(&self.argv, &self.env)?;
+        for path in self.cwd.iter().chain([&self.sandbox]).chain(&self.hide) {
+            if !path.is_absolute() {
+                return Err(BadSpec::Relative { path: path.clone() });
+            }
+        }
+        match &self.hostname {
+            Some(name) if name.len() > HOSTNAME_MAX => Err(BadSpec::Hostname(name.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Refuses arguments and variables that no program can be given.
+pub(crate) fn check_command(argv: &[String], env: &[(String, String)]) -> Result<(), BadSpec> {
+    let no_zero = |what, text: &String| match text.contains('\0') {
+        true => Err(BadSpec::ZeroByte { what, text: text.clone() }),
+        false => Ok(()),
+    };
+    argv.iter().try_for_each(|arg| no_zero("the argument", arg))?;
+    for (name, value) in env {
+        if name.is_empty() || name.contains('=') {
+            return Err(BadSpec::VariableName(name.clone()));
+        }
+        no_zero("the environment variable", name)?;
+        no_zero("the environment variable", value)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            container_id: ContainerId::new("c").expect("a good id"),
+            argv: vec!["true".into()],
+            env: vec![],
+            user: None,
+            sandbox: "/s".into(),
+            cwd: None,
+            hostname: None,
+            limits: Limits {
+                cpus: Milli::new(100),
+                cpu_quota: None,
+                memory_bytes: None,
+                swap_bytes: 0,
+                pids: None,
+            },
+            hide: vec![],
+            isolation: Isolation::Linux,
+        }
+    }
+
+    #[test]
+    fn what_no_program_can_be_given_is_refused_with_the_thing_named() {
+        let refused = |change: fn(&mut ContainerSpec)| {
+            let mut spec = spec();
+            change(&mut spec);
+            spec.check().expect_err("this spec is bad").to_string()
+        };
+        assert_eq!(spec().check(), Ok(()));
+        assert!(refused(|s| s.argv.clear()).contains("empty"));
+        assert!(refused(|s| s.argv.push("a\0b".into())).contains("zero byte"));
+        assert!(refused(|s| s.env.push(("A=B".into(), String::new()))).contains("\"A=B\""));
+        assert!(refused(|s| s.sandbox = "s".into()).contains("not absolute"));
+        assert!(refused(|s| s.hostname = Some("h".repeat(65))).contains("64 bytes"));
+    }
+}

@@ -1,0 +1,131 @@
+//! From the name of a user to numbers.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+
+use bourse_init::plan::Identity;
+use nix::unistd::{Uid, User, getgrouplist};
+
+use crate::spec::Isolation;
+
+/// Capabilities that a task of root keeps: what Docker and containerd leave, less raw sockets and device
+/// files. With the others a task could get out of its view of the machine.
+const KEPT: [u32; 11] = [
+    0,  // CAP_CHOWN
+    1,  // CAP_DAC_OVERRIDE
+    3,  // CAP_FOWNER
+    4,  // CAP_FSETID
+    5,  // CAP_KILL
+    6,  // CAP_SETGID
+    7,  // CAP_SETUID
+    8,  // CAP_SETPCAP
+    10, // CAP_NET_BIND_SERVICE
+    18, // CAP_SYS_CHROOT
+    29, // CAP_AUDIT_WRITE
+];
+
+/// A user that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// This machine does not know the user.
+    #[error("this machine has no user {0:?}; create it on every agent, or name another user")]
+    NoSuchUser(String),
+    /// The agent does not run as root.
+    #[error("the agent runs as uid {agent} and cannot switch to {wanted:?}; run it as root, or name no user")]
+    NotRoot {
+        /// The agent's own user.
+        agent: u32,
+        /// The user that was asked for.
+        wanted: String,
+    },
+    /// The user database could not be read.
+    #[error("could not look up user {user:?}: {source}; see whether the agent's user database answers")]
+    LookUp {
+        /// The user that was asked for.
+        user: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// Who a task runs as. `None` is the agent's own user with all it may do, which only process isolation gives.
+pub fn identity(user: Option<&str>, isolation: Isolation) -> Result<Option<Identity>, UserError> {
+    let agent = nix::unistd::geteuid();
+    let (uid, gid, groups) = match user {
+        Some(name) => look_up(name)?,
+        None => (agent.as_raw(), nix::unistd::getegid().as_raw(), Vec::new()),
+    };
+    if uid != agent.as_raw() && !agent.is_root() {
+        return Err(UserError::NotRoot {
+            agent: agent.as_raw(),
+            wanted: user.unwrap_or_default().to_owned(),
+        });
+    }
+    match isolation {
+        Isolation::Process if uid == agent.as_raw() => Ok(None),
+        Isolation::Process | Isolation::Linux => {
+            let kept = KEPT.iter().fold(0, |set, number| set | 1 << number);
+            // The agent cannot hand on what it does not have.
+            Ok(Some(Identity {
+                uid,
+                gid,
+                groups,
+                capabilities: kept & capability_set("CapPrm").unwrap_or(0),
+            }))
+        }
+    }
+}
+
+fn look_up(name: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
+    let failed = |source: nix::Error| UserError::LookUp { user: name.to_owned(), source: source.into() };
+    let by_number = name.parse().ok();
+    let found = match by_number {
+        Some(uid) => User::from_uid(Uid::from_raw(uid)),
+        None => User::from_name(name),
+    };
+    match (found.map_err(failed)?, by_number) {
+        (Some(user), _) => {
+            let c_name = CString::new(user.name).map_err(|_| UserError::NoSuchUser(name.to_owned()))?;
+            let groups = getgrouplist(&c_name, user.gid).map_err(failed)?;
+            Ok((user.uid.as_raw(), user.gid.as_raw(), groups.into_iter().map(|gid| gid.as_raw()).collect()))
+        }
+        // A number needs no entry: images and shared file systems have users that the machine does not know.
+        (None, Some(uid)) => Ok((uid, uid, Vec::new())),
+        (None, None) => Err(UserError::NoSuchUser(name.to_owned())),
+    }
+}
+
+/// A set of capabilities of this process by its name in `/proc/self/status`.
+pub fn capability_set(name: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let text = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"))?;
+    u64::from_str_radix(text.trim(), 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_and_its_number_are_the_same_user() {
+        let by_name = look_up("root").expect("every machine has root");
+        assert_eq!(by_name.0, 0);
+        assert_eq!(look_up("0").expect("every machine has root"), by_name);
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_advice_and_an_unknown_number_is_taken() {
+        let error = look_up("no-such-user-here").expect_err("nobody is called that");
+        assert!(error.to_string().contains("create it on every agent"), "{error}");
+        assert_eq!(
+            look_up("3999999999").expect("a number needs no entry"),
+            (3_999_999_999, 3_999_999_999, vec![])
+        );
+    }
+
+    #[test]
+    fn process_isolation_without_a_user_changes_nothing() {
+        assert_eq!(identity(None, Isolation::Process).expect("nothing is asked for"), None);
+    }
+}

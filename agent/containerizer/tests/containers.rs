@@ -1,0 +1,25 @@
+//! What the containerizer promises, on the real kernel.
+//!
+//! Needs root: control groups and namespaces are made for real. Each test works in a [`Lab`] of its own and
+//! ends with `finish`, which destroys what it made and proves that nothing is left: no process, control
+//! group, mount or file.
+
+#[path = "containers/lab.rs"]
+mod lab;
+
+#[path = "containers/ends.rs"]
+mod ends;
+#[path = "containers/groups.rs"]
+mod groups;
+#[path = "containers/inside.rs"]
+mod inside;
+#[path = "containers/launches.rs"]
+mod launches;
+#[path = "containers/limits.rs"]
+mod limits;
+#[path = "containers/process_isolation.rs"]
+mod process_isolation;
+#[path = "containers/recovery.rs"]
+mod recovery;
+#[path = "containers/view.rs"]
+mod view;

@@ -1,0 +1,140 @@
+//! How containers end, and what is left of them.
+
+use bourse_containerizer::{ContainerError, Containerizer, Outcome};
+use bourse_types::Exit;
+
+use super::lab::{Lab, exit_of, parent_of, processes_marked, read, until, within};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_and_exit_status_of_a_command_come() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "echo hello; echo trouble >&2; exit 3");
+    assert_eq!(lab.run(&spec).await, Exit::Code(3));
+    assert_eq!((read(&spec, "stdout"), read(&spec, "stderr")), ("hello\n".into(), "trouble\n".into()));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_a_signal_ended_says_which() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "kill -SEGV $$");
+    assert_eq!(lab.run(&spec).await, Exit::Signal(libc::SIGSEGV));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everyone_who_waits_hears_of_the_end_and_who_asks_later_too() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "read line < fifo; exit 4");
+    nix::unistd::mkfifo(&spec.sandbox.join("fifo"), nix::sys::stat::Mode::S_IRWXU)
+        .expect("a fifo can be made");
+    lab.launch(&spec).await;
+    let both = async { tokio::join!(lab.wait(&spec), lab.wait(&spec)) };
+    let open = tokio::task::spawn_blocking({
+        let fifo = spec.sandbox.join("fifo");
+        move || std::fs::write(fifo, "go\n")
+    });
+    let (first, second) = within(both).await;
+    open.await.expect("it does not panic").expect("the task reads");
+    assert_eq!(exit_of(&first), Exit::Code(4));
+    assert_eq!(first.outcome, second.outcome);
+    assert_eq!(lab.wait(&spec).await.outcome, first.outcome);
+    assert!(first.at.is_some_and(|at| at.0 > 1_600_000_000_000), "the end has a time: {:?}", first.at);
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_reaches_the_main_process_and_finds_nobody_after_the_end() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.01; done");
+    lab.launch(&spec).await;
+    until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
+    lab.containerizer.signal(&spec.container_id, libc::SIGTERM).await.expect("the task runs");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Code(5));
+    assert_eq!(read(&spec, "stdout"), "ready\ncaught\n");
+    let late = lab.containerizer.signal(&spec.container_id, libc::SIGTERM).await;
+    assert!(matches!(late, Err(ContainerError::Ended(_))), "{late:?}");
+    lab.containerizer.kill_all(&spec.container_id).await.expect("a kill after the end does nothing");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_to_the_first_process_is_passed_on_to_the_task() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "trap 'exit 6' TERM; echo ready; while :; do sleep 0.01; done");
+    let launched = lab.launch(&spec).await;
+    until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
+    let init = nix::unistd::Pid::from_raw(parent_of(launched.pid) as i32);
+    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Code(6));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_left_behind_dies_with_it() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "(setsid sleep 1000 &) ; sleep 1000 & exit 0");
+    assert_eq!(lab.run(&spec).await, Exit::Code(0));
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_takes_everyone_and_the_end_says_so() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "trap '' TERM; (setsid sleep 1000 &); sleep 1000 & wait");
+    lab.launch(&spec).await;
+    lab.containerizer.kill_all(&spec.container_id).await.expect("the task runs");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Signal(libc::SIGKILL));
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_first_process_was_killed_from_outside_is_told_as_vanished() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "sleep 1000");
+    let launched = lab.launch(&spec).await;
+    let init = nix::unistd::Pid::from_raw(parent_of(launched.pid) as i32);
+    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).expect("it runs");
+    let ended = lab.wait(&spec).await;
+    assert!(
+        matches!(&ended.outcome, Outcome::Vanished(why) if why.contains("killed from outside")),
+        "{ended:?}"
+    );
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn destroying_a_running_container_leaves_nothing_and_a_repeat_does_nothing() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "trap '' TERM; sleep 1000 & sleep 1000");
+    lab.launch(&spec).await;
+    assert!(!super::lab::groups_of(&lab.instance).is_empty());
+    lab.containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");
+    lab.assert_nothing_is_left();
+    lab.containerizer.destroy(&spec.container_id).await.expect("a repeat does nothing");
+    let gone = lab.containerizer.wait(&spec.container_id).await;
+    assert!(matches!(gone, Err(ContainerError::Unknown(_))), "{gone:?}");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_come_and_go_in_parallel_without_leaving_anything() {
+    let lab = Lab::new();
+    let specs: Vec<_> = (0..20).map(|n| lab.shell(&format!("c{n}"), &format!("exit {n}"))).collect();
+    let runs = specs.iter().enumerate().map(|(n, spec)| {
+        let (containerizer, spec) = (lab.containerizer.clone(), spec.clone());
+        tokio::spawn(async move {
+            containerizer.launch(&spec).await.expect("it can be launched");
+            let ended = containerizer.wait(&spec.container_id).await.expect("it is known");
+            assert_eq!(exit_of(&ended), Exit::Code(n as i32));
+            containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");
+        })
+    });
+    for run in runs.collect::<Vec<_>>() {
+        within(run).await.expect("it does not panic");
+    }
+    lab.assert_nothing_is_left();
+}

@@ -1,0 +1,115 @@
+//! Commands inside a running container.
+
+use std::time::{Duration, Instant};
+
+use bourse_containerizer::{Check, CheckEnd, ContainerError, ContainerSpec, Containerizer};
+use bourse_types::Exit;
+
+use super::lab::{Lab, processes_marked, read, until, within};
+
+fn check(script: &str) -> Check {
+    Check {
+        argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
+        env: vec![("CHECK".into(), "yes".into())],
+        timeout: Duration::from_secs(10),
+    }
+}
+
+async fn running(lab: &Lab) -> ContainerSpec {
+    let mut spec = lab.shell("c1", "echo up; sleep 1000");
+    spec.hostname = Some("inside".into());
+    spec.user = Some("nobody".into());
+    lab.launch(&spec).await;
+    until("the task runs", || read(&spec, "stdout").contains("up")).await;
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_sees_what_the_task_sees_as_the_same_user() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    let script = r#"
+        { hostname; id -un; pwd; echo $LAB $CHECK; cat /proc/2/comm; } > seen
+        grep NoNewPrivs /proc/self/status >> seen
+        [ "$(ls "$PWD/..")" = c1 ]"#;
+    let end = lab.containerizer.exec(&spec.container_id, &check(script)).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
+    let seen =
+        format!("inside\nnobody\n{}\n{} yes\nsh\nNoNewPrivs:\t1\n", spec.sandbox.display(), lab.instance);
+    assert_eq!(read(&spec, "seen"), seen);
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_its_exit_status() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    for (script, expected) in
+        [("exit 0", Exit::Code(0)), ("exit 7", Exit::Code(7)), ("kill -9 $$", Exit::Signal(9))]
+    {
+        let end = lab.containerizer.exec(&spec.container_id, &check(script)).await.expect("it can be run");
+        assert_eq!(end, CheckEnd::Exited(expected), "{script}");
+    }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_takes_too_long_is_killed_and_the_task_lives_on() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    let mut slow = check("sleep 999 & sleep 999");
+    slow.timeout = Duration::from_millis(200);
+    let since = Instant::now();
+    let end = lab.containerizer.exec(&spec.container_id, &slow).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::TimedOut);
+    assert!(since.elapsed() < Duration::from_secs(5));
+    until("the check is gone", || processes_marked("CHECK=yes").iter().all(|pid| !marked(&lab, *pid))).await;
+    assert!(lab.containerizer.usage(&spec.container_id).await.expect("it lives").pids > 0);
+    lab.finish().await;
+}
+
+fn marked(lab: &Lab, pid: u32) -> bool {
+    processes_marked(&format!("LAB={}", lab.instance)).contains(&pid)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_nobody_waits_for_any_more_is_killed() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    let (containerizer, id) = (lab.containerizer.clone(), spec.container_id.clone());
+    let waiting =
+        tokio::spawn(async move { containerizer.exec(&id, &check("touch begun; sleep 999")).await });
+    let begun = spec.sandbox.join("begun");
+    until("the check runs", || begun.exists()).await;
+    waiting.abort();
+    until("the check is gone", || processes_marked("CHECK=yes").iter().all(|pid| !marked(&lab, *pid))).await;
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_cannot_be_run_says_why() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    let mut missing = check("");
+    missing.argv = vec!["no-such-check".into()];
+    let error =
+        lab.containerizer.exec(&spec.container_id, &missing).await.expect_err("there is no such command");
+    assert!(error.to_string().contains("no-such-check"), "{error}");
+    lab.containerizer.kill_all(&spec.container_id).await.expect("it runs");
+    lab.wait(&spec).await;
+    let late = within(lab.containerizer.exec(&spec.container_id, &check("true"))).await;
+    assert!(matches!(late, Err(ContainerError::Ended(_))), "{late:?}");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_counts_towards_the_limits_of_the_task() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    let end =
+        lab.containerizer.exec(&spec.container_id, &check("tail /dev/zero")).await.expect("it can be run");
+    assert!(!matches!(end, CheckEnd::Exited(Exit::Code(0)) | CheckEnd::TimedOut), "{end:?}");
+    let usage = lab.containerizer.usage(&spec.container_id).await.expect("it is known");
+    assert!(usage.oom_kills >= 1, "{usage:?}");
+    lab.finish().await;
+}

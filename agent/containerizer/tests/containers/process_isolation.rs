@@ -1,0 +1,63 @@
+//! `--isolation=process`: a session and a supervisor, nothing more.
+
+use bourse_containerizer::{Check, CheckEnd, ContainerSpec, Containerizer, Isolation, RecoveredState};
+use bourse_types::Exit;
+use std::time::Duration;
+
+use super::lab::{Lab, exit_of, groups_of, processes_marked, read, until};
+
+fn plain(lab: &Lab, script: &str) -> ContainerSpec {
+    ContainerSpec { isolation: Isolation::Process, ..lab.shell("c1", script) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_runs_beside_the_agent_without_control_groups() {
+    let lab = Lab::new();
+    let spec = plain(&lab, "echo $$; readlink /proc/self/ns/pid; exit 3");
+    let launched = lab.launch(&spec).await;
+    assert!(groups_of(&lab.instance).is_empty());
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Code(3));
+    let own = std::fs::read_link("/proc/self/ns/pid").expect("/proc is mounted");
+    assert_eq!(read(&spec, "stdout"), format!("{}\n{}\n", launched.pid, own.display()));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_left_behind_dies_with_it_even_from_another_session() {
+    let lab = Lab::new();
+    let spec = plain(&lab, "(setsid sleep 1000 &) ; sleep 1000 & exit 0");
+    assert_eq!(lab.run(&spec).await, Exit::Code(0));
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_can_be_measured_checked_killed_and_found_again() {
+    let lab = Lab::new();
+    let spec = plain(&lab, "while [ ! -e stop ]; do :; done; sleep 1000; exit 0");
+    let launched = lab.launch(&spec).await;
+    let id = &spec.container_id;
+    let check =
+        Check { argv: vec!["touch".into(), "stop".into()], env: vec![], timeout: Duration::from_secs(5) };
+    let end = lab.containerizer.exec(id, &check).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
+    until("the check has been in the sandbox", || spec.sandbox.join("stop").exists()).await;
+    let usage = lab.containerizer.usage(id).await.expect("it is known");
+    assert!(usage.pids > 0 && usage.memory_bytes > 0, "{usage:?}");
+
+    let restarted = Lab::at(lab.root(), &lab.instance);
+    let found = restarted.containerizer.recover().await.expect("it is readable");
+    assert_eq!(found[0].state, RecoveredState::Running(launched));
+    restarted.containerizer.kill_all(id).await.expect("it runs");
+    assert_eq!(exit_of(&restarted.wait(&spec).await), Exit::Signal(libc::SIGKILL));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn destroying_a_running_task_leaves_nothing() {
+    let lab = Lab::new();
+    let spec = plain(&lab, "trap '' TERM; (setsid sleep 1000 &); sleep 1000");
+    lab.launch(&spec).await;
+    lab.containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");
+    lab.assert_nothing_is_left();
+}

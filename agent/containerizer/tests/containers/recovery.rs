@@ -1,0 +1,192 @@
+//! An agent may be killed at any point: its tasks do not notice, and the next one finds them.
+
+use std::collections::BTreeSet;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use bourse_containerizer::{Containerizer, LinuxContainerizer, Outcome, Recovered, RecoveredState};
+use bourse_types::Exit;
+
+use super::lab::{Lab, exit_of, groups_of, parent_of, read, until};
+
+/// Set for a process that plays the agent: the lab's root.
+const AGENT_ROOT: &str = "CONTAINERS_TEST_AGENT_ROOT";
+const AGENT_INSTANCE: &str = "CONTAINERS_TEST_AGENT_INSTANCE";
+const AGENT_GENERATION: &str = "CONTAINERS_TEST_AGENT_GENERATION";
+
+/// Runs this test program again with one test only, as an agent that can be killed.
+struct Agent(Child);
+
+impl Agent {
+    fn start(test: &str, lab: &Lab, generation: &str) -> Agent {
+        let child = Command::new(env::current_exe().expect("it is running"))
+            .args(["--exact", test, "--nocapture"])
+            .env(AGENT_ROOT, lab.root())
+            .env(AGENT_INSTANCE, &lab.instance)
+            .env(AGENT_GENERATION, generation)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it can be started again");
+        Agent(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it is our child");
+    }
+}
+
+/// The lab of the agent that this process plays; `None` in the test itself.
+fn played_agent() -> Option<Lab> {
+    let root = PathBuf::from(env::var_os(AGENT_ROOT)?);
+    let instance = env::var(AGENT_INSTANCE).expect("set together with the root");
+    Some(Lab::at(&root, &instance))
+}
+
+async fn recover(containerizer: &LinuxContainerizer) -> Vec<Recovered> {
+    containerizer.recover().await.expect("the runtime directory is readable")
+}
+
+/// Waits until the first process of a container is gone: the agent is down, so nobody else can tell.
+async fn until_ended(init: u32) {
+    until("the container ended", || !Path::new("/proc").join(init.to_string()).exists()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_of_the_agent_tasks_run_on_with_the_same_pid_and_ends_in_the_gap_are_known() {
+    const SCRIPT: &str = "echo up; while [ ! -e stop ]; do sleep 0.01; done; echo down; exit 7";
+    if let Some(lab) = played_agent() {
+        for name in ["stays", "ends"] {
+            let launched = lab.launch(&lab.shell(name, SCRIPT)).await;
+            fs::write(lab.root().join(name), launched.pid.to_string()).expect("it is writable");
+        }
+        return std::future::pending().await;
+    }
+    let lab = Lab::new();
+    let test =
+        "recovery::after_a_kill_of_the_agent_tasks_run_on_with_the_same_pid_and_ends_in_the_gap_are_known";
+    let agent = Agent::start(test, &lab, "0");
+    let (stays, ends) = (lab.shell("stays", SCRIPT), lab.shell("ends", SCRIPT));
+    until("both run", || read(&stays, "stdout") == "up\n" && read(&ends, "stdout") == "up\n").await;
+    let pid = pid_file(&lab.root().join("stays")).await;
+    let gap = parent_of(pid_file(&lab.root().join("ends")).await);
+    agent.kill();
+
+    fs::write(ends.sandbox.join("stop"), "").expect("it is writable");
+    until_ended(gap).await;
+    let found = recover(&lab.containerizer).await;
+    let [of_ends, of_stays] = &found[..] else { panic!("two containers: {found:?}") };
+    let RecoveredState::Ended(ended) = &of_ends.state else { panic!("it ended: {of_ends:?}") };
+    assert_eq!(exit_of(ended), Exit::Code(7));
+    assert!(ended.at.is_some() && ended.usage.is_some(), "{ended:?}");
+    let RecoveredState::Running(launched) = of_stays.state else { panic!("it runs: {of_stays:?}") };
+    assert_eq!(launched.pid, pid);
+    let again = recover(&lab.containerizer).await;
+    assert_eq!(again[1], found[1], "a repeat tells the same");
+    assert!(
+        matches!(&again[0].state, RecoveredState::Ended(again) if again.outcome == ended.outcome),
+        "{again:?}"
+    );
+
+    fs::write(stays.sandbox.join("stop"), "").expect("it is writable");
+    assert_eq!(exit_of(&lab.wait(&stays).await), Exit::Code(7));
+    assert_eq!(read(&stays, "stdout"), "up\ndown\n");
+    lab.finish().await;
+}
+
+async fn pid_file(path: &Path) -> u32 {
+    let read = || fs::read_to_string(path).ok()?.parse().ok();
+    until("the pid is written down", || read().is_some()).await;
+    read().expect("it was there")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_know() {
+    if let Some(lab) = played_agent() {
+        let generation = env::var(AGENT_GENERATION).expect("set together with the root");
+        for n in 0..1000 {
+            let name = format!("g{generation}n{n}");
+            // The ledger is the task's own, outside of what we manage.
+            let script = format!("echo {name} >> ../../../ledger; sleep 1000");
+            let mut spec = lab.shell(&name, &script);
+            spec.hide.clear();
+            lab.launch(&spec).await;
+        }
+        return;
+    }
+    let lab = Lab::new();
+    let test = "recovery::whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_know";
+    // Both sides of the moment in which it is written down who runs have to be met; later each time, they
+    // are.
+    let (mut met_running, mut met_not_begun) = (false, false);
+    let mut generation = 0;
+    while generation < 12 || !(met_running && met_not_begun) {
+        assert!(generation < 100, "running: {met_running}, not begun: {met_not_begun}");
+        let prefix = format!("g{generation}n");
+        let agent = Agent::start(test, &lab, &generation.to_string());
+        let begun = lab.work.join("run").join(format!("{prefix}0"));
+        until("the first launch has begun", || begun.exists()).await;
+        tokio::time::sleep(Duration::from_micros(500) * generation * generation).await;
+        agent.kill();
+
+        let next = Lab::at(lab.root(), &lab.instance);
+        let found = recover(&next.containerizer).await;
+        let mut running = BTreeSet::new();
+        for one in &found {
+            match &one.state {
+                RecoveredState::Running(_) => drop(running.insert(one.container_id.to_string())),
+                RecoveredState::Ended(ended) => assert!(
+                    matches!(ended.outcome, Outcome::Vanished(_) | Outcome::SetUpFailed(_)),
+                    "nothing that sleeps can have ended: {one:?}"
+                ),
+            }
+        }
+        met_running |= !running.is_empty();
+        met_not_begun |= running.len() < found.len();
+        for one in found {
+            next.containerizer.destroy(&one.container_id).await.expect("it can be destroyed");
+        }
+        // All are dead, so the ledger is final.
+        let ledger = fs::read_to_string(lab.root().join("ledger")).unwrap_or_default();
+        for ran in ledger.lines().filter(|line| line.starts_with(&prefix)) {
+            assert!(running.contains(ran), "{ran} ran and nobody knew; known: {running:?}");
+        }
+        lab.assert_nothing_is_left();
+        generation += 1;
+    }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_groups_that_belong_to_no_container_are_destroyed_with_what_runs_in_them() {
+    let lab = Lab::new();
+    let spec = lab.shell("lost", "sleep 1000");
+    lab.launch(&spec).await;
+    fs::remove_dir_all(lab.work.join("run/lost")).expect("it is ours");
+    let next = Lab::at(lab.root(), &lab.instance);
+    assert!(recover(&next.containerizer).await.is_empty());
+    assert!(groups_of(&lab.instance).is_empty());
+    next.assert_nothing_is_left();
+    drop(lab);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_of_an_earlier_boot_is_told_as_vanished_and_a_stranger_with_its_pid_is_left_alone() {
+    let lab = Lab::new();
+    let mut stranger = Command::new("sleep").arg("1000").spawn().expect("it can be started");
+    let dir = lab.work.join("run/old");
+    fs::create_dir_all(&dir).expect("it is writable");
+    let pid = stranger.id();
+    let another_boot = format!("1 00000000-0000-0000-0000-000000000000 {pid} 1 {pid} 1\n");
+    fs::write(dir.join("started"), another_boot).expect("it is writable");
+    let found = recover(&lab.containerizer).await;
+    let RecoveredState::Ended(ended) = &found[0].state else { panic!("it is over: {found:?}") };
+    assert!(matches!(&ended.outcome, Outcome::Vanished(why) if why.contains("restarted")), "{ended:?}");
+    lab.finish().await;
+    assert!(stranger.try_wait().expect("it is our child").is_none(), "the stranger was hit");
+    stranger.kill().expect("it runs");
+    stranger.wait().expect("it is our child");
+}

@@ -1,0 +1,182 @@
+//! What a task sees, and what it must not.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use bourse_types::Exit;
+
+use super::lab::{Lab, parent_of, read, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_gets_its_variables_and_no_others() {
+    let lab = Lab::new();
+    let mut spec = lab.spec("c1", &["env"]);
+    spec.env.push(("GREETING".into(), "hello world".into()));
+    let output = lab.output(&spec).await;
+    let mut lines: Vec<&str> = output.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(lines[0], "GREETING=hello world");
+    assert!(lines[1].starts_with("LAB="));
+    assert_eq!(lines[2], "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_runs_as_its_user_and_owns_its_sandbox() {
+    let lab = Lab::new();
+    let mut spec = lab.shell("c1", "id -u; id -g; touch mine; grep -E 'NoNewPrivs|CapEff' /proc/self/status");
+    spec.user = Some("nobody".into());
+    let output = lab.output(&spec).await;
+    let nobody =
+        nix::unistd::User::from_name("nobody").expect("users can be looked up").expect("it is on Debian");
+    let expected = format!("{}\n{}\nCapEff:\t0000000000000000\nNoNewPrivs:\t1\n", nobody.uid, nobody.gid);
+    assert_eq!(output, expected);
+    for file in ["", "mine", "stdout"] {
+        let owner = fs::metadata(spec.sandbox.join(file)).expect("it is there").uid();
+        assert_eq!(owner, nobody.uid.as_raw(), "the owner of {file:?}");
+    }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_starts_in_its_sandbox_or_where_it_says_with_its_host_name() {
+    let lab = Lab::new();
+    let mut spec = lab.shell("c1", "pwd; hostname; umask");
+    spec.hostname = Some("box-7".into());
+    assert_eq!(lab.output(&spec).await, format!("{}\nbox-7\n0022\n", spec.sandbox.display()));
+    let mut spec = lab.shell("c2", "pwd");
+    spec.cwd = Some("/usr".into());
+    assert_eq!(lab.output(&spec).await, "/usr\n");
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").expect("/proc is mounted");
+    assert_ne!(own.trim(), "box-7", "the machine keeps its own name");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_sees_its_own_processes_only() {
+    let lab = Lab::new();
+    let other = lab.shell("other", "sleep 1000");
+    lab.launch(&other).await;
+    let spec = lab.shell("c1", "echo $$; cat /proc/[0-9]*/comm | sort | uniq");
+    let output = lab.output(&spec).await;
+    assert!(output.starts_with("2\n"), "the first process is 1, the task's 2: {output}");
+    assert!(output.contains("\nbourse-init\n"), "{output}");
+    assert!(!output.contains("sleep"), "the other task is not seen: {output}");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_sees_its_own_sandbox_and_nothing_else_of_the_agent() {
+    let lab = Lab::new();
+    let other = lab.spec("other", &["true"]);
+    fs::write(other.sandbox.join("secret"), "s3cret").expect("it is writable");
+    let token = lab.root().join("token");
+    fs::write(&token, "t0ken").expect("it is writable");
+    let mut spec = lab.shell(
+        "c1",
+        "find $WORK -mindepth 1; cat $TOKEN; ls $WORK/run; echo mine > mine; \
+         touch $WORK/new || echo read-only",
+    );
+    spec.env.push(("WORK".into(), lab.work.display().to_string()));
+    spec.env.push(("TOKEN".into(), token.display().to_string()));
+    spec.hide.push(token);
+    spec.hide.push("/nothing/here".into());
+    let output = lab.run(&spec).await;
+    assert_eq!(output, Exit::Code(0), "{}", read(&spec, "stderr"));
+    let sandboxes = lab.work.join("sandboxes");
+    let seen = format!("{0}\n{0}/c1\n{0}/c1/stderr\n{0}/c1/stdout\nread-only\n", sandboxes.display());
+    let mut lines: Vec<String> = read(&spec, "stdout").lines().map(str::to_owned).collect();
+    lines.sort();
+    let mut expected: Vec<String> = seen.lines().map(str::to_owned).collect();
+    expected.sort();
+    assert_eq!(lines, expected);
+    assert_eq!(read(&spec, "mine"), "mine\n", "what the task writes is in its sandbox, outside too");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_root_cannot_undo_its_view_nor_reach_the_machine() {
+    let lab = Lab::new();
+    let mut spec = lab.shell(
+        "c1",
+        r#"
+        refused() { if "$@" 2>/dev/null; then echo "allowed: $*"; fi; }
+        write() { echo 1 > "$1"; }
+        refused umount "$WORK"
+        refused umount -l /proc
+        refused mount -t tmpfs none /mnt
+        refused mount -t proc proc /mnt
+        refused mknod disk b 254 0
+        refused write /proc/sys/kernel/printk
+        refused write /proc/sysrq-trigger
+        refused write /sys/kernel/mm/ksm/run
+        refused ls /proc/1/root/
+        refused cat /proc/1/fd/3
+        refused readlink /proc/1/fd/3
+        refused cat /proc/1/environ
+        refused chroot /proc/1/root true
+        refused nsenter -t 1 -m true
+        refused unshare -m true
+        refused hostname other
+        [ -z "$(head -c 1 /proc/kcore 2>/dev/null)" ] || echo "memory is visible"
+        [ -z "$(ls -A /sys/fs/cgroup)" ] || echo "control groups are visible"
+        [ -z "$(find /dev -type b)" ] || echo "disks are visible"
+        head -c 1 /dev/zero | wc -c; head -c 1 /dev/urandom | wc -c; echo x > /dev/null; touch /dev/shm/x
+        "#,
+    );
+    spec.env.push(("WORK".into(), lab.work.display().to_string()));
+    let output = lab.output(&spec).await;
+    assert_eq!(output, "1\n1\n", "stderr: {}", read(&spec, "stderr"));
+    assert!(!std::path::Path::new("/dev/shm/x").exists(), "shared memory is the container's own");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_other_than_root_gets_into_its_sandbox_though_the_way_there_is_closed() {
+    let lab = Lab::new();
+    fs::set_permissions(lab.root(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let mut spec = lab.shell("c1", "cd \"$PWD\" && echo x > file && cat file");
+    spec.user = Some("nobody".into());
+    assert_eq!(lab.output(&spec).await, "x\n");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_inherits_no_descriptor() {
+    let lab = Lab::new();
+    // One that a careless library left open for children.
+    let careless = fs::File::open("/dev/null").expect("it is there");
+    nix::fcntl::fcntl(&careless, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))
+        .expect("it is open");
+    assert!(careless.as_raw_fd() > 2);
+    // The shell itself has no descriptor open while it lists; the list's own is the number of the directory.
+    let spec = lab.shell("c1", "for fd in /proc/$$/fd/*; do echo ${fd##*/}; done");
+    let output = lab.output(&spec).await;
+    let beyond: Vec<u32> = output.lines().filter_map(|line| line.parse().ok()).filter(|&fd| fd > 2).collect();
+    // The shell opens the directory to list it, with the lowest free number.
+    assert!(beyond.is_empty() || beyond == [3], "{output}");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_process_is_small_and_out_of_reach() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "kill -9 1; echo $?; sleep 1000");
+    let launched = lab.launch(&spec).await;
+    until("the task tried", || read(&spec, "stdout").contains('\n')).await;
+    let init = parent_of(launched.pid);
+    // It lets go of what the set-up needed a moment after the task has begun.
+    until("it is under 1 MB", || resident_kb(init) < 1024).await;
+    println!("resident: {} kB", resident_kb(init));
+    let open = fs::read_dir(format!("/proc/{init}/fd")).expect("we are root").count();
+    assert_eq!(open, 4, "standard descriptors and the exit record");
+    lab.finish().await;
+}
+
+fn resident_kb(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs still");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel says how much");
+    line.trim().strip_suffix(" kB").and_then(|text| text.parse().ok()).expect("in kB")
+}

@@ -1,0 +1,49 @@
+//! What an operator or a test may set of the core's rules, each with its unit and its reason.
+
+use std::time::Duration;
+
+use bourse_types::AgentInfo;
+
+/// The settings of one agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// What the agent tells about itself when it registers.
+    pub info: AgentInfo,
+    /// Between SIGTERM and SIGKILL for a task without a kill policy. Mesos' `executor_shutdown_grace_period`.
+    pub kill_grace: Duration,
+    /// An update that was not acknowledged is sent again after this long, then after twice as long, and so on.
+    pub retry_first: Duration,
+    /// The longest wait between two sendings of one update.
+    pub retry_max: Duration,
+    /// The first wait after a lost or refused link is a random part of this; each further one doubles it. An agent that
+    /// no master has admitted since it started begins with 100 ms, or this if it is less.
+    pub backoff_first: Duration,
+    /// The longest wait between two attempts to reach the master.
+    pub backoff_max: Duration,
+    /// A link that is not open, or a registration that is not answered, by then is given up.
+    pub register_timeout: Duration,
+    /// After so many heartbeat intervals without a word from the master the link is given up. At least 1.
+    pub missed_heartbeats: u32,
+    /// A container that is still there after everything in it was killed is killed again at this interval.
+    pub kill_again: Duration,
+    /// How long a stopping agent waits for acknowledgements once its last container has ended.
+    pub stop_flush: Duration,
+}
+
+impl Config {
+    /// Mesos' numbers.
+    pub fn new(info: AgentInfo) -> Config {
+        Config {
+            info,
+            kill_grace: Duration::from_secs(5),
+            retry_first: Duration::from_secs(10),
+            retry_max: Duration::from_secs(600),
+            backoff_first: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(60),
+            register_timeout: Duration::from_secs(30),
+            missed_heartbeats: 5,
+            kill_again: Duration::from_secs(5),
+            stop_flush: Duration::from_secs(1),
+        }
+    }
+}

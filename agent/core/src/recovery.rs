@@ -1,0 +1,164 @@
+//! Starting an agent: what its checkpoint says, compared with what still runs.
+//!
+//! Nothing is ever launched here. A task that was accepted and whose container was never made is told as dropped: the
+//! agent cannot know for certain that it did not run (a lost runtime directory looks the same), and a framework that
+//! hears of it can launch another, while a second run could not be undone.
+
+use bourse_types::{ContainerId, Now, Reason, Source, TaskState};
+
+use crate::agent::{Agent, Live};
+use crate::checkpoint::{KillCause, Record, State};
+use crate::config::Config;
+use crate::effect::Effect;
+use crate::event::{End, TaskKey};
+use crate::ids::Ids;
+use crate::link::Link;
+
+/// All that an agent is started from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Its settings.
+    pub config: Config,
+    /// The kernel's boot id.
+    pub boot: String,
+    /// Random bits that no other start of this agent has: ids of updates and containers come from them, and jitter.
+    pub incarnation: u64,
+    /// What the checkpoint adds up to.
+    pub state: State,
+    /// What the containerizer found.
+    pub found: Vec<Found>,
+}
+
+/// A container of an earlier agent on this machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// Which one.
+    pub container: ContainerId,
+    /// What became of it.
+    pub condition: Condition,
+}
+
+/// What became of a container while no agent watched.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// It still runs, and its task's first process has this pid.
+    Running {
+        /// As the host counts.
+        pid: u32,
+    },
+    /// It ended, and its exit record says how.
+    Exited(End),
+    /// Its set-up failed: nothing of the task ran. The text says which step, why, and what to do.
+    NeverRan(String),
+    /// No process of it is left, and no exit record.
+    Vanished,
+}
+
+impl Agent {
+    /// Starts an agent: goes on with what runs, tells what ended meanwhile, removes what nobody knows.
+    pub fn start(start: Start, now: Now, out: &mut Vec<Effect>) -> Agent {
+        let Start { config, boot, incarnation, state, found } = start;
+        let same_boot = state.boot.as_ref() == Some(&boot);
+        let tasks = || state.tasks.iter();
+        let live = tasks().map(|(key, _)| (key.clone(), Live::default())).collect();
+        let containers = tasks().map(|(key, task)| (task.container.clone(), key.clone())).collect();
+        let mut agent = Agent {
+            config,
+            boot: boot.clone(),
+            state,
+            ids: Ids::new(incarnation),
+            link: Link::new(incarnation, now),
+            live,
+            containers,
+            answers: Default::default(),
+            stopping: None,
+        };
+        if !same_boot {
+            agent.keep(Record::Booted { boot }, out);
+        }
+        let keys: Vec<TaskKey> = agent.state.tasks.keys().cloned().collect();
+        for key in &keys {
+            let condition = agent.state.tasks.get(key).and_then(|task| {
+                let of_task = found.iter().find(|found| found.container == task.container);
+                of_task.map(|found| found.condition.clone())
+            });
+            agent.recover(now, key, condition, same_boot, out);
+        }
+        for found in found.into_iter().filter(|found| !agent.containers.contains_key(&found.container)) {
+            out.push(Effect::Destroy { container: found.container });
+        }
+        agent
+    }
+
+    fn recover(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        condition: Option<Condition>,
+        same_boot: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.state.tasks.get(key) else { return };
+        let (container, started) = (task.container.clone(), task.started.is_some());
+        if task.has_ended() {
+            if condition.is_some() {
+                out.push(Effect::Destroy { container });
+            }
+            return;
+        }
+        if !same_boot {
+            let why = "the machine was restarted, and no task outlives that";
+            return self.lose(now, key, TaskState::Gone, Reason::AgentRestarted, why, out);
+        }
+        match condition {
+            Some(Condition::Running { pid }) => self.go_on(now, key, container, pid, out),
+            Some(Condition::Exited(end)) => self.on_ended(now, &container, &end, out),
+            Some(Condition::NeverRan(message)) => self.on_launch_failed(now, &container, message, out),
+            Some(Condition::Vanished) => {
+                let why = "its container vanished while the agent was down and left no exit record";
+                self.lose(now, key, TaskState::Failed, Reason::ExecutorTerminated, why, out);
+            }
+            None if started => {
+                let why = "nothing of its container was found when the agent came back";
+                self.lose(now, key, TaskState::Failed, Reason::ExecutorTerminated, why, out);
+            }
+            None => {
+                let why = "the agent was restarted before the task was launched";
+                self.lose(now, key, TaskState::Dropped, Reason::AgentRestarted, why, out);
+            }
+        }
+    }
+
+    fn go_on(&mut self, now: Now, key: &TaskKey, container: ContainerId, pid: u32, out: &mut Vec<Effect>) {
+        let Some(task) = self.state.tasks.get(key) else { return };
+        let (started, killed) = (task.started.is_some(), task.kill.is_some());
+        out.push(Effect::Watch { container: container.clone() });
+        match (started, killed) {
+            // Launched, and the agent died before it wrote that down.
+            (false, _) => self.on_launched(now, &container, pid, out),
+            // The signal may not have been sent yet, so it is sent again.
+            (true, true) => self.carry_on_kill(now, key, out),
+            (true, false) => self.start_timers(now, key),
+        }
+        let checkpoints = self.state.frameworks.get(&key.framework).is_some_and(|info| info.checkpoint);
+        if !checkpoints && !killed {
+            // The master has told the framework long ago that its tasks here are lost.
+            self.begin_kill(now, key, KillCause::AgentRestarted, self.own_grace(key), out);
+        }
+    }
+
+    fn lose(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        state: TaskState,
+        reason: Reason,
+        why: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut status = self.status(now, key, state, Source::Agent);
+        status.reason = Some(reason);
+        status.message = Some(why.to_owned());
+        self.end(now, key, status, out);
+    }
+}

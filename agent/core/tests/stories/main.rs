@@ -1,0 +1,12 @@
+//! The promises of the agent's core, told as stories: events in, effects out, as text.
+
+mod world;
+
+mod health;
+mod killing;
+mod launching;
+mod link;
+mod random;
+mod recovery;
+mod stopping;
+mod updates;

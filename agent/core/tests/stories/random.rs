@@ -1,0 +1,370 @@
+//! Any order of events, with repeats, losses and restarts: what must always hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bourse_agent_core::{
+    Agent, Condition, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record, Start, State, TaskKey,
+};
+use bourse_types::{
+    AgentId, ContainerId, Epoch, Exit, KillPolicy, MasterId, Mono, Now, TaskSpec, TaskState, Wall,
+};
+use proptest::prelude::*;
+
+use crate::world::{assignment, checked, config, framework, key, secs, spec};
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    Run { task: u8, checked: bool, refused: bool },
+    Kill { task: u8, grace: Option<u64> },
+    Shutdown,
+    Acknowledge { task: u8, stale: bool },
+    Launched { which: u8 },
+    LaunchFailed { which: u8 },
+    Ended { which: u8, code: i32 },
+    Probed { which: u8, healthy: bool },
+    Pass { millis: u64 },
+    LinkLost,
+    Restart,
+    Reboot,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let task = 0..4_u8;
+    let step = prop_oneof![
+        4 => (task.clone(), any::<bool>(), prop::bool::weighted(0.1))
+            .prop_map(|(task, checked, refused)| Step::Run { task, checked, refused }),
+        2 => (task.clone(), prop::option::of(0..20_u64)).prop_map(|(task, grace)| Step::Kill { task, grace }),
+        1 => Just(Step::Shutdown),
+        6 => (task, prop::bool::weighted(0.2)).prop_map(|(task, stale)| Step::Acknowledge { task, stale }),
+        4 => any::<u8>().prop_map(|which| Step::Launched { which }),
+        1 => any::<u8>().prop_map(|which| Step::LaunchFailed { which }),
+        3 => (any::<u8>(), 0..3).prop_map(|(which, code)| Step::Ended { which, code }),
+        3 => (any::<u8>(), any::<bool>()).prop_map(|(which, healthy)| Step::Probed { which, healthy }),
+        4 => (0..30_000_u64).prop_map(|millis| Step::Pass { millis }),
+        1 => Just(Step::LinkLost),
+        1 => Just(Step::Restart),
+        1 => prop::bool::weighted(0.2).prop_map(|reboot| if reboot { Step::Reboot } else { Step::LinkLost }),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// The world outside the agent: its disk, its containers, and a master that remembers what it was told.
+struct Outside {
+    agent: Agent,
+    now: Now,
+    boot: u32,
+    /// Starts of the agent so far.
+    starts: u64,
+    disk: State,
+    /// Containers that exist, and whether their process was started.
+    containers: BTreeMap<ContainerId, bool>,
+    /// Every task that was ever launched.
+    launched: BTreeSet<TaskKey>,
+    link: Option<LinkId>,
+    /// By task, the newest uuid sent on the present link and not acknowledged.
+    in_flight: BTreeMap<TaskKey, [u8; 16]>,
+    /// By task, the states in the order the master first heard them.
+    heard: BTreeMap<TaskKey, Vec<([u8; 16], TaskState)>>,
+    probes: BTreeMap<ContainerId, u64>,
+    /// Refused for good, or silenced: their updates follow other rules.
+    silent: BTreeSet<TaskKey>,
+    log: Vec<String>,
+}
+
+fn first(boot: &str, incarnation: u64) -> Start {
+    Start { config: config(), boot: boot.into(), incarnation, state: State::default(), found: vec![] }
+}
+
+impl Outside {
+    fn new() -> Outside {
+        let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
+        let mut out = Vec::new();
+        let agent = Agent::start(first("boot-0", 1), now, &mut out);
+        let mut outside = Outside {
+            agent,
+            now,
+            boot: 0,
+            starts: 1,
+            disk: State::default(),
+            containers: BTreeMap::new(),
+            launched: BTreeSet::new(),
+            link: None,
+            in_flight: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            log: Vec::new(),
+        };
+        outside.carry_out(out);
+        outside.pass(Duration::from_secs(120));
+        outside
+    }
+
+    fn apply(&mut self, event: Event) {
+        let mut out = Vec::new();
+        let (mut twin, mut twin_out) = (self.agent.clone(), Vec::new());
+        self.agent.apply(self.now, event.clone(), &mut out);
+        twin.apply(self.now, event, &mut twin_out);
+        assert_eq!(out, twin_out, "the same event does the same twice");
+        self.carry_out(out);
+        assert_eq!(&self.disk, self.agent.state(), "disk and memory agree");
+        let mut again = State::default();
+        self.disk.records().iter().for_each(|record| again.apply(record));
+        assert_eq!(again, self.disk, "a compacted log adds up to the same");
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        let mut events = Vec::new();
+        for effect in effects {
+            self.log.push(effect.to_string());
+            match effect {
+                Effect::Checkpoint(record) => {
+                    if let Record::TaskSilenced { task } = &record {
+                        self.silent.insert(task.clone());
+                    }
+                    self.disk.apply(&record);
+                }
+                Effect::Connect { link } => {
+                    self.link = Some(link);
+                    self.in_flight.clear();
+                    events.push(Event::LinkOpened { link });
+                }
+                Effect::CloseLink { link, .. } => assert_eq!(self.link.take(), Some(link)),
+                Effect::Send { link, message } => {
+                    assert_eq!(self.link, Some(link), "nothing is said by an older link");
+                    events.extend(self.hear(link, message));
+                }
+                Effect::Launch(launch) => {
+                    assert!(self.launched.insert(launch.task.clone()), "{} launched twice", launch.task);
+                    assert!(
+                        self.disk.tasks[&launch.task].container == launch.container,
+                        "the container is written down before it is made"
+                    );
+                    self.containers.insert(launch.container, false);
+                }
+                Effect::Watch { container } => assert!(self.containers.contains_key(&container)),
+                Effect::Signal { .. } | Effect::KillAll { .. } => {}
+                Effect::Destroy { container } => {
+                    self.containers.remove(&container);
+                }
+                Effect::Probe { container, round, .. } => {
+                    self.probes.insert(container, round);
+                }
+                Effect::Exit { .. } => panic!("nobody asked the agent to exit"),
+            }
+        }
+        events.into_iter().for_each(|event| self.apply(event));
+    }
+
+    fn hear(&mut self, link: LinkId, message: FromAgent) -> Option<Event> {
+        match message {
+            FromAgent::Register(_) => {
+                // The master believes in everything that it was told to run and whose end it has not heard.
+                let ended = |key: &TaskKey| {
+                    self.heard
+                        .get(key)
+                        .is_some_and(|heard| heard.iter().any(|(_, state)| state.is_terminal()))
+                };
+                let known = self.launched.iter().filter(|key| !self.silent.contains(*key) && !ended(key));
+                let message = FromMaster::Registered {
+                    agent: AgentId::new("S1").expect("valid"),
+                    master: MasterId::new("M").expect("valid"),
+                    heartbeat: secs(1_000_000),
+                    known: known.cloned().collect(),
+                };
+                Some(Event::FromMaster { link, epoch: Epoch(1), message })
+            }
+            FromAgent::Heartbeat => None,
+            FromAgent::Update(update) => {
+                let key = TaskKey { framework: update.framework, task: update.status.task_id.clone() };
+                let uuid = update.status.uuid.expect("an agent's update has a uuid");
+                if let Some(flying) = self.in_flight.insert(key.clone(), uuid) {
+                    assert_eq!(flying, uuid, "two updates of {key} in flight");
+                }
+                let heard = self.heard.entry(key).or_default();
+                if !heard.iter().any(|(seen, _)| *seen == uuid) {
+                    heard.push((uuid, update.status.state));
+                }
+                None
+            }
+        }
+    }
+
+    fn tell(&mut self, message: FromMaster) {
+        if let Some(link) = self.link.filter(|_| self.agent.is_registered()) {
+            self.apply(Event::FromMaster { link, epoch: Epoch(1), message });
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now.mono + time;
+        while let Some(next) = self.agent.next_deadline().filter(|next| *next <= until) {
+            assert!(
+                next >= self.now.mono || next == Mono::ZERO,
+                "a deadline that was due is still there after a tick"
+            );
+            self.advance(next.since(self.now.mono).max(Duration::from_nanos(1)));
+            self.apply(Event::Tick);
+        }
+        self.advance(until.since(self.now.mono));
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.now = Now { mono: self.now.mono + time, wall: self.now.wall + time };
+    }
+
+    fn pick(&self, which: u8) -> Option<ContainerId> {
+        let count = self.containers.len();
+        self.containers.keys().nth(usize::from(which) % count.max(1)).cloned()
+    }
+
+    fn restart(&mut self, boot: u32) {
+        let same = boot == self.boot;
+        self.boot = boot;
+        self.link = None;
+        self.probes.clear();
+        if !same {
+            self.containers.clear();
+        }
+        // A container that was asked for and not made yet dies with the agent, before any of its processes ran.
+        self.containers.retain(|_, started| *started);
+        let found = self.containers.keys().map(|container| Found {
+            container: container.clone(),
+            condition: Condition::Running { pid: 7 },
+        });
+        let found = found.collect();
+        self.starts += 1;
+        let mut out = Vec::new();
+        let start = Start { state: self.disk.clone(), found, ..first(&format!("boot-{boot}"), self.starts) };
+        self.agent = Agent::start(start, self.now, &mut out);
+        self.carry_out(out);
+    }
+
+    fn step(&mut self, step: Step) {
+        let name = |task: u8| format!("t{task}");
+        match step {
+            Step::Run { task, checked: with_check, refused } => {
+                let made: TaskSpec = if with_check { checked(&name(task)) } else { spec(&name(task)) };
+                let mut assignment = assignment(made);
+                if refused {
+                    assignment.work = bourse_agent_core::Work::Refuse("cannot".into());
+                }
+                self.tell(FromMaster::Run { framework: framework().into(), assignment: assignment.into() });
+            }
+            Step::Kill { task, grace } => {
+                let policy = grace.map(|grace| KillPolicy { grace: Some(secs(grace)) });
+                self.tell(FromMaster::Kill { task: key(&name(task)), policy, reason: None });
+            }
+            Step::Shutdown => {
+                if self.agent.is_registered() {
+                    // The master waits for nothing of that framework any more.
+                    self.in_flight.clear();
+                }
+                self.tell(FromMaster::ShutdownFramework { framework: key("t").framework });
+            }
+            Step::Acknowledge { task, stale } => {
+                let key = key(&name(task));
+                let uuid = self.in_flight.get(&key).copied();
+                if let (Some(uuid), true) = (uuid, self.agent.is_registered()) {
+                    if !stale {
+                        self.in_flight.remove(&key);
+                    }
+                    let uuid = if stale { [1; 16] } else { uuid };
+                    self.tell(FromMaster::Acknowledge { task: key, uuid });
+                }
+            }
+            Step::Launched { which } => {
+                if let Some(container) = self.pick(which) {
+                    self.containers.insert(container.clone(), true);
+                    self.apply(Event::Launched { container, pid: 7 });
+                }
+            }
+            Step::LaunchFailed { which } => {
+                if let Some(container) = self.pick(which).filter(|container| !self.containers[container]) {
+                    self.apply(Event::LaunchFailed { container, message: "no".into() });
+                }
+            }
+            Step::Ended { which, code } => {
+                if let Some(container) = self.pick(which).filter(|container| self.containers[container]) {
+                    let end = End { exit: Some(Exit::Code(code)), ..End::default() };
+                    self.apply(Event::Ended { container, end });
+                }
+            }
+            Step::Probed { which, healthy } => {
+                if let Some(container) = self.pick(which) {
+                    let round = self.probes.get(&container).copied().unwrap_or(0);
+                    let outcome = if healthy { Ok(()) } else { Err("no".into()) };
+                    self.apply(Event::Probed { container, round, outcome });
+                }
+            }
+            Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
+            Step::LinkLost => {
+                if let Some(link) = self.link.take() {
+                    self.apply(Event::LinkClosed { link });
+                }
+            }
+            Step::Restart => self.restart(self.boot),
+            Step::Reboot => self.restart(self.boot + 1),
+        }
+    }
+
+    /// The faults are over: containers do what they are told, and the master answers everything.
+    fn heal(&mut self) {
+        for _ in 0..200 {
+            self.pass(secs(5));
+            let started: Vec<ContainerId> = self.containers.keys().cloned().collect();
+            for container in started {
+                if !self.containers.insert(container.clone(), true).unwrap_or(true) {
+                    self.apply(Event::Launched { container, pid: 7 });
+                } else {
+                    let end = End { exit: Some(Exit::Code(0)), ..End::default() };
+                    self.apply(Event::Ended { container, end });
+                }
+            }
+            for (task, uuid) in std::mem::take(&mut self.in_flight) {
+                self.tell(FromMaster::Acknowledge { task, uuid });
+            }
+        }
+    }
+
+    fn check(&self) {
+        for (key, heard) in &self.heard {
+            let mut last = TaskState::Staging;
+            for (_, state) in heard {
+                assert!(
+                    last.step(*state).is_some()
+                        || (last.is_terminal() && self.may_be_told_again(key, *state)),
+                    "{key}: {state} after {last}"
+                );
+                last = *state;
+            }
+        }
+    }
+
+    /// A late launch or kill of a task that is over is answered once more, for a master that forgot.
+    fn may_be_told_again(&self, _key: &TaskKey, state: TaskState) -> bool {
+        matches!(state, TaskState::Error | TaskState::Dropped)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_happens_order_is_kept_nothing_runs_twice_and_every_end_is_told(steps in steps()) {
+        let mut outside = Outside::new();
+        for step in steps {
+            outside.step(step);
+            outside.check();
+        }
+        outside.heal();
+        outside.check();
+        prop_assert!(outside.containers.is_empty(), "containers left: {:?}", outside.containers);
+        prop_assert!(outside.disk.tasks.is_empty(), "tasks left: {:?}", outside.disk.tasks.keys());
+        for task in &outside.launched {
+            let told = outside.heard.get(task).is_some_and(|heard| heard.iter().any(|(_, state)| state.is_terminal()));
+            prop_assert!(told || outside.silent.contains(task), "the end of {} was never told", task);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Records of the checkpoint as messages of `bourse.disk.v1`, both ways, in one place.
+
+use std::time::Duration;
+
+use bourse_agent_core::{Health, Kill, KillCause, Record, TaskKey};
+use bourse_proto::disk as form;
+use bourse_proto::disk::checkpoint_kill_begun::Cause;
+use bourse_proto::disk::checkpoint_record::Change;
+use bourse_types::{AgentId, BadId, BadRole, ContainerId, Epoch, FrameworkId, Reason, TaskId, Wall};
+use bourse_wire::framework::BadFramework;
+use bourse_wire::status::BadStatus;
+use bourse_wire::{At, Form, framework, resources, status};
+use prost::Message;
+
+use crate::wire;
+
+/// A record whose checksum is right and whose content is not.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRecord {
+    #[error("a record is not a message: {0}")]
+    Decode(#[from] prost::DecodeError),
+    #[error("a record of a kind that this release does not know")]
+    Unknown,
+    #[error("a record has no {0}")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Id(#[from] BadId),
+    #[error(transparent)]
+    Role(#[from] BadRole),
+    #[error(transparent)]
+    Status(#[from] At<BadStatus>),
+    #[error(transparent)]
+    Uuid(#[from] BadStatus),
+    #[error(transparent)]
+    Framework(#[from] At<BadFramework>),
+    #[error(transparent)]
+    Task(#[from] wire::BadMessage),
+}
+
+pub fn write(record: &Record) -> Vec<u8> {
+    let change = match record {
+        Record::Admitted { agent } => {
+            Change::Admitted(form::CheckpointAdmitted { agent_id: agent.to_string() })
+        }
+        Record::EpochSeen { epoch } => Change::EpochSeen(form::CheckpointEpochSeen { epoch: epoch.0 }),
+        Record::Booted { boot } => Change::Booted(form::CheckpointBooted { boot_id: boot.clone() }),
+        Record::FrameworkKnown { framework, info } => {
+            Change::FrameworkKnown(form::CheckpointFrameworkKnown {
+                framework_id: framework.to_string(),
+                info: Some(wire::write_framework(framework, info)),
+            })
+        }
+        Record::FrameworkForgotten { framework } => {
+            Change::FrameworkForgotten(form::CheckpointFrameworkForgotten {
+                framework_id: framework.to_string(),
+            })
+        }
+        Record::TaskAccepted { assignment, container } => {
+            let mut held = resources::write(&assignment.resources, Form::Refined);
+            resources::allocate(&mut held, &assignment.role);
+            Change::TaskAccepted(form::CheckpointTaskAccepted {
+                task: write_key(&assignment.key),
+                container_id: container.to_string(),
+                task_info: assignment.message.clone(),
+                role: assignment.role.to_string(),
+                resources: held,
+            })
+        }
+        Record::TaskStarted { task, pid, at } => Change::TaskStarted(form::CheckpointTaskStarted {
+            task: write_key(task),
+            pid: *pid,
+            at_ms: at.as_millis(),
+        }),
+        Record::UpdateMade { task, status: made } => Change::UpdateMade(form::CheckpointUpdateMade {
+            task: write_key(task),
+            status: Some(status::write(made, Form::Refined)),
+        }),
+        Record::UpdateAcknowledged { task, uuid } => {
+            let uuid = uuid.to_vec().into();
+            Change::UpdateAcknowledged(form::CheckpointUpdateAcknowledged { task: write_key(task), uuid })
+        }
+        Record::KillBegun { task, kill } => Change::KillBegun(write_kill(task, kill)),
+        Record::HealthSeen { task, health } => Change::HealthSeen(form::CheckpointHealthSeen {
+            task: write_key(task),
+            failures: health.failures,
+            passed: health.passed,
+            healthy: health.healthy,
+        }),
+        Record::TaskSilenced { task } => {
+            Change::TaskSilenced(form::CheckpointTaskSilenced { task: write_key(task) })
+        }
+        Record::TaskForgotten { task } => {
+            Change::TaskForgotten(form::CheckpointTaskForgotten { task: write_key(task) })
+        }
+    };
+    form::CheckpointRecord { change: Some(change) }.encode_to_vec()
+}
+
+pub fn read(bytes: &[u8]) -> Result<Record, BadRecord> {
+    let change = form::CheckpointRecord::decode(bytes)?.change.ok_or(BadRecord::Unknown)?;
+    Ok(match change {
+        Change::Admitted(admitted) => Record::Admitted { agent: AgentId::new(&admitted.agent_id)? },
+        Change::EpochSeen(seen) => Record::EpochSeen { epoch: Epoch(seen.epoch) },
+        Change::Booted(booted) => Record::Booted { boot: booted.boot_id },
+        Change::FrameworkKnown(known) => Record::FrameworkKnown {
+            framework: FrameworkId::new(&known.framework_id)?,
+            info: Box::new(framework::read(&known.info.ok_or(BadRecord::Missing("info"))?)?),
+        },
+        Change::FrameworkForgotten(forgotten) => {
+            Record::FrameworkForgotten { framework: FrameworkId::new(&forgotten.framework_id)? }
+        }
+        Change::TaskAccepted(accepted) => {
+            let key = read_key(accepted.task)?;
+            let role = accepted.role.parse()?;
+            let assignment = wire::assignment(key.framework, role, &accepted.resources, accepted.task_info)?;
+            let container = ContainerId::new(&accepted.container_id)?;
+            Record::TaskAccepted { assignment: Box::new(assignment), container }
+        }
+        Change::TaskStarted(started) => Record::TaskStarted {
+            task: read_key(started.task)?,
+            pid: started.pid,
+            at: Wall::from_millis(started.at_ms),
+        },
+        Change::UpdateMade(made) => Record::UpdateMade {
+            task: read_key(made.task)?,
+            status: Box::new(status::read(&made.status.ok_or(BadRecord::Missing("status"))?)?),
+        },
+        Change::UpdateAcknowledged(acknowledged) => Record::UpdateAcknowledged {
+            task: read_key(acknowledged.task)?,
+            uuid: status::read_uuid(&acknowledged.uuid)?,
+        },
+        Change::KillBegun(begun) => read_kill(begun)?,
+        Change::HealthSeen(seen) => Record::HealthSeen {
+            task: read_key(seen.task)?,
+            health: Health { failures: seen.failures, passed: seen.passed, healthy: seen.healthy },
+        },
+        Change::TaskSilenced(silenced) => Record::TaskSilenced { task: read_key(silenced.task)? },
+        Change::TaskForgotten(forgotten) => Record::TaskForgotten { task: read_key(forgotten.task)? },
+    })
+}
+
+fn write_key(key: &TaskKey) -> Option<form::CheckpointTask> {
+    Some(form::CheckpointTask { framework_id: key.framework.to_string(), task_id: key.task.to_string() })
+}
+
+fn read_key(form: Option<form::CheckpointTask>) -> Result<TaskKey, BadRecord> {
+    let form = form.ok_or(BadRecord::Missing("task"))?;
+    Ok(TaskKey { framework: FrameworkId::new(&form.framework_id)?, task: TaskId::new(&form.task_id)? })
+}
+
+fn write_kill(task: &TaskKey, kill: &Kill) -> form::CheckpointKillBegun {
+    let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    let (cause, reason) = match &kill.cause {
+        KillCause::Asked(reason) => (Cause::Asked, *reason),
+        KillCause::Unhealthy => (Cause::Unhealthy, None),
+        KillCause::TookTooLong => (Cause::TookTooLong, None),
+        KillCause::AgentRestarted => (Cause::AgentRestarted, None),
+        KillCause::AgentStops => (Cause::AgentStops, None),
+        KillCause::FrameworkGone => (Cause::FrameworkGone, None),
+    };
+    form::CheckpointKillBegun {
+        task: write_key(task),
+        cause: cause as i32,
+        reason: reason.map(Reason::as_str).unwrap_or_default().to_owned(),
+        grace_ns: nanoseconds(kill.grace),
+        left_ns: nanoseconds(kill.left),
+        at_ms: kill.at.as_millis(),
+    }
+}
+
+fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
+    let cause = match form.cause() {
+        Cause::Unspecified => return Err(BadRecord::Unknown),
+        // A reason of another release is as good as none.
+        Cause::Asked => KillCause::Asked(form.reason.parse().ok()),
+        Cause::Unhealthy => KillCause::Unhealthy,
+        Cause::TookTooLong => KillCause::TookTooLong,
+        Cause::AgentRestarted => KillCause::AgentRestarted,
+        Cause::AgentStops => KillCause::AgentStops,
+        Cause::FrameworkGone => KillCause::FrameworkGone,
+    };
+    let kill = Kill {
+        cause,
+        grace: Duration::from_nanos(form.grace_ns),
+        left: Duration::from_nanos(form.left_ns),
+        at: Wall::from_millis(form.at_ms),
+    };
+    Ok(Record::KillBegun { task: read_key(form.task)?, kill })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bourse_types::{
+        Command, FrameworkInfo, KillPolicy, Labels, Role, Source, TaskSpec, TaskState, TaskStatus,
+    };
+
+    fn key() -> TaskKey {
+        TaskKey { framework: FrameworkId::new("F").expect("valid"), task: TaskId::new("t1").expect("valid") }
+    }
+
+    fn accepted() -> Record {
+        let spec = TaskSpec {
+            id: key().task,
+            name: "t1".into(),
+            framework: key().framework,
+            agent: AgentId::new("S1").expect("valid"),
+            role: Role::any(),
+            resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
+            limits: Default::default(),
+            command: Command::shell("echo $HOME"),
+            health: None,
+            kill_policy: KillPolicy { grace: Some(Duration::from_secs(3)) },
+            max_completion_time: Some(Duration::from_millis(1500)),
+            labels: Labels::new(),
+        };
+        let message = bourse_wire::task::write(&spec, Form::Refined);
+        let assignment = wire::assignment(
+            key().framework,
+            Role::any(),
+            &message.resources,
+            message.encode_to_vec().into(),
+        );
+        let container = ContainerId::new("c1").expect("valid");
+        Record::TaskAccepted { assignment: Box::new(assignment.expect("a plain task")), container }
+    }
+
+    #[test]
+    fn every_kind_of_record_is_read_as_it_was_written() {
+        let framework = FrameworkId::new("F").expect("valid");
+        let info = FrameworkInfo {
+            id: Some(framework.clone()),
+            user: "nobody".into(),
+            roles: vec![Role::any()],
+            ..FrameworkInfo::new("f")
+        };
+        let mut status =
+            TaskStatus::new(key().task, TaskState::Running, Source::Executor, Wall::from_millis(1_500));
+        status.uuid = Some([7; 16]);
+        let kill = |cause| Record::KillBegun {
+            task: key(),
+            kill: Kill {
+                cause,
+                grace: Duration::from_secs(60),
+                left: Duration::from_nanos(1),
+                at: Wall::from_millis(5),
+            },
+        };
+        let records = [
+            Record::Admitted { agent: AgentId::new("S1").expect("valid") },
+            Record::EpochSeen { epoch: Epoch(u64::MAX) },
+            Record::Booted { boot: "b".into() },
+            Record::FrameworkKnown { framework: framework.clone(), info: Box::new(info) },
+            Record::FrameworkForgotten { framework },
+            accepted(),
+            Record::TaskStarted { task: key(), pid: 7, at: Wall::from_millis(9) },
+            Record::UpdateMade { task: key(), status: Box::new(status) },
+            Record::UpdateAcknowledged { task: key(), uuid: [7; 16] },
+            kill(KillCause::Asked(None)),
+            kill(KillCause::Asked(Some(Reason::AgentDraining))),
+            kill(KillCause::Unhealthy),
+            kill(KillCause::TookTooLong),
+            kill(KillCause::AgentRestarted),
+            kill(KillCause::AgentStops),
+            kill(KillCause::FrameworkGone),
+            Record::HealthSeen {
+                task: key(),
+                health: Health { failures: 2, passed: true, healthy: Some(false) },
+            },
+            Record::HealthSeen { task: key(), health: Health::default() },
+            Record::TaskSilenced { task: key() },
+            Record::TaskForgotten { task: key() },
+        ];
+        for record in records {
+            assert_eq!(read(&write(&record)).expect("its own bytes"), record);
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_later_release_is_refused_and_not_skipped() {
+        assert!(matches!(read(&[]), Err(BadRecord::Unknown)));
+        assert!(matches!(read(&[0xff]), Err(BadRecord::Decode(_))));
+    }
+}

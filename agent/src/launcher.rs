@@ -1,0 +1,208 @@
+//! From the core's effects to the containerizer, and back as events.
+//!
+//! Each effect becomes a job of its own, so that the driver never waits for a container. Jobs about one container come
+//! in an order in which they do not hurt each other: it is signalled once it was launched, destroyed once it has ended.
+
+mod container;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bourse_agent_core::{Condition, End, Event, Found, Launch, Limitation, Signal};
+use bourse_containerizer as containers;
+use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
+use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, error, warn};
+
+use crate::driver::Input;
+use crate::{probe, sandbox};
+
+pub use container::{Habits, flat};
+
+/// Waits between attempts to remove what is left of a container. What is left after the last one, the next agent finds.
+const DESTROY_AGAIN: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
+
+/// Launches and watches containers.
+#[derive(Debug)]
+pub struct Launcher<C> {
+    containers: C,
+    work_dir: PathBuf,
+    habits: Habits,
+    inbox: mpsc::Sender<Input>,
+    /// Jobs that end by themselves soon. Watching is not among them.
+    jobs: JoinSet<()>,
+}
+
+impl<C: Containerizer + Clone> Launcher<C> {
+    pub fn new(containers: C, work_dir: PathBuf, habits: Habits, inbox: mpsc::Sender<Input>) -> Launcher<C> {
+        Launcher { containers, work_dir, habits, inbox, jobs: JoinSet::new() }
+    }
+
+    pub fn launch(&mut self, launch: Launch) {
+        let (containers, inbox) = (self.containers.clone(), self.inbox.clone());
+        let (work_dir, habits) = (self.work_dir.clone(), self.habits.clone());
+        // Not among the jobs that a stopping agent waits for: it goes on as long as the task does.
+        tokio::spawn(async move {
+            let container = launch.container.clone();
+            let starting = {
+                let containers = containers.clone();
+                tokio::spawn(async move { start(&containers, &work_dir, &habits, &launch).await })
+            };
+            let started = starting.await.unwrap_or_else(|panic| Err(broken(&panic)));
+            let runs = started.is_ok();
+            let event = match started {
+                Ok(launched) => Event::Launched { container: container.clone(), pid: launched.pid },
+                Err(message) => Event::LaunchFailed { container: container.clone(), message },
+            };
+            // A driver that is gone needs no telling.
+            let _ = inbox.send(Input::Event(event)).await;
+            if runs {
+                watch(containers, container, inbox).await;
+            }
+        });
+    }
+
+    pub fn watch(&mut self, container: ContainerId) {
+        let (containers, inbox) = (self.containers.clone(), self.inbox.clone());
+        tokio::spawn(watch(containers, container, inbox));
+    }
+
+    pub fn signal(&mut self, container: ContainerId, signal: Signal) {
+        let number = match signal {
+            Signal::Term => nix::libc::SIGTERM,
+        };
+        self.job(
+            |containers| async move { ignore_end(containers.signal(&container, number).await, "signal") },
+        );
+    }
+
+    pub fn kill_all(&mut self, container: ContainerId) {
+        self.job(|containers| async move { ignore_end(containers.kill_all(&container).await, "kill") });
+    }
+
+    pub fn destroy(&mut self, container: ContainerId) {
+        self.job(|containers| async move {
+            for wait in DESTROY_AGAIN {
+                match containers.destroy(&container).await {
+                    Ok(()) => return,
+                    Err(error) => warn!(%error, "could not remove what is left of a container; trying again"),
+                }
+                sleep(wait).await;
+            }
+            if let Err(error) = containers.destroy(&container).await {
+                error!(%error, "could not remove what is left of a container; the next agent tries again");
+            }
+        });
+    }
+
+    pub fn probe(&mut self, container: ContainerId, round: u64, check: HealthCheck) {
+        let inbox = self.inbox.clone();
+        self.job(|containers| async move {
+            let outcome = probe::probe(&containers, &container, &check).await;
+            let _ = inbox.send(Input::Event(Event::Probed { container, round, outcome })).await;
+        });
+    }
+
+    /// Waits for the jobs under way, for so long at most.
+    pub async fn finish(&mut self, most: Duration) {
+        if timeout(most, async { while self.jobs.join_next().await.is_some() {} }).await.is_err() {
+            warn!(
+                ?most,
+                "what is left of some containers could not be removed in time; the next agent tries again"
+            );
+        }
+    }
+
+    fn job<F: Future<Output = ()> + Send + 'static>(&mut self, work: impl FnOnce(C) -> F) {
+        while self.jobs.try_join_next().is_some() {}
+        self.jobs.spawn(work(self.containers.clone()));
+    }
+}
+
+/// What an earlier agent left, as the core wants to know it.
+pub async fn recover<C: Containerizer>(containers: &C) -> Result<Vec<Found>, containers::RecoverError> {
+    let recovered = containers.recover().await?;
+    let found = recovered.into_iter().map(|recovered| Found {
+        container: recovered.container_id,
+        condition: match recovered.state {
+            RecoveredState::Running(launched) => Condition::Running { pid: launched.pid },
+            RecoveredState::Ended(ended) => match ended.outcome {
+                Outcome::SetUpFailed(message) => Condition::NeverRan(message),
+                Outcome::Exited(_) | Outcome::Vanished(_) => Condition::Exited(end(ended)),
+            },
+        },
+    });
+    Ok(found.collect())
+}
+
+async fn start<C: Containerizer>(
+    containers: &C,
+    work_dir: &std::path::Path,
+    habits: &Habits,
+    launch: &Launch,
+) -> Result<containers::Launched, String> {
+    let sandbox =
+        sandbox::make(work_dir, &launch.agent, &launch.task, &launch.container).map_err(|error| {
+            format!(
+                "the agent could not make a sandbox under {}: {error}; see whether its disk is full",
+                work_dir.display()
+            )
+        })?;
+    let spec = container::spec(habits, launch, sandbox)?;
+    containers.launch(&spec).await.map_err(|error| error.to_string())
+}
+
+async fn watch<C: Containerizer>(containers: C, container: ContainerId, inbox: mpsc::Sender<Input>) {
+    let waiting = {
+        let container = container.clone();
+        tokio::spawn(async move { containers.wait(&container).await })
+    };
+    let unknown = |message: String| End { message: Some(message), ..End::default() };
+    let event = match waiting.await {
+        Ok(Ok(containers::Ended { outcome: Outcome::SetUpFailed(message), .. })) => {
+            Event::LaunchFailed { container, message }
+        }
+        Ok(Ok(ended)) => Event::Ended { container, end: end(ended) },
+        Ok(Err(error)) => Event::Ended { container, end: unknown(error.to_string()) },
+        Err(panic) => Event::Ended { container, end: unknown(broken(&panic)) },
+    };
+    let _ = inbox.send(Input::Event(event)).await;
+}
+
+/// A panic costs the one task whose container it was about, and not the agent with all the others.
+fn broken(panic: &tokio::task::JoinError) -> String {
+    error!(%panic, "the agent failed inside, about one container");
+    "the agent failed inside; its log has more, and its developers want to see it".into()
+}
+
+/// The end of a container in the core's words.
+fn end(ended: containers::Ended) -> End {
+    let limitation = ended.limitation.map(|limitation| {
+        let message = limitation.to_string();
+        let containers::Limitation::Memory { limit_bytes, .. } = limitation;
+        let mebibytes = Milli::new(limit_bytes.saturating_mul(1000) >> 20);
+        let resources = [Resource::scalar(Name::mem(), mebibytes)].into_iter().collect();
+        Limitation { reason: Reason::ContainerLimitationMemory, message, resources }
+    });
+    match ended.outcome {
+        Outcome::Exited(exit) => End { exit: Some(exit), limitation, message: None },
+        Outcome::Vanished(why) | Outcome::SetUpFailed(why) => {
+            End { exit: None, limitation, message: Some(why) }
+        }
+    }
+}
+
+/// A container that ended meanwhile needs no signal any more.
+fn ignore_end(result: Result<(), ContainerError>, what: &'static str) {
+    match result {
+        Ok(()) => {}
+        Err(ContainerError::Ended(id) | ContainerError::Unknown(id)) => {
+            debug!(container_id = %id, what, "the container has ended already");
+        }
+        Err(error) => error!(%error, what, "could not reach a container"),
+    }
+}

@@ -1,0 +1,273 @@
+//! What a task becomes as a container: program, environment, user, limits.
+
+use std::path::PathBuf;
+
+use bourse_agent_core::Launch;
+use bourse_containerizer::{ContainerSpec, Isolation, Limits};
+use bourse_types::{Argv, Milli, Name, TaskSpec};
+use nix::unistd::{Uid, User};
+
+/// The longest host name that Linux takes, in bytes.
+const HOSTNAME_MAX: usize = 64;
+
+/// Memory of a task that asked for none, as in Mesos: less than this starts no program.
+const MEMORY_MIN_BYTES: u64 = 32 << 20;
+
+/// So many ports get a variable of their own; a task with more reads its resources elsewhere. Bounds the environment.
+const PORT_VARIABLES_MAX: usize = 256;
+
+/// What all containers of this agent have in common.
+#[derive(Clone, Debug)]
+pub struct Habits {
+    pub isolation: Isolation,
+    pub hostname: String,
+    pub allow_root: bool,
+    pub pids_limit: u64,
+    /// What no task may see.
+    pub hide: Vec<PathBuf>,
+    /// The agent's own API, for `MESOS_AGENT_ENDPOINT`.
+    pub endpoint: String,
+}
+
+/// The container of a task. Refuses what cannot be run, in words for the framework's author.
+pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<ContainerSpec, String> {
+    let spec = &launch.spec;
+    let argv = spec.command.argv().map_err(|bad| bad.to_string())?;
+    Ok(ContainerSpec {
+        container_id: launch.container.clone(),
+        argv: flat(argv),
+        env: environment(habits, launch, &sandbox),
+        user: user(habits, launch),
+        sandbox,
+        cwd: None,
+        hostname: Some(short(&habits.hostname).to_owned()),
+        limits: limits(habits, spec),
+        hide: habits.hide.clone(),
+        isolation: habits.isolation,
+    })
+}
+
+/// A host's name as Linux takes it: the whole, or its first label where it is too long.
+fn short(hostname: &str) -> &str {
+    match hostname.len() <= HOSTNAME_MAX {
+        true => hostname,
+        false => hostname.split('.').next().unwrap_or(hostname),
+    }
+}
+
+/// The program in place of the name that it would be told as its own: containers look a program up by their first
+/// argument.
+pub fn flat(argv: Argv) -> Vec<String> {
+    let Argv { program, arguments } = argv;
+    [program].into_iter().chain(arguments.into_iter().skip(1)).collect()
+}
+
+/// Mesos' variables and the ports; what the command itself sets comes last and wins.
+fn environment(habits: &Habits, launch: &Launch, sandbox: &std::path::Path) -> Vec<(String, String)> {
+    let sandbox = sandbox.display().to_string();
+    let mut env: Vec<(String, String)> = [
+        ("MESOS_TASK_ID", launch.task.task.to_string()),
+        ("MESOS_EXECUTOR_ID", launch.task.task.to_string()),
+        ("MESOS_FRAMEWORK_ID", launch.task.framework.to_string()),
+        ("MESOS_SLAVE_ID", launch.agent.to_string()),
+        ("MESOS_AGENT_ENDPOINT", habits.endpoint.clone()),
+        ("MESOS_ALLOCATION_ROLE", launch.spec.role.to_string()),
+        ("MESOS_DIRECTORY", sandbox.clone()),
+        ("MESOS_SANDBOX", sandbox),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    let ports = launch.spec.resources.ports();
+    let ports: Vec<String> = ports
+        .iter()
+        .flat_map(|range| range.clone())
+        .take(PORT_VARIABLES_MAX)
+        .map(|port| port.to_string())
+        .collect();
+    if let Some(first) = ports.first() {
+        env.push(("PORT".into(), first.clone()));
+        env.push(("PORTS".into(), ports.join(",")));
+    }
+    env.extend(ports.into_iter().enumerate().map(|(index, port)| (format!("PORT{index}"), port)));
+    for (name, value) in &launch.spec.command.environment {
+        env.retain(|(known, _)| known != name);
+        env.push((name.clone(), value.clone()));
+    }
+    env
+}
+
+/// The command's user, else the framework's; `nobody` in place of a root that is not allowed, and where nobody is named.
+/// An agent that is not root itself can only run tasks as its own user.
+fn user(habits: &Habits, launch: &Launch) -> Option<String> {
+    let named = launch.spec.command.user.as_deref().filter(|user| !user.is_empty());
+    let named = named.or(Some(&launch.framework_user)).filter(|user| !user.is_empty());
+    if !Uid::effective().is_root() {
+        return named.filter(|user| !is_own(user)).map(str::to_owned);
+    }
+    match named {
+        Some(user) if habits.allow_root || !is_root(user) => Some(user.to_owned()),
+        Some(_) | None => Some("nobody".into()),
+    }
+}
+
+fn is_root(user: &str) -> bool {
+    uid(user).is_some_and(Uid::is_root)
+}
+
+fn is_own(user: &str) -> bool {
+    uid(user) == Some(Uid::effective())
+}
+
+/// A user that is unknown here is none; the containerizer says so when it is asked to run something as it.
+fn uid(user: &str) -> Option<Uid> {
+    match user.parse() {
+        Ok(number) => Some(Uid::from_raw(number)),
+        Err(_) => User::from_name(user).ok().flatten().map(|user| user.uid),
+    }
+}
+
+fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
+    let bytes = |mebibytes: Milli| (u128::from(mebibytes.thousandths()) << 20) / 1000;
+    let memory = spec.limit_of(&Name::mem()).map(|limit| match bytes(limit) {
+        0 => MEMORY_MIN_BYTES,
+        some => u64::try_from(some).unwrap_or(u64::MAX),
+    });
+    Limits {
+        cpus: spec.resources.cpus(),
+        cpu_quota: spec.limit_of(&Name::cpus()),
+        memory_bytes: memory,
+        swap_bytes: 0,
+        pids: Some(habits.pids_limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bourse_agent_core::TaskKey;
+    use bourse_types::{AgentId, Command, ContainerId, FrameworkId, KillPolicy, Labels, Role, TaskId};
+
+    fn habits() -> Habits {
+        Habits {
+            isolation: Isolation::Linux,
+            hostname: "host".into(),
+            allow_root: false,
+            pids_limit: 100,
+            hide: vec!["/work".into()],
+            endpoint: "127.0.0.1:5051".into(),
+        }
+    }
+
+    fn launch(resources: &str, command: Command) -> Launch {
+        let framework = FrameworkId::new("F").expect("valid");
+        let id = TaskId::new("t1").expect("valid");
+        let agent = AgentId::new("S1").expect("valid");
+        let spec = TaskSpec {
+            id: id.clone(),
+            name: "t1".into(),
+            framework: framework.clone(),
+            agent: agent.clone(),
+            role: Role::any(),
+            resources: resources.parse().expect("valid"),
+            limits: Default::default(),
+            command,
+            health: None,
+            kill_policy: KillPolicy::default(),
+            max_completion_time: None,
+            labels: Labels::new(),
+        };
+        let container = ContainerId::new("c1").expect("valid");
+        Launch {
+            container,
+            task: TaskKey { framework, task: id },
+            spec,
+            framework_user: "daemon".into(),
+            agent,
+        }
+    }
+
+    fn variable(spec: &ContainerSpec, name: &str) -> Option<String> {
+        spec.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    #[test]
+    fn a_task_finds_its_ids_its_sandbox_and_its_ports_in_its_environment() {
+        let launch = launch("cpus:0.5; mem:64; ports:[31000-31001, 31005-31005]", Command::shell("true"));
+        let spec = spec(&habits(), &launch, "/work/box".into()).expect("a container");
+        for (name, value) in [
+            ("MESOS_TASK_ID", "t1"),
+            ("MESOS_EXECUTOR_ID", "t1"),
+            ("MESOS_FRAMEWORK_ID", "F"),
+            ("MESOS_SLAVE_ID", "S1"),
+            ("MESOS_SANDBOX", "/work/box"),
+            ("MESOS_DIRECTORY", "/work/box"),
+            ("PORT", "31000"),
+            ("PORT0", "31000"),
+            ("PORT1", "31001"),
+            ("PORT2", "31005"),
+            ("PORTS", "31000,31001,31005"),
+        ] {
+            assert_eq!(variable(&spec, name).as_deref(), Some(value), "{name}");
+        }
+        assert_eq!(variable(&spec, "PORT3"), None);
+    }
+
+    #[test]
+    fn what_the_command_sets_wins_and_is_there_once() {
+        let environment = vec![("PORT0".into(), "80".into()), ("MINE".into(), "1".into())];
+        let command = Command { environment, ..Command::shell("true") };
+        let spec = spec(&habits(), &launch("cpus:1; ports:[31000-31000]", command), "/box".into())
+            .expect("a container");
+        assert_eq!(variable(&spec, "PORT0").as_deref(), Some("80"));
+        assert_eq!(variable(&spec, "MINE").as_deref(), Some("1"));
+        assert_eq!(spec.env.iter().filter(|(name, _)| name == "PORT0").count(), 1);
+    }
+
+    #[test]
+    fn limits_are_the_requests_unless_given_and_a_task_without_memory_gets_a_little() {
+        let mut launch = launch("cpus:0.5; mem:64", Command::shell("true"));
+        let limits = |launch: &Launch| spec(&habits(), launch, "/box".into()).expect("a container").limits;
+        let found = limits(&launch);
+        assert_eq!((found.cpus, found.cpu_quota), (Milli::new(500), Some(Milli::new(500))));
+        assert_eq!((found.memory_bytes, found.pids), (Some(64 << 20), Some(100)));
+        launch.spec.limits = [(Name::cpus(), None), (Name::mem(), Some(Milli::whole(128)))].into();
+        let found = limits(&launch);
+        assert_eq!((found.cpu_quota, found.memory_bytes), (None, Some(128 << 20)));
+        launch.spec.resources = "cpus:0.5".parse().expect("valid");
+        launch.spec.limits.clear();
+        assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_MIN_BYTES));
+    }
+
+    #[test]
+    fn a_task_of_an_agent_that_is_root_is_root_only_where_that_is_allowed() {
+        if !Uid::effective().is_root() {
+            // Another rule holds for such an agent: tasks run as its own user.
+            return;
+        }
+        let run_as = |habits: &Habits, user: Option<&str>, framework: &str| {
+            let command = Command { user: user.map(str::to_owned), ..Command::shell("true") };
+            let launch = Launch { framework_user: framework.into(), ..launch("cpus:1", command) };
+            spec(habits, &launch, "/box".into()).expect("a container").user
+        };
+        let allowed = Habits { allow_root: true, ..habits() };
+        assert_eq!(run_as(&habits(), None, "daemon").as_deref(), Some("daemon"));
+        assert_eq!(run_as(&habits(), Some("www-data"), "daemon").as_deref(), Some("www-data"));
+        assert_eq!(run_as(&habits(), None, "").as_deref(), Some("nobody"));
+        for root in ["root", "0"] {
+            assert_eq!(run_as(&habits(), None, root).as_deref(), Some("nobody"));
+            assert_eq!(run_as(&habits(), Some(root), "daemon").as_deref(), Some("nobody"));
+            assert_eq!(run_as(&allowed, None, root).as_deref(), Some(root));
+        }
+    }
+
+    #[test]
+    fn the_program_takes_the_place_of_the_name_it_is_told() {
+        let command = Command {
+            value: Some("/bin/busybox".into()),
+            arguments: vec!["ls".into(), "-l".into()],
+            ..Command::default()
+        };
+        let spec = spec(&habits(), &launch("cpus:1", command), "/box".into()).expect("a container");
+        assert_eq!(spec.argv, ["/bin/busybox", "-l"]);
+    }
+}

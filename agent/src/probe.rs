@@ -1,0 +1,108 @@
+//! One health check of one task: does it answer?
+//!
+//! Tasks share the machine's network, so HTTP and TCP checks go to the loopback address, as in Mesos. The HTTP client is
+//! a request and the first line of the answer, since a status is all that is wanted: a whole client would bring redirects,
+//! pools and a hundred thousand lines. A redirect counts by its own status, which Mesos' 200 to 399 includes.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bourse_containerizer::{Check, CheckEnd, Containerizer};
+use bourse_types::{ContainerId, HealthCheck, HealthKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::launcher::flat;
+
+/// A check without a timeout ends after a day all the same.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// No status line is longer than this; a server that sends more is not speaking HTTP.
+const STATUS_LINE_MAX: u64 = 1024;
+
+/// Healthy, or why not.
+pub async fn probe<C: Containerizer>(
+    containers: &C,
+    container: &ContainerId,
+    check: &HealthCheck,
+) -> Result<(), String> {
+    let limit = if check.timeout.is_zero() { LONGEST } else { check.timeout };
+    let asked = async {
+        match &check.kind {
+            HealthKind::Tcp { port } => connect(*port).await.map(drop),
+            HealthKind::Http { port, path, .. } => {
+                let status = http_status(*port, path).await?;
+                match check.kind.accepts_status(status) {
+                    true => Ok(()),
+                    false => Err(format!("GET {path} on port {port} answered {status}")),
+                }
+            }
+            HealthKind::Command(command) => {
+                let argv = flat(command.argv().map_err(|bad| bad.to_string())?);
+                let check = Check { argv, env: command.environment.clone(), timeout: limit };
+                match containers.exec(container, &check).await {
+                    Ok(CheckEnd::Exited(exit)) if exit.is_success() => Ok(()),
+                    Ok(CheckEnd::Exited(exit)) => Err(format!("the command {exit}")),
+                    Ok(CheckEnd::TimedOut) => Err(format!("the command did not end within {limit:?}")),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        }
+    };
+    match timeout(limit, asked).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("no answer within {limit:?}")),
+    }
+}
+
+async fn connect(port: u16) -> Result<TcpStream, String> {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+        .await
+        .map_err(|error| format!("could not connect to port {port}: {error}"))
+}
+
+async fn http_status(port: u16, path: &str) -> Result<u16, String> {
+    let path = if path.is_empty() { "/" } else { path };
+    if path.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(format!("the path {path:?} holds a space or a control character; escape it"));
+    }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let request = format!(
+        "GET {slash}{path} HTTP/1.1\r\nHost: localhost:{port}\r\nUser-Agent: bourse-agent\r\nAccept: */*\r\n\
+         Connection: close\r\n\r\n"
+    );
+    let mut stream = connect(port).await?;
+    let failed = |error: std::io::Error| format!("the connection to port {port} broke: {error}");
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    let mut line = Vec::new();
+    let mut stream = stream.take(STATUS_LINE_MAX);
+    while !line.contains(&b'\n') {
+        if stream.read_buf(&mut line).await.map_err(failed)? == 0 {
+            break;
+        }
+    }
+    status_of(&line).ok_or_else(|| format!("port {port} does not answer in HTTP"))
+}
+
+/// The status of an answer's first line: `HTTP/1.1 200 OK`.
+fn status_of(line: &[u8]) -> Option<u16> {
+    let line = line.split(|byte| *byte == b'\n').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    words.next().filter(|version| version.starts_with("HTTP/"))?;
+    words.next()?.parse().ok().filter(|status| (100..600).contains(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_of_an_answer_is_in_its_first_line() {
+        assert_eq!(status_of(b"HTTP/1.1 200 OK\r\nA: 404\r\n"), Some(200));
+        assert_eq!(status_of(b"HTTP/1.0 503\r\n"), Some(503));
+        for bad in [&b""[..], b"SSH-2.0 200\r\n", b"HTTP/1.1\r\n", b"HTTP/1.1 9000 X\r\n", b"\xff\xfe 200"] {
+            assert_eq!(status_of(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What this machine has to offer.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bourse_types::{BadResources, Milli, Name, Resource, Resources};
+
+/// The ports that tasks may be given, as in Mesos.
+pub const PORTS: &str = "ports:[31000-32000]";
+
+/// What the machine itself needs: so much memory and disk is not offered, or half of it where there is little.
+const MEMORY_KEPT_MIB: u64 = 1024;
+const DISK_KEPT_MIB: u64 = 5 * 1024;
+
+/// The machine's resources cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ResourcesError {
+    /// The kernel does not say.
+    #[error("could not read {}; name the agent's {what} with --resources", path.display())]
+    Read {
+        /// Which resource.
+        what: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// What the operator wrote makes no sense.
+    #[error(
+        "--resources {given:?} can not be read; write for instance \"cpus:4; mem:8GiB; ports:[31000-32000]\""
+    )]
+    Given {
+        /// As it was written.
+        given: String,
+        /// What is wrong.
+        #[source]
+        source: BadResources,
+    },
+}
+
+/// What the operator named, and for each of cpus, mem, disk and ports that was not named, what this machine has.
+/// `work_dir` is where tasks' disk space comes from; it has to exist, or its nearest parent counts.
+pub fn find(given: Option<&str>, work_dir: &Path) -> Result<Resources, ResourcesError> {
+    let machine = of_this_machine(work_dir)?;
+    let Some(text) = given else { return Ok(machine) };
+    let given: Resources =
+        text.parse().map_err(|source| ResourcesError::Given { given: text.to_owned(), source })?;
+    let named = |name: &Name| given.iter().any(|resource| resource.key.name == *name);
+    let rest = machine.iter().filter(|resource| !named(&resource.key.name)).cloned();
+    Ok(rest.chain(given.iter().cloned()).collect())
+}
+
+/// All cpus that this process may use; memory less 1 GiB and disk less 5 GiB, or half of what is little; the ports
+/// 31000 to 32000.
+pub fn of_this_machine(work_dir: &Path) -> Result<Resources, ResourcesError> {
+    let cpus = std::thread::available_parallelism().map_err(|source| ResourcesError::Read {
+        what: "cpus",
+        path: "/proc/self/status".into(),
+        source,
+    })?;
+    let memory = less(memory_mib()?, MEMORY_KEPT_MIB);
+    let disk = less(disk_mib(work_dir)?, DISK_KEPT_MIB);
+    let scalars = [(Name::cpus(), cpus.get() as u64), (Name::mem(), memory), (Name::disk(), disk)];
+    let ports: Resources = PORTS.parse().expect("a constant that a test reads");
+    Ok(scalars
+        .into_iter()
+        .map(|(name, units)| Resource::scalar(name, Milli::whole(units)))
+        .chain(ports.iter().cloned())
+        .collect())
+}
+
+fn less(total: u64, kept: u64) -> u64 {
+    if total > 2 * kept { total - kept } else { total / 2 }
+}
+
+fn memory_mib() -> Result<u64, ResourcesError> {
+    let path = Path::new("/proc/meminfo");
+    let unreadable = |source| ResourcesError::Read { what: "mem", path: path.to_owned(), source };
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+    let kib = kib.ok_or_else(|| unreadable(io::Error::other("there is no line MemTotal in KiB")))?;
+    Ok(kib / 1024)
+}
+
+fn disk_mib(work_dir: &Path) -> Result<u64, ResourcesError> {
+    let there = work_dir.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let unreadable = |source: nix::Error| ResourcesError::Read {
+        what: "disk",
+        path: there.to_owned(),
+        source: source.into(),
+    };
+    let stat = nix::sys::statvfs::statvfs(there).map_err(unreadable)?;
+    Ok(stat.blocks().saturating_mul(stat.fragment_size()) / (1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_cpus_memory_disk_and_ports_and_keeps_some_for_itself() {
+        let found = of_this_machine(Path::new("/tmp/not/there")).expect("a Linux machine");
+        assert!(found.cpus() >= Milli::whole(1), "{found}");
+        assert!(
+            found.mem() > Milli::ZERO && found.mem() < Milli::whole(memory_mib().expect("readable")),
+            "{found}"
+        );
+        assert!(found.disk() > Milli::ZERO, "{found}");
+        assert_eq!(found.ports().len(), 1001);
+    }
+
+    #[test]
+    fn little_memory_is_halved_and_much_keeps_a_gibibyte_back() {
+        assert_eq!(less(512, MEMORY_KEPT_MIB), 256);
+        assert_eq!(less(8192, MEMORY_KEPT_MIB), 7168);
+    }
+
+    #[test]
+    fn what_the_operator_names_replaces_what_was_found_and_nothing_else() {
+        let found = find(Some("cpus:0.5; ports:[4000-4001]; widgets:3"), Path::new("/")).expect("readable");
+        assert_eq!(found.cpus(), Milli::new(500));
+        assert_eq!(found.ports().to_string(), "[4000-4001]");
+        assert_eq!(found.scalar("widgets"), Milli::whole(3));
+        assert!(found.mem() > Milli::ZERO);
+        assert!(find(Some("cpus:lots"), Path::new("/")).is_err());
+    }
+}

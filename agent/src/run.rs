@@ -1,0 +1,132 @@
+//! Starting an agent and running it to its end.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use bourse_agent_core::{Agent, Start};
+use bourse_containerizer::{Config as ContainerConfig, Isolation, LinuxContainerizer};
+use bourse_types::{Address, AgentInfo};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use crate::checkpoint::Checkpoint;
+use crate::clock::Clock;
+use crate::config::{AgentArgs, Config};
+use crate::driver::{Driver, Ending, INBOX_MAX};
+use crate::identity::{self, WorkDir};
+use crate::launcher::{Habits, Launcher, recover};
+use crate::view::View;
+use crate::{resources, serve, usage};
+
+/// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
+///
+/// Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was given and `shutdown` resolved; the
+/// next call with the same work directory takes them over.
+pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let config = Config::load(args, &|name| std::env::var(name).ok())?;
+    info!(?config, "settings");
+    let work_dir = WorkDir::open(&config.work_dir)?;
+    if let Some(closed) = work_dir.closed_parent() {
+        warn!(directory = %closed.display(), "only its owner may pass this directory: tasks of other users cannot reach \
+            their sandbox by its path; open it (chmod o+x), or use another --work-dir");
+    }
+    let token = bourse_client::Token::read(&config.token_file)?;
+    let listener = serve::bind(config.listen).await?;
+    let info = describe(&config, &work_dir, &listener)?;
+
+    let runtime_dir = config.runtime_dir.clone().unwrap_or_else(|| work_dir.path().join("run"));
+    let instance = work_dir.instance();
+    if config.isolation == Isolation::Linux {
+        let capabilities = bourse_containerizer::probe(&instance)?;
+        info!(?capabilities, "this machine can isolate tasks");
+    }
+    let containers =
+        LinuxContainerizer::open(&ContainerConfig { runtime_dir: runtime_dir.clone(), instance })?;
+
+    let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
+    let found = recover(&containers).await?;
+    info!(tasks = state.tasks.len(), containers = found.len(), agent_id = ?state.agent, "recovered");
+
+    let (inbox, inputs) = mpsc::channel(INBOX_MAX);
+    let (views, watching) = watch::channel(Arc::new(View::of(&state)));
+    let habits = Habits {
+        isolation: config.isolation,
+        hostname: config.hostname.clone(),
+        allow_root: config.allow_root,
+        pids_limit: config.pids_limit,
+        hide: hidden(&config, work_dir.path().to_owned(), runtime_dir),
+        endpoint: info.address.to_string(),
+    };
+    let work = work_dir.path().to_owned();
+    let launcher = Launcher::new(containers.clone(), work.clone(), habits, inbox.clone());
+
+    let clock = Clock::new();
+    let core = bourse_agent_core::Config {
+        kill_grace: config.kill_grace,
+        backoff_first: config.reconnect_wait,
+        ..bourse_agent_core::Config::new(info)
+    };
+    let boot = identity::boot_id().context("reading the boot id; mount /proc")?;
+    let start = Start { config: core, boot, incarnation: identity::incarnation(), state, found };
+    let mut effects = Vec::new();
+    let agent = Agent::start(start, clock.now(), &mut effects);
+
+    let driver = Driver {
+        agent,
+        clock,
+        checkpoint,
+        inbox: inputs,
+        back: inbox.clone(),
+        master: config.master.clone(),
+        launcher,
+        views,
+        kill_on_stop: config.kill_tasks_on_exit.then_some(config.kill_grace),
+        link: None,
+    };
+    let measuring = usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox);
+    let ending = tokio::select! {
+        ended = driver.run(effects, shutdown) => ended?,
+        served = serve::serve(listener, config.tls.as_ref(), token, work, watching) => {
+            served?;
+            bail!("the agent's API stopped by itself")
+        }
+        () = measuring => bail!("measuring stopped by itself"),
+    };
+    match ending {
+        Ending::TasksRunOn => {
+            info!("stopped; tasks run on, and the next agent with this work directory takes them over")
+        }
+        Ending::TasksKilled => info!("stopped; all tasks were killed"),
+        Ending::Refused(why) => bail!("the master does not want this agent: {why}"),
+    }
+    Ok(())
+}
+
+fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyhow::Result<AgentInfo> {
+    let bound = listener.local_addr().context("asking for the port that was bound")?;
+    let (host, port) = match &config.advertise {
+        // Port 0 stands for the one that was bound.
+        Some((host, 0)) => (host.clone(), bound.port()),
+        Some(given) => given.clone(),
+        None if bound.ip().is_unspecified() => (config.hostname.clone(), bound.port()),
+        None => (bound.ip().to_string(), bound.port()),
+    };
+    Ok(AgentInfo {
+        hostname: config.hostname.clone(),
+        address: Address { host, port },
+        attributes: config.attributes.clone(),
+        total: resources::find(config.resources.as_deref(), work_dir.path())?,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+/// What no task may see: other tasks' sandboxes and the checkpoint, what the containerizer writes down, secrets.
+fn hidden(config: &Config, work_dir: PathBuf, runtime_dir: PathBuf) -> Vec<PathBuf> {
+    let mut hide = vec![work_dir, runtime_dir, config.token_file.clone()];
+    hide.extend(config.tls.iter().map(|files| files.key.clone()));
+    hide.extend(config.hide.iter().cloned());
+    hide
+}

@@ -1,0 +1,75 @@
+//! Sandboxes: the directory of each task, where Mesos' tools look for it.
+//!
+//! `<work_dir>/slaves/<agent>/frameworks/<framework>/executors/<task>/runs/<container>`, with a link `runs/latest` to
+//! the newest. The word `slaves` is Mesos' and stays, as tools build this path by themselves. A plain command task has
+//! an executor id equal to its task id. A sandbox outlives its task.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use bourse_agent_core::TaskKey;
+use bourse_types::{AgentId, ContainerId};
+
+/// The folder of all runs of a task.
+fn runs(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> PathBuf {
+    let mut path = work_dir.join("slaves");
+    path.push(agent.as_str());
+    path.push("frameworks");
+    path.push(task.framework.as_str());
+    path.push("executors");
+    path.push(task.task.as_str());
+    path.push("runs");
+    path
+}
+
+/// Makes the sandbox of a new container and points `latest` at it. A repeat does no harm.
+pub fn make(
+    work_dir: &Path,
+    agent: &AgentId,
+    task: &TaskKey,
+    container: &ContainerId,
+) -> io::Result<PathBuf> {
+    let runs = runs(work_dir, agent, task);
+    let sandbox = runs.join(container.as_str());
+    fs::create_dir_all(&sandbox)?;
+    // The containerizer gives it to the task's user; others have no business in it.
+    fs::set_permissions(&sandbox, fs::Permissions::from_mode(0o750))?;
+    // By way of a rename, so that there is a `latest` at every moment.
+    let fresh = runs.join(format!(".latest-{container}"));
+    match symlink(container.as_str(), &fresh) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => fs::rename(&fresh, runs.join("latest"))?,
+    }
+    Ok(sandbox)
+}
+
+/// The newest sandbox of a task, if there ever was one.
+pub fn latest(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> Option<PathBuf> {
+    fs::canonicalize(runs(work_dir, agent, task).join("latest")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bourse_types::{FrameworkId, TaskId};
+
+    #[test]
+    fn a_sandbox_is_where_mesos_tools_look_and_latest_is_the_newest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = folder.path().canonicalize().expect("there");
+        let agent = AgentId::new("m-S0").expect("valid");
+        let task = TaskKey {
+            framework: FrameworkId::new("m-0000").expect("valid"),
+            task: TaskId::new("t 1").expect("valid"),
+        };
+        let container = |name: &str| ContainerId::new(name).expect("valid");
+        assert_eq!(latest(&work, &agent, &task), None);
+        make(&work, &agent, &task, &container("c1")).expect("made");
+        make(&work, &agent, &task, &container("c1")).expect("made again");
+        let second = make(&work, &agent, &task, &container("c2")).expect("made");
+        let expected = work.join("slaves/m-S0/frameworks/m-0000/executors/t 1/runs/c2");
+        assert_eq!((second, latest(&work, &agent, &task)), (expected.clone(), Some(expected)));
+    }
+}

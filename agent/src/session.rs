@@ -1,0 +1,99 @@
+//! One link to the master: opened, read, written, closed. When to open the next one is the core's.
+
+use bourse_agent_core::{Event, LinkId};
+use bourse_client::{Connection, Settings};
+use bourse_proto::agent_link as link;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, info, warn};
+
+use crate::driver::Input;
+use crate::wire;
+
+/// So many messages wait for a slow connection; then the link counts as broken. A registration's worth of updates fits.
+const OUTBOUND_MAX: usize = 4096;
+
+/// The newest link. Dropping it closes it.
+#[derive(Debug)]
+pub struct Link {
+    id: LinkId,
+    outbound: mpsc::Sender<link::FromAgent>,
+    task: AbortHandle,
+}
+
+/// The link cannot take a message.
+#[derive(Debug)]
+pub struct Broken;
+
+impl Link {
+    /// Starts to open a link. What becomes of it is told through `inbox`.
+    pub fn open(id: LinkId, settings: Settings, inbox: mpsc::Sender<Input>) -> Link {
+        let (outbound, waiting) = mpsc::channel(OUTBOUND_MAX);
+        let task = tokio::spawn(async move {
+            let why = live(id, &settings, waiting, &inbox).await;
+            warn!(link = id.0, master = %settings.target, why, "the link to the master is closed");
+            // A driver that is gone needs no telling.
+            let _ = inbox.send(Input::Event(Event::LinkClosed { link: id })).await;
+        });
+        Link { id, outbound, task: task.abort_handle() }
+    }
+
+    /// Which one it is.
+    pub fn id(&self) -> LinkId {
+        self.id
+    }
+
+    /// Queues a message. It is broken when the connection does not keep up.
+    pub fn send(&self, message: link::FromAgent) -> Result<(), Broken> {
+        self.outbound.try_send(message).map_err(|_| Broken)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The whole life of a link; comes back with the reason for its end.
+async fn live(
+    id: LinkId,
+    settings: &Settings,
+    outbound: mpsc::Receiver<link::FromAgent>,
+    inbox: &mpsc::Sender<Input>,
+) -> String {
+    let connection = match Connection::open(settings).await {
+        Ok(connection) => connection,
+        Err(error) => return error.to_string(),
+    };
+    debug!(link = id.0, "connected to the master");
+    let tell = |event| inbox.send(Input::Event(event));
+    // The registration has to be under way before the master answers the call.
+    if tell(Event::LinkOpened { link: id }).await.is_err() {
+        return "the agent stops".into();
+    }
+    let mut inbound = match connection.agent_link().link(ReceiverStream::new(outbound)).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) => return connection.explain(status).to_string(),
+    };
+    info!(link = id.0, master = %settings.target, "the link to the master is open");
+    loop {
+        let message = match inbound.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => return "the master closed it".into(),
+            Err(status) => return connection.explain(status).to_string(),
+        };
+        let (epoch, message) = match wire::read(message) {
+            Ok(read) => read,
+            // Later messages may still make sense, and closing would bring the same one again.
+            Err(bad) => {
+                warn!(link = id.0, error = %bad, "a message of the master makes no sense and is dropped");
+                continue;
+            }
+        };
+        if tell(Event::FromMaster { link: id, epoch, message }).await.is_err() {
+            return "the agent stops".into();
+        }
+    }
+}

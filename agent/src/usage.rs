@@ -1,0 +1,73 @@
+//! Measuring what tasks use, for people to see.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bourse_agent_core::TaskKey;
+use bourse_containerizer::{Containerizer, Usage};
+use bourse_proto::agent_link as link;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::driver::Input;
+use crate::view::Views;
+
+/// Measures every running task at the interval, for ever.
+pub async fn measure<C: Containerizer>(
+    containers: C,
+    every: Duration,
+    work_dir: PathBuf,
+    views: Views,
+    inbox: mpsc::Sender<Input>,
+) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut before: BTreeMap<TaskKey, (Instant, Duration)> = BTreeMap::new();
+    loop {
+        ticks.tick().await;
+        let view = views.borrow().clone();
+        let mut tasks = Vec::new();
+        let mut seen = BTreeMap::new();
+        for (key, task) in view.tasks.iter().filter(|(_, task)| task.started && !task.ended) {
+            // One that ended just now cannot be measured, and needs not be.
+            let Ok(usage) = containers.usage(&task.container).await else { continue };
+            let now = Instant::now();
+            let cpus = before.get(key).map_or(0.0, |(then, cpu)| rate(usage.cpu, *cpu, now - *then));
+            seen.insert(key.clone(), (now, usage.cpu));
+            tasks.push(write(key, &usage, cpus));
+        }
+        before = seen;
+        let usage = link::Usage { tasks, disk_free_bytes: disk_free(&work_dir) };
+        if inbox.send(Input::Usage(usage)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn rate(now: Duration, before: Duration, elapsed: Duration) -> f64 {
+    match elapsed.as_secs_f64() {
+        0.0 => 0.0,
+        seconds => now.saturating_sub(before).as_secs_f64() / seconds,
+    }
+}
+
+fn write(key: &TaskKey, usage: &Usage, cpus: f64) -> link::TaskUsage {
+    let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    link::TaskUsage {
+        framework_id: key.framework.to_string(),
+        task_id: key.task.to_string(),
+        cpu_nanos: nanoseconds(usage.cpu),
+        cpus,
+        memory_bytes: usage.memory_bytes,
+        memory_peak_bytes: usage.memory_peak_bytes.unwrap_or(0),
+        throttled_nanos: nanoseconds(usage.cpu_throttled),
+        pids: u32::try_from(usage.pids).unwrap_or(u32::MAX),
+    }
+}
+
+/// Free for anybody but root; 0 where the file system does not say.
+fn disk_free(folder: &Path) -> u64 {
+    nix::sys::statvfs::statvfs(folder)
+        .map_or(0, |stat| stat.blocks_available().saturating_mul(stat.fragment_size()))
+}

@@ -1,0 +1,361 @@
+//! A folder, a master and an agent's process, and what tests do with them.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use bourse_client::{Connection, Settings, Target, Token, TokenSource};
+use bourse_proto::agent_link as link;
+use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest, to_agent};
+use bourse_proto::v1;
+use bourse_types::{
+    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Role, TaskId, TaskSpec,
+};
+use bourse_wire::Form;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use prost::Message;
+use tempfile::TempDir;
+use tokio::process::Child;
+use tokio::time::timeout;
+use tonic::Status;
+
+use crate::master::Master;
+
+/// Set for the process that is to be the agent: its arguments, one a line.
+pub const ARGUMENTS: &str = "BOURSE_TEST_AGENT_ARGUMENTS";
+
+pub const FRAMEWORK: &str = "F";
+
+/// Everything that a test waits for comes within this, or the test has failed.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+pub const TOKEN: &str = "a-token-of-the-lab-only";
+
+/// What `bourse agent` does, in a process of its own.
+pub fn be_the_agent(arguments: &str) {
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        agent: bourse_agent::AgentArgs,
+    }
+    let parsed: Arguments = clap::Parser::parse_from(std::iter::once("agent").chain(arguments.lines()));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("debug,h2=info").init();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let ended = runtime.block_on(async {
+        let mut asked =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a handler");
+        bourse_agent::run(parsed.agent, async move {
+            asked.recv().await;
+        })
+        .await
+    });
+    if let Err(error) = ended {
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+pub struct Lab {
+    pub folder: TempDir,
+    pub master: Master,
+    agent: Option<Child>,
+    extra: Vec<String>,
+}
+
+impl Lab {
+    /// An agent that is registered, with more arguments than the usual ones.
+    pub async fn with(extra: &[&str]) -> Lab {
+        assert!(nix::unistd::Uid::effective().is_root(), "these tests isolate tasks: run them as root");
+        let folder = TempDir::new().expect("a folder");
+        std::fs::write(folder.path().join("token"), TOKEN).expect("written");
+        let master = Master::start(TOKEN).await;
+        let extra = extra.iter().map(|word| word.to_string()).collect();
+        let mut lab = Lab { folder, master, agent: None, extra };
+        lab.start().await;
+        lab
+    }
+
+    pub async fn new() -> Lab {
+        Lab::with(&[]).await
+    }
+
+    pub fn work_dir(&self) -> PathBuf {
+        self.folder.path().canonicalize().expect("there").join("work")
+    }
+
+    /// Starts the agent's process and waits for its registration.
+    pub async fn start(&mut self) {
+        let before = self.master.registrations().len();
+        self.agent = Some(self.spawn());
+        self.until("the agent registers", |master| master.registrations().len() > before).await;
+    }
+
+    /// Starts one more process with the same arguments.
+    pub fn spawn(&self) -> Child {
+        let mut arguments: Vec<String> = vec![
+            format!("--master={}", self.master.address),
+            "--listen=127.0.0.1:0".into(),
+            "--hostname=lab".into(),
+            format!("--work-dir={}", self.work_dir().display()),
+            format!("--token-file={}", self.folder.path().join("token").display()),
+            "--resources=cpus:4; mem:1024".into(),
+            "--reconnect-wait=100ms".into(),
+        ];
+        arguments.extend(self.extra.iter().cloned());
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("agent.log"));
+        tokio::process::Command::new(std::env::current_exe().expect("this binary"))
+            .args(["--exact", "the_process_of_an_agent", "--nocapture", "--test-threads=1"])
+            .env(ARGUMENTS, arguments.join("\n"))
+            .env("SECRET_OF_THE_AGENT", "not for tasks")
+            .stdout(Stdio::null())
+            .stderr(log.expect("a log"))
+            .kill_on_drop(true)
+            .spawn()
+            .expect("started")
+    }
+
+    /// `kill -9` of the agent, and nothing else.
+    pub async fn kill_agent(&mut self) {
+        let mut agent = self.agent.take().expect("the agent runs");
+        agent.kill().await.expect("killed");
+    }
+
+    /// SIGTERM to the agent; comes back when it has ended, with whether it says that all is well.
+    pub async fn stop_agent(&mut self) -> bool {
+        let mut agent = self.agent.take().expect("the agent runs");
+        let pid = Pid::from_raw(agent.id().expect("it runs") as i32);
+        kill(pid, Signal::SIGTERM).expect("there");
+        timeout(DEADLINE, agent.wait()).await.expect("it ends in time").expect("its status").success()
+    }
+
+    /// Waits until the agent has ended by itself; whether it says that all is well.
+    pub async fn end_of_agent(&mut self) -> bool {
+        let mut agent = self.agent.take().expect("the agent runs");
+        timeout(DEADLINE, agent.wait()).await.expect("it ends in time").expect("its status").success()
+    }
+
+    /// Kills every task and ends the agent, then looks for what was left.
+    pub async fn clean(mut self) {
+        if self.agent.is_none() {
+            self.start().await;
+        }
+        self.master.say(to_agent::Message::ShutdownFramework(link::ShutdownFramework {
+            framework_id: FRAMEWORK.into(),
+        }));
+        let run = self.work_dir().join("run");
+        wait_for("every container is removed", || containers_in(&run).is_empty()).await;
+        assert!(self.stop_agent().await, "{}", self.agent_log());
+        self.assert_nothing_left();
+    }
+
+    /// No mount, control group or process of this lab's tasks.
+    pub fn assert_nothing_left(&self) {
+        let ids: Vec<String> = self.master.heard().iter().filter_map(container_of).collect();
+        let groups = groups_named(Path::new("/sys/fs/cgroup"), &ids);
+        assert!(groups.is_empty(), "control groups are left: {groups:?}");
+        let work = self.work_dir().display().to_string();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("readable");
+        let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(&work)).collect();
+        assert!(mounts.is_empty(), "mounts are left: {mounts:?}");
+        let processes = processes_with(&work);
+        assert!(processes.is_empty(), "processes are left: {processes:?}");
+    }
+
+    pub fn agent_log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("agent.log")).unwrap_or_default()
+    }
+
+    pub fn run(&self, spec: &TaskSpec) {
+        self.run_for(&framework(), spec);
+    }
+
+    pub fn run_for(&self, framework: &FrameworkInfo, spec: &TaskSpec) {
+        let form = bourse_wire::task::write(spec, Form::Refined);
+        self.master.say(to_agent::Message::RunTask(link::RunTask {
+            framework: Some(bourse_wire::framework::write(framework)),
+            role: spec.role.to_string(),
+            resources: form.resources.clone(),
+            task_info: form.encode_to_vec().into(),
+        }));
+    }
+
+    pub fn kill_task(&self, task: &str, grace: Option<Duration>) {
+        let kill_policy = bourse_wire::health::write_kill_policy(KillPolicy { grace });
+        self.master.say(to_agent::Message::KillTask(link::KillTask {
+            framework_id: FRAMEWORK.into(),
+            task_id: task.into(),
+            kill_policy,
+            reason: String::new(),
+        }));
+    }
+
+    /// Waits until the master has heard enough.
+    pub async fn until(&self, what: &str, enough: impl Fn(&Master) -> bool) {
+        let mut changes = self.master.changes();
+        let heard = timeout(DEADLINE, async {
+            while !enough(&self.master) {
+                changes.changed().await.expect("the master lives as long as the lab");
+            }
+        });
+        if heard.await.is_err() {
+            panic!("{what}: not within {DEADLINE:?}; the agent's log:\n{}", self.agent_log());
+        }
+    }
+
+    pub async fn until_state(&self, task: &str, state: v1::TaskState) -> v1::TaskStatus {
+        let found =
+            |master: &Master| master.statuses(task).into_iter().find(|status| status.state() == state);
+        self.until(&format!("{task} is {state:?}"), |master| found(master).is_some()).await;
+        found(&self.master).expect("just seen")
+    }
+
+    /// Waits for the task to run, and gives the pid of its first process.
+    pub async fn until_running(&self, task: &str) -> i32 {
+        let status = self.until_state(task, v1::TaskState::TaskRunning).await;
+        let pid = status.container_status.and_then(|container| container.executor_pid).expect("a pid");
+        pid as i32
+    }
+
+    /// A connection to the agent's own API.
+    pub async fn api(&self, token: &str) -> Connection {
+        let address = self.master.registrations().last().expect("registered").address.clone();
+        let target = Target::parse(&address, 5051).expect("an address");
+        let token = TokenSource::Text(Token::new(token).expect("a token"));
+        Connection::open(&Settings::agent(target).with_token(token)).await.expect("it answers")
+    }
+
+    /// Reads a log to the end of the stream.
+    pub async fn log(
+        &self,
+        task: &str,
+        stream: LogStream,
+        offset: i64,
+        follow: bool,
+    ) -> Result<Vec<LogChunk>, Status> {
+        let request = ReadLogRequest {
+            framework_id: FRAMEWORK.into(),
+            task_id: task.into(),
+            stream: stream.into(),
+            offset,
+            follow,
+        };
+        let mut chunks = Vec::new();
+        let mut answer = self.api(TOKEN).await.agent_api().read_log(request).await?.into_inner();
+        let read = async {
+            while let Some(chunk) = answer.message().await? {
+                chunks.push(chunk);
+            }
+            Ok(chunks)
+        };
+        timeout(DEADLINE, read).await.expect("the log ends in time")
+    }
+
+    pub async fn stdout(&self, task: &str) -> String {
+        text(&self.log(task, LogStream::Stdout, 0, true).await.expect("a log"))
+    }
+}
+
+pub fn text(chunks: &[LogChunk]) -> String {
+    let bytes: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.data.iter().copied()).collect();
+    String::from_utf8(bytes).expect("the task writes text")
+}
+
+/// Root runs these tests, and its tasks run as nobody unless they name somebody.
+pub fn framework() -> FrameworkInfo {
+    let mut info = FrameworkInfo::new("lab");
+    info.id = Some(FrameworkId::new(FRAMEWORK).expect("valid"));
+    info.user = "nobody".into();
+    info.checkpoint = true;
+    info.capabilities.task_killing = true;
+    info.capabilities.partition_aware = true;
+    info
+}
+
+pub fn shell(task: &str, line: &str) -> TaskSpec {
+    TaskSpec {
+        id: TaskId::new(task).expect("valid"),
+        name: task.into(),
+        framework: FrameworkId::new(FRAMEWORK).expect("valid"),
+        agent: AgentId::new("m-S0").expect("valid"),
+        role: Role::any(),
+        resources: "cpus:0.1; mem:32".parse().expect("valid"),
+        limits: Default::default(),
+        command: Command::shell(line),
+        health: None,
+        kill_policy: KillPolicy::default(),
+        max_completion_time: None,
+        labels: Labels::new(),
+    }
+}
+
+/// Asks again and again until it holds.
+pub async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let asked = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("{what}: not within {DEADLINE:?}"));
+}
+
+pub fn is_alive(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok()
+}
+
+/// What names a process for good: when it started.
+pub fn start_time(pid: i32) -> String {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
+    let after_name = stat.rsplit_once(')').expect("a stat line").1;
+    after_name.split_whitespace().nth(19).expect("field 22").to_owned()
+}
+
+fn container_of(message: &link::from_agent::Message) -> Option<String> {
+    let link::from_agent::Message::Update(update) = message else { return None };
+    update.status.as_ref()?.container_status.as_ref()?.container_id.as_ref()?.value.clone()
+}
+
+/// What the containerizer still writes about.
+fn containers_in(run: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(run) else { return vec![] };
+    // The ids of this agent's containers are uuids.
+    let is_container =
+        |path: &PathBuf| path.is_dir() && path.file_name().is_some_and(|name| name.len() == 36);
+    entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_container).collect()
+}
+
+fn groups_named(folder: &Path, ids: &[String]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(folder) else { return found };
+    for path in entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_dir() && !path.is_symlink())
+    {
+        if path
+            .file_name()
+            .is_some_and(|name| ids.iter().any(|id| name.to_string_lossy().contains(id.as_str())))
+        {
+            found.push(path.clone());
+        }
+        found.extend(groups_named(&path, ids));
+    }
+    found
+}
+
+/// Processes whose environment or command line names this folder. The test's own does not.
+fn processes_with(folder: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").expect("readable").filter_map(|entry| Some(entry.ok()?.path()));
+    let names = |path: &Path| {
+        ["environ", "cmdline"].iter().any(|file| {
+            std::fs::read(path.join(file)).is_ok_and(|text| String::from_utf8_lossy(&text).contains(folder))
+        })
+    };
+    let is_process = |path: &PathBuf| {
+        let pid = path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
+        pid.is_some_and(|pid| pid != std::process::id())
+    };
+    let comm = |path: &Path| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+    let found = entries.filter(is_process).filter(|path| names(path));
+    found.map(|path| format!("{}: {}", path.display(), comm(&path).trim())).collect()
+}

@@ -1,0 +1,87 @@
+use bourse_proto::agent_link::LogStream;
+use bourse_proto::v1::TaskState::*;
+use tonic::Code;
+
+use crate::lab::{DEADLINE, Lab, shell, text};
+
+/// Reads the log again and again until it holds the words.
+pub async fn until_log_holds(lab: &Lab, task: &str, words: &str) {
+    let holds = async {
+        loop {
+            let log = lab.log(task, LogStream::Stdout, 0, false).await;
+            if log.is_ok_and(|chunks| text(&chunks).contains(words)) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, holds).await.expect("the words come in time");
+}
+
+#[tokio::test]
+async fn a_log_is_followed_from_its_first_byte_to_its_last() {
+    let lab = Lab::new().await;
+    lab.run(&shell(
+        "t1",
+        "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); sleep 0.005; done; printf end",
+    ));
+    lab.until_running("t1").await;
+    let chunks = lab.log("t1", LogStream::Stdout, 0, true).await.expect("a log");
+    let expected: String = (0..200).map(|i| format!("line {i}\n")).chain(["end".to_owned()]).collect();
+    assert_eq!(text(&chunks), expected);
+    assert!(chunks.len() > 1, "it came while it grew");
+    let mut at = 0;
+    for chunk in &chunks {
+        assert_eq!(chunk.offset, at);
+        at += chunk.data.len() as u64;
+    }
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_log_of_a_task_that_is_over_is_read_from_any_offset() {
+    let lab = Lab::new().await;
+    lab.run(&shell("t1", "echo 0123456789"));
+    lab.until_state("t1", TaskFinished).await;
+    for (offset, expected) in
+        [(0, "0123456789\n"), (4, "456789\n"), (-3, "89\n"), (-100, "0123456789\n"), (100, "")]
+    {
+        let chunks = lab.log("t1", LogStream::Stdout, offset, true).await.expect("a log");
+        assert_eq!(text(&chunks), expected, "from {offset}");
+    }
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_log_needs_the_token_and_a_task_that_ran_here() {
+    let lab = Lab::new().await;
+    let unknown = lab.log("t9", LogStream::Stdout, 0, false).await.expect_err("never ran");
+    assert_eq!(unknown.code(), Code::NotFound);
+    let request = bourse_proto::agent_link::ReadLogRequest { task_id: "t9".into(), ..Default::default() };
+    let refused = lab.api("another-token-than-the-agents").await.agent_api().read_log(request).await;
+    assert_eq!(refused.expect_err("the wrong token").code(), Code::Unauthenticated);
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_log_is_not_followed() {
+    let lab = Lab::new().await;
+    lab.run(&shell("t1", "rm stdout; ln -s /etc/shadow stdout"));
+    lab.until_state("t1", TaskFinished).await;
+    let refused = lab.log("t1", LogStream::Stdout, 0, false).await.expect_err("not a log any more");
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn health_is_asked_without_a_token() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lab = Lab::new().await;
+    let address = lab.master.registrations()[0].address.clone();
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    lab.clean().await;
+}

@@ -1,0 +1,154 @@
+use std::time::Duration;
+
+use bourse_proto::v1::TaskState::*;
+use bourse_types::{HealthCheck, HealthKind, TaskSpec};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::lab::{Lab, is_alive, shell, start_time, text, wait_for};
+
+#[tokio::test]
+async fn kill_9_of_the_agent_and_a_restart_keep_the_same_process_and_the_agents_id() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "echo one; while [ ! -f go ]; do sleep 0.02; done; echo two"));
+    let pid = lab.until_running("t1").await;
+    let started = start_time(pid);
+    lab.kill_agent().await;
+    assert!(is_alive(pid));
+    lab.start().await;
+    let again = lab.master.registrations().pop().expect("registered again");
+    assert_eq!((again.agent_id.as_deref(), again.epoch), (Some("m-S0"), 1));
+    assert_eq!(again.tasks.len(), 1);
+    let latest = again.tasks[0].latest.clone().expect("a state");
+    assert_eq!(latest.state(), TaskRunning);
+    assert_eq!(latest.container_status.and_then(|container| container.executor_pid), Some(pid as u32));
+    assert_eq!(start_time(pid), started);
+    // The log goes on, and so does the watch for the end.
+    let sandbox = lab.work_dir().join("slaves/m-S0/frameworks/F/executors/t1/runs/latest");
+    std::fs::write(sandbox.join("go"), "").expect("written");
+    lab.until_state("t1", TaskFinished).await;
+    assert_eq!(lab.stdout("t1").await, "one\ntwo\n");
+    assert_eq!(lab.master.states("t1"), [TaskStarting, TaskRunning, TaskFinished]);
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn an_exit_while_the_agent_was_gone_is_told_with_its_code() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "while [ ! -f go ]; do sleep 0.02; done; exit 42"));
+    lab.run(&shell("t2", "exec sleep 1000"));
+    let pid = lab.until_running("t1").await;
+    let killed = lab.until_running("t2").await;
+    lab.kill_agent().await;
+    let sandbox = lab.work_dir().join("slaves/m-S0/frameworks/F/executors/t1/runs/latest");
+    std::fs::write(sandbox.join("go"), "").expect("written");
+    kill(Pid::from_raw(killed), Signal::SIGUSR1).expect("there");
+    wait_for("both are gone", || !is_alive(pid) && !is_alive(killed)).await;
+    lab.start().await;
+    let end = lab.until_state("t1", TaskFailed).await;
+    assert_eq!(end.exit.and_then(|exit| exit.code), Some(42));
+    let end = lab.until_state("t2", TaskFailed).await;
+    assert_eq!(end.exit.and_then(|exit| exit.signal), Some(Signal::SIGUSR1 as i32));
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn an_update_that_was_not_acknowledged_is_sent_by_the_next_agent_with_the_same_uuid() {
+    let mut lab = Lab::new().await;
+    lab.master.acknowledges(false);
+    lab.run(&shell("t1", "true"));
+    let first = lab.until_state("t1", TaskStarting).await;
+    let ended = lab.work_dir().join("slaves/m-S0/frameworks/F/executors/t1/runs/latest/stdout");
+    wait_for("the task has run", || ended.is_file()).await;
+    lab.kill_agent().await;
+    let heard = lab.master.heard().len();
+    lab.start().await;
+    lab.until("the update comes again", |master| {
+        master.heard()[heard..].iter().any(|message| match message {
+            bourse_proto::agent_link::from_agent::Message::Update(update) => {
+                update.status.as_ref().is_some_and(|status| status.uuid == first.uuid)
+            }
+            _ => false,
+        })
+    })
+    .await;
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_half_run_kill_is_finished_by_the_next_agent() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
+    lab.until_running("t1").await;
+    crate::logs::until_log_holds(&lab, "t1", "ready").await;
+    lab.kill_task("t1", Some(Duration::from_secs(2)));
+    lab.until_state("t1", TaskKilling).await;
+    lab.kill_agent().await;
+    lab.start().await;
+    let end = lab.until_state("t1", TaskKilled).await;
+    assert_eq!(end.exit.and_then(|exit| exit.signal), Some(9));
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn health_checks_go_on_with_the_next_agent() {
+    let mut lab = Lab::new().await;
+    let mut check = HealthCheck::new(HealthKind::Command(bourse_types::Command::shell("test -f ok")));
+    (check.delay, check.grace_period, check.interval) =
+        (Duration::ZERO, Duration::ZERO, Duration::from_millis(50));
+    lab.run(&TaskSpec { health: Some(check), ..shell("t1", "touch ok; exec sleep 1000") });
+    lab.until("healthy", |master| master.statuses("t1").iter().any(|status| status.healthy == Some(true)))
+        .await;
+    lab.kill_agent().await;
+    lab.start().await;
+    let sandbox = lab.work_dir().join("slaves/m-S0/frameworks/F/executors/t1/runs/latest");
+    std::fs::remove_file(sandbox.join("ok")).expect("there");
+    let end = lab.until_state("t1", TaskKilled).await;
+    assert_eq!(end.healthy, Some(false));
+    lab.clean().await;
+}
+
+/// Plan: the agent is killed at random moments while tasks come and go; each task appends a line to one ledger when it
+/// runs, so a second run, or a missing one, shows.
+#[tokio::test]
+async fn kills_of_the_agent_at_any_moment_lose_no_task_and_run_none_twice() {
+    let mut lab = Lab::new().await;
+    let mut all = Vec::new();
+    for round in 0..8_u64 {
+        for number in 0..3 {
+            let task = format!("r{round}n{number}");
+            lab.run(&shell(&task, &format!("echo {task}; sleep 0.0{number}; exit {number}")));
+            all.push(task);
+        }
+        // Not a wait for anything: the moment of the kill is what is varied.
+        tokio::time::sleep(Duration::from_millis(round * 7)).await;
+        lab.kill_agent().await;
+        lab.start().await;
+    }
+    let mut ran = 0;
+    for task in &all {
+        // What was still under way to the agent when it died was never its own; the master is told that it is unknown.
+        lab.master.believes_in(crate::lab::FRAMEWORK, task);
+    }
+    let ended = |task: &str, master: &crate::master::Master| {
+        master.states(task).iter().any(|state| matches!(state, TaskFinished | TaskFailed | TaskDropped))
+    };
+    lab.master.hang_up();
+    for task in &all {
+        lab.until(&format!("{task} has ended"), |master| ended(task, master)).await;
+        let statuses = lab.master.statuses(task);
+        let output = match lab.log(task, bourse_proto::agent_link::LogStream::Stdout, 0, true).await {
+            Ok(chunks) => text(&chunks),
+            Err(_) => String::new(),
+        };
+        let times = output.lines().count();
+        assert!(times <= 1, "{task} ran {times} times");
+        // An end without an exit is that of a container whose launch was cut short.
+        if statuses.iter().any(|status| status.exit.is_some()) {
+            assert_eq!(times, 1, "{task} says {statuses:?}");
+            ran += 1;
+        }
+    }
+    assert!(ran > 0, "some tasks ran");
+    lab.clean().await;
+}

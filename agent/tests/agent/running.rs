@@ -1,0 +1,142 @@
+use bourse_proto::agent_link::LogStream;
+use bourse_proto::v1::task_status::Reason;
+use bourse_proto::v1::{TaskInfo, TaskState::*};
+use bourse_types::{Command, TaskSpec};
+
+use crate::lab::{FRAMEWORK, Lab, shell, text};
+
+#[tokio::test]
+async fn a_task_is_launched_and_its_states_output_and_exit_status_come() {
+    let lab = Lab::new().await;
+    lab.run(&shell("t1", "echo hello; echo oops >&2; exit 3"));
+    let end = lab.until_state("t1", TaskFailed).await;
+    assert_eq!(lab.master.states("t1"), [TaskStarting, TaskRunning, TaskFailed]);
+    assert_eq!((end.exit.and_then(|exit| exit.code), end.message()), (Some(3), "exited with 3"));
+    assert_eq!(lab.stdout("t1").await, "hello\n");
+    let errors = lab.log("t1", LogStream::Stderr, 0, false).await.expect("a log");
+    assert_eq!(text(&errors), "oops\n");
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_task_sees_mesos_environment_its_ports_and_nothing_of_the_agents() {
+    let lab = Lab::new().await;
+    let resources = "cpus:0.1; mem:32; ports:[31000-31001]".parse().expect("valid");
+    let look = "env; pwd; id -un; hostname; echo $PPID";
+    lab.run(&TaskSpec { resources, ..shell("t1", look) });
+    lab.until_state("t1", TaskFinished).await;
+    let seen = lab.stdout("t1").await;
+    let sandbox = lab.work_dir().join("slaves/m-S0/frameworks/F/executors/t1/runs");
+    for line in [
+        "MESOS_TASK_ID=t1",
+        "MESOS_FRAMEWORK_ID=F",
+        "MESOS_SLAVE_ID=m-S0",
+        "PORT0=31000",
+        "PORT1=31001",
+        "nobody",
+        "lab",
+    ] {
+        assert!(seen.lines().any(|seen| seen == line), "{line} is not in {seen}");
+    }
+    assert!(seen.lines().any(|line| line.starts_with(&sandbox.display().to_string())), "{seen}");
+    assert!(!seen.contains("SECRET_OF_THE_AGENT"), "{seen}");
+    assert!(sandbox.join("latest/stdout").is_file());
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_task_sees_neither_the_checkpoint_nor_the_token_nor_other_sandboxes() {
+    let lab = Lab::with(&["--allow-root"]).await;
+    let work = lab.work_dir().display().to_string();
+    let token = lab.folder.path().join("token").display().to_string();
+    let root = Command { user: Some("root".into()), ..Command::shell("echo secret > mine; sleep 1000") };
+    lab.run(&TaskSpec { command: root, ..shell("t1", "") });
+    lab.until_running("t1").await;
+    let look = format!(
+        "id -un; cat {token} {work}/checkpoint {work}/run/*; cat {work}/slaves/*/frameworks/*/executors/t1/runs/*/mine; ls -A {work}; true"
+    );
+    let root = Command { user: Some("root".into()), ..Command::shell(look) };
+    lab.run(&TaskSpec { command: root, ..shell("t2", "") });
+    lab.until_state("t2", TaskFinished).await;
+    assert_eq!(lab.stdout("t2").await, "root\nslaves\n");
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_task_over_its_memory_fails_with_that_reason() {
+    let lab = Lab::new().await;
+    lab.run(&shell("t1", "x=$(head -c 200m /dev/zero | tr '\\0' x); echo survived"));
+    let end = lab.until_state("t1", TaskFailed).await;
+    assert_eq!(end.reason(), Reason::ContainerLimitationMemory);
+    assert!(end.message().starts_with("memory limit 32 MiB exceeded"), "{}", end.message());
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_launch_that_fails_says_which_step_and_what_to_do() {
+    let lab = Lab::new().await;
+    let command = Command::exec(["/no/such/program"]);
+    lab.run(&TaskSpec { command, ..shell("t1", "") });
+    let end = lab.until_state("t1", TaskFailed).await;
+    assert_eq!(end.reason(), Reason::ContainerLaunchFailed);
+    assert!(end.message().contains("/no/such/program"), "{}", end.message());
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_task_that_this_release_cannot_run_is_refused_by_the_name_of_the_field() {
+    let lab = Lab::new().await;
+    let mut form: TaskInfo = bourse_wire::task::write(&shell("t1", "true"), bourse_wire::Form::Refined);
+    form.executor = Some(Default::default());
+    lab.master.say(bourse_proto::agent_link::to_agent::Message::RunTask(bourse_proto::agent_link::RunTask {
+        framework: Some(bourse_wire::framework::write(&crate::lab::framework())),
+        role: "*".into(),
+        resources: form.resources.clone(),
+        task_info: prost::Message::encode_to_vec(&form).into(),
+    }));
+    let end = lab.until_state("t1", TaskError).await;
+    assert!(end.message().contains("executor"), "{}", end.message());
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn what_the_master_believes_to_run_here_and_does_not_is_answered() {
+    let lab = Lab::new().await;
+    lab.master.believes_in(FRAMEWORK, "t9");
+    lab.master.hang_up();
+    let end = lab.until_state("t9", TaskDropped).await;
+    assert_eq!(end.reason(), Reason::Reconciliation);
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn what_tasks_use_is_measured() {
+    let lab = Lab::with(&["--usage-interval=100ms"]).await;
+    lab.run(&shell("t1", "while :; do :; done"));
+    lab.until("a busy task is seen", |master| {
+        master.heard().iter().any(|message| match message {
+            bourse_proto::agent_link::from_agent::Message::Usage(usage) => {
+                usage.disk_free_bytes > 0
+                    && usage
+                        .tasks
+                        .iter()
+                        .any(|task| task.cpus > 0.01 && task.memory_bytes > 0 && task.pids > 0)
+            }
+            _ => false,
+        })
+    })
+    .await;
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn without_isolation_tasks_run_too_when_the_operator_says_so() {
+    let lab = Lab::with(&["--isolation=process"]).await;
+    lab.run(&shell("t1", "echo hello; exec sleep 1000"));
+    lab.until_running("t1").await;
+    lab.kill_task("t1", None);
+    let end = lab.until_state("t1", TaskKilled).await;
+    assert_eq!(end.exit.and_then(|exit| exit.signal), Some(15));
+    assert_eq!(lab.stdout("t1").await, "hello\n");
+    lab.clean().await;
+}

@@ -1,0 +1,79 @@
+//! How a verb ends: the exit codes that scripts may rely on, and the failure that carries one.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use tonic::Code;
+
+/// Exit codes, the same for all verbs but `run`, which exits with its task's status (and with [`RUN_FAILED`] for a
+/// failure of Bourse itself). `bourse help` documents them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Failed = 1,
+    /// Also clap's own code for arguments that it refuses.
+    Usage = 2,
+    NotFound = 3,
+    Denied = 4,
+    TimedOut = 6,
+    Unreachable = 7,
+    Conflict = 8,
+}
+
+/// `bourse run`: Bourse failed, not the task.
+pub const RUN_FAILED: u8 = 125;
+
+/// The page of exit codes in `--help`.
+pub const HELP: &str = "\
+Exit codes:
+  0  done                     4  denied
+  1  failed                   6  timed out
+  2  wrong usage              7  the master can not be reached
+  3  not found                8  conflict with the present state
+`bourse run` exits with its task's status (128+n for signal n), or with 125 when Bourse itself failed.";
+
+/// A failure that knows its exit code.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+        anyhow::Error::new(Failure { exit, message: message.into() })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// What a call to the master came to, in words and as a code.
+pub fn refused(status: tonic::Status) -> anyhow::Error {
+    let exit = match status.code() {
+        Code::NotFound => Exit::NotFound,
+        Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
+        Code::DeadlineExceeded => Exit::TimedOut,
+        Code::Unavailable => Exit::Unreachable,
+        Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => Exit::Conflict,
+        Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, status.message())
+}
+
+/// The exit code of an error, from wherever in its chain it is known.
+pub fn code_of(error: &anyhow::Error) -> ExitCode {
+    let known = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map(|failure| failure.exit);
+    let status = error.chain().find_map(|cause| cause.downcast_ref::<bourse_client::ConnectError>());
+    ExitCode::from(match (known, status) {
+        (Some(exit), _) => exit as u8,
+        (None, Some(_)) => Exit::Unreachable as u8,
+        (None, None) => Exit::Failed as u8,
+    })
+}

@@ -1,0 +1,25 @@
+//! What verbs print: tables for people, JSON for programs, nothing else on standard output.
+//!
+//! The JSON is the API's own messages with snake_case names. Prose and progress go to standard error.
+
+mod json;
+mod table;
+mod words;
+
+pub use json::json;
+pub use table::{Style, Table, cell};
+pub use words::{ago, amounts, exit, left, mib, share};
+
+use clap::ValueEnum;
+
+/// How a verb prints what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table for people.
+    #[default]
+    Table,
+    /// The API's messages; with `-f` one a line.
+    Json,
+    /// Ids alone, one a line.
+    Name,
+}

@@ -1,0 +1,104 @@
+//! Tables on a terminal: no frames, one header line, columns that stay where they are.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::{AnsiColor, Effects, Style as Ansi};
+use comfy_table::{ContentArrangement, Row, presets};
+
+/// What a word means, always shown beside a symbol or the word itself, as colour alone tells some people nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    Good,
+    Waiting,
+    Bad,
+    Faint,
+    Plain,
+}
+
+impl Style {
+    /// How a state of a task, agent or framework is meant.
+    pub fn of(state: &str) -> Style {
+        match state.trim_start_matches("TASK_").to_ascii_lowercase().as_str() {
+            "running" | "active" | "finished" | "healthy" => Style::Good,
+            "staging" | "starting" | "killing" | "draining" | "deploying" | "waiting" | "recovering" | "recovered"
+            | "removing" | "backing_off" | "drained" => Style::Waiting,
+            "killed" | "completed" | "inactive" | "suspended" => Style::Faint,
+            "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator" | "unknown"
+            | "disconnected" => Style::Bad,
+            _ => Style::Plain,
+        }
+    }
+
+    fn symbol(self) -> &'static str {
+        match self {
+            Style::Good => "● ",
+            Style::Waiting => "◐ ",
+            Style::Bad => "✗ ",
+            Style::Faint => "○ ",
+            Style::Plain => "",
+        }
+    }
+
+    /// A word with its symbol and colour.
+    pub fn word(self, word: &str) -> String {
+        let ansi = self.ansi();
+        format!("{ansi}{}{word}{ansi:#}", self.symbol())
+    }
+
+    fn ansi(self) -> Ansi {
+        match self {
+            Style::Good => AnsiColor::Green.on_default(),
+            Style::Waiting => AnsiColor::Yellow.on_default(),
+            Style::Bad => AnsiColor::Red.on_default(),
+            Style::Faint => Ansi::new() | Effects::DIMMED,
+            Style::Plain => Ansi::new(),
+        }
+    }
+}
+
+/// A state as a cell: symbol, word, colour.
+pub fn cell(state: &str) -> String {
+    Style::of(state).word(&state.trim_start_matches("TASK_").to_ascii_lowercase().replace('_', " "))
+}
+
+/// Rows under a header.
+pub struct Table {
+    inner: comfy_table::Table,
+    /// Said instead of a header without rows.
+    empty: String,
+}
+
+impl Table {
+    pub fn new(columns: &[&str], empty: &str) -> Table {
+        let mut inner = comfy_table::Table::new();
+        inner.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        inner.set_header(columns.iter().map(|name| name.to_ascii_uppercase()));
+        Table { inner, empty: empty.into() }
+    }
+
+    pub fn row<T: Display>(&mut self, cells: impl IntoIterator<Item = T>) {
+        self.inner.add_row(Row::from(cells.into_iter().map(|cell| cell.to_string()).collect::<Vec<_>>()));
+    }
+
+    /// Prints to standard output; colours only where it is a terminal and nobody asked for none. An empty table says so
+    /// on standard error, so that a pipe gets nothing.
+    pub fn print(self) -> io::Result<()> {
+        if self.inner.row_count() == 0 {
+            return writeln!(anstream::stderr(), "{}", self.empty);
+        }
+        let mut out = anstream::stdout().lock();
+        for line in self.inner.lines() {
+            writeln!(out, "{}", line.trim())?;
+        }
+        Ok(())
+    }
+
+    /// Draws over what was drawn before, when standard output is a terminal.
+    pub fn redraw(self) -> io::Result<()> {
+        if io::stdout().is_terminal() {
+            write!(io::stdout(), "\x1b[H\x1b[2J")?;
+        }
+        self.print()
+    }
+}

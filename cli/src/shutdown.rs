@@ -1,0 +1,45 @@
+//! How a process is asked to stop.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// SIGINT and SIGTERM, each time they come.
+pub struct Requests {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Requests {
+    /// From now on the signals do not end the process.
+    ///
+    /// # Errors
+    /// The kernel's, when no handler can be set.
+    pub fn open() -> io::Result<Requests> {
+        Ok(Requests { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Resolves at the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Resolves at the first SIGINT or SIGTERM.
+///
+/// # Errors
+/// The kernel's, when no handler can be set.
+pub fn requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut requests = Requests::open()?;
+    Ok(async move { requests.next().await })
+}
+
+/// Whoever read our output has closed it (`bourse ps | head`): not a failure.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,66 @@
+//! `bourse agents`: the machines.
+
+use bourse_proto::operator::{Amounts, ListAgentsRequest, ListAgentsResponse, ResourceReport};
+
+use super::list::{List, ListArgs, show};
+use crate::exit::refused;
+use crate::render::{Table, ago, amounts, cell, left};
+use crate::session::Session;
+
+/// List agents: total, offered, allocated, used and available resources of each
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this one: id, unique prefix or hostname
+    agent: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+struct Agents(ListAgentsRequest);
+
+impl List for Agents {
+    type Answer = ListAgentsResponse;
+    const KIND: &'static str = "agent";
+
+    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListAgentsResponse> {
+        Ok(session.operator.list_agents(self.0.clone()).await.map_err(refused)?.into_inner())
+    }
+
+    fn table(&self, answer: &ListAgentsResponse) -> Table {
+        let columns =
+            ["agent", "hostname", "state", "tasks", "total", "reserved", "offered", "allocated", "used", "available", "heard"];
+        let mut table = Table::new(&columns, "no agents; start one with: bourse agent");
+        for agent in &answer.agents {
+            let resources = agent.resources.as_ref();
+            let part = |pick: fn(&ResourceReport) -> &Option<Amounts>| {
+                amounts(resources.and_then(|report| pick(report).as_ref()))
+            };
+            let state = match agent.drain_deadline_ms {
+                Some(deadline) => format!("{} {} left", cell(&agent.state), left(deadline)),
+                None => cell(&agent.state),
+            };
+            table.row([
+                agent.id.clone(),
+                agent.hostname.clone(),
+                state,
+                agent.tasks.to_string(),
+                part(|report| &report.total),
+                part(|report| &report.reserved),
+                part(|report| &report.offered),
+                part(|report| &report.allocated),
+                part(|report| &report.used),
+                part(|report| &report.available),
+                ago(agent.heard_ms),
+            ]);
+        }
+        table
+    }
+
+    fn names(&self, answer: &ListAgentsResponse) -> Vec<String> {
+        answer.agents.iter().map(|agent| agent.id.clone()).collect()
+    }
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    show(Agents(ListAgentsRequest { agent: args.agent.unwrap_or_default() }), args.list).await
+}

@@ -1,0 +1,63 @@
+//! `bourse drain`: empty an agent.
+
+use std::time::Duration;
+
+use bourse_proto::operator::{DrainAgentRequest, ListAgentsRequest};
+use bourse_types::units;
+
+use crate::exit::{Exit, Failure, refused};
+use crate::render::left;
+use crate::session::Session;
+
+/// How often a waiting drain looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Drain an agent: no more offers, frameworks hear the deadline, what still runs then is killed
+///
+/// Undone by: bourse reactivate AGENT
+#[derive(clap::Args)]
+pub struct Args {
+    /// The agent: id, unique prefix or hostname
+    agent: String,
+    #[command(flatten)]
+    master: bourse_client::ClientArgs,
+    /// How long tasks may go on, for instance 10m
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    deadline: String,
+    /// Mark the agent gone once it is empty; this can not be undone
+    #[arg(long)]
+    mark_gone: bool,
+    /// Wait until the agent is empty
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let deadline = units::parse_duration(&args.deadline)
+        .map_err(|error| Failure::new(Exit::Usage, format!("--deadline: {error}")))?;
+    let mut session = Session::open(&args.master).await?;
+    let request = DrainAgentRequest {
+        agent: args.agent,
+        deadline_seconds: deadline.as_secs_f64(),
+        mark_gone: args.mark_gone,
+    };
+    let draining = session.operator.drain_agent(request).await.map_err(refused)?.into_inner();
+    eprintln!(
+        "draining {}: {} task(s), {} left; undo with: bourse reactivate {}",
+        draining.agent_id,
+        draining.tasks,
+        left(draining.deadline_ms),
+        draining.agent_id
+    );
+    let mut tasks_left = None;
+    while args.follow {
+        let request = ListAgentsRequest { agent: draining.agent_id.clone() };
+        let agents = session.operator.list_agents(request).await.map_err(refused)?.into_inner().agents;
+        let Some(agent) = agents.first().filter(|agent| agent.state == "draining") else { break };
+        if tasks_left.replace(agent.tasks) != Some(agent.tasks) {
+            eprintln!("{} task(s) still run", agent.tasks);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,50 @@
+//! `bourse master`: the process that offers.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use bourse_master::config::Resolved;
+use bourse_master::{MasterArgs, exit_code};
+
+use crate::exit::Exit;
+use crate::{logging, shutdown};
+
+/// Run a master
+///
+/// It offers what its agents have to its frameworks. Every setting is a flag, a variable of the environment, or a key of
+/// the file that --config names; --check prints each with its origin.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    master: MasterArgs,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.master.check {
+        return Ok(check(&args.master.resolve()));
+    }
+    logging::start();
+    let config = args.master.to_config()?;
+    let work_dir = config.work_dir.clone();
+    let stores = tokio::task::spawn_blocking(move || bourse_store_rocksdb::open(&work_dir))
+        .await
+        .context("opening the registry and the history")??;
+    let stop = shutdown::requested()?;
+    match bourse_master::run(config, stores, stop).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            let code = exit_code(&error);
+            eprintln!("bourse: {:#}", anyhow::Error::from(error));
+            Ok(ExitCode::from(code))
+        }
+    }
+}
+
+/// Prints every setting with its origin, and what is wrong.
+fn check(resolved: &Resolved) -> ExitCode {
+    anstream::print!("{resolved}");
+    match resolved.problems.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(Exit::Usage as u8),
+    }
+}

@@ -1,0 +1,61 @@
+//! `bourse offers`: who holds what, for how long.
+
+use bourse_proto::operator::{ListOffersRequest, ListOffersResponse};
+
+use super::list::{List, ListArgs, show};
+use crate::exit::refused;
+use crate::render::{Table, ago, amounts, left};
+use crate::session::Session;
+
+/// List outstanding offers: which framework holds which agent's resources, and until when
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only this framework's: its id
+    #[arg(long, value_name = "ID")]
+    framework: Option<String>,
+    /// Only of this agent: its id
+    #[arg(long, value_name = "ID")]
+    agent: Option<String>,
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+struct Offers(ListOffersRequest);
+
+impl List for Offers {
+    type Answer = ListOffersResponse;
+    const KIND: &'static str = "offer";
+
+    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListOffersResponse> {
+        Ok(session.operator.list_offers(self.0.clone()).await.map_err(refused)?.into_inner())
+    }
+
+    fn table(&self, answer: &ListOffersResponse) -> Table {
+        let columns = ["offer", "framework", "agent", "role", "resources", "held", "expires"];
+        let mut table = Table::new(&columns, "no outstanding offers: nobody is asked to decide anything right now");
+        for offer in &answer.offers {
+            table.row([
+                offer.id.clone(),
+                offer.framework_name.clone(),
+                offer.hostname.clone(),
+                offer.role.clone(),
+                amounts(offer.resources.as_ref()),
+                ago(offer.offered_ms),
+                offer.expires_ms.map_or("never".into(), |at| format!("in {}", left(at))),
+            ]);
+        }
+        table
+    }
+
+    fn names(&self, answer: &ListOffersResponse) -> Vec<String> {
+        answer.offers.iter().map(|offer| offer.id.clone()).collect()
+    }
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let request = ListOffersRequest {
+        framework_id: args.framework.unwrap_or_default(),
+        agent_id: args.agent.unwrap_or_default(),
+    };
+    show(Offers(request), args.list).await
+}

@@ -1,0 +1,52 @@
+//! `bourse roles`: how the cluster is shared.
+
+use bourse_proto::operator::{ListRolesRequest, ListRolesResponse};
+
+use super::list::{List, ListArgs, show};
+use crate::exit::refused;
+use crate::render::{Table, amounts, share};
+use crate::session::Session;
+
+/// List roles: weight, frameworks, what they hold
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    list: ListArgs,
+}
+
+struct Roles;
+
+impl List for Roles {
+    type Answer = ListRolesResponse;
+    /// Roles change when frameworks do.
+    const KIND: &'static str = "framework";
+
+    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListRolesResponse> {
+        Ok(session.operator.list_roles(ListRolesRequest {}).await.map_err(refused)?.into_inner())
+    }
+
+    fn table(&self, answer: &ListRolesResponse) -> Table {
+        let columns = ["role", "weight", "frameworks", "reserved", "offered", "allocated", "share"];
+        let mut table = Table::new(&columns, "no roles in use; a framework brings its roles");
+        for role in &answer.roles {
+            table.row([
+                role.name.clone(),
+                role.weight.to_string(),
+                role.frameworks.len().to_string(),
+                amounts(role.reserved.as_ref()),
+                amounts(role.offered.as_ref()),
+                amounts(role.allocated.as_ref()),
+                share(role.dominant_share),
+            ]);
+        }
+        table
+    }
+
+    fn names(&self, answer: &ListRolesResponse) -> Vec<String> {
+        answer.roles.iter().map(|role| role.name.clone()).collect()
+    }
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    show(Roles, args.list).await
+}

@@ -1,0 +1,206 @@
+//! `bourse run`: one isolated task through a framework of its own, followed to its end.
+
+mod follower;
+mod scheduler;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use bourse_client::{ClientArgs, Connection};
+use bourse_sdk::{Framework, Handle, Task};
+use bourse_types::{Milli, Resources, Role, TaskId, TaskState, TaskStatus, units};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{sleep, timeout};
+
+use crate::exit::{Exit, Failure, RUN_FAILED};
+use crate::session::Session;
+use crate::shutdown;
+use follower::Follower;
+use scheduler::{Ask, One, Told};
+
+/// How long a task may wait in silence before the reason is shown.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// How long saying goodbye may take.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// How long the master keeps the task when this process vanishes without a word.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// Run one isolated task, follow its output, and exit with its status
+///
+/// Examples:
+///   bourse run -- echo hello
+///   bourse run --cpus 0.5 --mem 64MiB -- sh -c 'echo hello; sleep 5'
+///   bourse run --ports 1 -- sh -c 'python3 -m http.server $PORT0'
+///
+/// Ctrl-C ends the task with its grace; a second one at once.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// CPUs, in thousandths at the finest
+    #[arg(long, default_value = "0.1", value_parser = parse_cpus)]
+    cpus: Milli,
+    /// Memory; a task that takes more is killed
+    #[arg(long, default_value = "64MiB", value_parser = units::parse_size)]
+    mem: Milli,
+    /// Disk
+    #[arg(long, value_parser = units::parse_size)]
+    disk: Option<Milli>,
+    /// How many ports, told in $PORT0, $PORT1 and so on
+    #[arg(long, default_value_t = 0)]
+    ports: u64,
+    /// A variable of the task's environment; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    env: Vec<(String, String)>,
+    /// The user that the task runs as
+    #[arg(long)]
+    user: Option<String>,
+    /// What the task's id begins with [default: the command's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// The role whose share of the cluster this counts to
+    #[arg(long, default_value = "*")]
+    role: Role,
+    /// From the request to end it until it is killed
+    #[arg(long, value_name = "DURATION", value_parser = units::parse_duration)]
+    grace: Option<Duration>,
+    #[command(flatten)]
+    master: ClientArgs,
+    /// The command and its arguments
+    #[arg(required = true, last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+fn parse_cpus(text: &str) -> Result<Milli, String> {
+    let cpus = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
+    Milli::from_units(cpus).map_err(|error| error.to_string())
+}
+
+fn parse_env(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no '='; write NAME=VALUE"))?;
+    Ok((name.into(), value.into()))
+}
+
+impl Args {
+    /// What the task's id begins with: the file name of the command, as far as an id may hold it.
+    fn prefix(&self) -> String {
+        let name = self.name.as_deref().unwrap_or(&self.command[0]);
+        let name = name.rsplit('/').next().unwrap_or(name);
+        let kept: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+        if kept.trim_matches('.').is_empty() { "run".into() } else { kept }
+    }
+
+    /// The task, under an id of its scheduler's choice.
+    fn task(&self, id: TaskId, wanted: Resources) -> Task {
+        let mut task = Task::new(id).name(self.prefix()).resources(wanted).ports(self.ports).exec(self.command.clone());
+        for (name, value) in &self.env {
+            task = task.env(name, value);
+        }
+        if let Some(user) = &self.user {
+            task = task.user(user);
+        }
+        if let Some(grace) = self.grace {
+            task = task.grace(grace);
+        }
+        task
+    }
+
+    /// What the task wants, in the usual text form.
+    fn wanted(&self) -> String {
+        let disk = self.disk.map_or(String::new(), |disk| format!("; disk:{disk}"));
+        format!("cpus:{}; mem:{}{disk}", self.cpus, self.mem)
+    }
+}
+
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let connection = Connection::open(&args.master.settings()?).await?;
+    let prefix = args.prefix();
+    let (told, hears) = unbounded_channel();
+    let wanted: Resources = args.wanted().parse()?;
+    let follower = Follower::new(Session::over(&connection), args.wanted());
+    let role = args.role.clone();
+    let one = One::new(move |id| args.task(id, wanted.clone()), prefix.clone(), told);
+    let framework = Framework::new(format!("run {prefix}"))
+        .role(role.as_str())
+        .failover_timeout(KEPT)
+        // What does not fit now may fit soon, and nobody else is kept from it by a framework that wants one task.
+        .decline_for(Duration::from_secs(5))
+        .connection(connection.clone());
+    let (handle, driving) = framework.start(one);
+    let following = follow(hears, handle, follower);
+    tokio::pin!(driving, following);
+    let ended = tokio::select! {
+        ended = &mut following => ended?,
+        driven = &mut driving => {
+            driven.context("the task's framework")?;
+            // The framework has ended, so that nothing more is told: this ends too.
+            return status_of(following.await?);
+        }
+    };
+    // The teardown that the scheduler asked for at the end. Should it not come through, the failover timeout does it.
+    let _ = timeout(LEAVE, driving).await;
+    status_of(ended)
+}
+
+/// From the first word about the task to its end, or to the end of its framework.
+async fn follow(
+    mut hears: UnboundedReceiver<Told>,
+    handle: Handle<Ask>,
+    mut follower: Follower,
+) -> anyhow::Result<Option<TaskStatus>> {
+    let mut interrupts = shutdown::Requests::open()?;
+    let mut waits = true;
+    loop {
+        tokio::select! {
+            told = hears.recv() => match told {
+                Some(Told::Subscribed(framework)) => follower.framework = Some(framework),
+                Some(Told::Disconnected) => eprintln!("bourse run: the master can not be reached; trying again"),
+                Some(Told::Error(error)) => return Err(Failure::new(Exit::Failed, error)),
+                Some(Told::Again(status)) => {
+                    waits = true;
+                    eprintln!("bourse run: not started, trying again: {}", why(&status));
+                }
+                Some(Told::Update(status)) => {
+                    waits = false;
+                    follower.follow(&status);
+                    if status.state.is_terminal() {
+                        follower.finish().await;
+                        return Ok(Some(status));
+                    }
+                }
+                None => return Ok(None),
+            },
+            () = sleep(SILENCE), if waits => follower.say_why().await,
+            () = interrupts.next() => {
+                handle.send(Ask::Kill).await;
+            }
+        }
+    }
+}
+
+/// The verb's own exit status: that of the task.
+fn status_of(ended: Option<TaskStatus>) -> anyhow::Result<ExitCode> {
+    let Some(status) = ended else {
+        return Err(Failure::new(Exit::Failed, "interrupted before the task was launched"));
+    };
+    let code = match (&status.exit, status.state) {
+        (Some(exit), _) => exit.status(),
+        (None, TaskState::Finished) => 0,
+        (None, _) => RUN_FAILED,
+    };
+    if status.exit.is_none() || status.reason.is_some() {
+        eprintln!("bourse run: {}", why(&status));
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// A status in words.
+fn why(status: &TaskStatus) -> String {
+    let reason = status.reason.map_or(status.state.as_str(), |reason| reason.as_str());
+    match &status.message {
+        Some(message) if !message.is_empty() => format!("{message} ({reason})"),
+        _ => reason.into(),
+    }
+}

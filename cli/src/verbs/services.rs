@@ -1,0 +1,20 @@
+//! `bourse services`: the service framework's process.
+
+use bourse_service_framework::ServicesArgs;
+
+use crate::{logging, shutdown};
+
+/// Run the service framework
+///
+/// It keeps services running that `bourse service deploy` defines. Services outlive it: one that is started again on
+/// the same state directory goes on with them.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    services: ServicesArgs,
+}
+
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    logging::start();
+    Ok(bourse_service_framework::run(args.services, shutdown::requested()?).await?)
+}

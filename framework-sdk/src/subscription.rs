@@ -1,0 +1,229 @@
+//! One subscription: its stream of events, and the calls that belong to it, one at a time.
+
+use std::time::Duration;
+
+use bourse_client::{CallError, ConnectError, Connection, Service, Settings};
+use bourse_proto::v1::scheduler::Event;
+use bourse_proto::v1::scheduler::scheduler_client::SchedulerClient;
+use bourse_sdk_core::{Attempt, Call, FromMaster};
+use bourse_types::{FrameworkId, FrameworkInfo, Role};
+use bourse_wire::Form;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::wire;
+
+/// So many calls wait to be sent at most. Then the scheduler waits, and with it the stream, until the master has caught
+/// up.
+const CALLS_WAITING: usize = 1024;
+
+/// A call that is not taken within this time is a gap: the session begins anew and says again what matters.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where a call names its subscription.
+const STREAM_ID: &str = "bourse-stream-id";
+
+/// How a subscription reaches the master.
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// A connection of its own each time, so that a token that has changed is read anew.
+    Open(Settings),
+    /// The author's, which opens itself again when it was lost.
+    Given(Connection),
+}
+
+/// What a subscription tells the driver.
+pub(crate) enum Report {
+    Heard(Attempt, FromMaster),
+    Refused { attempt: Attempt, call: Box<Call>, why: String },
+    TornDown(Attempt),
+    Closed { attempt: Attempt, why: Lost },
+}
+
+/// Why a subscription is over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Lost {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the master closed the stream of events")]
+    Ended,
+    #[error("the master did not take a call within {0:?}")]
+    Slow(Duration),
+    #[error("the master named no {STREAM_ID}; it is not a master of Bourse, or of another release")]
+    NoStreamId,
+}
+
+impl Lost {
+    /// Whether trying again is of no use until somebody changes something.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Lost::Connect(ConnectError::NoAnswer { .. } | ConnectError::Failed { .. }) => false,
+            Lost::Connect(
+                ConnectError::Plain { .. } | ConnectError::CaFile { .. } | ConnectError::Token(_),
+            ) => true,
+            Lost::Call(CallError::Unreachable { .. }) => false,
+            Lost::Call(CallError::Token { .. }) => true,
+            Lost::Call(CallError::Refused { status }) => {
+                is_refusal(status) || status.code() == Code::Unauthenticated
+            }
+            Lost::NoStreamId => true,
+            Lost::Ended | Lost::Slow(_) => false,
+        }
+    }
+}
+
+/// A running subscription. Dropped, it is given up at once, with all calls that were not sent.
+pub(crate) struct Subscription {
+    pub(crate) attempt: Attempt,
+    calls: Option<mpsc::Sender<(FrameworkId, Call)>>,
+    task: JoinHandle<()>,
+}
+
+impl Subscription {
+    /// Begins to subscribe; what comes of it is reported.
+    pub(crate) fn open(
+        attempt: Attempt,
+        way: Way,
+        info: FrameworkInfo,
+        suppressed: Vec<Role>,
+        reports: mpsc::Sender<Report>,
+    ) -> Subscription {
+        let (calls, waiting) = mpsc::channel(CALLS_WAITING);
+        let task = tokio::spawn(async move {
+            let Err(why) = run(attempt, way, info, suppressed, waiting, &reports).await else { return };
+            let _ = reports.send(Report::Closed { attempt, why }).await; // The driver is gone: so is the session.
+        });
+        Subscription { attempt, calls: Some(calls), task }
+    }
+
+    /// Sends a call after all that were sent before; waits while too many wait.
+    pub(crate) async fn call(&self, framework: FrameworkId, call: Call) {
+        if let Some(calls) = &self.calls {
+            // Closed: the subscription is over, and has said so or will. The session says again what matters.
+            let _ = calls.send((framework, call)).await;
+        }
+    }
+
+    /// Sends what still waits, for at most so long, and ends.
+    pub(crate) async fn finish(mut self, patience: Duration) {
+        self.calls = None;
+        let _ = tokio::time::timeout(patience, &mut self.task).await; // What is not sent by then is lost, as in a crash.
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// `Ok`: all calls were sent and no more will come.
+async fn run(
+    attempt: Attempt,
+    way: Way,
+    info: FrameworkInfo,
+    suppressed: Vec<Role>,
+    waiting: mpsc::Receiver<(FrameworkId, Call)>,
+    reports: &mpsc::Sender<Report>,
+) -> Result<(), Lost> {
+    let connection = match way {
+        Way::Open(settings) => Connection::open(&settings).await?,
+        Way::Given(connection) => connection,
+    };
+    let mut client = connection.scheduler();
+    let form = if info.capabilities.reservation_refinement { Form::Refined } else { Form::PreRefinement };
+    let answer = client
+        .subscribe(Request::new(wire::subscribe(&info, &suppressed)))
+        .await
+        .map_err(|status| connection.explain(status))?;
+    let stream_id = answer.metadata().get(STREAM_ID).ok_or(Lost::NoStreamId)?.clone();
+    // Both at once: while the driver waits for room among the calls, calls still leave. Whichever ends first ends the
+    // other, and with it the queue that the driver may be waiting for.
+    tokio::select! {
+        lost = listen(attempt, answer.into_inner(), &connection, reports) => Err(lost),
+        sent = speak(attempt, client, form, stream_id, waiting, &connection, reports) => sent,
+    }
+}
+
+async fn listen(
+    attempt: Attempt,
+    mut stream: Streaming<Event>,
+    connection: &Connection,
+    reports: &mpsc::Sender<Report>,
+) -> Lost {
+    loop {
+        let event = match stream.message().await {
+            Ok(Some(event)) => event,
+            Ok(None) => return Lost::Ended,
+            Err(status) => return connection.explain(status).into(),
+        };
+        match wire::read(&event) {
+            Ok(said) => {
+                for message in said {
+                    if reports.send(Report::Heard(attempt, message)).await.is_err() {
+                        return Lost::Ended;
+                    }
+                }
+            }
+            Err(wrong) => {
+                tracing::warn!(event = event.r#type().as_str_name(), %wrong, "an event is not understood, passed over");
+            }
+        }
+    }
+}
+
+async fn speak(
+    attempt: Attempt,
+    mut client: SchedulerClient<Service>,
+    form: Form,
+    stream_id: MetadataValue<Ascii>,
+    mut waiting: mpsc::Receiver<(FrameworkId, Call)>,
+    connection: &Connection,
+    reports: &mpsc::Sender<Report>,
+) -> Result<(), Lost> {
+    while let Some((framework, call)) = waiting.recv().await {
+        tracing::debug!(%call, "call");
+        let mut request = Request::new(wire::write(&framework, &call, form));
+        request.metadata_mut().insert(STREAM_ID, stream_id.clone());
+        let answer = tokio::time::timeout(CALL_TIMEOUT, client.call(request)).await;
+        let report = match answer.map_err(|_| Lost::Slow(CALL_TIMEOUT))? {
+            Ok(_) if call == Call::Teardown => Report::TornDown(attempt),
+            Ok(_) => continue,
+            Err(status) if is_refusal(&status) => {
+                Report::Refused { attempt, call: Box::new(call), why: status.message().to_owned() }
+            }
+            Err(status) => return Err(connection.explain(status).into()),
+        };
+        if reports.send(report).await.is_err() {
+            return Ok(()); // The driver is gone, and with it whoever would send more.
+        }
+    }
+    Ok(())
+}
+
+/// Whether the master (or this end, for a message that is too large) has looked at the message and will never take it.
+fn is_refusal(status: &Status) -> bool {
+    match status.code() {
+        Code::InvalidArgument
+        | Code::OutOfRange
+        | Code::PermissionDenied
+        | Code::Unimplemented
+        | Code::NotFound => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::AlreadyExists
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
+    }
+}

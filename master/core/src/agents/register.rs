@@ -1,0 +1,206 @@
+//! Registration: an agent is admitted or comes back, tells what it runs, and is told what the master believes.
+
+use bourse_types::{AgentId, AgentInfo, FrameworkId, Now, TaskId};
+
+use crate::agents::{Agent, AgentInput, AgentState};
+use crate::deadlines::Due;
+use crate::effect::{AgentRefused, Effect, Effects, ToAgent};
+use crate::event::{LinkId, Registration};
+use crate::history::{Entry, Kind};
+use crate::master::Master;
+use crate::registry::Change;
+
+impl Master {
+    /// An agent registers: the first time, again after its link broke or the master restarted, or a second time by a
+    /// newer link, which replaces the older one. A repeat tells it the same again.
+    ///
+    /// Refused are an agent that follows a newer master (it is left alone from then on), and one that was marked
+    /// gone (it shall kill what it runs and stop).
+    pub(crate) fn on_agent_registers(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        registration: Registration,
+        out: &mut Effects,
+    ) {
+        let Registration { id, info, tasks, frameworks, epoch } = registration;
+        if epoch > self.epoch {
+            return self.refuse_follower_of_newer_master(now, link, id.as_ref(), epoch, out);
+        }
+        if let Some(id) = id.as_ref().filter(|id| self.gone.contains_key(*id)) {
+            out.push(Effect::CloseLink { link, refused: Some(marked_gone(id)) });
+            return;
+        }
+        let id = id.unwrap_or_else(|| self.next_agent_id());
+        self.remove_predecessor(now, &id, &info, out);
+        let before = self.agents.get(&id).map(|agent| agent.state);
+        match before {
+            None => self.admit(now, &id, info, out),
+            Some(_) => self.update_agent(&id, info, out),
+        }
+        self.connect(now, &id, link, out);
+        self.adopt_frameworks(now, frameworks, out);
+        let orders = self.adopt_tasks(now, &id, tasks, out);
+
+        let registered = ToAgent::Registered {
+            agent: id.clone(),
+            master: self.id.clone(),
+            heartbeat: self.config.agent_heartbeat(self.agents.len()),
+            known: self.known_tasks(&id),
+        };
+        self.command(&id, registered, out);
+        for order in orders {
+            self.command(&id, order, out);
+        }
+        self.repeat_kills(&id, out);
+        self.drain_on_return(now, &id, out);
+        self.mark_dirty(&id);
+
+        let summary = match before {
+            None => format!("agent {id} was admitted"),
+            Some(AgentState::Recovered { .. }) => {
+                format!("agent {id} is back after the restart of the master")
+            }
+            Some(AgentState::Unreachable { .. }) => format!("agent {id} is reachable again"),
+            Some(AgentState::Disconnected { .. } | AgentState::Active { .. }) => {
+                format!("agent {id} connected again")
+            }
+        };
+        out.push(Effect::Record(Entry::new(Kind::Agent, summary).agent(&id)));
+    }
+
+    fn next_agent_id(&mut self) -> AgentId {
+        let number = self.agents_named;
+        self.agents_named += 1;
+        AgentId::new(format!("{}-S{number}", self.id)).expect("a master id with a number behind it is an id")
+    }
+
+    /// Somebody newer commands this agent: this master must not, and does not believe its older link either.
+    fn refuse_follower_of_newer_master(
+        &mut self,
+        now: Now,
+        link: LinkId,
+        id: Option<&AgentId>,
+        epoch: bourse_types::Epoch,
+        out: &mut Effects,
+    ) {
+        if let Some(older) = id.and_then(|id| self.agents.get(id)).and_then(Agent::link) {
+            let id = id.expect("its record was just found");
+            out.push(Effect::CloseLink { link: older, refused: None });
+            self.on_agent_link_closed(now, id, older, out);
+        }
+        self.deposed_by = Some(self.deposed_by.map_or(epoch, |known| known.max(epoch)));
+        let message = format!(
+            "this master has epoch {} and the agent follows a master with epoch {}; stop this master, or remove the \
+             agent's work directory when the newer master was given up",
+            self.epoch.0, epoch.0
+        );
+        let mut entry =
+            Entry::new(Kind::Agent, format!("an agent was refused: {message}")).reason("STALE_MASTER");
+        entry.agent = id.cloned();
+        let refused = AgentRefused { reason: "STALE_MASTER", message, shut_down: false };
+        out.push(Effect::CloseLink { link, refused: Some(refused) });
+        out.push(Effect::Record(entry));
+    }
+
+    /// An agent with another id at the same address is the same machine before it lost its work directory. Port 0 is no
+    /// address: an agent whose API does not listen.
+    fn remove_predecessor(&mut self, now: Now, id: &AgentId, info: &AgentInfo, out: &mut Effects) {
+        let there =
+            self.addresses.get(&info.address).filter(|there| *there != id && info.address.port != 0).cloned();
+        if let Some(predecessor) = there {
+            let why = format!("agent {id} registered at the same address {}", info.address);
+            self.remove_agent(now, &predecessor, &why, out);
+        }
+    }
+
+    fn admit(&mut self, now: Now, id: &AgentId, info: AgentInfo, out: &mut Effects) {
+        out.push(Effect::Persist(Change::AgentAdmitted { id: id.clone(), info: info.clone(), at: now.wall }));
+        let waiting = AgentState::Recovered { deadline: now.mono };
+        self.addresses.insert(info.address.clone(), id.clone());
+        self.agents.insert(id.clone(), Agent::new(id.clone(), info, waiting, now.wall));
+    }
+
+    /// What the agent says about itself may have changed. Its offers and the filters on it were about what it was.
+    fn update_agent(&mut self, id: &AgentId, info: AgentInfo, out: &mut Effects) {
+        if self.agents.get(id).is_some_and(|agent| agent.info == info) {
+            return;
+        }
+        out.push(Effect::Persist(Change::AgentUpdated { id: id.clone(), info: info.clone() }));
+        self.rescind_offers_of_agent(id, "its agent changed", out);
+        self.clear_filters_of_agent(id);
+        self.leave_pool(id);
+        self.leave_address(id);
+        self.addresses.insert(info.address.clone(), id.clone());
+        self.agent_mut(id).info = info;
+        self.join_pool(id);
+    }
+
+    /// The agent is not at its address any more, if it was.
+    pub(crate) fn leave_address(&mut self, id: &AgentId) {
+        let Some(agent) = self.agents.get(id) else { return };
+        if self.addresses.get(&agent.info.address) == Some(id) {
+            self.addresses.remove(&agent.info.address);
+        }
+    }
+
+    fn connect(&mut self, now: Now, id: &AgentId, link: LinkId, out: &mut Effects) {
+        let before = self.agents.get(id).expect("it was just admitted or found").state;
+        match before {
+            AgentState::Active { link: older } if older != link => {
+                out.push(Effect::CloseLink { link: older, refused: None });
+            }
+            AgentState::Unreachable { .. } => {
+                out.push(Effect::Persist(Change::AgentReachable { id: id.clone() }))
+            }
+            AgentState::Active { .. } | AgentState::Recovered { .. } | AgentState::Disconnected { .. } => {}
+        }
+        self.leave_pool(id);
+        let agent = self.agent_mut(id);
+        agent.state =
+            before.step(AgentInput::Registers { link }).expect("an agent may register in every state");
+        agent.heard = Some(now);
+        self.join_pool(id);
+        // A connected agent has its entry already. A second one would do no harm, but there would be one for each
+        // of its reconnects.
+        match before {
+            AgentState::Active { .. } | AgentState::Disconnected { .. } => {}
+            AgentState::Recovered { deadline } => {
+                self.deadlines.clear(deadline, Due::Agent(id.clone()));
+                self.watch_agent(now, id);
+            }
+            AgentState::Unreachable { .. } => self.watch_agent(now, id),
+        }
+    }
+
+    /// The next time to look whether the agent was silent for too long.
+    pub(crate) fn watch_agent(&mut self, heard: Now, id: &AgentId) {
+        let silence = self.config.agent_silence(self.agents.len());
+        self.deadlines.set(heard.mono + silence, Due::Agent(id.clone()));
+    }
+
+    /// What the master believes to run there. The agent answers with TASK_DROPPED for those it does not know: their
+    /// launch was lost with an earlier link.
+    fn known_tasks(&self, id: &AgentId) -> Vec<(FrameworkId, TaskId)> {
+        let agent = self.agents.get(id).expect("it has just registered");
+        agent
+            .tasks
+            .iter()
+            .filter(|(framework, task)| {
+                self.task(framework, task).is_some_and(|task| !task.state.is_terminal())
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+fn marked_gone(id: &AgentId) -> AgentRefused {
+    AgentRefused {
+        reason: "AGENT_GONE",
+        message: format!(
+            "agent {id} was marked gone by an operator, and its tasks were reported as gone; remove its work \
+             directory to let the machine join as a new agent"
+        ),
+        shut_down: true,
+    }
+}

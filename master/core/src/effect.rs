@@ -1,0 +1,226 @@
+//! Every consequence: what the master wants done, in order.
+//!
+//! The shell persists the changes of a batch with one sync before it lets any other effect of that batch out.
+
+use std::time::Duration;
+
+use bourse_types::{
+    AgentId, FrameworkId, FrameworkInfo, KillPolicy, MasterId, OfferId, Reason, Resources, Role, TaskId,
+    TaskStatus, Wall,
+};
+
+use crate::event::{LinkId, RequestId, StreamId, TaskInfo};
+use crate::history::Entry;
+use crate::registry::Change;
+
+/// All that the master can want.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Must survive: written and synced before anything of this batch is spoken.
+    Persist(Change),
+    /// Say this to an agent by this link; dropped when the link is closed.
+    ToAgent {
+        /// To whom.
+        agent: AgentId,
+        /// Its newest link.
+        link: LinkId,
+        /// What.
+        message: ToAgent,
+    },
+    /// This link may not go on: refused, or replaced by a newer one.
+    CloseLink {
+        /// Which.
+        link: LinkId,
+        /// Why, where the agent is to hear it.
+        refused: Option<AgentRefused>,
+    },
+    /// Say this to a scheduler by this subscription; dropped when the stream is closed.
+    ToScheduler {
+        /// To whom.
+        framework: FrameworkId,
+        /// Its newest subscription.
+        stream: StreamId,
+        /// What.
+        message: ToScheduler,
+    },
+    /// This subscription ends, after an ERROR event with this text.
+    CloseStream {
+        /// Which.
+        stream: StreamId,
+        /// Why, in words.
+        error: String,
+    },
+    /// The answer to an operator's command.
+    Reply {
+        /// Who waits for it.
+        request: RequestId,
+        /// What came of the command.
+        reply: Result<Done, Refused>,
+    },
+    /// Something that people may want to know later. Written without sync.
+    Record(Entry),
+}
+
+/// What the master says to an agent. The shell adds the epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToAgent {
+    /// It is admitted. First message of a link.
+    Registered {
+        /// Its id, given now or known before.
+        agent: AgentId,
+        /// Who admits it.
+        master: MasterId,
+        /// How often it shall be heard.
+        heartbeat: Duration,
+        /// What the master believes to run there; the agent answers for those it does not know.
+        known: Vec<(FrameworkId, TaskId)>,
+    },
+    /// Launch a task. A repeat for a task that the agent knows is to be ignored.
+    Run {
+        /// Whose it is, with its id.
+        framework: FrameworkInfo,
+        /// The role that its resources count for.
+        role: Role,
+        /// The task.
+        task: Box<TaskInfo>,
+    },
+    /// End a task. Repeated after a reconnect; a repeat with a shorter grace shortens a kill that is under way.
+    Kill {
+        /// Whose it is.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+        /// In the place of the task's own policy.
+        policy: Option<KillPolicy>,
+        /// Why, when it was not its framework: the reason of the updates to come.
+        reason: Option<Reason>,
+    },
+    /// A scheduler has an update. A repeat is to be ignored.
+    Acknowledge {
+        /// Whose the task is.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+        /// The update.
+        uuid: [u8; 16],
+    },
+    /// Kill all tasks of a framework, send no updates, forget it.
+    ShutdownFramework {
+        /// Which.
+        framework: FrameworkId,
+    },
+}
+
+/// Why an agent may not register.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentRefused {
+    /// A stable word: `STALE_MASTER`, `AGENT_GONE`.
+    pub reason: &'static str,
+    /// What was tried, what is wrong, what to do.
+    pub message: String,
+    /// The agent shall kill what it runs and stop.
+    pub shut_down: bool,
+}
+
+/// What the master says to a scheduler.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToScheduler {
+    /// First message of a subscription.
+    Subscribed {
+        /// Its id, given now or known before.
+        framework: FrameworkId,
+        /// Who speaks.
+        master: MasterId,
+        /// How often it hears something at least.
+        heartbeat: Duration,
+    },
+    /// New offers, all that one pass has for the framework.
+    Offers(Vec<OfferMade>),
+    /// An offer holds no longer.
+    Rescind {
+        /// Which.
+        offer: OfferId,
+    },
+    /// What became of a task, in states that the framework knows.
+    Update(Box<TaskStatus>),
+    /// An agent was removed or became unreachable.
+    AgentFailed {
+        /// Which.
+        agent: AgentId,
+    },
+    /// An operator drains an agent on which the framework has tasks: what still runs there at the deadline is killed.
+    /// On Mesos' wire this is an inverse offer with an unavailability.
+    AgentDraining {
+        /// Which.
+        agent: AgentId,
+        /// When its tasks are killed.
+        deadline: Wall,
+    },
+}
+
+/// An offer as a scheduler sees it. The shell adds what it keeps encoded of the agent: hostname, address, attributes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OfferMade {
+    /// Its id.
+    pub id: OfferId,
+    /// Whose resources.
+    pub agent: AgentId,
+    /// For which of the framework's roles.
+    pub role: Role,
+    /// What is offered.
+    pub resources: Resources,
+    /// The agent is being drained until then.
+    pub unavailable_from: Option<Wall>,
+}
+
+/// An operator's command was carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Done {
+    /// The task was told to end.
+    Killing {
+        /// Whose it is.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+    },
+    /// The framework is no more.
+    TornDown {
+        /// Which.
+        framework: FrameworkId,
+    },
+    /// The agent is being drained.
+    Draining {
+        /// Which.
+        agent: AgentId,
+        /// When what still runs is killed.
+        deadline: Wall,
+        /// How many tasks there are now.
+        tasks: usize,
+    },
+    /// The agent is offered again.
+    Reactivated {
+        /// Which.
+        agent: AgentId,
+    },
+    /// The agent will never come back.
+    MarkedGone {
+        /// Which.
+        agent: AgentId,
+    },
+    /// The role weighs what was asked for.
+    WeightSet,
+}
+
+/// An operator's command was not carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refused {
+    /// What it is about is not there.
+    NotFound(String),
+    /// It makes no sense in the present state.
+    Conflict(String),
+    /// It makes no sense at any time.
+    Invalid(String),
+}
+
+/// Where [`Master::apply`](crate::Master::apply) queues what it wants done, in order.
+pub type Effects = Vec<Effect>;

@@ -1,0 +1,214 @@
+//! Tasks: the record, and the ways by which one leaves the table of what is alive.
+//!
+//! A task is in exactly one place of its framework: `tasks` while it is alive or its end is not acknowledged,
+//! `unreachable` while its agent does not answer, `completed` when it has ended. It holds resources of its agent
+//! while it stands in `tasks` and has not ended.
+
+mod adopt;
+mod kill;
+mod launch;
+mod reconcile;
+mod update;
+
+use std::sync::Arc;
+
+use bourse_types::{
+    AgentId, FrameworkId, KillPolicy, Now, Reason, Role, Source, TaskId, TaskState, TaskStatus, Wall,
+};
+
+use crate::effect::{Effect, Effects};
+use crate::event::TaskInfo;
+use crate::history::{Entry, Kind};
+use crate::master::Master;
+
+pub(crate) use kill::DRAINING;
+pub use launch::BadTask;
+pub(crate) use launch::Place;
+
+/// One task.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// What it is.
+    pub info: TaskInfo,
+    /// Whose it is.
+    pub framework: FrameworkId,
+    /// The role that its resources count for.
+    pub role: Role,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// The newest state that is known, told to its framework or not.
+    pub state: TaskState,
+    /// Its last statuses, oldest first.
+    pub statuses: Vec<TaskStatus>,
+    /// When it was launched, or told by its agent for the first time.
+    pub launched: Wall,
+    /// When its state changed last.
+    pub changed: Wall,
+    /// Whether it holds its resources.
+    pub holds: bool,
+    /// The update that its framework has not acknowledged.
+    pub pending: Option<TaskStatus>,
+    /// The last update that its framework acknowledged.
+    pub acknowledged: Option<[u8; 16]>,
+    /// It is to be killed: said again to its agent whenever that comes back.
+    pub kill: Option<KillOrder>,
+}
+
+/// Why and how a task is to be killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KillOrder {
+    /// In the place of the task's own policy.
+    pub policy: Option<KillPolicy>,
+    /// Why, when it was not its framework.
+    pub reason: Option<Reason>,
+}
+
+/// What becomes of tasks that the master takes off an agent on its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Fate {
+    pub state: TaskState,
+    pub reason: Reason,
+    pub message: String,
+    /// Since when the agent does not answer.
+    pub since: Option<Wall>,
+}
+
+impl Fate {
+    /// As the master tells it: without uuid, so that nobody acknowledges it.
+    fn status(&self, task: &Task, at: Wall) -> TaskStatus {
+        TaskStatus {
+            agent_id: Some(task.agent.clone()),
+            reason: Some(self.reason),
+            message: Some(self.message.clone()),
+            unreachable_since: self.since,
+            ..TaskStatus::new(task.info.id.clone(), self.state, Source::Master, at)
+        }
+    }
+}
+
+impl Task {
+    /// The last status, if any was heard.
+    pub fn latest(&self) -> Option<&TaskStatus> {
+        self.statuses.last()
+    }
+
+    /// Remembers a status; one that was remembered already, by its uuid, is not remembered twice.
+    pub(crate) fn remember(&mut self, status: &TaskStatus, max: usize) {
+        if status.uuid.is_some() && self.statuses.iter().any(|known| known.uuid == status.uuid) {
+            return;
+        }
+        self.statuses.push(status.clone());
+        if self.statuses.len() > max {
+            self.statuses.remove(0);
+        }
+    }
+}
+
+impl Master {
+    /// A task that is alive or whose end is not acknowledged.
+    pub(crate) fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<&Task> {
+        self.frameworks.get(framework)?.tasks.get(task)
+    }
+
+    pub(crate) fn task_mut(&mut self, framework: &FrameworkId, task: &TaskId) -> &mut Task {
+        let framework = self.framework_mut(framework);
+        framework.tasks.get_mut(task).expect("the caller has just found this task in the table")
+    }
+
+    /// The task holds no resources any more. A repeat changes nothing.
+    pub(crate) fn free_task(&mut self, framework: &FrameworkId, task: &TaskId) {
+        let record = self.task_mut(framework, task);
+        if std::mem::replace(&mut record.holds, false) {
+            let (agent, role, held) =
+                (record.agent.clone(), record.role.clone(), record.info.resources.clone());
+            self.release_allocated(&agent, framework, &role, &held);
+        }
+    }
+
+    /// Takes the record of a task out of the table, together with what it holds.
+    pub(crate) fn remove_task(&mut self, framework: &FrameworkId, task: &TaskId) -> Arc<Task> {
+        self.free_task(framework, task);
+        let record = self.framework_mut(framework).tasks.remove(task).expect("it has just been freed");
+        self.agent_mut(&record.agent).tasks.remove(&(framework.clone(), task.clone()));
+        self.emptied.insert(record.agent.clone());
+        record
+    }
+
+    /// A task that has ended, with nothing left to say about it, joins those that are kept for people.
+    pub(crate) fn complete_task(&mut self, framework: &FrameworkId, task: &TaskId) {
+        let record = self.remove_task(framework, task);
+        let max = self.config.completed_tasks_max;
+        self.framework_mut(framework).complete(record, max);
+    }
+
+    /// The master itself takes a task off its agent: its framework hears of it, and a later word of the agent may
+    /// bring back what was only unreachable. A task that had ended before keeps its end.
+    pub(crate) fn take_off_agent(
+        &mut self,
+        now: Now,
+        framework: &FrameworkId,
+        task: &TaskId,
+        fate: &Fate,
+        out: &mut Effects,
+    ) {
+        if self.task(framework, task).is_none_or(|task| task.state.is_terminal()) {
+            if self.task(framework, task).is_some() {
+                self.complete_task(framework, task);
+            }
+            return;
+        }
+        let record = self.remove_task(framework, task);
+        self.meet_fate(now, record, fate, out);
+    }
+
+    /// What becomes of a task that was unreachable: its agent will not come back, or its framework has ended.
+    pub(crate) fn end_unreachable(
+        &mut self,
+        now: Now,
+        framework: &FrameworkId,
+        task: &TaskId,
+        fate: &Fate,
+        out: &mut Effects,
+    ) {
+        if let Some(record) = self.framework_mut(framework).unreachable.remove(task) {
+            self.meet_fate(now, record, fate, out);
+        }
+    }
+
+    fn meet_fate(&mut self, now: Now, mut record: Arc<Task>, fate: &Fate, out: &mut Effects) {
+        let status = fate.status(&record, now.wall);
+        let (statuses_max, unreachable_max) = (self.config.statuses_max, self.config.unreachable_tasks_max);
+        let completed_max = self.config.completed_tasks_max;
+        let id = record.info.id.clone();
+        let task = Arc::make_mut(&mut record);
+        task.state = fate.state;
+        task.changed = now.wall;
+        task.pending = None;
+        task.remember(&status, statuses_max);
+        let summary = format!("task {id} is {}: {}", fate.state, fate.message);
+        let entry =
+            Entry::new(Kind::Task, summary).framework(&record.framework).task(&id).agent(&record.agent);
+        let framework_id = record.framework.clone();
+        let framework = self.framework_mut(&framework_id);
+        match fate.state.is_terminal() {
+            true => framework.complete(record, completed_max),
+            false => {
+                framework.unreachable.insert(id, Task::clone(&record));
+                if framework.unreachable.len() > unreachable_max {
+                    let oldest = framework
+                        .unreachable
+                        .values()
+                        .min_by_key(|task| (task.changed, task.info.id.clone()));
+                    let oldest = oldest.expect("there are more than the maximum").info.id.clone();
+                    let forgotten = framework.unreachable.remove(&oldest).expect("it was just found");
+                    framework.complete(forgotten, completed_max);
+                }
+            }
+        }
+        // A framework that is torn down has nobody to tell.
+        if fate.reason != Reason::FrameworkRemoved {
+            self.tell_status(&framework_id, status, out);
+        }
+        out.push(Effect::Record(entry.reason(fate.reason)));
+    }
+}

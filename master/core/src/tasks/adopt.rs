@@ -1,0 +1,144 @@
+//! An agent tells what it runs: the master's table follows it, as the agent is the one that knows.
+
+use bourse_types::{AgentId, FrameworkId, Now, Reason, Source, TaskId, TaskState, TaskStatus};
+
+use crate::effect::{Effect, Effects, ToAgent};
+use crate::event::TaskReport;
+use crate::history::{Entry, Kind};
+use crate::master::Master;
+use crate::tasks::{Fate, Task};
+
+impl Master {
+    /// Takes over what a registering agent tells about its tasks. Answers what is to be said to the agent after it
+    /// was told that it is registered.
+    ///
+    /// Tasks of frameworks that were torn down, or that nobody knows, are shut down. Known ones take the newest state.
+    /// Ones that were unreachable are back, or gone when the agent does not tell of them, and their framework hears of
+    /// it.
+    pub(crate) fn adopt_tasks(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        reports: Vec<TaskReport>,
+        out: &mut Effects,
+    ) -> Vec<ToAgent> {
+        let mut orders = Vec::new();
+        let held_before = self.agents.get(agent).expect("it has just registered").allocated.clone();
+        for report in reports {
+            let (framework, id) = (report.framework.clone(), report.task.id.clone());
+            if !self.frameworks.contains(&framework) {
+                let shutdown = ToAgent::ShutdownFramework { framework };
+                if !orders.contains(&shutdown) {
+                    orders.push(shutdown);
+                }
+                continue;
+            }
+            match self.task(&framework, &id) {
+                Some(known) if known.agent == *agent => {
+                    self.move_task(now, &framework, &id, &report.latest, out)
+                }
+                // The id was given again while this agent was away: only one of the two may go on.
+                Some(_) => orders.push(ToAgent::Kill { framework, task: id, policy: None, reason: None }),
+                None if self.has_completed(&framework, &id, agent, report.latest.state) => {}
+                None => self.adopt_task(now, agent, report, out),
+            }
+        }
+        self.end_missing(now, agent, out);
+        // What came with the agent may be in offers that were made without knowing of it.
+        if self.agents.get(agent).is_some_and(|record| record.allocated != held_before) {
+            self.rescind_offers_of_agent(agent, "its agent came back with tasks", out);
+        }
+        orders
+    }
+
+    /// Tasks that were unreachable with the agent, and of which it tells nothing now that it is back: they are gone.
+    fn end_missing(&mut self, now: Now, agent: &AgentId, out: &mut Effects) {
+        let fate = Fate {
+            state: TaskState::Gone,
+            reason: Reason::AgentReregistered,
+            message: format!("agent {agent} is back without the task"),
+            since: None,
+        };
+        for (framework, task) in self.unreachable_on(agent) {
+            self.end_unreachable(now, &framework, &task, &fate, out);
+        }
+    }
+
+    /// Whether the task's end was acknowledged already: the agent only missed the acknowledgement, and will be given
+    /// it when it sends the update again.
+    fn has_completed(
+        &self,
+        framework: &FrameworkId,
+        id: &TaskId,
+        agent: &AgentId,
+        reported: TaskState,
+    ) -> bool {
+        let completed =
+            self.frameworks.get(framework).into_iter().flat_map(|framework| framework.completed.iter().rev());
+        let known = completed.into_iter().find(|task| task.info.id == *id && task.agent == *agent);
+        reported.is_terminal() && known.is_some_and(|task| task.state == reported)
+    }
+
+    fn adopt_task(&mut self, now: Now, agent: &AgentId, report: TaskReport, out: &mut Effects) {
+        let TaskReport { framework, task: info, role, latest } = report;
+        let (id, state) = (info.id.clone(), latest.state);
+        let was_unreachable = self.framework_mut(&framework).unreachable.remove(&id);
+        let holds = !state.is_terminal();
+        if holds {
+            self.hold_allocated(agent, &framework, &role, &info.resources);
+        }
+        self.agent_mut(agent).tasks.insert((framework.clone(), id.clone()));
+        let mut task = Task {
+            info,
+            framework: framework.clone(),
+            role,
+            agent: agent.clone(),
+            state,
+            statuses: Vec::new(),
+            launched: latest.timestamp,
+            changed: latest.timestamp,
+            holds,
+            pending: None,
+            acknowledged: None,
+            kill: None,
+        };
+        if let Some(known) = &was_unreachable {
+            task.statuses.clone_from(&known.statuses);
+            task.kill.clone_from(&known.kill);
+            (task.launched, task.changed, task.acknowledged) = (known.launched, now.wall, known.acknowledged);
+        }
+        let statuses_max = self.config.statuses_max;
+        self.framework_mut(&framework).tasks.insert(id.clone(), task);
+        self.task_mut(&framework, &id).remember(&latest, statuses_max);
+        if was_unreachable.is_some() {
+            self.tell_back(now, agent, &framework, &latest, out);
+        }
+    }
+
+    /// The framework thought the task unreachable or lost. An end that it does not know comes as the agent's own
+    /// update, to be acknowledged; everything else is told by the master.
+    fn tell_back(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        latest: &TaskStatus,
+        out: &mut Effects,
+    ) {
+        let (id, state) = (&latest.task_id, latest.state);
+        let summary = format!("task {id} is back with agent {agent}: {state}");
+        let entry = Entry::new(Kind::Task, summary).framework(framework).task(id).agent(agent);
+        out.push(Effect::Record(entry.reason(Reason::AgentReregistered)));
+        if !state.is_terminal() {
+            let status = TaskStatus {
+                agent_id: Some(agent.clone()),
+                reason: Some(Reason::AgentReregistered),
+                message: Some(format!("agent {agent} is back")),
+                healthy: latest.healthy,
+                container: latest.container.clone(),
+                ..TaskStatus::new(id.clone(), state, Source::Master, now.wall)
+            };
+            self.tell_status(framework, status, out);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Reconciliation: a scheduler asks what is true, and hears it, or nothing while the master cannot know.
+
+use bourse_types::{AgentId, FrameworkId, Now, Reason, Source, TaskId, TaskState, TaskStatus, Wall};
+
+use crate::agents::{Agent, AgentState};
+use crate::effect::Effects;
+use crate::frameworks::Framework;
+use crate::master::Master;
+use crate::tasks::Task;
+
+/// What the master knows about a task that somebody asks for.
+enum Known {
+    /// It stands in the table.
+    Task(Box<TaskStatus>),
+    /// Not in the table, and so this is its state.
+    Absent { state: TaskState, since: Option<Wall> },
+    /// An agent that may run it is not back yet: no answer is better than a wrong one.
+    Silence,
+}
+
+impl Master {
+    /// Without tasks: the newest state of each that has not ended. With tasks: an answer to each, or silence. Answers
+    /// carry REASON_RECONCILIATION and no uuid: nobody acknowledges them. A repeat is answered again.
+    pub(crate) fn on_reconcile(
+        &mut self,
+        now: Now,
+        framework: &FrameworkId,
+        tasks: &[(TaskId, Option<AgentId>)],
+        out: &mut Effects,
+    ) {
+        if tasks.is_empty() {
+            let record = self.frameworks.get(framework).expect("the caller accepted its call");
+            let alive = record.tasks.values().filter(|task| !task.state.is_terminal());
+            for status in alive.map(|task| answer(task, now.wall)).collect::<Vec<_>>() {
+                self.tell_status(framework, status, out);
+            }
+        }
+        for (task, agent) in tasks {
+            self.answer_one(now, framework, task, agent.as_ref(), out);
+        }
+    }
+
+    pub(crate) fn answer_one(
+        &self,
+        now: Now,
+        framework: &FrameworkId,
+        task: &TaskId,
+        agent: Option<&AgentId>,
+        out: &mut Effects,
+    ) {
+        let record = self.frameworks.get(framework).expect("the caller accepted its call");
+        let status = match self.look_up(now, record, task, agent) {
+            Known::Silence => return,
+            Known::Task(status) => *status,
+            Known::Absent { state, since } => TaskStatus {
+                agent_id: agent.cloned(),
+                reason: Some(Reason::Reconciliation),
+                unreachable_since: since,
+                ..TaskStatus::new(task.clone(), state, Source::Master, now.wall)
+            },
+        };
+        self.tell_status(framework, status, out);
+    }
+
+    /// The table of the Mesos documentation, from top to bottom.
+    fn look_up(&self, now: Now, framework: &Framework, task: &TaskId, agent: Option<&AgentId>) -> Known {
+        if let Some(task) = framework.tasks.get(task).or_else(|| framework.unreachable.get(task)) {
+            return Known::Task(Box::new(answer(task, now.wall)));
+        }
+        let Some(id) = agent else {
+            return match self.agents.values().any(is_recovering) {
+                true => Known::Silence,
+                false => Known::Absent { state: TaskState::Unknown, since: None },
+            };
+        };
+        match self.agents.get(id).map(|agent| agent.state) {
+            Some(AgentState::Recovered { .. }) => Known::Silence,
+            Some(AgentState::Active { .. } | AgentState::Disconnected { .. }) => {
+                Known::Absent { state: TaskState::Gone, since: None }
+            }
+            Some(AgentState::Unreachable { since }) => {
+                Known::Absent { state: TaskState::Unreachable, since: Some(since) }
+            }
+            None if self.gone.contains_key(id) => {
+                Known::Absent { state: TaskState::GoneByOperator, since: None }
+            }
+            None => Known::Absent { state: TaskState::Unknown, since: None },
+        }
+    }
+}
+
+fn is_recovering(agent: &Agent) -> bool {
+    match agent.state {
+        AgentState::Recovered { .. } => true,
+        AgentState::Active { .. } | AgentState::Disconnected { .. } | AgentState::Unreachable { .. } => false,
+    }
+}
+
+/// What is known of a task, without data and message: those belong to the update that brought them.
+fn answer(task: &Task, at: Wall) -> TaskStatus {
+    let latest = task.latest();
+    TaskStatus {
+        agent_id: Some(task.agent.clone()),
+        executor_id: latest.and_then(|status| status.executor_id.clone()),
+        reason: Some(Reason::Reconciliation),
+        healthy: latest.and_then(|status| status.healthy),
+        container: latest.and_then(|status| status.container.clone()),
+        exit: latest.filter(|_| task.state.is_terminal()).and_then(|status| status.exit),
+        unreachable_since: latest
+            .filter(|_| task.state == TaskState::Unreachable)
+            .and_then(|s| s.unreachable_since),
+        ..TaskStatus::new(task.info.id.clone(), task.state, Source::Master, at)
+    }
+}

@@ -1,0 +1,440 @@
+//! Agents come, go, and come back.
+
+use bourse_master_core::event::{Command, Event, Registration};
+use bourse_types::{Epoch, TaskState};
+use expect_test::expect;
+
+use crate::world::*;
+
+#[test]
+fn a_new_agent_is_admitted_before_it_is_told_its_id() {
+    let mut w = World::new();
+    let link = w.link();
+    w.check(
+        registers(link, None, MACHINE),
+        expect![[r#"
+        persist agent m-S0 admitted
+        m-S0@1 <- Registered m-S0 heartbeat 15s known []
+    "#]],
+    );
+}
+
+#[test]
+fn a_repeated_registration_is_told_the_same_and_persists_nothing() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    w.check(
+        registers(link, Some(&agent), MACHINE),
+        expect![[r#"
+        m-S0@1 <- Registered m-S0 heartbeat 15s known []
+    "#]],
+    );
+}
+
+#[test]
+fn a_newer_link_replaces_the_older_one_and_what_comes_by_the_older_is_dropped() {
+    let mut w = World::new();
+    let (agent, old, framework) = w.running();
+    let new = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(new, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        close link 1
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+    "#]],
+    );
+    w.check(update(&agent, old, &framework.id, "t1", TaskState::Failed, 9), expect![[""]]);
+    w.check(Event::AgentLinkClosed { agent, link: old }, expect![[""]]);
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Running));
+}
+
+#[test]
+fn offers_of_a_disconnected_agent_are_rescinded_and_no_more_are_made() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    w.framework(&["*"]);
+    w.check(
+        Event::AgentLinkClosed { agent, link },
+        expect![[r#"
+        m-0000@1 <- Rescind m-O0
+    "#]],
+    );
+    w.nothing_more();
+}
+
+#[test]
+fn tasks_of_a_framework_that_checkpoints_are_left_alone_when_their_agent_disconnects() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.check(Event::AgentLinkClosed { agent, link }, expect![[""]]);
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Running));
+}
+
+#[test]
+fn tasks_of_a_framework_that_does_not_checkpoint_are_lost_at_once_when_their_agent_disconnects() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let mut info = framework_info(&["*"]);
+    info.checkpoint = false;
+    info.capabilities.partition_aware = false;
+    let framework = w.subscribe(info);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.check(Event::AgentLinkClosed { agent: agent.clone(), link }, expect![[r#"
+        m-0000@1 <- Update t1 TASK_LOST REASON_AGENT_DISCONNECTED SOURCE_MASTER m-S0 "agent m-S0 disconnected, and the framework does not checkpoint"
+    "#]]);
+    // And they may come back with their agent.
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+    "#]],
+    );
+}
+
+#[test]
+fn an_agent_that_is_heard_stays_and_one_that_is_silent_for_75_seconds_is_unreachable() {
+    let mut w = World::new();
+    let (loud, _) = w.agent(MACHINE);
+    let (_silent, _) = w.agent(MACHINE);
+    w.framework(&["*"]);
+    w.pass_hearing(secs(60), &[loud.as_str()]);
+    w.expect(expect![""]);
+    w.pass_hearing(secs(20), &[loud.as_str()]);
+    w.expect(expect![[r#"
+        persist agent m-S1 unreachable
+        close link 2
+        m-0000@1 <- Rescind m-O0
+        m-0000@1 <- AgentFailed m-S1
+    "#]]);
+}
+
+#[test]
+fn tasks_of_an_unreachable_agent_are_unreachable_and_every_framework_hears_of_the_agent() {
+    let mut w = World::new();
+    let (_, _, _) = w.running();
+    w.framework(&["other"]);
+    w.pass(secs(80));
+    w.expect(expect![[r#"
+        persist agent m-S0 unreachable
+        close link 1
+        m-0001@2 <- Rescind m-O1
+        m-0000@1 <- Update t1 TASK_UNREACHABLE REASON_AGENT_REMOVED SOURCE_MASTER m-S0 "agent m-S0 is unreachable: it was silent for too long"
+        m-0000@1 <- AgentFailed m-S0
+        m-0001@2 <- AgentFailed m-S0
+    "#]]);
+}
+
+#[test]
+fn a_framework_that_is_not_partition_aware_is_told_lost_for_unreachable() {
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let mut info = framework_info(&["*"]);
+    info.capabilities.partition_aware = false;
+    let framework = w.subscribe(info);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.pass(secs(80));
+    w.expect(expect![[r#"
+        m-0000@1 <- Offers m-O1 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
+        persist agent m-S0 unreachable
+        close link 1
+        m-0000@1 <- Rescind m-O1
+        m-0000@1 <- Update t1 TASK_LOST REASON_AGENT_REMOVED SOURCE_MASTER m-S0 "agent m-S0 is unreachable: it was silent for too long"
+        m-0000@1 <- AgentFailed m-S0
+    "#]]);
+    // Lost is not the end of it: the agent comes back under the same id, and so does its task.
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        persist agent m-S0 reachable
+        m-0000@1 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+        m-0000@1 <- Offers m-O2 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
+    "#]],
+    );
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Running));
+}
+
+#[test]
+fn an_unreachable_agent_comes_back_under_its_id_with_its_tasks() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    w.pass(secs(80));
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        persist agent m-S0 reachable
+        m-0000@1 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+        m-0000@1 <- Offers m-O2 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
+    "#]],
+    );
+}
+
+#[test]
+fn an_unreachable_task_that_ended_meanwhile_is_told_by_the_agents_own_update() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    w.pass(secs(80));
+    let back = w.link();
+    let ended = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Finished);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![ended], vec![]),
+        expect![[r#"
+        persist agent m-S0 reachable
+        m-S0@2 <- Registered m-S0 heartbeat 15s known []
+        m-0000@1 <- Offers m-O2 (m-S0 * cpus:4; mem:1024; ports:[31000-31009])
+    "#]],
+    );
+    w.check(
+        update(&agent, back, &framework.id, "t1", TaskState::Finished, 200),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_FINISHED SOURCE_EXECUTOR m-S0 #200
+    "#]],
+    );
+}
+
+#[test]
+fn an_unreachable_task_that_its_agent_comes_back_without_is_gone() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    w.pass(secs(80));
+    let back = w.link();
+    w.check(registers(back, Some(&agent), MACHINE), expect![[r#"
+        persist agent m-S0 reachable
+        m-0000@1 <- Update t1 TASK_GONE REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back without the task"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known []
+        m-0000@1 <- Offers m-O2 (m-S0 * cpus:4; mem:1024; ports:[31000-31009])
+    "#]]);
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Gone));
+}
+
+#[test]
+fn a_task_that_is_back_counts_as_its_agent_tells() {
+    // Found by `random`: the framework had changed its role, and the record of before was counted.
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let framework = w.framework(&["ops"]);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.pass(secs(80));
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.apply(registers_with(back, Some(&agent), MACHINE, vec![known], vec![]));
+    assert_eq!(w.view().task(&framework.id, &task_id("t1")).expect("back").role, role("*"));
+}
+
+#[test]
+fn a_task_id_that_was_given_again_while_its_agent_was_away_is_killed_on_the_one_that_comes_back() {
+    let config =
+        bourse_master_core::Config { unreachable_tasks_max: 0, ..bourse_master_core::Config::default() };
+    let mut w = World::with(config);
+    let (old, _, framework) = w.running();
+    w.pass(secs(80));
+    let (new, link) = w.agent(MACHINE);
+    w.settle();
+    w.launch(&framework, "t1", "cpus:2;mem:64");
+    let back = w.link();
+    let known = report(&framework.id, "t1", &old, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(back, Some(&old), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        persist agent m-S0 reachable
+        m-S0@3 <- Registered m-S0 heartbeat 15s known []
+        m-S0@3 <- Kill m-0000/t1
+    "#]],
+    );
+    w.check(
+        update(&old, back, &framework.id, "t1", TaskState::Killed, 90),
+        expect![[r#"
+        m-S0@3 <- Acknowledge m-0000/t1 #90
+    "#]],
+    );
+    w.check(
+        update(&new, link, &framework.id, "t1", TaskState::Running, 91),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_RUNNING SOURCE_EXECUTOR m-S1 #91
+    "#]],
+    );
+}
+
+#[test]
+fn a_task_that_the_agent_does_not_know_is_among_the_known_and_the_agent_answers_dropped() {
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    let back = w.link();
+    w.check(
+        registers(back, Some(&agent), MACHINE),
+        expect![[r#"
+        close link 1
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+    "#]],
+    );
+    w.check(
+        update(&agent, back, &framework.id, "t1", TaskState::Dropped, 9),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_DROPPED SOURCE_EXECUTOR m-S0 #9
+    "#]],
+    );
+}
+
+#[test]
+fn an_agent_that_was_marked_gone_is_told_to_shut_down() {
+    let mut w = World::new();
+    let (agent, _, _) = w.running();
+    w.check(operate(Command::MarkGone { agent: agent.clone() }), expect![[r#"
+        persist agent m-S0 gone
+        close link 1: AGENT_GONE: agent m-S0 was marked gone by an operator; remove its work directory to join anew, shut down
+        m-0000@1 <- Update t1 TASK_GONE_BY_OPERATOR REASON_AGENT_REMOVED_BY_OPERATOR SOURCE_MASTER m-S0 "agent m-S0 was marked gone by an operator"
+        m-0000@1 <- AgentFailed m-S0
+        reply MarkedGone { agent: m-S0 }
+    "#]]);
+    let back = w.link();
+    w.check(registers(back, Some(&agent), MACHINE), expect![[r#"
+        close link 2: AGENT_GONE: agent m-S0 was marked gone by an operator, and its tasks were reported as gone; remove its work directory to let the machine join as a new agent, shut down
+    "#]]);
+    // Cannot be undone, and a repeat is answered the same.
+    w.check(
+        operate(Command::MarkGone { agent }),
+        expect![[r#"
+        reply MarkedGone { agent: m-S0 }
+    "#]],
+    );
+}
+
+#[test]
+fn tasks_that_were_unreachable_are_gone_by_operator_when_their_agent_is_marked_gone() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    w.pass(secs(80));
+    w.check(operate(Command::MarkGone { agent }), expect![[r#"
+        persist agent m-S0 gone
+        m-0000@1 <- Update t1 TASK_GONE_BY_OPERATOR REASON_AGENT_REMOVED_BY_OPERATOR SOURCE_MASTER m-S0 "agent m-S0 was marked gone by an operator"
+        m-0000@1 <- AgentFailed m-S0
+        reply MarkedGone { agent: m-S0 }
+    "#]]);
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::GoneByOperator));
+}
+
+#[test]
+fn an_agent_that_follows_a_newer_master_is_refused_and_not_commanded_any_more() {
+    let mut w = World::new();
+    let (agent, _, _) = w.running();
+    let new = w.link();
+    let registration = Registration {
+        id: Some(agent.clone()),
+        info: agent_info(MACHINE, 7000),
+        tasks: vec![],
+        frameworks: vec![],
+        epoch: Epoch(9),
+    };
+    w.check(Event::AgentRegisters { link: new, registration: Box::new(registration) }, expect![[r#"
+        close link 1
+        close link 2: STALE_MASTER: this master has epoch 1 and the agent follows a master with epoch 9; stop this master, or remove the agent's work directory when the newer master was given up
+    "#]]);
+    assert_eq!(w.view().agent(&agent).and_then(|agent| agent.link()), None);
+    assert!(w.view().verdict().starts_with("Agents follow a newer master"), "{}", w.view().verdict());
+}
+
+#[test]
+fn an_agent_at_the_address_of_an_older_one_replaces_it() {
+    let mut w = World::new();
+    let (_, _, _) = w.running();
+    let link = w.link();
+    let registration = Registration {
+        id: None,
+        info: agent_info(MACHINE, 7000),
+        tasks: vec![],
+        frameworks: vec![],
+        epoch: Epoch(1),
+    };
+    w.check(Event::AgentRegisters { link, registration: Box::new(registration) }, expect![[r#"
+        persist agent m-S0 removed
+        close link 1
+        m-0000@1 <- Update t1 TASK_GONE REASON_AGENT_REMOVED SOURCE_MASTER m-S0 "agent m-S0 was removed: agent m-S1 registered at the same address 127.0.0.1:7000"
+        m-0000@1 <- AgentFailed m-S0
+        persist agent m-S1 admitted
+        m-S1@2 <- Registered m-S1 heartbeat 15s known []
+    "#]]);
+}
+
+#[test]
+fn a_changed_agent_is_written_down_and_its_offers_and_filters_are_forgotten() {
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    let offer = w.offer_of(&framework);
+    w.apply(framework.decline(&[&offer], secs(3600)));
+    w.settle();
+    let link = w.link();
+    w.check(
+        registers(link, Some(&agent), "cpus:2;mem:512"),
+        expect![[r#"
+        persist agent m-S0 updated
+        close link 1
+        m-S0@2 <- Registered m-S0 heartbeat 15s known []
+        m-0000@1 <- Offers m-O1 (m-S0 * cpus:2; mem:512)
+    "#]],
+    );
+    w.nothing_more();
+}
+
+#[test]
+fn nothing_is_offered_of_an_agent_whose_tasks_hold_more_than_it_says_it_has() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    let link = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(link, Some(&agent), "cpus:0.5;mem:512", vec![known], vec![]),
+        expect![[r#"
+        persist agent m-S0 updated
+        close link 1
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+    "#]],
+    );
+    w.nothing_more();
+    assert!(w.view().problems().iter().any(|problem| problem.kind == "agent"));
+}
+
+#[test]
+fn the_heartbeat_grows_with_the_number_of_agents_so_that_their_rate_has_a_ceiling() {
+    let config =
+        bourse_master_core::Config { heartbeats_per_second_max: 1, ..bourse_master_core::Config::default() };
+    let mut w = World::with(config);
+    for _ in 0..20 {
+        w.agent("cpus:1;mem:64");
+    }
+    let link = w.link();
+    w.check(
+        registers(link, Some(&agent_id("m-S0")), "cpus:1;mem:64"),
+        expect![[r#"
+        close link 1
+        m-S0@21 <- Registered m-S0 heartbeat 20s known []
+    "#]],
+    );
+}
+
+#[test]
+fn agents_that_were_unreachable_for_two_weeks_are_forgotten() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    // The framework stays; only the agent is silent.
+    w.pass(secs(80));
+    w.pass(secs(14 * 24 * 3600 + 1800));
+    assert!(w.view().agent(&agent).is_none());
+    w.check(
+        framework.reconcile(&[("t1", Some("m-S0"))]),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_UNKNOWN REASON_RECONCILIATION SOURCE_MASTER m-S0
+    "#]],
+    );
+}

@@ -1,0 +1,22 @@
+//! Stories: events in, effects out, as text. One story a promise, and its name is the promise.
+//!
+//! `promises.txt` lists the ★ lines of Mesos' semantics that the core keeps, each with its stories; `promises` holds
+//! the list and the names of the stories together.
+
+mod text;
+mod world;
+
+mod agents;
+mod draining;
+mod explaining;
+mod fairness;
+mod frameworks;
+mod launching;
+mod offers;
+mod reading;
+mod reconciling;
+mod restarts;
+mod updates;
+
+mod promises;
+mod random;

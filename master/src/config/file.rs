@@ -1,0 +1,101 @@
+//! The configuration file: TOML with the names of the flags, each key with its place.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::layers::{Origin, Problem};
+
+/// A key of the file.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// The value as text, so that one parser reads flags, variables and keys.
+    pub(super) text: String,
+    pub(super) origin: Origin,
+}
+
+/// The keys of the file; none when there is no file.
+#[derive(Debug, Default)]
+pub(super) struct SettingsFile {
+    entries: BTreeMap<String, Entry>,
+}
+
+impl SettingsFile {
+    /// Reads the file. What can not be read, or is no TOML, leaves no keys and a problem.
+    pub(super) fn read(path: &Path) -> (SettingsFile, Vec<Problem>) {
+        match std::fs::read_to_string(path) {
+            Ok(text) => SettingsFile::parse(&path.display().to_string(), &text),
+            Err(error) => {
+                let origin = Origin::Flag("--config".to_owned());
+                let why = format!("reading {}: {error}; name a file that can be read", path.display());
+                (SettingsFile::default(), vec![Problem { origin, name: None, why }])
+            }
+        }
+    }
+
+    pub(super) fn parse(path: &str, text: &str) -> (SettingsFile, Vec<Problem>) {
+        let place = |offset: usize| {
+            let before = &text[..offset.min(text.len())];
+            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            let line = before.matches('\n').count() + 1;
+            Origin::File { path: path.to_owned(), line, column: before[line_start..].chars().count() + 1 }
+        };
+        let table = match DeTable::parse(text) {
+            Ok(table) => table.into_inner(),
+            Err(error) => {
+                let origin = place(error.span().map_or(0, |span| span.start));
+                let why = format!("this is not TOML: {}", error.message());
+                return (SettingsFile::default(), vec![Problem { origin, name: None, why }]);
+            }
+        };
+        let (mut file, mut problems) = (SettingsFile::default(), Vec::new());
+        for (key, value) in table {
+            let (name, origin) = (key.get_ref().to_string(), place(key.span().start));
+            match scalar(value.get_ref()) {
+                Some(text) => drop(file.entries.insert(name, Entry { text, origin })),
+                None => problems.push(Problem {
+                    origin,
+                    name: Some(name),
+                    why: "a text, a number, true or false is wanted here, not a table or a list".to_owned(),
+                }),
+            }
+        }
+        (file, problems)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// A problem for each key that is none of `known`, with the nearest of them.
+    pub(super) fn unknown(&self, known: &[&'static str]) -> Vec<Problem> {
+        let strangers = self.entries.iter().filter(|(name, _)| !known.contains(&name.as_str()));
+        strangers
+            .map(|(name, entry)| Problem { origin: entry.origin.clone(), name: None, why: stranger(name, known) })
+            .collect()
+    }
+}
+
+fn stranger(name: &str, known: &[&'static str]) -> String {
+    let near = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min()
+        // A third of the name mistyped is still a typing mistake; more is another word.
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3);
+    match near {
+        Some((_, candidate)) => format!("there is no setting {name:?}; did you mean {candidate:?}?"),
+        None => format!("there is no setting {name:?}; `bourse master --help` lists them"),
+    }
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(boolean) => Some(boolean.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}

@@ -1,0 +1,412 @@
+//! The one task that owns the master.
+//!
+//! **What is this room for?** Take a batch of what happened, apply each to the core, keep what must survive with one
+//! sync, then let the effects out. Everyone else holds a [`Handle`].
+//!
+//! **What does it promise?** Nothing of a batch is spoken or shown before its changes are on the disk. If the sync fails
+//! nothing was said, and the driver ends with [`DriverError::Sync`].
+//!
+//! **What does it leave to others?** Every decision to the core, encoding to the connections' tasks, writing to the
+//! [`keeper`](crate::keeper).
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bourse_master_core::{
+    Change, Command, Done, Effect, Effects, Event, LinkId, Master, Refused, Registration, RequestId, StreamId,
+    Subscription, ToAgent, ToScheduler, View,
+};
+use bourse_types::{AgentId, AgentInfo, Principal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{Instrument as _, debug, error, info_span};
+
+use crate::clock::Clock;
+use crate::history::Stamped;
+use crate::keeper::{KeepError, Keeper};
+use crate::metrics::{Metrics, event_kind};
+use crate::recent::Recent;
+use crate::sessions::{LINK_QUEUE_MAX, LinkMessage, Offered, STREAM_QUEUE_MAX, Sessions, StreamMessage};
+use crate::story;
+
+/// Inputs that wait for the driver. Whoever has more to say waits: that is the back pressure on every door.
+const INBOX_MAX: usize = 4_096;
+
+/// Inputs that share one sync. Larger batches would save no more syncs, but make the first of them wait longer.
+const BATCH_MAX: usize = 512;
+
+/// The newest entries of the history that go along with each picture, for those who watch.
+const RECENT_ENTRIES_MAX: usize = 256;
+
+/// Offers that go out in one event. Each is some hundred bytes to a few KiB, so that an event stays far below the
+/// largest message.
+const OFFERS_MAX: usize = 500;
+
+/// Why the driver ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// What must survive is not on the disk. Nothing of that batch was spoken.
+    #[error("the registry was not written, so the master stops before it says anything that it could forget")]
+    Sync(#[source] KeepError),
+}
+
+/// What the driver is told.
+pub(crate) struct Input {
+    queued: Instant,
+    what: What,
+}
+
+enum What {
+    Event(Event),
+    LinkOpened { link: LinkId, sender: mpsc::Sender<LinkMessage>, registration: Box<Registration> },
+    LinkGone { link: LinkId },
+    StreamOpened { stream: StreamId, sender: mpsc::Sender<StreamMessage>, subscription: Box<Subscription> },
+    StreamGone { stream: StreamId },
+    Operate { principal: Option<Principal>, command: Command, reply: oneshot::Sender<Result<Done, Refused>> },
+    Ask(Box<dyn FnOnce(&Master) + Send>),
+}
+
+/// The master as it was after one batch. Cheap to take and to keep.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The tables.
+    pub view: View,
+    /// The newest entries of the history, oldest first, at most some hundreds.
+    pub recent: imbl::Vector<Stamped>,
+}
+
+/// The driver has stopped, and the master with it.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the master is stopping; try again when it is back")]
+pub struct Stopped;
+
+/// The way to the driver, for everybody. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: mpsc::Sender<Input>,
+    pictures: watch::Receiver<Arc<Picture>>,
+    next: Arc<AtomicU64>,
+}
+
+impl Handle {
+    /// The master as it is now.
+    pub fn picture(&self) -> Arc<Picture> {
+        self.pictures.borrow().clone()
+    }
+
+    /// Wakes for every new picture.
+    pub fn pictures(&self) -> watch::Receiver<Arc<Picture>> {
+        self.pictures.clone()
+    }
+
+    /// Says what happened. Waits when the driver has much to do.
+    pub async fn tell(&self, event: Event) -> Result<(), Stopped> {
+        self.send(What::Event(event)).await
+    }
+
+    /// An agent opened a link.
+    pub async fn open_link(
+        &self,
+        registration: Registration,
+    ) -> Result<(LinkId, mpsc::Receiver<LinkMessage>), Stopped> {
+        let (sender, receiver) = mpsc::channel(LINK_QUEUE_MAX);
+        let link = LinkId(self.next());
+        self.send(What::LinkOpened { link, sender, registration: Box::new(registration) }).await?;
+        Ok((link, receiver))
+    }
+
+    /// The link's connection is gone. Every opened link is closed once.
+    pub async fn close_link(&self, link: LinkId) -> Result<(), Stopped> {
+        self.send(What::LinkGone { link }).await
+    }
+
+    /// A scheduler opened a stream.
+    pub async fn open_stream(
+        &self,
+        subscription: Subscription,
+    ) -> Result<(StreamId, mpsc::Receiver<StreamMessage>), Stopped> {
+        let (sender, receiver) = mpsc::channel(STREAM_QUEUE_MAX);
+        let stream = StreamId(self.next());
+        self.send(What::StreamOpened { stream, sender, subscription: Box::new(subscription) }).await?;
+        Ok((stream, receiver))
+    }
+
+    /// The stream's connection is gone. Every opened stream is closed once.
+    pub async fn close_stream(&self, stream: StreamId) -> Result<(), Stopped> {
+        self.send(What::StreamGone { stream }).await
+    }
+
+    /// Carries out an operator's command.
+    pub async fn operate(
+        &self,
+        principal: Option<Principal>,
+        command: Command,
+    ) -> Result<Result<Done, Refused>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(What::Operate { principal, command, reply }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Asks the master itself what no picture tells. For rare questions that are quickly answered: the driver does
+    /// nothing else meanwhile.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Master) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let ask = move |master: &Master| drop(reply.send(question(master)));
+        self.send(What::Ask(Box::new(ask))).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Whether there is nobody to tell any more.
+    pub fn is_stopped(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
+    async fn send(&self, what: What) -> Result<(), Stopped> {
+        self.inbox.send(Input { queued: Instant::now(), what }).await.map_err(|_| Stopped)
+    }
+
+    fn next(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Owns the master.
+pub(crate) struct Driver {
+    master: Master,
+    clock: Clock,
+    inbox: mpsc::Receiver<Input>,
+    keeper: Keeper,
+    metrics: Metrics,
+    sessions: Sessions,
+    recent: Recent,
+    pictures: watch::Sender<Arc<Picture>>,
+    recent_entries: imbl::Vector<Stamped>,
+    last_sequence: u64,
+    requests: u64,
+    /// What offers tell of their agents, as long as it holds.
+    descriptions: HashMap<AgentId, Arc<AgentInfo>>,
+}
+
+impl Driver {
+    /// A driver and the way to it. Entries of the history are numbered on from `last_sequence`.
+    pub(crate) fn new(
+        master: Master,
+        clock: Clock,
+        keeper: Keeper,
+        metrics: Metrics,
+        recent: Recent,
+        last_sequence: u64,
+    ) -> (Driver, Handle) {
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let picture = Picture { view: master.view(clock.now()), recent: imbl::Vector::new() };
+        let (pictures, watcher) = watch::channel(Arc::new(picture));
+        let driver = Driver {
+            master,
+            clock,
+            inbox,
+            keeper,
+            metrics,
+            sessions: Sessions::default(),
+            recent,
+            pictures,
+            recent_entries: imbl::Vector::new(),
+            last_sequence,
+            requests: 0,
+            descriptions: HashMap::new(),
+        };
+        let handle = Handle { inbox: sender, pictures: watcher, next: Arc::new(AtomicU64::new(1)) };
+        (driver, handle)
+    }
+
+    /// Runs until all handles are dropped, until `stop`, or until the disk fails. A batch is never left half done.
+    pub(crate) async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), DriverError> {
+        tokio::pin!(stop);
+        let mut inputs = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                taken = self.inbox.recv_many(&mut inputs, BATCH_MAX) => if taken == 0 { return Ok(()) },
+                () = self.clock.sleep_until(self.master.next_deadline()) => {}
+            }
+            let span = info_span!("batch", n_events = inputs.len());
+            self.batch(&mut inputs).instrument(span).await?;
+        }
+    }
+
+    /// Apply, keep, show, deliver.
+    async fn batch(&mut self, inputs: &mut Vec<Input>) -> Result<(), DriverError> {
+        let started = Instant::now();
+        let mut effects = Effects::default();
+        let mut counted = 0;
+        for Input { queued, what } in inputs.drain(..) {
+            self.metrics.waited(queued.elapsed());
+            counted += 1;
+            self.take(what, &mut effects);
+        }
+        // Under load the sleep never wins the race above: deadlines are looked at in every batch.
+        let now = self.clock.now();
+        if self.master.next_deadline().is_some_and(|deadline| deadline <= now.mono) {
+            counted += 1;
+            self.apply(Event::Tick, &mut effects);
+        }
+
+        let now = self.clock.now();
+        let (mut changes, mut entries, mut spoken) = (Vec::new(), Vec::new(), Vec::new());
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Persist(change) => changes.push(change),
+                Effect::Record(entry) => {
+                    self.last_sequence += 1;
+                    let entry = Arc::new(entry);
+                    entries.push(Stamped { sequence: self.last_sequence, at: now.wall, entry });
+                }
+                effect => spoken.push(effect),
+            }
+        }
+        self.forget_descriptions(&changes);
+        for entry in &entries {
+            story::tell(entry);
+            if self.recent_entries.len() == RECENT_ENTRIES_MAX {
+                self.recent_entries.pop_front();
+            }
+            self.recent_entries.push_back(entry.clone());
+        }
+        if !changes.is_empty() || !entries.is_empty() {
+            self.keeper.keep(changes, entries).await.map_err(DriverError::Sync)?;
+        }
+        let picture = Picture { view: self.master.view(now), recent: self.recent_entries.clone() };
+        self.pictures.send_replace(Arc::new(picture));
+        for effect in spoken {
+            self.deliver(effect);
+        }
+        self.metrics.batch(counted, started.elapsed());
+        Ok(())
+    }
+
+    /// Makes an event of an input, and keeps its way back.
+    fn take(&mut self, what: What, effects: &mut Effects) {
+        match what {
+            What::Event(event) => self.apply(event, effects),
+            What::LinkOpened { link, sender, registration } => {
+                self.sessions.open_link(link, sender);
+                self.apply(Event::AgentRegisters { link, registration }, effects);
+            }
+            What::LinkGone { link } => {
+                if let Some(agent) = self.sessions.close_link(link) {
+                    self.apply(Event::AgentLinkClosed { agent, link }, effects);
+                }
+            }
+            What::StreamOpened { stream, sender, subscription } => {
+                self.sessions.open_stream(stream, sender);
+                self.apply(Event::Subscribes { stream, subscription }, effects);
+            }
+            What::StreamGone { stream } => {
+                if let Some(framework) = self.sessions.close_stream(stream) {
+                    self.apply(Event::StreamClosed { framework, stream }, effects);
+                }
+            }
+            What::Operate { principal, command, reply } => {
+                self.requests += 1;
+                let request = RequestId(self.requests);
+                self.sessions.open_request(request, reply);
+                self.apply(Event::Operate { request, principal, command }, effects);
+            }
+            What::Ask(question) => question(&self.master),
+        }
+    }
+
+    /// One event through the core. A panic in there is a broken invariant: the inputs that led to it are written down,
+    /// and the master stops, to start again from its registry.
+    fn apply(&mut self, event: Event, effects: &mut Effects) {
+        let (now, kind) = (self.clock.now(), event_kind(&event));
+        self.recent.note(now, &event);
+        debug!(kind, "apply");
+        let (started, before) = (Instant::now(), effects.len());
+        let master = &mut self.master;
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| master.apply(now, event, effects)));
+        if let Err(panic) = applied {
+            match self.recent.dump() {
+                Ok(path) => error!(path = %path.display(), kind, "the master panicked; its last inputs are in this file"),
+                Err(error) => error!(%error, kind, "the master panicked; its last inputs could not be written"),
+            }
+            std::panic::resume_unwind(panic);
+        }
+        self.metrics.applied(kind, started.elapsed());
+        for effect in effects.iter().skip(before) {
+            self.metrics.effect(effect);
+            match effect {
+                Effect::ToAgent { agent, link, message: ToAgent::Registered { .. } } => {
+                    self.sessions.registered(*link, agent);
+                    self.descriptions.remove(agent);
+                }
+                Effect::ToScheduler { framework, stream, message: ToScheduler::Subscribed { .. } } => {
+                    self.sessions.subscribed(*stream, framework);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Agents that are no more need no description.
+    fn forget_descriptions(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::AgentGone { id, .. } | Change::AgentRemoved { id, .. } = change {
+                self.descriptions.remove(id);
+            }
+        }
+    }
+
+    fn deliver(&mut self, effect: Effect) {
+        match effect {
+            Effect::ToAgent { link, message, .. } => self.sessions.to_agent(link, message),
+            Effect::CloseLink { link, refused } => self.sessions.end_link(link, refused),
+            Effect::ToScheduler { stream, message, .. } => self.say(stream, message),
+            Effect::CloseStream { stream, error } => self.sessions.end_stream(stream, error),
+            Effect::Reply { request, reply } => self.sessions.reply(request, reply),
+            // Taken out before the sync.
+            Effect::Persist(_) | Effect::Record(_) => {}
+        }
+    }
+
+    fn say(&mut self, stream: StreamId, message: ToScheduler) {
+        let message = match message {
+            ToScheduler::Subscribed { framework, heartbeat, master: _ } => {
+                StreamMessage::Subscribed { framework, heartbeat }
+            }
+            ToScheduler::Offers(offers) => {
+                let offered = offers.into_iter().filter_map(|offer| {
+                    let agent = self.description(&offer.agent)?;
+                    Some(Offered { offer, agent })
+                });
+                let mut offered = offered.collect::<Vec<_>>();
+                while offered.len() > OFFERS_MAX {
+                    let rest = offered.split_off(OFFERS_MAX);
+                    self.sessions.to_scheduler(stream, StreamMessage::Offers(offered));
+                    offered = rest;
+                }
+                StreamMessage::Offers(offered)
+            }
+            ToScheduler::Rescind { offer } => StreamMessage::Rescind(offer),
+            ToScheduler::Update(status) => StreamMessage::Update(status),
+            ToScheduler::AgentFailed { agent } => StreamMessage::AgentFailed(agent),
+            ToScheduler::AgentDraining { agent, deadline } => StreamMessage::AgentDraining { agent, deadline },
+        };
+        self.sessions.to_scheduler(stream, message);
+    }
+
+    /// `None` only for an agent that was removed in the same batch, whose offers are rescinded in it too.
+    fn description(&mut self, agent: &AgentId) -> Option<Arc<AgentInfo>> {
+        if let Some(known) = self.descriptions.get(agent) {
+            return Some(known.clone());
+        }
+        // The newest picture is of this batch: it is shown before anything is delivered.
+        let info = Arc::new(self.pictures.borrow().view.agent(agent)?.info.clone());
+        self.descriptions.insert(agent.clone(), info.clone());
+        Some(info)
+    }
+}

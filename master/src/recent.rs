@@ -1,0 +1,51 @@
+//! The last inputs of the master, written down when one of them makes it panic.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use bourse_master_core::event::Event;
+use bourse_types::Now;
+
+use crate::disk;
+
+/// So many are kept: a few seconds of a busy master, a few MB at most in usual use.
+const RECENT_MAX: usize = 512;
+
+/// The newest inputs, with the time that each was applied at.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    inputs: VecDeque<(Now, Event)>,
+    directory: PathBuf,
+}
+
+impl Recent {
+    /// A panic's inputs go to a file in this directory.
+    pub(crate) fn new(directory: &Path) -> Recent {
+        Recent { inputs: VecDeque::with_capacity(RECENT_MAX), directory: directory.to_owned() }
+    }
+
+    pub(crate) fn note(&mut self, now: Now, event: &Event) {
+        if self.inputs.len() == RECENT_MAX {
+            self.inputs.pop_front();
+        }
+        self.inputs.push_back((now, event.clone()));
+    }
+
+    /// Writes all of them, oldest first, each as its length (four bytes, the highest first) and an `InputRecord`.
+    /// Tells where.
+    pub(crate) fn dump(&self) -> std::io::Result<PathBuf> {
+        let at = self.inputs.back().map_or(0, |(now, _)| now.wall.as_millis());
+        let path = self.directory.join(format!("panic-{at}.inputs"));
+        let mut file = std::io::BufWriter::new(fs::File::create(&path)?);
+        for (now, event) in &self.inputs {
+            let record = disk::event::encode(*now, event);
+            let length = u32::try_from(record.len()).map_err(std::io::Error::other)?;
+            file.write_all(&length.to_be_bytes())?;
+            file.write_all(&record)?;
+        }
+        file.flush()?;
+        Ok(path)
+    }
+}

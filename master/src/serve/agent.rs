@@ -1,0 +1,215 @@
+//! The door for agents: one bidirectional stream each.
+//!
+//! **What is this room for?** Reading what agents say into events, and saying to them what the core decides.
+//!
+//! **What does it promise?** A heartbeat costs the driver nothing by itself: it is noted here, and once a second the
+//! driver is told who was heard. What is no message at all, or too large, ends its link with a reason, and nobody
+//! else's; the agent comes back and tells everything again. An update that makes no sense is passed over.
+//!
+//! **What does it leave to others?** Whether an agent may register, and what its updates mean: the core.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bourse_master_core::{Event, LinkId, ToAgent};
+use bourse_proto::agent_link as wire;
+use bourse_proto::agent_link::agent_link_server::AgentLink;
+use bourse_proto::agent_link::from_agent::Message as Said;
+use bourse_types::{AgentId, Epoch};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, debug, info_span, warn};
+
+use super::auth::{Caller, Kind};
+use super::callback::Callbacks;
+use super::limits;
+use crate::driver::{Handle, Stopped};
+use crate::metrics::Metrics;
+use crate::sessions::LinkMessage;
+use crate::usage::Usages;
+use crate::wire::agent as read;
+
+/// Messages that wait for the connection itself. What does not fit stays in the queue of the driver's sessions, which
+/// has its own bound.
+const OUTBOUND: usize = 16;
+
+/// An agent that opens a link and does not say who it is within this time is cut off.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Who was heard since the driver was told last. A leaf lock, held for an insertion.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    agents: Arc<Mutex<BTreeSet<AgentId>>>,
+}
+
+impl Heard {
+    fn note(&self, agent: &AgentId) {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if !agents.contains(agent) {
+            agents.insert(agent.clone());
+        }
+    }
+
+    fn take(&self) -> Vec<AgentId> {
+        let agents = std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner));
+        agents.into_iter().collect()
+    }
+
+    /// Tells the driver once a second who was heard, until it stops. Never waits for a full inbox longer than for the
+    /// next second: what is noted meanwhile goes along.
+    pub(super) async fn report(self, driver: Handle) {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            seconds.tick().await;
+            let agents = self.take();
+            if !agents.is_empty() && driver.tell(Event::AgentsHeard { agents }).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct AgentDoor {
+    pub(super) driver: Handle,
+    pub(super) epoch: Epoch,
+    pub(super) heard: Heard,
+    pub(super) usages: Usages,
+    pub(super) callbacks: Callbacks,
+    pub(super) metrics: Metrics,
+}
+
+#[tonic::async_trait]
+impl AgentLink for AgentDoor {
+    type LinkStream = Pin<Box<dyn Stream<Item = Result<wire::ToAgent, Status>> + Send>>;
+
+    async fn link(&self, request: Request<Streaming<wire::FromAgent>>) -> Result<Response<Self::LinkStream>, Status> {
+        let caller = Caller::of(&request)?.must_be(&[Kind::Agent])?;
+        let (outbound, stream) = mpsc::channel(OUTBOUND);
+        let span = info_span!("serve", call = "link", principal = %caller.principal);
+        let link = Link { door: self.clone(), caller, outbound };
+        tokio::spawn(link.run(request.into_inner()).instrument(span));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// One link of one agent.
+struct Link {
+    door: AgentDoor,
+    caller: Caller,
+    outbound: mpsc::Sender<Result<wire::ToAgent, Status>>,
+}
+
+impl Link {
+    async fn run(self, mut inbound: Streaming<wire::FromAgent>) {
+        let _open = self.door.metrics.linked();
+        if let Err(status) = self.serve(&mut inbound).await {
+            debug!(code = ?status.code(), message = status.message(), "a link ends");
+            // The agent may be gone, or may not read: then there is nobody to tell.
+            let _ = self.outbound.try_send(Err(status));
+        }
+    }
+
+    async fn serve(&self, inbound: &mut Streaming<wire::FromAgent>) -> Result<(), Status> {
+        let first = tokio::time::timeout(REGISTER_TIMEOUT, inbound.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("the first message, Register, did not come within 10 s"))?
+            .map_err(limits::plainer)?;
+        let Some(wire::FromAgent { message: Some(Said::Register(register)) }) = first else {
+            return Err(Status::invalid_argument("the first message of a link must be Register"));
+        };
+        let registration = read::read_register(register).map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let (link, commands) = self.door.driver.open_link(registration).await.map_err(super::stopping)?;
+
+        // The id is known when the core has answered; until then nothing else that the agent says has a meaning.
+        let (registered, agent) = watch::channel(None);
+        let result = tokio::select! {
+            result = self.speak(commands, registered) => result,
+            result = self.listen(inbound, link, agent) => result,
+        };
+        // Every opened link is closed once, whatever ended it.
+        let _ = self.door.driver.close_link(link).await;
+        result
+    }
+
+    /// Says what the core decides, until the core or the connection ends the link.
+    async fn speak(
+        &self,
+        mut commands: mpsc::Receiver<LinkMessage>,
+        registered: watch::Sender<Option<AgentId>>,
+    ) -> Result<(), Status> {
+        while let Some(message) = commands.recv().await {
+            let message = match message {
+                LinkMessage::Say(message) => {
+                    if let ToAgent::Registered { agent, .. } = &message {
+                        self.door.callbacks.agent(agent, &self.caller);
+                        registered.send_replace(Some(agent.clone()));
+                    }
+                    read::write(self.door.epoch, message)
+                }
+                LinkMessage::Refuse(refused) => wire::ToAgent {
+                    epoch: self.door.epoch.0,
+                    message: Some(wire::to_agent::Message::Refused(wire::Refused {
+                        reason: refused.reason.to_owned(),
+                        message: refused.message,
+                        shut_down: refused.shut_down,
+                    })),
+                },
+            };
+            if self.outbound.send(Ok(message)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if self.door.driver.is_stopped() {
+            return Err(super::stopping(Stopped));
+        }
+        Err(Status::aborted("the master ended this link: a newer one replaced it, it was refused, or it was not read"))
+    }
+
+    /// Tells the driver what the agent says, until the agent ends the link.
+    async fn listen(
+        &self,
+        inbound: &mut Streaming<wire::FromAgent>,
+        link: LinkId,
+        agent: watch::Receiver<Option<AgentId>>,
+    ) -> Result<(), Status> {
+        while let Some(message) = inbound.message().await.map_err(limits::plainer)? {
+            let Some(agent) = agent.borrow().clone() else {
+                return Err(Status::failed_precondition("the answer to Register has to be awaited"));
+            };
+            self.door.heard.note(&agent);
+            match message.message {
+                Some(Said::Heartbeat(wire::Heartbeat {})) => {
+                    let answer = wire::to_agent::Message::HeartbeatAck(wire::HeartbeatAck {});
+                    let answer = wire::ToAgent { epoch: self.door.epoch.0, message: Some(answer) };
+                    if self.outbound.send(Ok(answer)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(Said::Update(update)) => match read::read_update(&update) {
+                    Ok(update) => {
+                        let update = Box::new(update);
+                        let event = Event::StatusUpdate { agent, link, update };
+                        self.door.driver.tell(event).await.map_err(super::stopping)?;
+                    }
+                    // Ending the link would not help: the agent would come back and send it again, before the updates
+                    // of its other tasks. Unacknowledged, it is sent again ever more rarely.
+                    Err(why) => warn!(agent_id = %agent, %why, "an update that can not be read is passed over"),
+                },
+                Some(Said::Usage(usage)) => self.door.usages.note(&agent, &usage),
+                Some(Said::Register(_)) => {
+                    return Err(Status::failed_precondition("this link is registered; open a new one to register again"));
+                }
+                // A newer agent's: the stream goes on.
+                None => debug!(agent_id = %agent, "an agent said what this build does not know"),
+            }
+        }
+        Ok(())
+    }
+}

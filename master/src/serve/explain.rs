@@ -1,0 +1,75 @@
+//! Why something waits: the core's explanation of whatever a text names.
+
+use bourse_master_core::{Explanation, Subject, View};
+use bourse_proto::operator as wire;
+use bourse_types::Resources;
+use tonic::Status;
+
+use super::operator::{agents, find_task, frameworks};
+use super::resolve;
+
+/// Explains a task, a framework or an agent; `resources` is a size that is wanted, empty for none.
+pub(super) fn answer(view: &View, subject: &str, resources: &str) -> Result<wire::Explanation, Status> {
+    let wanted = match resources {
+        "" => None,
+        text => {
+            let parsed = text.parse::<Resources>();
+            Some(parsed.map_err(|why| Status::invalid_argument(format!("resources: {why}")))?)
+        }
+    };
+    let subject = find(view, subject)?;
+    let explanation = view.explain(&subject, wanted.as_ref());
+    let explanation = explanation.ok_or_else(|| Status::not_found("it has gone away meanwhile"))?;
+    Ok(write(explanation))
+}
+
+/// A task, else a framework, else an agent: what people ask about most comes first. A text that could be several things
+/// of the first kind that knows it is refused with all of them.
+fn find(view: &View, text: &str) -> Result<Subject, Status> {
+    let unknown = |status: &Status| status.code() == tonic::Code::NotFound;
+    match find_task(view, text, "") {
+        Ok(task) => return Ok(Subject::Task(task.framework.clone(), task.info.id.clone())),
+        Err(status) if unknown(&status) => {}
+        Err(status) => return Err(status),
+    }
+    match resolve::one("framework", text, frameworks(view)) {
+        Ok(framework) => return Ok(Subject::Framework(framework.id.clone())),
+        Err(status) if unknown(&status) => {}
+        Err(status) => return Err(status),
+    }
+    match resolve::one("agent", text, agents(view)) {
+        Ok(agent) => Ok(Subject::Agent(agent.id.clone())),
+        Err(status) if unknown(&status) => Err(Status::not_found(format!(
+            "there is no task, framework or agent {text:?}; `bourse ps`, `bourse frameworks` and `bourse agents` list \
+             those there are"
+        ))),
+        Err(status) => Err(status),
+    }
+}
+
+fn write(explanation: Explanation) -> wire::Explanation {
+    wire::Explanation {
+        kind: explanation.kind.to_owned(),
+        id: explanation.id,
+        summary: explanation.summary,
+        nearest_fix: explanation.nearest_fix.unwrap_or_default(),
+        agents: explanation
+            .agents
+            .into_iter()
+            .map(|verdict| wire::AgentVerdict {
+                agent_id: verdict.agent.to_string(),
+                hostname: verdict.hostname,
+                fits: verdict.fits,
+                obstacles: verdict
+                    .obstacles
+                    .into_iter()
+                    .map(|obstacle| wire::Obstacle {
+                        reason: obstacle.reason.as_str().to_owned(),
+                        detail: obstacle.detail,
+                    })
+                    .collect(),
+            })
+            .collect(),
+        counts: explanation.counts.into_iter().map(|(reason, passes)| (reason.to_owned(), passes)).collect(),
+    }
+}

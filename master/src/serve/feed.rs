@@ -1,0 +1,354 @@
+//! The event stream: what changes, as deltas that can be resumed.
+//!
+//! **What is this room for?** One task compares the newest picture with the one before, at most twenty times a second,
+//! and makes the difference into messages once for all who watch.
+//!
+//! **What does it promise?** A reader that applies a snapshot and the deltas after it has what the master has. A token
+//! names a place in the stream; the last few thousand changes can be resumed from, anything else starts with a
+//! snapshot. A reader that is too slow is cut off: nobody waits for it, and it costs a bounded amount of memory.
+//!
+//! **What does it leave to others?** The driver knows nothing of it: comparing pictures costs it nothing, and a burst of
+//! changes to one thing is one delta.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bourse_master_core::{Framework, Task, View};
+use bourse_proto::operator as wire;
+use bourse_proto::operator::watch_event::Event as Part;
+use bourse_types::{Epoch, FrameworkId, TaskId};
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::forms;
+use crate::driver::{Handle, Picture};
+use crate::usage::Usages;
+use crate::wire::scheduler::MasterIdentity;
+
+/// Two deltas are at least so far apart: people do not see more, and a burst becomes one.
+const PACE: Duration = Duration::from_millis(50);
+
+/// The cluster's figures and its verdict look at every task, and are told at most so often.
+const CLUSTER_PACE: Duration = Duration::from_secs(1);
+
+/// Deltas that can be resumed from: at least the last minute.
+const KEPT_DELTAS: usize = 1_200;
+
+/// Messages in all of them together, some tens of MB at most.
+const KEPT_PARTS: usize = 50_000;
+
+/// Deltas that a reader may be behind before it is cut off.
+const BEHIND_MAX: usize = 256;
+
+/// One step of the stream.
+#[derive(Debug)]
+pub(crate) struct Delta {
+    /// From 1, without gaps.
+    pub(crate) sequence: u64,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// The stream. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    driver: Handle,
+    usages: Usages,
+    master: Arc<MasterIdentity>,
+    epoch: Epoch,
+    deltas: broadcast::Sender<Arc<Delta>>,
+    /// A leaf lock, held for the end of a step and the beginning of a reader.
+    state: Arc<Mutex<State>>,
+}
+
+/// Where the stream is.
+struct State {
+    sequence: u64,
+    picture: Arc<Picture>,
+    kept: VecDeque<Arc<Delta>>,
+    kept_parts: usize,
+}
+
+/// How a reader begins.
+pub(crate) enum Start {
+    /// With everything as it was after this step, then the steps after it.
+    Snapshot { sequence: u64, picture: Arc<Picture> },
+    /// With the steps that it missed.
+    Resume { sequence: u64, missed: Vec<Arc<Delta>> },
+}
+
+impl Feed {
+    pub(crate) fn new(driver: Handle, usages: Usages, master: Arc<MasterIdentity>, epoch: Epoch) -> Feed {
+        let state = State { sequence: 0, picture: driver.picture(), kept: VecDeque::new(), kept_parts: 0 };
+        let deltas = broadcast::Sender::new(BEHIND_MAX);
+        Feed { driver, usages, master, epoch, deltas, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Where a step ends, for resuming after it.
+    pub(crate) fn token(&self, sequence: u64) -> String {
+        format!("{}-{sequence}", self.epoch)
+    }
+
+    /// How to begin from a token, and the steps from then on. A token of another epoch, one that is too old, and none
+    /// at all begin with a snapshot.
+    pub(crate) fn subscribe(&self, token: &str) -> (Start, broadcast::Receiver<Arc<Delta>>) {
+        let state = self.state();
+        // Under the lock, so that no step falls between.
+        let steps = self.deltas.subscribe();
+        let resumed = token.split_once('-').and_then(|(epoch, sequence)| {
+            let epoch: u64 = epoch.parse().ok()?;
+            let seen: u64 = sequence.parse().ok()?;
+            let oldest = state.kept.front().map_or(state.sequence, |delta| delta.sequence - 1);
+            let resumable = epoch == self.epoch.0 && (oldest..=state.sequence).contains(&seen);
+            let missed = || state.kept.iter().filter(|delta| delta.sequence > seen).cloned().collect();
+            resumable.then(|| Start::Resume { sequence: seen, missed: missed() })
+        });
+        let start = resumed
+            .unwrap_or_else(|| Start::Snapshot { sequence: state.sequence, picture: state.picture.clone() });
+        (start, steps)
+    }
+
+    /// Everything in a picture.
+    pub(crate) fn snapshot<'a>(&'a self, picture: &'a Picture) -> impl Iterator<Item = Part> + 'a {
+        let view = &picture.view;
+        let agents = view.agents().map(|agent| Part::Agent(forms::agent(agent, &self.usages)));
+        let frameworks =
+            view.framework_pictures().map(|picture| Part::Framework(forms::framework(&picture, view.now())));
+        let torn_down =
+            view.completed_frameworks().map(|framework| Part::Framework(forms::completed_framework(framework)));
+        let tasks = view.completed_tasks().chain(view.tasks());
+        let tasks = tasks.map(|task| Part::Task(forms::task(task, view, &self.usages)));
+        let offers = view.offers().map(|offer| Part::Offer(forms::offer(offer, view)));
+        let history = picture.recent.iter().map(|entry| Part::History(forms::history(entry)));
+        let cluster = std::iter::once_with(|| Part::Cluster(forms::cluster(view, &self.usages, &self.master)));
+        cluster.chain(agents).chain(frameworks).chain(torn_down).chain(tasks).chain(offers).chain(history)
+    }
+
+    /// Makes steps until the driver stops.
+    pub(crate) async fn run(self) {
+        let mut pictures = self.driver.pictures();
+        let mut cluster = ClusterPace { told: None, next: Instant::now() };
+        let mut measured = tokio::time::interval(CLUSTER_PACE);
+        loop {
+            // A new picture, or a second in which perhaps something was measured.
+            tokio::select! {
+                changed = pictures.changed() => if changed.is_err() { return },
+                _ = measured.tick() => {}
+            }
+            let newest = pictures.borrow_and_update().clone();
+            self.step(newest, &mut cluster);
+            tokio::time::sleep(PACE).await;
+        }
+    }
+
+    fn step(&self, newest: Arc<Picture>, cluster: &mut ClusterPace) {
+        let before = self.state().picture.clone();
+        let measured = self.usages.take_changed();
+        let mut parts = Vec::new();
+        self.compare(&before, &newest, &measured, &mut parts);
+        if Instant::now() >= cluster.next {
+            cluster.next = Instant::now() + CLUSTER_PACE;
+            let now = forms::cluster(&newest.view, &self.usages, &self.master);
+            let timeless = wire::Cluster { now_ms: 0, ..now.clone() };
+            if cluster.told.as_ref() != Some(&timeless) {
+                cluster.told = Some(timeless);
+                parts.push(Part::Cluster(now));
+            }
+        }
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.picture = newest;
+        if parts.is_empty() {
+            return;
+        }
+        state.sequence += 1;
+        let delta = Arc::new(Delta { sequence: state.sequence, parts });
+        state.kept_parts += delta.parts.len();
+        state.kept.push_back(delta.clone());
+        while state.kept.len() > KEPT_DELTAS || state.kept_parts > KEPT_PARTS {
+            let Some(oldest) = state.kept.pop_front() else { break };
+            state.kept_parts -= oldest.parts.len();
+        }
+        // Nobody may be watching.
+        let _ = self.deltas.send(delta);
+    }
+
+    /// What is different. Records that did not change are the same allocation in both pictures, so most of the work is
+    /// comparing addresses; of a framework that did not change the tasks are not even looked at.
+    fn compare(
+        &self,
+        before: &Picture,
+        after: &Picture,
+        measured: &BTreeSet<(FrameworkId, TaskId)>,
+        parts: &mut Vec<Part>,
+    ) {
+        let (old, new) = (&before.view, &after.view);
+        join(old.agents(), new.agents(), |agent| &agent.id, |pair| match pair {
+            Pair::Gone(agent) => parts.push(gone("agent", agent.id.as_str(), "")),
+            Pair::New(agent) => parts.push(Part::Agent(forms::agent(agent, &self.usages))),
+            Pair::Changed(was, is) => {
+                // When it was heard changes all the time and is not told by itself.
+                let (was, mut is) = (forms::agent(was, &self.usages), forms::agent(is, &self.usages));
+                let heard = std::mem::replace(&mut is.heard_ms, was.heard_ms);
+                if was != is {
+                    parts.push(Part::Agent(wire::Agent { heard_ms: heard, ..is }));
+                }
+            }
+        });
+        // A share is a part of the cluster: it may change though the framework does not.
+        let pool_changed = !same_pool(old, new);
+        join(old.frameworks(), new.frameworks(), |framework| &framework.id, |pair| match pair {
+            Pair::Gone(framework) => self.framework_gone(framework, new, parts),
+            Pair::New(framework) => {
+                self.framework(framework, new, parts);
+                framework.tasks.values().chain(framework.unreachable.values()).for_each(|task| self.task(task, new, parts));
+            }
+            Pair::Changed(was, is) => {
+                self.framework(is, new, parts);
+                self.tasks(was, is, new, parts);
+            }
+        });
+        if pool_changed {
+            for framework in new.frameworks() {
+                let same = old.framework(&framework.id).is_some_and(|was| std::ptr::eq(was, framework));
+                if same {
+                    self.framework(framework, new, parts);
+                }
+            }
+        }
+        join(old.offers(), new.offers(), |offer| &offer.id, |pair| match pair {
+            Pair::Gone(offer) => parts.push(gone("offer", offer.id.as_str(), offer.framework.as_str())),
+            Pair::New(offer) | Pair::Changed(_, offer) => parts.push(Part::Offer(forms::offer(offer, new))),
+        });
+        let mut agents = BTreeSet::new();
+        for (framework, task) in measured {
+            if let Some(task) = new.framework(framework).and_then(|framework| framework.tasks.get(task)) {
+                agents.insert(&task.agent);
+                self.task(task, new, parts);
+            }
+        }
+        let agents = agents.into_iter().filter_map(|id| new.agent(id));
+        parts.extend(agents.map(|agent| Part::Agent(forms::agent(agent, &self.usages))));
+        let seen = before.recent.back().map_or(0, |entry| entry.sequence);
+        let entries = after.recent.iter().filter(|entry| entry.sequence > seen);
+        parts.extend(entries.map(|entry| Part::History(forms::history(entry))));
+    }
+
+    fn framework(&self, framework: &Framework, view: &View, parts: &mut Vec<Part>) {
+        let picture = view.framework_picture(&framework.id);
+        parts.extend(picture.map(|picture| Part::Framework(forms::framework(&picture, view.now()))));
+    }
+
+    fn framework_gone(&self, was: &Framework, view: &View, parts: &mut Vec<Part>) {
+        match view.completed_frameworks().find(|framework| framework.id == was.id) {
+            Some(framework) => parts.push(Part::Framework(forms::completed_framework(framework))),
+            None => parts.push(gone("framework", was.id.as_str(), "")),
+        }
+        for task in was.tasks.values().chain(was.unreachable.values()) {
+            self.task_left(task, view, parts);
+        }
+    }
+
+    fn task(&self, task: &Task, view: &View, parts: &mut Vec<Part>) {
+        parts.push(Part::Task(forms::task(task, view, &self.usages)));
+    }
+
+    /// The tasks of a framework that changed.
+    fn tasks(&self, was: &Framework, is: &Framework, view: &View, parts: &mut Vec<Part>) {
+        fn alive(framework: &Framework) -> BTreeMap<&TaskId, &Task> {
+            let tasks = framework.tasks.iter().chain(framework.unreachable.iter());
+            tasks.collect()
+        }
+        let (old, new) = (alive(was), alive(is));
+        for (id, task) in &old {
+            if !new.contains_key(id) {
+                self.task_left(task, view, parts);
+            }
+        }
+        for (id, task) in &new {
+            if !old.get(id).is_some_and(|before| std::ptr::eq(*before, *task)) {
+                self.task(task, view, parts);
+            }
+        }
+        // Those that were forgotten to make room for newer ones: they are always the oldest.
+        let forgotten = was.completed.iter().take_while(|task| {
+            is.completed.front().is_none_or(|oldest| !Arc::ptr_eq(task, oldest))
+        });
+        if was.completed.front().map(Arc::as_ptr) != is.completed.front().map(Arc::as_ptr) {
+            for task in forgotten {
+                if view.task(&is.id, &task.info.id).is_none() {
+                    parts.push(gone("task", task.info.id.as_str(), is.id.as_str()));
+                }
+            }
+        }
+    }
+
+    /// A task that is no longer alive: how it ended, as far as that is kept.
+    fn task_left(&self, task: &Task, view: &View, parts: &mut Vec<Part>) {
+        match view.task(&task.framework, &task.info.id) {
+            Some(ended) => self.task(ended, view, parts),
+            None => parts.push(gone("task", task.info.id.as_str(), task.framework.as_str())),
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // No method stops half way while it holds it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the cluster's figures were told, and what they were.
+struct ClusterPace {
+    told: Option<wire::Cluster>,
+    next: Instant,
+}
+
+fn same_pool(old: &View, new: &View) -> bool {
+    let pool = |view: &View| {
+        let agents = view.agents().map(|agent| (agent.id.clone(), agent.word()));
+        agents.collect::<Vec<_>>()
+    };
+    pool(old) == pool(new)
+}
+
+fn gone(kind: &str, id: &str, framework: &str) -> Part {
+    Part::Gone(wire::Gone { kind: kind.to_owned(), id: id.to_owned(), framework_id: framework.to_owned() })
+}
+
+/// A record in two pictures.
+enum Pair<'a, T> {
+    Gone(&'a T),
+    New(&'a T),
+    Changed(&'a T, &'a T),
+}
+
+/// Walks two tables in the order of their keys, and tells where they differ.
+fn join<'a, T: 'a, K: Ord + 'a>(
+    old: impl Iterator<Item = &'a T>,
+    new: impl Iterator<Item = &'a T>,
+    key: impl Fn(&'a T) -> &'a K,
+    mut tell: impl FnMut(Pair<'a, T>),
+) {
+    use std::cmp::Ordering;
+    let (mut old, mut new) = (old.peekable(), new.peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (Some(was), Some(is)) => key(was).cmp(key(is)),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return,
+        };
+        match order {
+            Ordering::Less => old.next().into_iter().for_each(|was| tell(Pair::Gone(was))),
+            Ordering::Greater => new.next().into_iter().for_each(|is| tell(Pair::New(is))),
+            Ordering::Equal => {
+                if let (Some(was), Some(is)) = (old.next(), new.next())
+                    && !std::ptr::eq(was, is)
+                {
+                    tell(Pair::Changed(was, is));
+                }
+            }
+        }
+    }
+}
+

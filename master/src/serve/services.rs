@@ -1,0 +1,100 @@
+//! The services' door: forwards to the service framework, so that people need to know the master only.
+
+use bourse_client::Connection;
+use bourse_master_core::FrameworkState;
+use bourse_proto::services as wire;
+use bourse_proto::services::services_server::Services;
+use bourse_types::{FrameworkId, Wall};
+use tonic::{Request, Response, Status};
+
+use super::auth::{Caller, Kind};
+use super::callback::{API_LABEL, Callbacks, forwarded};
+use crate::driver::Handle;
+
+/// The service.
+#[derive(Clone)]
+pub(super) struct ServicesDoor {
+    pub(super) driver: Handle,
+    pub(super) callbacks: Callbacks,
+}
+
+impl ServicesDoor {
+    /// The framework that says where its API is, and is there. Of several, the one that subscribed last.
+    async fn framework(&self) -> Result<Connection, Status> {
+        let (id, address) = self.active()?;
+        self.callbacks.to_framework(&id, &address).await
+    }
+
+    fn active(&self) -> Result<(FrameworkId, String), Status> {
+        let picture = self.driver.picture();
+        let mut away = None;
+        let mut found: Option<(Wall, FrameworkId, String)> = None;
+        for framework in picture.view.frameworks() {
+            let Some(address) = framework.info.labels.get(API_LABEL).flatten() else { continue };
+            match framework.state {
+                FrameworkState::Active { .. } => {
+                    let newer = found.as_ref().is_none_or(|(registered, ..)| framework.registered >= *registered);
+                    if newer {
+                        found = Some((framework.registered, framework.id.clone(), address.to_owned()));
+                    }
+                }
+                FrameworkState::Disconnected { .. } | FrameworkState::Recovered { .. } => away = Some(framework.id.clone()),
+            }
+        }
+        match (found, away) {
+            (Some((_, id, address)), _) => Ok((id, address)),
+            (None, Some(id)) => Err(Status::unavailable(format!(
+                "the service framework {id} is away; its services go on running, and can be changed when it is back"
+            ))),
+            (None, None) => Err(Status::unavailable("no service framework runs; start one with `bourse services`")),
+        }
+    }
+}
+
+/// The caller, who may use services by a token of an operator or a framework.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    Caller::of(request)?.must_be(&[Kind::Operator, Kind::Framework])
+}
+
+macro_rules! forward {
+    ($door:ident, $request:ident, $method:ident) => {{
+        let caller = caller(&$request)?;
+        let connection = $door.framework().await?;
+        let answer = connection.services().$method(forwarded($request.into_inner(), &caller.principal)).await;
+        answer.map(|answer| Response::new(answer.into_inner())).map_err(|status| said(&connection, status))
+    }};
+}
+
+/// What the framework answered, or that it did not. Its own refusal is the caller's answer as it is; that it did not
+/// take the master's token is not the caller's fault.
+fn said(connection: &Connection, status: Status) -> Status {
+    use bourse_client::CallError;
+    match connection.explain(status) {
+        CallError::Refused { status } => Status::new(status.code(), status.message()),
+        other @ (CallError::Unreachable { .. } | CallError::Token { .. }) => {
+            Status::unavailable(format!("the service framework did not answer: {other}"))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Services for ServicesDoor {
+    async fn deploy(&self, request: Request<wire::DeployRequest>) -> Result<Response<wire::DeployResponse>, Status> {
+        forward!(self, request, deploy)
+    }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListServicesRequest>,
+    ) -> Result<Response<wire::ListServicesResponse>, Status> {
+        forward!(self, request, list)
+    }
+
+    async fn scale(&self, request: Request<wire::ScaleRequest>) -> Result<Response<wire::ScaleResponse>, Status> {
+        forward!(self, request, scale)
+    }
+
+    async fn remove(&self, request: Request<wire::RemoveRequest>) -> Result<Response<wire::RemoveResponse>, Status> {
+        forward!(self, request, remove)
+    }
+}

@@ -1,0 +1,163 @@
+//! The agents: their resources in all parts, and what runs on each.
+
+use bourse_proto::operator::{Agent, HistoryEvent, Offer, Task};
+use maud::{Markup, html};
+
+use super::page::{Column, Page, Part, Row, Table};
+use super::parts::{capacity, command, dash, facts, gauge, id, quoted, state, time};
+use super::{events, offers, tasks, view};
+
+/// So many agents are shown on one page. Others are found by their name.
+pub const PAGE: usize = 500;
+
+/// The page of all agents.
+pub fn page(agents: &[Agent]) -> Page {
+    let left_out = agents.len().saturating_sub(PAGE);
+    Page {
+        title: "Agents".into(),
+        command: "bourse agents".into(),
+        parts: vec![
+            Part::Table(table(agents)),
+            Part::block("left-out", html! {
+                p #left-out.more hidden[left_out == 0] {
+                    "The first " (PAGE) " are shown, " (left_out) " more are found by their name: type it above and press Enter."
+                }
+            }),
+        ],
+    }
+}
+
+/// Agents as a table.
+pub fn table(agents: &[Agent]) -> Table {
+    Table {
+        id: "agents",
+        heading: "",
+        columns: const {
+            &[
+                Column::text("agent"),
+                Column::text("state"),
+                Column::number("tasks"),
+                Column::number("offers"),
+                Column::text("cpus"),
+                Column::text("memory"),
+                Column::text("disk"),
+            ]
+        },
+        rows: agents.iter().take(PAGE).map(row).collect(),
+        empty: html! {
+            "No agents yet, so there is nothing to offer. Start one with "
+            code { "bourse agent --master HOST:5050" } ", or a whole cluster on this machine with " code { "bourse dev" } "."
+        },
+    }
+}
+
+/// One agent as a row. When it was last heard is told only while that says something.
+pub fn row(agent: &Agent) -> Row {
+    let cells = vec![
+        html! {
+            // Of one that is gone only the id is known.
+            a href=(view::agent(&agent.id)) { @if agent.hostname.is_empty() { (agent.id) } @else { (agent.hostname) } }
+            @if !agent.hostname.is_empty() { " " (id(&agent.id)) }
+        },
+        agent_state(agent),
+        html! { (agent.tasks) },
+        html! { (agent.offers) },
+        gauge("cpus", agent.resources.as_ref()),
+        gauge("memory", agent.resources.as_ref()),
+        gauge("disk", agent.resources.as_ref()),
+    ];
+    Row::new(format!("agent-{}", view::encode(&agent.id)), cells)
+}
+
+fn agent_state(agent: &Agent) -> Markup {
+    html! {
+        (state(&agent.state))
+        @match agent.drain_deadline_ms {
+            Some(deadline) => small { " until " (time(deadline)) },
+            None if !matches!(agent.state.as_str(), "active" | "gone") && agent.heard_ms != 0 => {
+                small { " last heard " (time(agent.heard_ms)) }
+            }
+            None => {}
+        }
+    }
+}
+
+/// What the page of one agent shows.
+pub struct OneAgent {
+    /// It.
+    pub agent: Agent,
+    /// Those that run there.
+    pub tasks: Vec<Task>,
+    /// Those of its resources.
+    pub offers: Vec<Offer>,
+    /// Those that name it, newest first.
+    pub events: Vec<HistoryEvent>,
+}
+
+/// The page of one agent.
+pub fn one(model: &OneAgent) -> Page {
+    let OneAgent { agent, tasks: running, offers: held, events: newest } = model;
+    let name = quoted(&agent.hostname);
+    let mut running = tasks::table("tasks", running);
+    (running.heading, running.empty) = ("Tasks", html! { "Nothing runs here." });
+    let mut held = offers::table(held);
+    (held.heading, held.empty) = ("Offers", html! { "Nothing of this agent is on offer right now." });
+    let mut happened = events::table("events", newest);
+    happened.heading = "Events";
+    Page {
+        title: format!("Agent {}", agent.hostname),
+        command: format!("bourse agents {name}"),
+        parts: vec![
+            Part::block("about", about(agent)),
+            Part::block("capacity", capacity("capacity", agent.resources.as_ref())),
+            Part::Table(running),
+            Part::Table(held),
+            Part::Table(happened),
+            Part::block("steer", steer(agent, &name)),
+        ],
+    }
+}
+
+fn about(agent: &Agent) -> Markup {
+    let attributes = html! {
+        @if agent.attributes.is_empty() { (dash()) }
+        @for (name, value) in &agent.attributes { span.tag { (name) "=" (value) } " " }
+    };
+    html! {
+        section #about.part {
+            (facts([
+                ("state", agent_state(agent)),
+                ("id", html! { span.id { (agent.id) } }),
+                ("address", html! { (agent.address) }),
+                ("attributes", attributes),
+                ("version", html! { (agent.version) }),
+                ("registered", time(agent.registered_ms)),
+                ("last heard", time(agent.heard_ms)),
+            ]))
+        }
+    }
+}
+
+fn steer(agent: &Agent, name: &str) -> Markup {
+    let away = matches!(agent.state.as_str(), "unreachable" | "disconnected");
+    let drained = matches!(agent.state.as_str(), "draining" | "drained");
+    html! {
+        section #steer.part.steer {
+            h2 { "Steer it" }
+            ul {
+                @if drained {
+                    li { (command(&format!("bourse reactivate {name}"))) " offers it again" }
+                } @else if agent.state != "gone" {
+                    li {
+                        (command(&format!("bourse drain {name} --deadline 10m")))
+                        " tells its frameworks, and kills what still runs after ten minutes"
+                    }
+                }
+                @if away {
+                    li { (command(&format!("bourse gone {name}"))) " the machine will never come back; can not be undone" }
+                }
+                li { (command(&format!("bourse why {name}"))) " tells why it is not offered" }
+            }
+        }
+    }
+}

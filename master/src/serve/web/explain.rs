@@ -1,0 +1,46 @@
+//! Why something waits, as the master explains it.
+
+use bourse_proto::operator::{AgentVerdict, Explanation};
+use maud::{Markup, html};
+
+use super::page::Part;
+use super::parts::{Tone, toned};
+use super::view;
+
+/// A reason's stable word as people read it.
+pub fn word(reason: &str) -> String {
+    reason.trim_start_matches("REASON_").to_ascii_lowercase().replace('_', " ")
+}
+
+/// So many agents are gone through; the command tells all.
+const AGENTS: usize = 60;
+
+/// A block: the answer, the nearest fix, and what stands between the subject and each agent. Hidden without an answer.
+pub fn block(heading: &str, explanation: Option<&Explanation>) -> Part {
+    let html = html! {
+        section #why.part.explanation hidden[explanation.is_none()] {
+            @if let Some(explanation) = explanation {
+                h2 { (heading) }
+                p.summary { (explanation.summary) }
+                @if !explanation.nearest_fix.is_empty() { p { b { "Nearest fix: " } (explanation.nearest_fix) } }
+                @if !explanation.agents.is_empty() {
+                    ul.verdicts { @for agent in explanation.agents.iter().take(AGENTS) { (verdict(agent)) } }
+                }
+                @if explanation.agents.len() > AGENTS { p.more { "and " (explanation.agents.len() - AGENTS) " more agents" } }
+            }
+        }
+    };
+    Part::block("why", html)
+}
+
+fn verdict(agent: &AgentVerdict) -> Markup {
+    let (tone, fits) = if agent.fits { (Tone::Good, "fits") } else { (Tone::Faint, "does not fit") };
+    html! {
+        li {
+            a href=(view::agent(&agent.agent_id)) { (agent.hostname) } " " (toned(tone, fits))
+            @if !agent.obstacles.is_empty() {
+                ul { @for obstacle in &agent.obstacles { li { b { (word(&obstacle.reason)) } " " (obstacle.detail) } } }
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The frameworks: who holds which offers, what each has got, and why one waits.
+
+use bourse_proto::operator::{Explanation, Framework, HistoryEvent, Offer, Task};
+use maud::{Markup, html};
+
+use super::page::{Column, Page, Part, Row, Table};
+use super::parts::{amounts, command, dash, facts, id, number, quoted, share_bar, state, time};
+use super::view::{self, View};
+use super::{events, explain, offers, tasks};
+
+/// The page of all frameworks. `offers`: the outstanding ones, to show who holds what.
+pub fn page(completed: bool, frameworks: &[Framework], offers: &[Offer]) -> Page {
+    let mut held = offers::table(offers);
+    held.heading = "Who holds which offers";
+    Page {
+        title: "Frameworks".into(),
+        command: if completed { "bourse frameworks -a".into() } else { "bourse frameworks".into() },
+        parts: vec![
+            Part::Still(html! {
+                p.choice {
+                    @for (word, all) in [("subscribed", false), ("also completed", true)] {
+                        a href=(View::Frameworks { completed: all }.address())
+                            aria-current=[(all == completed).then_some("true")] { (word) }
+                    }
+                }
+            }),
+            Part::Table(table(frameworks)),
+            Part::Table(held),
+        ],
+    }
+}
+
+/// Frameworks as a table.
+pub fn table(frameworks: &[Framework]) -> Table {
+    Table {
+        id: "frameworks",
+        heading: "",
+        columns: const {
+            &[
+                Column::text("framework"),
+                Column::text("state"),
+                Column::text("roles"),
+                Column::number("tasks"),
+                Column::number("offers"),
+                Column::text("offered"),
+                Column::text("allocated"),
+                Column::text("dominant share"),
+                Column::text("left out because of"),
+            ]
+        },
+        rows: frameworks.iter().map(row).collect(),
+        empty: html! {
+            "No framework is subscribed. " code { "bourse run -- echo hello" } " brings a small one of its own, "
+            code { "bourse services" } " runs the one that keeps services running."
+        },
+    }
+}
+
+/// One framework as a row.
+pub fn row(framework: &Framework) -> Row {
+    let cells = vec![
+        html! { a href=(view::framework(&framework.id)) { (framework.name) } " " (id(&framework.id)) },
+        framework_state(framework),
+        roles(framework),
+        html! { (framework.tasks) },
+        html! { (framework.offers) },
+        amounts(framework.offered.as_ref()),
+        amounts(framework.allocated.as_ref()),
+        dominant(framework),
+        unserved(framework),
+    ];
+    Row::new(format!("framework-{}", view::encode(&framework.id)), cells)
+}
+
+fn framework_state(framework: &Framework) -> Markup {
+    html! {
+        (state(&framework.state))
+        @if let Some(deadline) = framework.failover_deadline_ms { small { " torn down " (time(deadline)) } }
+    }
+}
+
+fn roles(framework: &Framework) -> Markup {
+    html! {
+        @for role in &framework.roles {
+            span.tag { (role) @if framework.suppressed_roles.contains(role) { " (suppressed)" } } " "
+        }
+    }
+}
+
+fn dominant(framework: &Framework) -> Markup {
+    match framework.dominant_resource.is_empty() {
+        true => dash(),
+        false => html! { (share_bar(framework.dominant_share)) small { " of " (framework.dominant_resource) } },
+    }
+}
+
+/// The reasons, most frequent first.
+fn unserved(framework: &Framework) -> Markup {
+    let mut reasons = framework.unserved.iter().collect::<Vec<_>>();
+    reasons.sort_by_key(|(reason, count)| (std::cmp::Reverse(**count), *reason));
+    html! {
+        @if reasons.is_empty() { (dash()) }
+        @for (reason, count) in reasons { span.tag { (explain::word(reason)) " " b { (count) "×" } } " " }
+    }
+}
+
+/// What the page of one framework shows.
+pub struct OneFramework {
+    /// It.
+    pub framework: Framework,
+    /// Those that it holds.
+    pub offers: Vec<Offer>,
+    /// Its own.
+    pub tasks: Vec<Task>,
+    /// Those that name it, newest first.
+    pub events: Vec<HistoryEvent>,
+    /// Why it gets what it gets.
+    pub explanation: Option<Explanation>,
+}
+
+/// The page of one framework.
+pub fn one(model: &OneFramework) -> Page {
+    let OneFramework { framework, offers: held, tasks: own, events: newest, explanation } = model;
+    let mut held = offers::table(held);
+    (held.heading, held.empty) = ("Offers that it holds", html! { "It holds no offer right now." });
+    let mut own = tasks::table("tasks", own);
+    (own.heading, own.empty) = ("Tasks", html! { "It has launched nothing that still runs." });
+    let mut happened = events::table("events", newest);
+    happened.heading = "Events";
+    let name = quoted(&framework.id);
+    let steer = html! {
+        section.part.steer {
+            h2 { "Steer it" }
+            ul {
+                li { (command(&format!("bourse why {name}"))) " tells what stands in the way, agent by agent" }
+                li { (command(&format!("bourse teardown {name}"))) " kills its tasks and forgets it" }
+            }
+        }
+    };
+    let parts = vec![
+        Part::block("about", about(framework)),
+        explain::block("Why it gets what it gets", explanation.as_ref()),
+        Part::Table(held),
+        Part::Table(own),
+        Part::Table(happened),
+        Part::Still(steer),
+    ];
+    Page {
+        title: format!("Framework {}", framework.name),
+        command: format!("bourse frameworks {name}"),
+        parts,
+    }
+}
+
+fn about(framework: &Framework) -> Markup {
+    let capabilities = html! {
+        @if framework.capabilities.is_empty() { (dash()) }
+        @for capability in &framework.capabilities { span.tag { (capability) } " " }
+    };
+    let or_dash = |text: &str| if text.is_empty() { dash() } else { html! { (text) } };
+    html! {
+        section #about.part {
+            (facts([
+                ("state", framework_state(framework)),
+                ("id", html! { span.id { (framework.id) } }),
+                ("roles", roles(framework)),
+                ("dominant share", dominant(framework)),
+                ("offered", amounts(framework.offered.as_ref())),
+                ("allocated", amounts(framework.allocated.as_ref())),
+                ("left out because of", unserved(framework)),
+                ("principal", or_dash(&framework.principal)),
+                ("user", or_dash(&framework.user)),
+                ("host", or_dash(&framework.hostname)),
+                ("fails over within", html! { (number(framework.failover_timeout_seconds)) " s" }),
+                ("capabilities", capabilities),
+                ("registered", time(framework.registered_ms)),
+            ]))
+        }
+    }
+}

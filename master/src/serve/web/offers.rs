@@ -1,0 +1,51 @@
+//! Outstanding offers: who holds what of which agent, and until when.
+
+use bourse_proto::operator::Offer;
+use maud::html;
+
+use super::page::{Column, Page, Part, Row, Table};
+use super::parts::{amounts, id, time};
+use super::view;
+
+/// The page.
+pub fn page(offers: &[Offer]) -> Page {
+    Page { title: "Offers".into(), command: "bourse offers".into(), parts: vec![Part::Table(table(offers))] }
+}
+
+/// Offers as a table.
+pub fn table(offers: &[Offer]) -> Table {
+    Table {
+        id: "offers",
+        heading: "",
+        columns: const {
+            &[
+                Column::text("offer"),
+                Column::text("held by"),
+                Column::text("of agent"),
+                Column::text("for role"),
+                Column::text("resources"),
+                Column::text("since"),
+                Column::text("expires"),
+            ]
+        },
+        rows: offers.iter().map(row).collect(),
+        empty: html! {
+            "No offer is outstanding: every framework has answered, or wants nothing right now. "
+            "Why one waits is told by " code { "bourse why FRAMEWORK" } "."
+        },
+    }
+}
+
+/// One offer as a row.
+pub fn row(offer: &Offer) -> Row {
+    let cells = vec![
+        id(&offer.id),
+        html! { a href=(view::framework(&offer.framework_id)) { (offer.framework_name) } },
+        html! { a href=(view::agent(&offer.agent_id)) { (offer.hostname) } },
+        html! { (offer.role) },
+        amounts(offer.resources.as_ref()),
+        time(offer.offered_ms),
+        offer.expires_ms.map_or_else(|| html! { "never" }, time),
+    ];
+    Row::new(format!("offer-{}", view::encode(&offer.id)), cells)
+}

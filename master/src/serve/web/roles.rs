@@ -1,0 +1,61 @@
+//! The tree of roles: weights, shares, who is in each.
+
+use bourse_proto::operator::Role;
+use maud::html;
+
+use super::page::{Column, Page, Part, Row, Table};
+use super::parts::{amounts, dash, number, share_bar};
+use super::view;
+
+/// The page.
+pub fn page(roles: &[Role]) -> Page {
+    Page {
+        title: "Roles".into(),
+        command: "bourse roles".into(),
+        parts: vec![
+            Part::Table(Table {
+                id: "roles",
+                heading: "",
+                columns: const {
+                    &[
+                        Column::text("role"),
+                        Column::number("weight"),
+                        Column::text("dominant share"),
+                        Column::text("reserved"),
+                        Column::text("offered"),
+                        Column::text("allocated"),
+                        Column::text("frameworks"),
+                    ]
+                },
+                rows: roles.iter().map(row).collect(),
+                empty: html! { "No role is in use: a role appears with the first framework that subscribes with it." },
+            }),
+            Part::Still(html! {
+                p.more {
+                    "The allocator offers to the role with the smallest share by its weight first. Change a weight with "
+                    code { "bourse weight ROLE WEIGHT" } "."
+                }
+            }),
+        ],
+    }
+}
+
+/// One role as a row, set in by its depth in the tree.
+pub fn row(role: &Role) -> Row {
+    let depth = role.name.matches('/').count().min(6);
+    let cells = vec![
+        html! { span class={ "depth-" (depth) } { (role.name) } },
+        html! { (number(role.weight)) },
+        share_bar(role.dominant_share),
+        amounts(role.reserved.as_ref()),
+        amounts(role.offered.as_ref()),
+        amounts(role.allocated.as_ref()),
+        html! {
+            @if role.frameworks.is_empty() { (dash()) }
+            @for framework in &role.frameworks {
+                a href=(view::framework(framework)) { (super::parts::id(framework)) } " "
+            }
+        },
+    ];
+    Row::new(format!("role-{}", view::encode(&role.name)), cells)
+}

@@ -1,0 +1,195 @@
+//! Who is connected: the ways from the driver to each link, stream and waiting operator.
+//!
+//! **What is this room for?** The driver's own table of senders; nobody else has it, so it needs no lock.
+//!
+//! **What does it promise?** Delivering never waits. What one batch says to one connection arrives in its order. A
+//! connection that does not read is cut off, and hears by the end of its channel that it was.
+//!
+//! **What does it leave to others?** Encoding happens in the connections' own tasks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bourse_master_core::{AgentRefused, Done, LinkId, OfferMade, Refused, RequestId, StreamId, ToAgent};
+use bourse_types::{AgentId, AgentInfo, FrameworkId, OfferId, TaskStatus, Wall};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+/// Messages on their way to one agent. A thousand launches at once fit; an agent that lets more pile up reads nothing.
+pub const LINK_QUEUE_MAX: usize = 8_192;
+
+/// Events on their way to one scheduler: the updates of an implicit reconciliation of a large framework fit.
+pub const STREAM_QUEUE_MAX: usize = 65_536;
+
+/// What travels to the task of a link.
+#[derive(Debug)]
+pub enum LinkMessage {
+    /// Say this.
+    Say(ToAgent),
+    /// Say that, and end.
+    Refuse(AgentRefused),
+}
+
+/// What travels to the task of a stream.
+#[derive(Debug)]
+pub enum StreamMessage {
+    /// The subscription holds.
+    Subscribed {
+        /// By this id.
+        framework: FrameworkId,
+        /// Between two heartbeats.
+        heartbeat: Duration,
+    },
+    /// Offers, with what the core does not repeat for each of them.
+    Offers(Vec<Offered>),
+    /// An offer holds no longer.
+    Rescind(OfferId),
+    /// A task has a new state.
+    Update(Box<TaskStatus>),
+    /// An agent was removed or became unreachable.
+    AgentFailed(AgentId),
+    /// An agent with tasks of the framework is drained.
+    AgentDraining {
+        /// Which.
+        agent: AgentId,
+        /// When what still runs there is killed.
+        deadline: Wall,
+    },
+    /// Say this as an ERROR, and end.
+    Fail(String),
+}
+
+/// An offer with the description of its agent, which all offers of the agent share.
+#[derive(Debug)]
+pub struct Offered {
+    /// As the core made it.
+    pub offer: OfferMade,
+    /// Whose resources they are.
+    pub agent: Arc<AgentInfo>,
+}
+
+/// A link: its sender, and its agent once that is known.
+#[derive(Debug)]
+struct Link {
+    sender: mpsc::Sender<LinkMessage>,
+    agent: Option<AgentId>,
+}
+
+/// A stream: its sender, and its framework once that is known.
+#[derive(Debug)]
+struct Stream {
+    sender: mpsc::Sender<StreamMessage>,
+    framework: Option<FrameworkId>,
+}
+
+/// All that is connected.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    links: HashMap<LinkId, Link>,
+    streams: HashMap<StreamId, Stream>,
+    requests: HashMap<RequestId, oneshot::Sender<Result<Done, Refused>>>,
+}
+
+impl Sessions {
+    pub(crate) fn open_link(&mut self, link: LinkId, sender: mpsc::Sender<LinkMessage>) {
+        self.links.insert(link, Link { sender, agent: None });
+    }
+
+    pub(crate) fn open_stream(&mut self, stream: StreamId, sender: mpsc::Sender<StreamMessage>) {
+        self.streams.insert(stream, Stream { sender, framework: None });
+    }
+
+    pub(crate) fn open_request(&mut self, request: RequestId, sender: oneshot::Sender<Result<Done, Refused>>) {
+        self.requests.insert(request, sender);
+    }
+
+    /// The link's connection is gone; its agent, if it has registered by it.
+    pub(crate) fn close_link(&mut self, link: LinkId) -> Option<AgentId> {
+        self.links.remove(&link)?.agent
+    }
+
+    /// The stream's connection is gone; its framework, if it has subscribed by it.
+    pub(crate) fn close_stream(&mut self, stream: StreamId) -> Option<FrameworkId> {
+        self.streams.remove(&stream)?.framework
+    }
+
+    /// The agent has registered by this link: known before the effect is delivered, since the link may break first.
+    pub(crate) fn registered(&mut self, link: LinkId, agent: &AgentId) {
+        if let Some(link) = self.links.get_mut(&link) {
+            link.agent = Some(agent.clone());
+        }
+    }
+
+    /// The framework has subscribed by this stream.
+    pub(crate) fn subscribed(&mut self, stream: StreamId, framework: &FrameworkId) {
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.framework = Some(framework.clone());
+        }
+    }
+
+    pub(crate) fn to_agent(&mut self, link: LinkId, message: ToAgent) {
+        self.send_link(link, LinkMessage::Say(message));
+    }
+
+    pub(crate) fn to_scheduler(&mut self, stream: StreamId, message: StreamMessage) {
+        let Some(entry) = self.streams.get(&stream) else { return };
+        match entry.sender.try_send(message) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let framework_id = entry.framework.as_ref().map(FrameworkId::as_str);
+                warn!(framework_id, queued = STREAM_QUEUE_MAX, "a scheduler does not read its events and is cut off");
+                self.cut_stream(stream);
+            }
+            // Its task ends and tells us in a moment.
+            Err(mpsc::error::TrySendError::Closed(_)) => debug!(?stream, "a scheduler is gone"),
+        }
+    }
+
+    /// Ends the link after all that is on its way; the entry stays until its task has told that it is gone.
+    pub(crate) fn end_link(&mut self, link: LinkId, refused: Option<AgentRefused>) {
+        if let Some(refused) = refused {
+            self.send_link(link, LinkMessage::Refuse(refused));
+        }
+        self.cut_link(link);
+    }
+
+    /// Ends the stream after all that is on its way and an ERROR.
+    pub(crate) fn end_stream(&mut self, stream: StreamId, error: String) {
+        self.to_scheduler(stream, StreamMessage::Fail(error));
+        self.cut_stream(stream);
+    }
+
+    pub(crate) fn reply(&mut self, request: RequestId, reply: Result<Done, Refused>) {
+        if let Some(sender) = self.requests.remove(&request) {
+            // Whoever asked may have gone away.
+            let _ = sender.send(reply);
+        }
+    }
+
+    fn send_link(&mut self, link: LinkId, message: LinkMessage) {
+        let Some(entry) = self.links.get(&link) else { return };
+        match entry.sender.try_send(message) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                let agent_id = entry.agent.as_ref().map(AgentId::as_str);
+                warn!(agent_id, queued = LINK_QUEUE_MAX, "an agent does not read its commands and is cut off");
+                self.cut_link(link);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => debug!(?link, "an agent is gone"),
+        }
+    }
+
+    /// Replaces the sender by one without a receiver: the connection's task sees the end of its channel.
+    fn cut_link(&mut self, link: LinkId) {
+        if let Some(entry) = self.links.get_mut(&link) {
+            entry.sender = mpsc::channel(1).0;
+        }
+    }
+
+    fn cut_stream(&mut self, stream: StreamId) {
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.sender = mpsc::channel(1).0;
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What tasks really use, by the agents' newest measurements.
+//!
+//! Nothing is decided by it and nothing of it is stored: it is joined into what people see.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bourse_proto::agent_link as wire;
+use bourse_types::{AgentId, FrameworkId, TaskId};
+
+/// A task, by both of its names.
+pub type TaskKey = (FrameworkId, TaskId);
+
+/// The newest measurements. Clones share them. A leaf lock, held for one agent's message or one answer.
+#[derive(Clone, Debug, Default)]
+pub struct Usages {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    tasks: BTreeMap<TaskKey, wire::TaskUsage>,
+    /// Which tasks an agent told about last: what it no longer tells about has ended.
+    agents: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+    /// Since somebody asked for them last.
+    changed: BTreeSet<TaskKey>,
+}
+
+impl Usages {
+    /// An agent measured. Tasks whose names can not be names are left out.
+    pub fn note(&self, agent: &AgentId, usage: &wire::Usage) {
+        let told = usage.tasks.iter().filter_map(|task| {
+            let key = (FrameworkId::new(&task.framework_id).ok()?, TaskId::new(&task.task_id).ok()?);
+            Some((key, task.clone()))
+        });
+        let told: BTreeMap<TaskKey, wire::TaskUsage> = told.collect();
+        let mut guard = self.table();
+        let table = &mut *guard;
+        let before = table.agents.insert(agent.clone(), told.keys().cloned().collect()).unwrap_or_default();
+        for ended in before.iter().filter(|key| !told.contains_key(*key)) {
+            table.tasks.remove(ended);
+        }
+        table.changed.extend(told.keys().cloned());
+        table.tasks.extend(told);
+    }
+
+    /// What a task used, when it was measured last.
+    pub fn of(&self, framework: &FrameworkId, task: &TaskId) -> Option<wire::TaskUsage> {
+        self.table().tasks.get(&(framework.clone(), task.clone())).cloned()
+    }
+
+    /// What the tasks of an agent used, all together.
+    pub fn of_agent(&self, agent: &AgentId) -> Total {
+        let table = self.table();
+        let tasks = table.agents.get(agent).into_iter().flatten();
+        tasks.filter_map(|key| table.tasks.get(key)).fold(Total::default(), Total::plus)
+    }
+
+    /// What all tasks used, all together.
+    pub fn total(&self) -> Total {
+        self.table().tasks.values().fold(Total::default(), Total::plus)
+    }
+
+    /// Which tasks were measured since this was called last.
+    pub fn take_changed(&self) -> BTreeSet<TaskKey> {
+        std::mem::take(&mut self.table().changed)
+    }
+
+    /// Forgets agents that are no more, and what they told.
+    pub fn retain(&self, keep: impl Fn(&AgentId) -> bool) {
+        let mut guard = self.table();
+        let table = &mut *guard;
+        table.agents.retain(|agent, tasks| {
+            let kept = keep(agent);
+            if !kept {
+                tasks.iter().for_each(|key| drop(table.tasks.remove(key)));
+            }
+            kept
+        });
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        // A measurement more or less: a panic while it was held leaves nothing that would be wrong for long.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A sum of measurements.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Total {
+    /// Over the last interval.
+    pub cpus: f64,
+    /// Right now.
+    pub memory_bytes: u64,
+}
+
+impl Total {
+    fn plus(self, task: &wire::TaskUsage) -> Total {
+        // An agent that tells nonsense must not spoil the sum.
+        let cpus = if task.cpus.is_finite() { task.cpus.max(0.0) } else { 0.0 };
+        Total { cpus: self.cpus + cpus, memory_bytes: self.memory_bytes.saturating_add(task.memory_bytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usage(tasks: &[(&str, f64, u64)]) -> wire::Usage {
+        let task = |(id, cpus, memory): &(&str, f64, u64)| wire::TaskUsage {
+            framework_id: "f".to_owned(),
+            task_id: (*id).to_owned(),
+            cpus: *cpus,
+            memory_bytes: *memory,
+            ..wire::TaskUsage::default()
+        };
+        wire::Usage { tasks: tasks.iter().map(task).collect(), ..wire::Usage::default() }
+    }
+
+    fn agent(id: &str) -> AgentId {
+        AgentId::new(id).expect("valid")
+    }
+
+    #[test]
+    fn only_the_newest_measurement_of_an_agent_counts() {
+        let usages = Usages::default();
+        usages.note(&agent("a"), &usage(&[("t1", 0.5, 10), ("t2", 0.25, 5)]));
+        usages.note(&agent("b"), &usage(&[("t3", 1.0, 1)]));
+        usages.note(&agent("a"), &usage(&[("t2", 0.75, 7)]));
+        assert_eq!(usages.total(), Total { cpus: 1.75, memory_bytes: 8 });
+        assert_eq!(usages.of_agent(&agent("a")), Total { cpus: 0.75, memory_bytes: 7 });
+        usages.retain(|id| id.as_str() == "a");
+        assert_eq!(usages.total(), Total { cpus: 0.75, memory_bytes: 7 });
+    }
+
+    #[test]
+    fn an_agent_that_tells_nonsense_does_not_spoil_the_sum() {
+        let usages = Usages::default();
+        usages.note(&agent("a"), &usage(&[("t1", f64::NAN, u64::MAX), ("t2", -3.0, u64::MAX), ("../t", 1.0, 1)]));
+        assert_eq!(usages.total(), Total { cpus: 0.0, memory_bytes: u64::MAX });
+    }
+}

@@ -1,0 +1,282 @@
+//! Whatever is sent: a clear answer, nothing lost, nobody else notices.
+
+use bourse_client::{Connection, MESSAGE_BYTES_MAX};
+use bourse_proto::agent_link as link;
+use bourse_proto::agent_link::from_agent::Message as Said;
+use bourse_proto::agent_link::to_agent::Message as Told;
+use bourse_proto::operator::ListAgentsRequest;
+use bourse_proto::v1;
+use bourse_proto::v1::scheduler::call::Type;
+use bourse_types::TaskState;
+use bytes::{Buf, BufMut, Bytes};
+use prost::Message;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::{Code, Request, Status};
+
+use crate::harness::*;
+
+/// Sends bytes as they are, whatever the call expects.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Raw;
+    type Decoder = Raw;
+    fn encoder(&mut self) -> Raw {
+        Raw
+    }
+    fn decoder(&mut self) -> Raw {
+        Raw
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+    fn encode(&mut self, item: Bytes, into: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        into.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(from.copy_to_bytes(from.remaining())))
+    }
+}
+
+/// A call with any bytes in it.
+async fn raw_call(connection: &Connection, path: &'static str, body: Bytes) -> Result<Bytes, Status> {
+    let mut client = tonic::client::Grpc::new(connection.service());
+    within(client.ready()).await.expect("the connection holds");
+    let mut request = Request::new(body);
+    request.metadata_mut().insert("bourse-stream-id", "none".parse().expect("ASCII"));
+    within(client.unary(request, path.parse().expect("a path"), Raw)).await.map(|answer| answer.into_inner())
+}
+
+async fn agents_listed(connection: &Connection) -> usize {
+    let listed = within(connection.operator().list_agents(ListAgentsRequest::default())).await;
+    listed.expect("the connection goes on").into_inner().agents.len()
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_are_an_invalid_argument_and_the_connection_goes_on() {
+    let cluster = Cluster::start().await;
+    let _agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let connection = cluster.connect(OPERATOR).await;
+    let garbage = Bytes::from_static(b"\xff\xff\xff\xff no protobuf");
+    for path in ["/bourse.v1.scheduler.Scheduler/Call", "/bourse.operator.v1.Operator/ListTasks"] {
+        let refused = raw_call(&connection, path, garbage.clone()).await.expect_err("it is no message");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{path}: {refused:?}");
+        assert!(refused.message().contains("protobuf"), "{}", refused.message());
+    }
+    assert_eq!(agents_listed(&connection).await, 1);
+}
+
+#[tokio::test]
+async fn a_hundred_megabytes_in_one_call_are_refused_with_a_sentence_and_the_others_go_on() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+
+    // By the very connection of the scheduler, while its subscription is open.
+    let huge = Bytes::from(vec![0; 100 << 20]);
+    let refused =
+        raw_call(&scheduler.connection, "/bourse.v1.scheduler.Scheduler/Call", huge).await.expect_err("too large");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert!(refused.message().contains("16 MiB"), "{}", refused.message());
+
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("the scheduler goes on");
+    agent.run_task().await;
+}
+
+#[tokio::test]
+async fn an_agents_message_that_is_too_large_ends_its_link_and_it_can_come_back() {
+    let cluster = Cluster::start().await;
+    let agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut other = cluster.agent("host-b", "cpus:4; mem:1024").await;
+    let mut doomed = agent;
+    let usage = link::TaskUsage { task_id: "x".repeat(MESSAGE_BYTES_MAX + 1), ..link::TaskUsage::default() };
+    // The sending end of this link has no limit.
+    doomed.say(Said::Usage(link::Usage { tasks: vec![usage], disk_free_bytes: 0 })).await;
+    let ended = doomed.end().await.expect("a reason");
+    assert_eq!(ended.code(), Code::ResourceExhausted, "{ended:?}");
+
+    let again = link::Register { agent_id: Some(doomed.id.clone()), ..registration("host-a", "cpus:4; mem:1024") };
+    let again = FakeAgent::register(&cluster, again).await.expect("it comes back");
+    assert_eq!(again.id, doomed.id);
+    other.say(Said::Heartbeat(link::Heartbeat {})).await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offers = scheduler.offers().await;
+    let offer = offers.iter().find(|offer| offer.hostname.as_deref() == Some("host-b")).expect("it was not disturbed");
+    scheduler.launch(offer, &task(offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    other.run_task().await;
+}
+
+#[tokio::test]
+async fn a_link_that_begins_with_anything_but_a_registration_is_refused() {
+    let cluster = Cluster::start().await;
+    let (say, mut hear) = open_link(&cluster, AGENT).await.expect("opened");
+    say.send(link::FromAgent { message: Some(Said::Heartbeat(link::Heartbeat {})) }).await.expect("open");
+    let refused = within(hear.message()).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+
+    // A registration that lacks what it needs says by path what that is.
+    let (say, mut hear) = open_link(&cluster, AGENT).await.expect("opened");
+    let empty = link::FromAgent { message: Some(Said::Register(link::Register::default())) };
+    say.send(empty).await.expect("open");
+    let refused = within(hear.message()).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().starts_with("register.info"), "{}", refused.message());
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_message_end_a_link_with_an_invalid_argument() {
+    let cluster = Cluster::start().await;
+    let connection = cluster.connect(AGENT).await;
+    let mut client = tonic::client::Grpc::new(connection.service());
+    within(client.ready()).await.expect("the connection holds");
+    let (say, said) = tokio::sync::mpsc::channel(4);
+    let path = "/bourse.agent.v1.AgentLink/Link".parse().expect("a path");
+    let answer = client.streaming(Request::new(ReceiverStream::new(said)), path, Raw);
+    say.send(Bytes::from_static(b"\xff\xff\xff")).await.expect("open");
+    let mut answer = within(answer).await.expect("opened").into_inner();
+    let refused = within(answer.next()).await.expect("an end").expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_update_that_makes_no_sense_is_passed_over_and_the_link_goes_on() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    agent.run_task().await;
+    let status = v1::TaskStatus { timestamp: Some(f64::NAN), ..agent.status("t1", TaskState::Running) };
+    let update = link::StatusUpdate { framework_id: scheduler.framework.clone(), status: Some(status), latest: None };
+    agent.say(Said::Update(update)).await;
+    agent.update(&scheduler.framework, "t1", TaskState::Running).await;
+    assert_eq!(state(&scheduler.update().await), "TASK_RUNNING");
+}
+
+#[tokio::test]
+async fn a_task_that_is_no_message_is_refused_by_its_path_and_the_offer_still_stands() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let good = Bytes::from(task(&offer, "t1", "cpus:1; mem:64").encode_to_vec());
+
+    let call = scheduler.accept(&[&offer], vec![good.clone(), Bytes::from_static(b"\xff\xff")]);
+    let refused = scheduler.call(call).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().starts_with("accept.operations[0].launch.task_infos[1]: "), "{}", refused.message());
+
+    let nameless = v1::TaskInfo { task_id: None, ..task(&offer, "t1", "cpus:1; mem:64") };
+    let refused = scheduler.launch(&offer, &nameless).await.expect_err("refused");
+    assert!(refused.message().starts_with("accept.operations[0].launch.task_infos[0].task_id: "), "{}", refused.message());
+
+    scheduler.call(scheduler.accept(&[&offer], vec![good])).await.expect("the offer stands");
+    agent.run_task().await;
+}
+
+#[tokio::test]
+async fn a_task_that_can_not_run_is_an_error_of_its_own_and_the_rest_of_the_call_goes_on() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let silent = v1::TaskInfo { command: None, ..task(&offer, "bad", "cpus:1; mem:64") };
+    let tasks = [silent, task(&offer, "good", "cpus:1; mem:64")];
+    let tasks = tasks.iter().map(|task| Bytes::from(task.encode_to_vec())).collect();
+    scheduler.call(scheduler.accept(&[&offer], tasks)).await.expect("taken");
+    assert_eq!(agent.run_task().await.task_info, task(&offer, "good", "cpus:1; mem:64").encode_to_vec());
+    let status = scheduler.update().await;
+    assert_eq!((state(&status), status.task_id), ("TASK_ERROR", Some(task_id("bad"))));
+    assert!(status.message.expect("a reason").contains("command"));
+}
+
+#[tokio::test]
+async fn somebody_elses_offer_can_not_be_accepted_and_its_holder_can_still_use_it() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut holder = cluster.scheduler("holder").await;
+    let offer = holder.offer().await;
+    let mut thief = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, framework_info("thief")).await.expect("admitted");
+
+    thief.launch(&offer, &task(&offer, "stolen", "cpus:1; mem:64")).await.expect("understood");
+    let status = thief.update().await;
+    assert_eq!(state(&status), "TASK_DROPPED");
+    assert_eq!(status.reason, Some(v1::task_status::Reason::InvalidOffers as i32));
+
+    holder.launch(&offer, &task(&offer, "mine", "cpus:1; mem:64")).await.expect("taken");
+    let run = v1::TaskInfo::decode(agent.run_task().await.task_info).expect("a task");
+    assert_eq!(run.task_id, Some(task_id("mine")));
+}
+
+#[tokio::test]
+async fn an_offer_accepted_twice_launches_once() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    scheduler.launch(&offer, &task(&offer, "t2", "cpus:1; mem:64")).await.expect("understood");
+    let status = scheduler.update().await;
+    assert_eq!((state(&status), status.task_id), ("TASK_DROPPED", Some(task_id("t2"))));
+    agent.run_task().await;
+}
+
+#[tokio::test]
+async fn more_than_was_offered_and_a_live_id_again_are_errors_of_the_task() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    agent.run_task().await;
+
+    let rest = scheduler.offer().await;
+    scheduler.launch(&rest, &task(&rest, "huge", "cpus:4; mem:64")).await.expect("understood");
+    let status = scheduler.update().await;
+    assert_eq!((state(&status), status.task_id), ("TASK_ERROR", Some(task_id("huge"))));
+
+    let rest = scheduler.offer().await;
+    scheduler.launch(&rest, &task(&rest, "t1", "cpus:1; mem:64")).await.expect("understood");
+    let status = scheduler.update().await;
+    assert_eq!((state(&status), status.task_id), ("TASK_ERROR", Some(task_id("t1"))));
+
+    // And the first one never noticed.
+    agent.update(&scheduler.framework, "t1", TaskState::Running).await;
+    assert_eq!(state(&scheduler.update().await), "TASK_RUNNING");
+}
+
+#[tokio::test]
+async fn what_this_release_does_not_do_is_said_so_and_the_offers_still_stand() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let mut call = scheduler.accept(&[&offer], Vec::new());
+    let operation = &mut call.accept.as_mut().expect("an accept").operations[0];
+    operation.launch = None;
+    operation.r#type = Some(v1::offer::operation::Type::Reserve as i32);
+    let refused = scheduler.call(call).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::Unimplemented);
+
+    let refused = scheduler.call(scheduler.blank(Type::Unknown)).await.expect_err("refused");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    match agent.hear().await {
+        Some(Told::RunTask(_)) => {}
+        other => panic!("instead of a task came {other:?}"),
+    }
+}

@@ -1,0 +1,12 @@
+//! The master's shell, over real connections: a driver, stores in memory, every door on a free port.
+
+mod harness;
+mod stage;
+
+mod hostile;
+mod operators;
+mod pages;
+mod recovery;
+mod tasks;
+mod tokens;
+mod watching;

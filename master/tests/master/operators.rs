@@ -1,0 +1,336 @@
+//! Seeing and steering the cluster.
+
+use std::pin::Pin;
+
+use bourse_proto::agent_link as api;
+use bourse_proto::agent_link::agent_api_server::{AgentApi, AgentApiServer};
+use bourse_proto::agent_link::from_agent::Message as Said;
+use bourse_proto::agent_link::to_agent::Message as Told;
+use bourse_proto::operator as wire;
+use bourse_proto::services;
+use bourse_proto::services::services_server::{Services, ServicesServer};
+use bourse_proto::v1;
+use bourse_types::TaskState;
+use tokio::net::TcpListener;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status};
+
+use crate::harness::*;
+use crate::tokens::get;
+
+/// A task that runs on an agent that the test plays.
+async fn running(cluster: &Cluster, register: api::Register) -> (FakeAgent, FakeScheduler) {
+    let mut agent = FakeAgent::register(cluster, register).await.expect("admitted");
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "web.0", "cpus:1; mem:64")).await.expect("taken");
+    agent.run_task().await;
+    agent.update(&scheduler.framework, "web.0", TaskState::Running).await;
+    let status = scheduler.update().await;
+    scheduler.acknowledge(&status).await.expect("taken");
+    agent.hear().await;
+    (agent, scheduler)
+}
+
+#[tokio::test]
+async fn total_offered_allocated_used_and_available_are_told_apart() {
+    let cluster = Cluster::start().await;
+    let (agent, mut scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let offer = scheduler.offer().await;
+    assert!(offer.id.is_some());
+    let usage = api::TaskUsage {
+        framework_id: scheduler.framework.clone(),
+        task_id: "web.0".to_owned(),
+        cpus: 0.25,
+        memory_bytes: 32 << 20,
+        ..api::TaskUsage::default()
+    };
+    agent.say(Said::Usage(api::Usage { tasks: vec![usage], disk_free_bytes: 0 })).await;
+
+    let connection = cluster.connect(OPERATOR).await;
+    let report = eventually(|| async {
+        let cluster = connection.operator().get_cluster(wire::GetClusterRequest {}).await.expect("an answer");
+        let report = cluster.into_inner().resources.expect("resources");
+        (report.used.as_ref().expect("used").cpus > 0.0).then_some(report)
+    })
+    .await;
+    let cpus = |amounts: &Option<wire::Amounts>| amounts.as_ref().expect("amounts").cpus;
+    assert_eq!(cpus(&report.total), 4.0);
+    assert_eq!(cpus(&report.offered), 3.0);
+    assert_eq!(cpus(&report.allocated), 1.0);
+    assert_eq!(cpus(&report.used), 0.25);
+    assert_eq!(cpus(&report.available), 0.0);
+
+    let tasks = connection.operator().list_tasks(wire::ListTasksRequest::default()).await.expect("an answer");
+    let task = &tasks.get_ref().tasks[0];
+    assert_eq!((task.state.as_str(), task.framework_name.as_str(), task.hostname.as_str()), ("TASK_RUNNING", "batch", "host-a"));
+    assert_eq!(task.used.as_ref().expect("used").mem_mib, 32.0);
+    assert_eq!(task.command, "true");
+}
+
+#[tokio::test]
+async fn things_are_called_by_name_short_end_or_unique_beginning_in_every_call() {
+    let cluster = Cluster::start().await;
+    let (mut agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let connection = cluster.connect(OPERATOR).await;
+    for text in ["host-a", "S0", agent.id.as_str()] {
+        let request = wire::ListAgentsRequest { agent: text.to_owned() };
+        let listed = connection.operator().list_agents(request).await.expect(text).into_inner();
+        assert_eq!(listed.agents[0].id, agent.id);
+    }
+    let unknown = wire::ListAgentsRequest { agent: "host-z".to_owned() };
+    let refused = connection.operator().list_agents(unknown).await.expect_err("there is none");
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("bourse agents"), "{}", refused.message());
+
+    let kill = wire::KillTaskRequest {
+        task: "web".to_owned(),
+        framework: "batch".to_owned(),
+        grace_seconds: Some(1.5),
+    };
+    let killed = connection.operator().kill_task(kill).await.expect("carried out").into_inner();
+    assert_eq!((killed.task_id.as_str(), killed.framework_id), ("web.0", scheduler.framework.clone()));
+    match agent.hear().await {
+        Some(Told::KillTask(kill)) => {
+            let grace = kill.kill_policy.and_then(|policy| policy.grace_period).and_then(|grace| grace.nanoseconds);
+            assert_eq!((kill.task_id.as_str(), grace), ("web.0", Some(1_500_000_000)));
+        }
+        other => panic!("instead of a kill came {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_drain_rescinds_offers_at_once_and_is_ended_by_reactivating() {
+    let cluster = Cluster::start().await;
+    let (agent, mut scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    scheduler.offer().await;
+    let connection = cluster.connect(OPERATOR).await;
+    let drain =
+        wire::DrainAgentRequest { agent: "host-a".to_owned(), deadline_seconds: 3600.0, mark_gone: false };
+    let draining = connection.operator().drain_agent(drain).await.expect("carried out").into_inner();
+    assert_eq!((draining.agent_id.as_str(), draining.tasks), (agent.id.as_str(), 1));
+    let (mut rescinded, mut asked_to_leave) = (false, false);
+    while !(rescinded && asked_to_leave) {
+        let event = scheduler.hear().await.expect("the subscription holds");
+        rescinded |= event.rescind.is_some();
+        asked_to_leave |= event.inverse_offers.is_some_and(|offers| {
+            let offer = &offers.inverse_offers[0];
+            let start = offer.unavailability.as_ref().and_then(|away| away.start).and_then(|start| start.nanoseconds);
+            start == Some(i64::try_from(draining.deadline_ms).expect("a time") * 1_000_000)
+        });
+    }
+    let listed = connection.operator().list_agents(wire::ListAgentsRequest::default()).await.expect("an answer");
+    assert_eq!(listed.get_ref().agents[0].state, "draining");
+    let reactivate = wire::ReactivateAgentRequest { agent: "S0".to_owned() };
+    connection.operator().reactivate_agent(reactivate).await.expect("carried out");
+    scheduler.offer().await;
+}
+
+#[tokio::test]
+async fn what_waits_is_explained_agent_by_agent_with_the_nearest_fix() {
+    let cluster = Cluster::start().await;
+    let (_agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let connection = cluster.connect(OPERATOR).await;
+    let request = wire::ExplainRequest { subject: "batch".to_owned(), resources: "cpus:64; mem:64".to_owned() };
+    let explained = connection.operator().explain(request).await.expect("an answer").into_inner();
+    assert_eq!((explained.kind.as_str(), explained.id.as_str()), ("framework", scheduler.framework.as_str()));
+    assert!(!explained.summary.is_empty());
+    let verdict = &explained.agents[0];
+    assert!(!verdict.fits && verdict.obstacles.iter().any(|obstacle| obstacle.detail.contains("64")), "{verdict:?}");
+    let nothing = wire::ExplainRequest { subject: "nobody".to_owned(), resources: String::new() };
+    assert_eq!(connection.operator().explain(nothing).await.expect_err("unknown").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn the_history_tells_what_happened_newest_first_and_who_asked_for_it() {
+    let cluster = Cluster::start().await;
+    let (agent, _scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let connection = cluster.connect(OPERATOR).await;
+    let weigh = wire::SetWeightRequest { role: "batch".to_owned(), weight: 2.5 };
+    connection.operator().set_weight(weigh).await.expect("carried out");
+    let entries = eventually(|| async {
+        let listed = connection.operator().list_events(wire::ListEventsRequest::default()).await.expect("an answer");
+        let events = listed.into_inner().events;
+        (events.first().is_some_and(|event| event.principal == "ops")).then_some(events)
+    })
+    .await;
+    assert!(entries.is_sorted_by(|newer, older| newer.sequence > older.sequence));
+    let about = wire::ListEventsRequest {
+        kinds: vec!["agent".to_owned()],
+        about: agent.id.clone(),
+        ..wire::ListEventsRequest::default()
+    };
+    let listed = connection.operator().list_events(about).await.expect("an answer").into_inner().events;
+    assert!(!listed.is_empty() && listed.iter().all(|event| event.agent_id == agent.id && event.kind == "agent"));
+    let unknown = wire::ListEventsRequest { kinds: vec!["weather".to_owned()], ..Default::default() };
+    assert_eq!(connection.operator().list_events(unknown).await.expect_err("unknown").code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn tasks_are_listed_page_by_page_without_gap_or_repeat() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let tasks = (0..7).map(|n| {
+        bytes::Bytes::from(prost::Message::encode_to_vec(&task(&offer, &format!("t{n}"), "cpus:0.1; mem:32")))
+    });
+    scheduler.call(scheduler.accept(&[&offer], tasks.collect())).await.expect("taken");
+    for _ in 0..7 {
+        agent.run_task().await;
+    }
+    let connection = cluster.connect(OPERATOR).await;
+    let (mut found, mut page) = (Vec::new(), String::new());
+    loop {
+        let request = wire::ListTasksRequest { page_size: 3, page, ..wire::ListTasksRequest::default() };
+        let answer = connection.operator().list_tasks(request).await.expect("an answer").into_inner();
+        found.extend(answer.tasks.into_iter().map(|task| task.id));
+        page = answer.next_page;
+        if page.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, (0..7).map(|n| format!("t{n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn metrics_tell_what_was_counted_and_how_the_cluster_is() {
+    let cluster = Cluster::start().await;
+    let (_agent, _scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let page = get(&cluster, "/metrics", &format!("Authorization: Bearer {OPERATOR}\r\n")).await;
+    for line in [
+        "bourse_master_events_total{kind=\"agent_registers\"} 1",
+        "bourse_master_events_total{kind=\"accept\"} 1",
+        "bourse_cluster_resources{resource=\"cpus\",part=\"total\"} 4.0",
+        "bourse_cluster_resources{resource=\"cpus\",part=\"allocated\"} 1.0",
+        "bourse_cluster_tasks{state=\"TASK_RUNNING\"} 1",
+        "bourse_cluster_agents{state=\"active\"} 1",
+        "bourse_master_agents_linked 1",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+    }
+    assert!(page.contains("bourse_master_sync_seconds_count"));
+    assert_eq!(page.matches("# EOF").count(), 1);
+}
+
+/// An agent's API that the test plays: it has one log, and knows its master by the agent's own token.
+struct OneLog;
+
+#[tonic::async_trait]
+impl AgentApi for OneLog {
+    type ReadLogStream = Pin<Box<dyn Stream<Item = Result<api::LogChunk, Status>> + Send>>;
+
+    async fn read_log(&self, request: Request<api::ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
+        let said = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        assert_eq!(said("authorization"), Some(format!("Bearer {AGENT}")));
+        assert_eq!(said("bourse-principal").as_deref(), Some("ops"));
+        if request.get_ref().task_id != "web.0" {
+            return Err(Status::not_found("no such task"));
+        }
+        let chunks = [(0, "hello "), (6, "world\n")];
+        let chunks = chunks.map(|(offset, text)| Ok(api::LogChunk { offset, data: text.into() }));
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+    }
+}
+
+#[tokio::test]
+async fn a_log_is_read_from_the_agent_that_has_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let served = tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(AgentApiServer::new(OneLog))
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    let cluster = Cluster::start().await;
+    let register = api::Register { address, ..registration("host-a", "cpus:4; mem:1024") };
+    let (_agent, _scheduler) = running(&cluster, register).await;
+    let connection = cluster.connect(OPERATOR).await;
+    let request = wire::ReadTaskLogRequest {
+        task: "web".to_owned(),
+        stream: api::LogStream::Stdout as i32,
+        ..wire::ReadTaskLogRequest::default()
+    };
+    let mut chunks = within(connection.operator().read_log(request)).await.expect("an answer").into_inner();
+    let mut text = Vec::new();
+    while let Some(chunk) = within(chunks.message()).await.expect("the stream holds") {
+        assert_eq!(chunk.offset as usize, text.len());
+        text.extend_from_slice(&chunk.data);
+    }
+    assert_eq!(text, b"hello world\n");
+    served.abort();
+}
+
+#[tokio::test]
+async fn the_log_of_an_agent_that_does_not_answer_is_unavailable_in_words() {
+    let cluster = Cluster::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let register = api::Register { address: address.clone(), ..registration("host-a", "cpus:4; mem:1024") };
+    let (_agent, _scheduler) = running(&cluster, register).await;
+    let connection = cluster.connect(OPERATOR).await;
+    let request = wire::ReadTaskLogRequest { task: "web.0".to_owned(), ..wire::ReadTaskLogRequest::default() };
+    let refused = within(connection.operator().read_log(request)).await.expect_err("nobody answers");
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains(&address), "{}", refused.message());
+}
+
+/// A service framework's API that the test plays.
+struct NoServices;
+
+#[tonic::async_trait]
+impl Services for NoServices {
+    async fn deploy(&self, _: Request<services::DeployRequest>) -> Result<Response<services::DeployResponse>, Status> {
+        Err(Status::invalid_argument("line 1: there is no key \"nmae\"; did you mean \"name\"?"))
+    }
+
+    async fn list(
+        &self,
+        request: Request<services::ListServicesRequest>,
+    ) -> Result<Response<services::ListServicesResponse>, Status> {
+        let said = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        assert_eq!(said("authorization"), Some(format!("Bearer {FRAMEWORK}")));
+        assert_eq!(said("bourse-principal").as_deref(), Some("ops"));
+        let framework_id = "the one".to_owned();
+        Ok(Response::new(services::ListServicesResponse { services: Vec::new(), framework_id }))
+    }
+
+    async fn scale(&self, _: Request<services::ScaleRequest>) -> Result<Response<services::ScaleResponse>, Status> {
+        Err(Status::not_found("there is no such service"))
+    }
+
+    async fn remove(&self, _: Request<services::RemoveRequest>) -> Result<Response<services::RemoveResponse>, Status> {
+        Err(Status::not_found("there is no such service"))
+    }
+}
+
+#[tokio::test]
+async fn calls_about_services_are_forwarded_to_the_framework_that_says_where_it_is() {
+    let cluster = Cluster::start().await;
+    let connection = cluster.connect(OPERATOR).await;
+    let refused = connection.services().list(services::ListServicesRequest::default()).await.expect_err("none runs");
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("bourse services"), "{}", refused.message());
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let served = tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(ServicesServer::new(NoServices))
+            .serve_with_incoming(TcpListenerStream::new(listener)),
+    );
+    let label = v1::Label { key: Some("bourse-api".to_owned()), value: Some(address) };
+    let info = v1::FrameworkInfo {
+        labels: Some(v1::Labels { labels: vec![label] }),
+        ..framework_info("services")
+    };
+    let _scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("admitted");
+    let listed = connection.services().list(services::ListServicesRequest::default()).await.expect("forwarded");
+    assert_eq!(listed.get_ref().framework_id, "the one");
+    // Its refusals are the caller's answer as they are.
+    let refused = connection.services().deploy(services::DeployRequest::default()).await.expect_err("refused");
+    assert_eq!((refused.code(), refused.message().contains("nmae")), (Code::InvalidArgument, true));
+    served.abort();
+}

@@ -1,0 +1,113 @@
+//! The event stream: a snapshot, then what changes, resumable.
+
+use std::collections::BTreeMap;
+
+use bourse_proto::operator as wire;
+use bourse_proto::operator::watch_event::Event as Part;
+use bourse_types::TaskState;
+use tonic::Streaming;
+
+use crate::harness::*;
+
+/// A reader that keeps what it was told.
+#[derive(Default)]
+struct Seen {
+    token: String,
+    snapshots: usize,
+    agents: BTreeMap<String, wire::Agent>,
+    tasks: BTreeMap<String, wire::Task>,
+    offers: BTreeMap<String, wire::Offer>,
+    history: Vec<u64>,
+}
+
+impl Seen {
+    fn take(&mut self, event: wire::WatchEvent) {
+        if !event.token.is_empty() {
+            self.token = event.token;
+        }
+        match event.event.expect("a part") {
+            Part::SnapshotBegin(_) => {
+                *self = Seen { token: String::new(), snapshots: self.snapshots + 1, ..Seen::default() };
+            }
+            Part::Agent(agent) => drop(self.agents.insert(agent.id.clone(), agent)),
+            Part::Task(task) => drop(self.tasks.insert(task.id.clone(), task)),
+            Part::Offer(offer) => drop(self.offers.insert(offer.id.clone(), offer)),
+            Part::Gone(gone) => match gone.kind.as_str() {
+                "agent" => drop(self.agents.remove(&gone.id)),
+                "task" => drop(self.tasks.remove(&gone.id)),
+                "offer" => drop(self.offers.remove(&gone.id)),
+                _ => {}
+            },
+            Part::History(entry) => self.history.push(entry.sequence),
+            Part::SnapshotEnd(_) | Part::Framework(_) | Part::Cluster(_) => {}
+        }
+    }
+
+    async fn until(&mut self, events: &mut Streaming<wire::WatchEvent>, done: impl Fn(&Seen) -> bool) {
+        within(async {
+            while !done(self) {
+                let event = events.message().await.expect("the stream holds").expect("an event");
+                self.take(event);
+            }
+        })
+        .await;
+    }
+}
+
+async fn watch(cluster: &Cluster, token: &str) -> Streaming<wire::WatchEvent> {
+    let connection = cluster.connect(OPERATOR).await;
+    let request = wire::WatchRequest { token: token.to_owned() };
+    within(connection.operator().watch(request)).await.expect("an answer").into_inner()
+}
+
+#[tokio::test]
+async fn a_reader_has_what_the_master_has_by_a_snapshot_and_what_changes_after_it() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut events = watch(&cluster, "").await;
+    let mut seen = Seen::default();
+    seen.until(&mut events, |seen| seen.snapshots == 1 && !seen.token.is_empty() && seen.agents.len() == 1).await;
+
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let id = offer.id.clone().and_then(|id| id.value).expect("an id");
+    seen.until(&mut events, |seen| seen.offers.contains_key(&id)).await;
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    agent.run_task().await;
+    seen.until(&mut events, |seen| seen.tasks.contains_key("t1") && !seen.offers.contains_key(&id)).await;
+    agent.update(&scheduler.framework, "t1", TaskState::Running).await;
+    let running = |seen: &Seen| seen.tasks["t1"].state == "TASK_RUNNING";
+    seen.until(&mut events, running).await;
+    assert_eq!(seen.snapshots, 1);
+    assert!(!seen.history.is_empty() && seen.history.is_sorted());
+}
+
+#[tokio::test]
+async fn a_reader_that_comes_back_with_its_token_hears_only_what_it_missed() {
+    let cluster = Cluster::start().await;
+    let _agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut events = watch(&cluster, "").await;
+    let mut seen = Seen::default();
+    seen.until(&mut events, |seen| !seen.token.is_empty() && seen.agents.len() == 1).await;
+    drop(events);
+
+    let missed = cluster.agent("host-b", "cpus:2; mem:512").await;
+    let mut events = watch(&cluster, &seen.token).await;
+    seen.until(&mut events, |seen| seen.agents.contains_key(&missed.id)).await;
+    assert_eq!((seen.snapshots, seen.agents.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_token_of_a_master_before_or_of_nobody_begins_with_a_snapshot() {
+    let mut cluster = Cluster::start().await;
+    let _agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut events = watch(&cluster, "").await;
+    let mut seen = Seen::default();
+    seen.until(&mut events, |seen| !seen.token.is_empty()).await;
+    cluster.kill_and_restart().await;
+    for token in [seen.token.as_str(), "nonsense", "1-999999999"] {
+        let mut events = watch(&cluster, token).await;
+        let first = within(events.message()).await.expect("the stream holds").expect("an event");
+        assert!(matches!(first.event, Some(Part::SnapshotBegin(_))), "{token}: {first:?}");
+    }
+}

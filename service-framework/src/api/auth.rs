@@ -1,0 +1,73 @@
+//! Who may call: whoever shows this framework's own token.
+//!
+//! The master forwards calls with the token that the framework subscribed with, which both have anyway, and says in
+//! `bourse-principal` for whom. People call the master; nobody else needs this port.
+
+use bourse_client::TokenSource;
+use subtle::ConstantTimeEq;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Status};
+
+/// Compares the token of every call.
+#[derive(Clone)]
+pub(super) struct Gate {
+    token: Option<TokenSource>,
+}
+
+impl Gate {
+    /// Without a token, nobody may call.
+    pub(super) fn new(token: Option<TokenSource>) -> Gate {
+        Gate { token }
+    }
+
+    /// Lets a call in, and answers for whom it is made.
+    pub(super) fn admit<T>(&self, request: &Request<T>) -> Result<String, Status> {
+        // Read anew, as a token file may change under a running process; a call is rare beside that.
+        let own = self.token.as_ref().and_then(|source| source.token().ok());
+        let shown = bearer(request.metadata());
+        let right = match (&own, shown) {
+            (Some(own), Some(shown)) => bool::from(own.expose().as_bytes().ct_eq(shown.as_bytes())),
+            (None, _) | (_, None) => false,
+        };
+        if !right {
+            return Err(Status::unauthenticated(
+                "this port takes calls that the master forwards; call the master, with your own token",
+            ));
+        }
+        let principal = request.metadata().get("bourse-principal").and_then(|value| value.to_str().ok());
+        Ok(principal.unwrap_or("unknown").to_owned())
+    }
+}
+
+fn bearer(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bourse_client::Token;
+
+    fn call(authorization: Option<&str>) -> Result<String, tonic::Code> {
+        let gate = Gate::new(Some(TokenSource::Text(Token::new("a-long-enough-secret").expect("a token"))));
+        let mut request = Request::new(());
+        request.metadata_mut().insert("bourse-principal", "alice".parse().expect("ascii"));
+        if let Some(value) = authorization {
+            request.metadata_mut().insert("authorization", value.parse().expect("ascii"));
+        }
+        gate.admit(&request).map_err(|status| status.code())
+    }
+
+    #[test]
+    fn only_the_frameworks_own_token_opens_the_port() {
+        assert_eq!(call(Some("Bearer a-long-enough-secret")), Ok("alice".into()));
+        for wrong in [None, Some("Bearer other"), Some("a-long-enough-secret"), Some("Bearer ")] {
+            assert_eq!(call(wrong), Err(tonic::Code::Unauthenticated), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_of_its_own_the_port_is_shut() {
+        assert!(Gate::new(None).admit(&Request::new(())).is_err());
+    }
+}

@@ -1,0 +1,384 @@
+//! A cluster of three agents in a few lines, that loses, repeats, delays, ends, partitions and crashes.
+//!
+//! The truth (which task really runs where) is kept apart from what the framework believes, and after every step
+//! the launches are held against it. Then everything heals, and the framework has to get where it was told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bourse_types::{AgentId, Now, OfferId, Resources, Role, Source, TaskId, TaskState, TaskStatus};
+use proptest::prelude::*;
+
+use super::super::*;
+use super::at;
+use crate::seen::Heard;
+use crate::wanted::Wanted;
+
+const AGENTS: [&str; 3] = ["a1", "a2", "a3"];
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone)]
+enum Step {
+    Offer(usize),
+    Rescind,
+    Look { lose_accepts: bool, lose_kills: bool },
+    Go(usize),
+    End(usize),
+    Repeat(usize),
+    Partition(usize),
+    Heal(usize),
+    Pass(u64),
+    Scale(u32),
+    Deploy(u32),
+    Drain(usize),
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let agent = 0..AGENTS.len();
+    let step = prop_oneof![
+        6 => agent.clone().prop_map(Step::Offer),
+        1 => Just(Step::Rescind),
+        8 => (prop::bool::weighted(0.1), prop::bool::weighted(0.2))
+            .prop_map(|(lose_accepts, lose_kills)| Step::Look { lose_accepts, lose_kills }),
+        8 => (0..20usize).prop_map(Step::Go),
+        3 => (0..20usize).prop_map(Step::End),
+        2 => (0..20usize).prop_map(Step::Repeat),
+        1 => agent.clone().prop_map(Step::Partition),
+        2 => agent.clone().prop_map(Step::Heal),
+        6 => prop_oneof![Just(100u64), Just(1_000), Just(30_000)].prop_map(Step::Pass),
+        1 => (0..7u32).prop_map(Step::Scale),
+        1 => (0..4u32).prop_map(Step::Deploy),
+        1 => agent.prop_map(Step::Drain),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 0..120)
+}
+
+/// A task as it really is.
+struct Task {
+    agent: usize,
+    state: TaskState,
+    kill: bool,
+}
+
+struct World {
+    now: Now,
+    wanted: Wanted,
+    seen: Seen,
+    /// What was written to disk last.
+    saved: Seen,
+    offers: Vec<Offered>,
+    dealt: u64,
+    /// Tasks that have not ended, in truth.
+    tasks: BTreeMap<TaskId, Task>,
+    /// Since when an agent is cut off.
+    cut: [Option<Now>; 3],
+    used: BTreeSet<TaskId>,
+    /// Kills that the session repeats until they arrive.
+    kills: BTreeSet<TaskId>,
+}
+
+fn text(user: u32) -> String {
+    format!(
+        "name = \"web\"\ncommand = \"x\"\nuser = \"u{user}\"\nreplace_unreachable_after = \"20s\"\n\
+         ports = 1\n[resources]\ncpus = 0.5\n[restart]\nmax = \"5s\"\n"
+    )
+}
+
+impl World {
+    fn new() -> World {
+        let mut wanted = Wanted::new(vec![]);
+        wanted.deploy(&text(0), "").expect("a right file");
+        wanted.scale("web", 3).expect("it is there");
+        World {
+            now: at(0),
+            wanted,
+            seen: Seen::default(),
+            saved: Seen::default(),
+            offers: Vec::new(),
+            dealt: 0,
+            tasks: BTreeMap::new(),
+            cut: [None; 3],
+            used: BTreeSet::new(),
+            kills: BTreeSet::new(),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Offer(agent) => self.offer(agent),
+            Step::Rescind => drop(self.offers.pop()),
+            Step::Look { lose_accepts, lose_kills } => self.look(lose_accepts, lose_kills),
+            Step::Go(nth) => self.go(nth),
+            Step::End(nth) => self.end(nth),
+            Step::Repeat(nth) => {
+                if let Some(task) = self.nth_reachable(nth) {
+                    self.tell(&task, self.tasks[&task].state);
+                }
+            }
+            Step::Partition(agent) => self.partition(agent),
+            Step::Heal(agent) => self.heal(agent),
+            Step::Pass(milliseconds) => self.pass(milliseconds),
+            Step::Scale(count) => drop(self.wanted.scale("web", count)),
+            Step::Deploy(user) => {
+                let (name, outcome) = self.wanted.deploy(&text(user), "").expect("a right file");
+                if outcome != crate::wanted::Outcome::Unchanged {
+                    self.seen.pardon(&name);
+                }
+            }
+            Step::Drain(agent) => drop(self.seen.draining.insert(id(agent))),
+            Step::Crash => self.crash(),
+        }
+        self.seen.check().expect("the index agrees");
+    }
+
+    fn offer(&mut self, agent: usize) {
+        let held = self.offers.iter().any(|offer| offer.agent == id(agent));
+        if self.cut[agent].is_some() || held {
+            return;
+        }
+        let taken = self.tasks.values().filter(|task| task.agent == agent).count() as u64;
+        let first = 31_000 + taken;
+        let cpus = 10 - taken.min(10);
+        let resources: Resources = format!("cpus:{cpus}; mem:{}; ports:[{first}-31999]", 4_096 - 128 * taken)
+            .parse()
+            .expect("resources");
+        self.dealt += 1;
+        self.offers.push(Offered {
+            id: OfferId::new(format!("o{}", self.dealt)).expect("an id"),
+            agent: id(agent),
+            hostname: AGENTS[agent].to_owned(),
+            role: Role::any(),
+            resources,
+            since: self.now.mono,
+        });
+    }
+
+    fn look(&mut self, lose_accepts: bool, lose_kills: bool) {
+        let plan = plan(&self.wanted, &self.seen, &self.offers, self.now);
+        self.check(&plan);
+        plan.apply(&mut self.seen, self.now);
+        self.seen.tidy(&self.wanted, self.now);
+        let gone: Vec<_> =
+            plan.launches.iter().map(|launch| &launch.offer).chain(&plan.declines).cloned().collect();
+        self.offers.retain(|offer| !gone.contains(&offer.id));
+        let again = super::super::plan(&self.wanted, &self.seen, &self.offers, self.now);
+        assert!(again.is_empty(), "a second look does more: {again:?}");
+        if !plan.launches.is_empty() {
+            self.saved = self.seen.clone();
+        }
+        for launch in &plan.launches {
+            let agent = AGENTS.iter().position(|agent| *agent == launch.agent.as_str()).expect("one of ours");
+            if !lose_accepts && self.cut[agent].is_none() {
+                let task = Task { agent, state: TaskState::Staging, kill: false };
+                self.tasks.insert(launch.task.clone(), task);
+            }
+        }
+        self.kills.extend(plan.kills.iter().map(|kill| kill.task.clone()));
+        if !lose_kills {
+            for task in self.kills.clone() {
+                self.kill(&task);
+            }
+        }
+        for task in &plan.asks {
+            self.answer(task);
+        }
+    }
+
+    /// What a plan must never do, whatever happened before.
+    fn check(&mut self, plan: &Plan) {
+        let definition = self.wanted.services.values().next().expect("never removed");
+        for launch in &plan.launches {
+            assert!(self.used.insert(launch.task.clone()), "{} was used before", launch.task);
+            assert!(launch.slot.index < definition.wanted());
+            for (task, truth) in &self.tasks {
+                let known = self.seen.instance(task);
+                if known.is_some_and(|(slot, _)| *slot == launch.slot) {
+                    let cut = self.cut[truth.agent].unwrap_or_else(|| panic!("{task} runs, and {launch:?}"));
+                    assert!(
+                        self.now.mono.since(cut.mono) >= PATIENCE,
+                        "{task} may come back, and {launch:?}"
+                    );
+                }
+            }
+        }
+        for offer in &self.offers {
+            let taken = plan.launches.iter().filter(|launch| launch.offer == offer.id);
+            let mut left = offer.resources.clone();
+            for launch in taken {
+                left = left.checked_sub(&launch.resources).expect("no more than was offered");
+            }
+        }
+        let slots =
+            (0..definition.wanted()).map(|index| SlotName { service: definition.spec.name.clone(), index });
+        let down = slots
+            .filter(|name| {
+                let keeper = self.seen.slots.get(name).and_then(|slot| slot.keeper());
+                keeper.is_none_or(|keeper| !keeper.is_serving())
+            })
+            .count();
+        let rolled =
+            plan.kills.iter().filter(|kill| matches!(kill.why, KillReason::Updated | KillReason::Draining));
+        let serving = rolled.filter(|kill| {
+            let (_, instance) = self.seen.instance(&kill.task).expect("known");
+            instance.kill.is_none() && instance.is_serving()
+        });
+        assert!(serving.count() + down <= down.max(1), "more than one is taken down: {plan:?}");
+    }
+
+    fn kill(&mut self, task: &TaskId) {
+        match self.tasks.get_mut(task) {
+            Some(known) if self.cut[known.agent].is_none() => known.kill = true,
+            Some(_) => return,
+            None => self.tell(task, TaskState::Gone),
+        }
+        self.kills.remove(task);
+    }
+
+    /// As the master answers a reconciliation.
+    fn answer(&mut self, task: &TaskId) {
+        match self.tasks.get(task) {
+            Some(known) if self.cut[known.agent].is_some() => self.tell(task, TaskState::Unreachable),
+            Some(known) => self.tell(task, known.state),
+            None => {
+                let agent = self.seen.instance(task).map(|(_, instance)| instance.agent.clone());
+                let cut = AGENTS
+                    .iter()
+                    .position(|name| agent.as_ref().is_some_and(|agent| agent.as_str() == *name));
+                match cut.and_then(|agent| self.cut[agent]) {
+                    Some(_) => self.tell(task, TaskState::Unreachable),
+                    None => self.tell(task, TaskState::Gone),
+                }
+            }
+        }
+    }
+
+    fn nth_reachable(&self, nth: usize) -> Option<TaskId> {
+        let reachable: Vec<_> =
+            self.tasks.iter().filter(|(_, task)| self.cut[task.agent].is_none()).collect();
+        (!reachable.is_empty()).then(|| reachable[nth % reachable.len()].0.clone())
+    }
+
+    /// One step forward for one task.
+    fn go(&mut self, nth: usize) {
+        let Some(name) = self.nth_reachable(nth) else { return };
+        let task = self.tasks.get_mut(&name).expect("it was just found");
+        if task.kill {
+            self.tasks.remove(&name);
+            return self.tell(&name, TaskState::Killed);
+        }
+        task.state = match task.state {
+            TaskState::Staging => TaskState::Starting,
+            _ => TaskState::Running,
+        };
+        let state = task.state;
+        self.tell(&name, state);
+    }
+
+    fn end(&mut self, nth: usize) {
+        let Some(name) = self.nth_reachable(nth) else { return };
+        self.tasks.remove(&name);
+        self.tell(&name, TaskState::Failed);
+    }
+
+    fn partition(&mut self, agent: usize) {
+        if self.cut[agent].is_some() {
+            return;
+        }
+        self.cut[agent] = Some(self.now);
+        self.offers.retain(|offer| offer.agent != id(agent));
+        self.tell_all_on(agent);
+    }
+
+    fn heal(&mut self, agent: usize) {
+        if self.cut[agent].take().is_some() {
+            self.tell_all_on(agent);
+        }
+    }
+
+    fn tell_all_on(&mut self, agent: usize) {
+        let here: Vec<_> =
+            self.tasks.iter().filter(|(_, task)| task.agent == agent).map(|(id, _)| id.clone()).collect();
+        for task in here {
+            let state =
+                if self.cut[agent].is_some() { TaskState::Unreachable } else { self.tasks[&task].state };
+            self.tell(&task, state);
+        }
+    }
+
+    fn tell(&mut self, task: &TaskId, state: TaskState) {
+        let mut status = TaskStatus::new(task.clone(), state, Source::Master, self.now.wall);
+        status.healthy = None;
+        if self.seen.hear(&self.wanted, self.now, &status) == Heard::Stranger {
+            self.kill(task);
+        }
+    }
+
+    fn pass(&mut self, milliseconds: u64) {
+        self.now = at(self.now.mono.as_nanos() / 1_000_000 + milliseconds);
+    }
+
+    /// The process is gone, and a new one reads what was written: only launches and definitions are sure to be.
+    fn crash(&mut self) {
+        self.offers.clear();
+        self.kills.clear();
+        self.seen = self.saved.clone();
+        self.seen.asked.clear();
+        self.seen.suppressed.clear();
+        self.seen.draining.clear();
+        self.seen.wake(&self.wanted, self.now);
+        let known: Vec<_> = self.seen.instances().map(|(_, instance)| instance.task.clone()).collect();
+        for task in known {
+            self.answer(&task);
+        }
+        let all: Vec<_> = self.tasks.keys().cloned().collect();
+        for task in all {
+            self.answer(&task);
+        }
+    }
+
+    /// Everything answers again, and every agent offers what it has.
+    fn converge(&mut self) {
+        for agent in 0..AGENTS.len() {
+            self.heal(agent);
+        }
+        self.seen.draining.clear();
+        for _ in 0..400 {
+            for agent in 0..AGENTS.len() {
+                self.offer(agent);
+            }
+            self.look(false, false);
+            for nth in 0..self.tasks.len() {
+                self.go(nth);
+            }
+            self.pass(1_000);
+        }
+        let definition = self.wanted.services.values().next().expect("never removed");
+        let story = crate::explain::service(definition, &self.seen, self.now);
+        let expected = if definition.count == 0 { "suspended" } else { "running" };
+        assert_eq!(story.state, expected, "{}", story.reason);
+        assert_eq!(self.tasks.len() as u32, definition.count, "none beside them");
+        for (_, instance) in self.seen.instances() {
+            assert!(instance.version >= definition.template_version, "{instance:?}");
+            assert!(self.tasks.contains_key(&instance.task));
+        }
+    }
+}
+
+fn id(agent: usize) -> AgentId {
+    AgentId::new(AGENTS[agent]).expect("an id")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_no_slot_is_filled_twice_and_all_are_filled_in_the_end(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        world.converge();
+    }
+}

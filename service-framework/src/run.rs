@@ -1,0 +1,122 @@
+//! The process: state folder, port, framework, from start to stop.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use bourse_client::SettingsError;
+use bourse_sdk::{Framework, StateDir, StateError};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::api;
+use crate::config::{ConfigError, ServicesArgs};
+use crate::disk::BadState;
+use crate::scheduler::ServiceScheduler;
+
+/// By this label the master finds the framework's API: `host:port`.
+pub const API_LABEL: &str = "bourse-api";
+
+/// Why the service framework could not start, or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The flags do not fit together.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The master's address or the token can not be found out.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The state folder can not be used.
+    #[error(transparent)]
+    StateDir(#[from] StateError),
+    /// What is in it can not be read.
+    #[error("reading the state folder")]
+    State(#[from] BadState),
+    /// The port can not be had.
+    #[error("listening on {address}; choose another address with --listen")]
+    Listen {
+        /// As given.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The port stopped working.
+    #[error("serving the API")]
+    Serve(#[from] tonic::transport::Error),
+    /// The framework ended.
+    #[error(transparent)]
+    Framework(#[from] bourse_sdk::RunError),
+}
+
+/// Runs the service framework until `shutdown` is done. Its services go on without it; started again with the same
+/// state folder, it goes on with them.
+pub async fn run(
+    args: ServicesArgs,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    args.check_listen()?;
+    let roles = args.roles()?;
+    let settings = args.client.settings()?;
+    let state = match &args.state_dir {
+        Some(path) => StateDir::open(path)?,
+        None => StateDir::of_user(&args.name)?,
+    };
+    let values = state.values()?;
+    let values = values.iter().map(|(key, value)| (key.as_str(), value.as_ref()));
+    let scheduler = ServiceScheduler::new(roles.clone(), values)?;
+    tracing::info!(
+        state_dir = %state.path().display(),
+        services = scheduler.wanted().services.len(),
+        tasks = scheduler.tasks().len(),
+        "state read"
+    );
+
+    // Bound before the master hears of it: what it is told must answer.
+    let listen = |source| RunError::Listen { address: args.listen, source };
+    let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
+    let address = args.advertised(listener.local_addr().map_err(listen)?);
+    tracing::info!(address, "the API listens");
+
+    let framework =
+        roles.iter().fold(Framework::new(&args.name), |framework, role| framework.role(role.as_str()));
+    let (handle, running) = framework
+        .suppressed()
+        // Nobody runs as whoever started this process: a file names its user, or the agent decides.
+        .user("")
+        .label(API_LABEL, Some(&address))
+        .settings(settings.clone())
+        .tasks(scheduler.tasks())
+        .state(state)
+        // Definitions can be changed while the master is away; it is waited for as long as it takes.
+        .patience(None)
+        .until(shutdown)
+        .start(scheduler);
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder().add_service(api::service(handle, settings.token));
+    let serving = server.serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
+        // Its sender is dropped when the framework has ended, however it ended.
+        let _ = stopped.await;
+    });
+    let running = async move {
+        let ended = running.await;
+        drop(stop);
+        ended
+    };
+    tokio::pin!(serving, running);
+    tokio::select! {
+        ended = &mut running => {
+            ended?;
+            serving.await?;
+        }
+        served = &mut serving => {
+            // It was not asked to stop, so the port failed; without it nobody can change anything.
+            served?;
+            running.await?;
+        }
+    }
+    tracing::info!("stopped; the services go on");
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! What people want: the definitions of all services, and the three things that change them.
+//!
+//! Deploy, scale and remove only write down what is wanted; making it so is the planner's. A repeat of any of them
+//! changes nothing. The text of a definition is kept as it was written, comments and all.
+
+use std::collections::BTreeMap;
+
+use bourse_types::Role;
+
+use crate::spec::{self, BadSpec, COUNT_MAX, ServiceName, ServiceSpec};
+
+/// Services of one framework; a bound for the state file and for one pass of the planner.
+pub const SERVICES_MAX: usize = 1_000;
+/// Instances wanted over all services, for the same reason.
+pub const INSTANCES_MAX: u64 = 50_000;
+
+/// Everything that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The framework's roles; never empty. A service that names none takes offers of the first.
+    pub roles: Vec<Role>,
+    /// By name.
+    pub services: BTreeMap<ServiceName, Definition>,
+}
+
+/// One service as it is wanted now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The text as written.
+    pub text: String,
+    /// The name of its file, for messages.
+    pub file: String,
+    /// What the text says.
+    pub spec: ServiceSpec,
+    /// Instances wanted: of the file, or what it was scaled to.
+    pub count: u32,
+    /// Grows by one with every change.
+    pub version: u64,
+    /// The version that last changed what a task is made of: instances of an earlier one are replaced.
+    pub template_version: u64,
+    /// Its instances are being killed; then it is forgotten.
+    pub removing: bool,
+}
+
+/// What a deployment changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was no such service.
+    Created,
+    /// There was another definition, or another count.
+    Updated,
+    /// All of it was wanted already.
+    Unchanged,
+}
+
+impl Outcome {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Created => "created",
+            Outcome::Updated => "updated",
+            Outcome::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Why a change was refused. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The file is wrong.
+    #[error(transparent)]
+    Spec(#[from] BadSpec),
+    /// No service has this name.
+    #[error("there is no service {0:?}; the services are: {1}")]
+    NoSuchService(String, String),
+    /// A count out of range.
+    #[error("count {0} is too large; the most is {COUNT_MAX}")]
+    Count(u32),
+    /// More than the framework takes on.
+    #[error("{0} services are the most that one framework takes; remove one, or start another framework")]
+    Services(usize),
+    /// More than the framework takes on.
+    #[error("{0} instances would be wanted; the most over all services of one framework is {INSTANCES_MAX}")]
+    Instances(u64),
+    /// The framework does not hold the role.
+    #[error(
+        "service {service} wants role {role}, and this framework holds {held}; start it with --role {role}"
+    )]
+    Role {
+        /// The service.
+        service: ServiceName,
+        /// What it wants.
+        role: Role,
+        /// What there is.
+        held: String,
+    },
+    /// The service is on its way out.
+    #[error("service {0} is being removed; deploy it again to keep it")]
+    Removing(ServiceName),
+}
+
+impl Wanted {
+    /// Nothing, by a framework that holds these roles; with none of them, the role `*`.
+    pub fn new(roles: Vec<Role>) -> Wanted {
+        let roles = if roles.is_empty() { vec![Role::any()] } else { roles };
+        Wanted { roles, services: BTreeMap::new() }
+    }
+
+    /// Makes a service file what is wanted.
+    ///
+    /// A count written in the file wins over an earlier scale; a file without one leaves the scale as it is. A
+    /// service that is being removed is wanted again.
+    pub fn deploy(&mut self, text: &str, file: &str) -> Result<(ServiceName, Outcome), Refusal> {
+        let spec = spec::parse(text, file)?;
+        let name = spec.name.clone();
+        if let Some(role) = spec.template.role.as_ref().filter(|role| !self.roles.contains(role)) {
+            let held = self.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Refusal::Role { service: name, role: role.clone(), held });
+        }
+        let old = self.services.get(&name);
+        if old.is_none() && self.services.len() >= SERVICES_MAX {
+            return Err(Refusal::Services(SERVICES_MAX));
+        }
+        let kept = old.filter(|old| !old.removing).map(|old| old.count);
+        let count = spec.count.or(kept).unwrap_or(1);
+        self.check_total(&name, count)?;
+        let (version, template_version, outcome) = match old {
+            None => (1, 1, Outcome::Created),
+            Some(old) if old.removing => (old.version + 1, old.version + 1, Outcome::Created),
+            Some(old) if old.text == text && old.count == count => return Ok((name, Outcome::Unchanged)),
+            Some(old) if old.spec.template == spec.template => {
+                (old.version + 1, old.template_version, Outcome::Updated)
+            }
+            Some(old) => (old.version + 1, old.version + 1, Outcome::Updated),
+        };
+        let (text, file) = (text.to_owned(), file.to_owned());
+        let definition = Definition { text, file, spec, count, version, template_version, removing: false };
+        self.services.insert(name.clone(), definition);
+        Ok((name, outcome))
+    }
+
+    /// Wants so many instances of a service, 0 to [`COUNT_MAX`].
+    pub fn scale(&mut self, name: &str, count: u32) -> Result<ServiceName, Refusal> {
+        if count > COUNT_MAX {
+            return Err(Refusal::Count(count));
+        }
+        let name = self.named(name)?;
+        self.check_total(&name, count)?;
+        let Some(definition) = self.services.get_mut(&name) else { return Ok(name) };
+        if definition.removing {
+            return Err(Refusal::Removing(name));
+        }
+        if definition.count != count {
+            definition.count = count;
+            definition.version += 1;
+        }
+        Ok(name)
+    }
+
+    /// Wants a service no more. Its instances are killed first; until then it is shown as being removed.
+    pub fn remove(&mut self, name: &str) -> Result<ServiceName, Refusal> {
+        let name = self.named(name)?;
+        if let Some(definition) = self.services.get_mut(&name) {
+            definition.removing = true;
+        }
+        Ok(name)
+    }
+
+    /// The name of a service that exists.
+    pub fn named(&self, name: &str) -> Result<ServiceName, Refusal> {
+        let found = ServiceName::new(name).ok().filter(|name| self.services.contains_key(name));
+        found.ok_or_else(|| {
+            const SHOWN: usize = 20;
+            let mut known: Vec<&str> = self.services.keys().map(ServiceName::as_str).take(SHOWN).collect();
+            match self.services.len() {
+                0 => known.push("none yet"),
+                n if n > SHOWN => known.push("..."),
+                _ => {}
+            }
+            Refusal::NoSuchService(name.chars().take(64).collect(), known.join(", "))
+        })
+    }
+
+    /// The role whose offers a service takes.
+    pub fn role_of<'a>(&'a self, definition: &'a Definition) -> &'a Role {
+        definition.spec.template.role.as_ref().unwrap_or(&self.roles[0])
+    }
+
+    fn check_total(&self, name: &ServiceName, count: u32) -> Result<(), Refusal> {
+        let others = self.services.iter().filter(|(other, _)| *other != name);
+        let total = others.map(|(_, definition)| u64::from(definition.count)).sum::<u64>() + u64::from(count);
+        if total > INSTANCES_MAX { Err(Refusal::Instances(total)) } else { Ok(()) }
+    }
+}
+
+impl Definition {
+    /// Instances wanted now: none while it is being removed.
+    pub fn wanted(&self) -> u32 {
+        if self.removing { 0 } else { self.count }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        Wanted::new(vec![])
+    }
+
+    fn file(more: &str) -> String {
+        format!("name = \"web\"\ncommand = \"true\"\n{more}")
+    }
+
+    fn web(wanted: &Wanted) -> &Definition {
+        wanted.services.values().next().expect("deployed")
+    }
+
+    #[test]
+    fn the_same_text_again_changes_nothing() {
+        let mut wanted = wanted();
+        let deployed = wanted.deploy(&file(""), "web.toml").map(|(_, outcome)| outcome);
+        assert_eq!(deployed, Ok(Outcome::Created));
+        let before = wanted.clone();
+        let again = wanted.deploy(&file(""), "web.toml").map(|(_, outcome)| outcome);
+        assert_eq!(again, Ok(Outcome::Unchanged));
+        assert_eq!(wanted, before);
+    }
+
+    #[test]
+    fn a_change_of_the_count_or_of_a_comment_does_not_replace_the_instances() {
+        let mut wanted = wanted();
+        wanted.deploy(&file(""), "").expect("right");
+        wanted.deploy(&file("count = 3 # three"), "").expect("right");
+        assert_eq!((web(&wanted).version, web(&wanted).template_version, web(&wanted).count), (2, 1, 3));
+        wanted.deploy(&file("count = 3\nports = 1"), "").expect("right");
+        assert_eq!((web(&wanted).version, web(&wanted).template_version), (3, 3));
+    }
+
+    #[test]
+    fn a_count_in_the_file_wins_over_a_scale_and_its_absence_keeps_it() {
+        let mut wanted = wanted();
+        wanted.deploy(&file(""), "").expect("right");
+        wanted.scale("web", 5).expect("it is there");
+        wanted.deploy(&file("# a comment"), "").expect("right");
+        assert_eq!(web(&wanted).count, 5);
+        wanted.deploy(&file("count = 2"), "").expect("right");
+        assert_eq!(web(&wanted).count, 2);
+        wanted.scale("web", 4).expect("it is there");
+        let back = wanted.deploy(&file("count = 2"), "").map(|(_, outcome)| outcome);
+        assert_eq!((back, web(&wanted).count), (Ok(Outcome::Updated), 2));
+    }
+
+    #[test]
+    fn a_service_that_is_being_removed_is_wanted_again_when_it_is_deployed() {
+        let mut wanted = wanted();
+        wanted.deploy(&file("count = 2"), "").expect("right");
+        wanted.remove("web").expect("it is there");
+        assert_eq!(web(&wanted).wanted(), 0);
+        assert!(matches!(wanted.scale("web", 3), Err(Refusal::Removing(_))));
+        let again = wanted.deploy(&file("count = 2"), "").map(|(_, outcome)| outcome);
+        assert_eq!(again, Ok(Outcome::Created));
+        assert_eq!((web(&wanted).wanted(), web(&wanted).template_version), (2, 2));
+    }
+
+    #[test]
+    fn what_is_refused_says_what_there_is() {
+        let mut wanted = wanted();
+        assert_eq!(
+            wanted.scale("web", 1).expect_err("none").to_string(),
+            r#"there is no service "web"; the services are: none yet"#
+        );
+        wanted.deploy(&file(""), "").expect("right");
+        assert_eq!(
+            wanted.remove("wbe").expect_err("none").to_string(),
+            r#"there is no service "wbe"; the services are: web"#
+        );
+        assert_eq!(wanted.scale("web", 10_001), Err(Refusal::Count(10_001)));
+        assert_eq!(
+            wanted.deploy(&file("role = \"b\""), "").expect_err("another role").to_string(),
+            "service web wants role b, and this framework holds *; start it with --role b"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! One RocksDB with a format version, opened with small buffers.
+
+use std::path::{Path, PathBuf};
+
+use rocksdb::{DB, DBCompressionType, DBRecoveryMode, LogLevel, Options, WriteOptions};
+
+/// The format that this build writes. A build reads its own and the one before it.
+pub(crate) const FORMAT: u32 = 1;
+
+/// Where the format's number is, as decimal text.
+pub(crate) const FORMAT_KEY: &[u8] = b"format";
+
+/// What to do with a write-ahead log that does not end well.
+#[derive(Clone, Copy)]
+pub(crate) enum Recovery {
+    /// Only an unfinished last record is forgiven.
+    Strict,
+    /// All up to the first damage.
+    UpToDamage,
+}
+
+/// A database can not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Somebody else has it.
+    #[error("the database {} is in use by another process; stop that master or give this one its own work-dir", path.display())]
+    Locked {
+        /// Which.
+        path: PathBuf,
+    },
+    /// This build is too old for it.
+    #[error(
+        "the database {} has format {found}, and this build knows formats up to {FORMAT}; start the newer build that \
+         wrote it, or restore a copy from before",
+        path.display()
+    )]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Its format is not a number.
+    #[error("the database {} has no readable format; is it a master's? Name another work-dir", path.display())]
+    NoFormat {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What is there does not agree with its checksums.
+    #[error("the database {} is damaged; restore the work-dir from a copy, nothing was changed", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// What RocksDB found.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// Anything else: permissions, no space, no such directory.
+    #[error("opening the database {} failed; look at the directory and its owner", path.display())]
+    Failed {
+        /// Which.
+        path: PathBuf,
+        /// What RocksDB said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Opens the database and checks its format; makes one of this build's format where there is none.
+pub(crate) fn open(path: &Path, recovery: Recovery) -> Result<DB, OpenError> {
+    std::fs::create_dir_all(path)
+        .map_err(|source| OpenError::Failed { path: path.to_owned(), source: Box::new(source) })?;
+    let db = DB::open(&options(recovery), path).map_err(|source| refusal(path, source))?;
+    match db.get(FORMAT_KEY).map_err(|source| refusal(path, source))? {
+        Some(format) => {
+            let format = std::str::from_utf8(&format).ok().and_then(|text| text.parse::<u32>().ok());
+            match format {
+                None => return Err(OpenError::NoFormat { path: path.to_owned() }),
+                Some(found) if found > FORMAT => return Err(OpenError::Newer { path: path.to_owned(), found }),
+                Some(_) => {}
+            }
+        }
+        // The very first start, or one that a crash stopped before this line.
+        None if is_empty(&db) => {
+            let format = FORMAT.to_string();
+            db.put_opt(FORMAT_KEY, format, &synced()).map_err(|source| refusal(path, source))?;
+        }
+        None => return Err(OpenError::NoFormat { path: path.to_owned() }),
+    }
+    Ok(db)
+}
+
+/// For writes that must be on the disk before they are spoken of.
+pub(crate) fn synced() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(true);
+    options
+}
+
+fn is_empty(db: &DB) -> bool {
+    db.iterator(rocksdb::IteratorMode::Start).next().is_none()
+}
+
+fn options(recovery: Recovery) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.set_paranoid_checks(true);
+    options.set_wal_recovery_mode(match recovery {
+        Recovery::Strict => DBRecoveryMode::TolerateCorruptedTailRecords,
+        Recovery::UpToDamage => DBRecoveryMode::PointInTime,
+    });
+    // A few MB of data: RocksDB's own defaults (64 MB buffers, all files open) are for a thousand times as much.
+    options.set_write_buffer_size(4 << 20);
+    options.set_max_open_files(64);
+    // No compression library is linked.
+    options.set_compression_type(DBCompressionType::None);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options
+}
+
+fn refusal(path: &Path, source: rocksdb::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.kind() {
+        rocksdb::ErrorKind::Corruption => OpenError::Damaged { path, source },
+        // RocksDB has no kind for it: "While lock file: .../LOCK: Resource temporarily unavailable" for another
+        // process, "lock hold by current process" for this one.
+        _ if source.to_string().to_lowercase().contains("lock") => OpenError::Locked { path },
+        _ => OpenError::Failed { path, source: Box::new(source) },
+    }
+}
