@@ -3,7 +3,7 @@
 //! It keeps no rule of its own about services. It takes in what is told, looks at most so often, writes down what a
 //! plan will do before it asks the SDK to do it, and answers questions when what they changed is durable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, Offer, Scheduler};
@@ -232,8 +232,8 @@ impl ServiceScheduler {
     fn look(&mut self, now: Now, calls: &mut Calls) {
         let offered: Vec<Offered> = self.offers.iter().map(|(offer, since)| offered(offer, *since)).collect();
         let plan = plan(&self.wanted, &self.seen, &offered, now);
-        for line in explain::lines(&plan) {
-            tracing::debug!("{line}");
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            explain::lines(&plan).iter().for_each(|line| tracing::debug!("{line}"));
         }
         plan.apply(&mut self.seen, now);
         self.unsaved.extend(plan.launches.iter().map(|launch| launch.slot.clone()));
@@ -254,14 +254,14 @@ impl ServiceScheduler {
     }
 
     fn launch(&mut self, now: Now, plan: &Plan, calls: &mut Calls) {
-        let used: BTreeSet<&OfferId> = plan.launches.iter().map(|launch| &launch.offer).collect();
+        let mut launches: BTreeMap<&OfferId, Vec<&Launch>> = BTreeMap::new();
+        for launch in &plan.launches {
+            launches.entry(&launch.offer).or_default().push(launch);
+        }
         let declined: BTreeSet<&OfferId> = plan.declines.iter().collect();
         for (mut offer, since) in std::mem::take(&mut self.offers) {
-            if used.contains(offer.id()) {
-                let id = offer.id().clone();
-                for launch in plan.launches.iter().filter(|launch| launch.offer == id) {
-                    self.put(now, launch, &mut offer);
-                }
+            if let Some(launches) = launches.get(offer.id()) {
+                launches.iter().for_each(|launch| self.put(now, launch, &mut offer));
                 calls.accept(offer);
             } else if declined.contains(offer.id()) {
                 calls.decline(offer, DECLINE_FOR);

@@ -101,6 +101,10 @@ impl Agent {
         let Some(task) = self.state.tasks.get(key) else { return };
         let (container, started) = (task.container.clone(), task.started.is_some());
         if task.has_ended() {
+            // The log may have been cut between the last acknowledgement and what follows from it.
+            if task.unacknowledged.is_empty() {
+                self.forget(key, out);
+            }
             if condition.is_some() {
                 out.push(Effect::Destroy { container });
             }

@@ -65,8 +65,10 @@ pub fn set_up(sandbox: &Path, hide: &[PathBuf]) -> Result<(), Failure> {
         make_read_only(path, MS_REC).at(Step::Mount, || path.into())?;
     }
 
+    // What lies below a hidden directory is hidden with it, and is no longer there to be covered.
+    let outermost = |path: &&PathBuf| !hide.iter().any(|other| other != *path && path.starts_with(other));
     let mut covered = Vec::new();
-    for path in hide {
+    for path in hide.iter().filter(outermost) {
         if cover(path).at(Step::Hide, || path.display().to_string())? {
             covered.push(path);
         }

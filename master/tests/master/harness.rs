@@ -9,6 +9,7 @@ use bourse_master::history::MemoryHistory;
 use bourse_master::registry::MemoryRegistry;
 use bourse_master::{Config, Master, MasterArgs, MasterError, Stores};
 use bourse_proto::agent_link as link;
+use bourse_proto::agent_link::agent_link_client::AgentLinkClient;
 use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::v1::scheduler::call::Type;
@@ -282,7 +283,9 @@ pub async fn open_link(
 ) -> Result<(mpsc::Sender<link::FromAgent>, Streaming<link::ToAgent>), Status> {
     let (say, said) = mpsc::channel(64);
     let connection = cluster.connect(token).await;
-    let answer = within(connection.agent_link().link(ReceiverStream::new(said))).await?;
+    // Without our own client's limits: it is the master's that are tried.
+    let mut client = AgentLinkClient::new(connection.service());
+    let answer = within(client.link(ReceiverStream::new(said))).await?;
     Ok((say, answer.into_inner()))
 }
 

@@ -115,8 +115,8 @@ fn of_body<'a>(page: &'a str, attribute: &str) -> &'a str {
     &body[from..from + body[from..].find('"').expect("its end")]
 }
 
-/// A cluster in which something happens: two agents, a framework with one running and one failed task, an idle framework,
-/// a service framework.
+/// A cluster in which something happens: two agents, a framework with one running and one failed task, a service
+/// framework.
 pub struct Scene {
     pub cluster: Cluster,
     pub scheduler: FakeScheduler,
@@ -131,13 +131,16 @@ impl Scene {
     pub async fn set() -> Scene {
         let cluster = Cluster::start().await;
         let log = Log::new();
-        let agent_api = agent_api(log.clone()).await;
+        let mut apis = Vec::new();
         let mut agents = Vec::new();
         for (host, amounts) in [
             ("host-a", "cpus:4; mem:8192; disk:50000; ports:[31000-31999]"),
             ("host-b", "cpus:8; mem:16384; disk:80000; ports:[31000-31999]"),
         ] {
-            let register = link::Register { address: agent_api.address.clone(), ..registration(host, amounts) };
+            // An address is one agent's: a second one there would replace the first.
+            let api = agent_api(log.clone()).await;
+            let register = link::Register { address: api.address.clone(), ..registration(host, amounts) };
+            apis.push(api);
             agents.push(FakeAgent::register(&cluster, register).await.expect("admitted"));
         }
         let mut scheduler = cluster.scheduler("batch").await;
@@ -187,7 +190,7 @@ impl Scene {
         let services_framework = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, info).await.expect("subscribed");
         services.framework_id.lock().expect("no panic").clone_from(&services_framework.framework);
         *services.services.lock().expect("no panic") = vec![service(&agents[1].id)];
-        let apis = vec![agent_api, services_api];
+        apis.push(services_api);
         let services_framework = Some(services_framework);
         let scene = Scene { cluster, scheduler, services, log, agents, services_framework, apis };
         scene.until("/tasks", "0.37 cpus").await;

@@ -6,13 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use bourse_types::{AgentId, Milli, Name, Ranges, Resource, Resources, Role, TaskId, units};
 
 use super::{GATHER, Launch, Offered, Pass};
-use crate::seen::SlotName;
+use crate::seen::{Seen, SlotName};
 use crate::spec::{Needs, ServiceName, Spread};
 use crate::wanted::Definition;
 
 /// An offer, what is left of it in this pass, and the amounts that are compared often.
 struct Left<'a> {
     offer: &'a Offered,
+    /// Its agent's place in [`Crowd`].
+    agent: usize,
     resources: Resources,
     cpus: Milli,
     mem: Milli,
@@ -21,15 +23,24 @@ struct Left<'a> {
     used: bool,
 }
 
-/// How many instances there are, by service and agent.
-#[derive(Default)]
+/// How many instances there are on each agent that made an offer.
+///
+/// A pass compares every open slot with every offer, ten thousand with a thousand in the worst case; agents are
+/// numbers here, in the order of their ids, so that one comparison is a few loads.
 struct Crowd {
-    /// Those that stay; an instance that is being killed, or is out of reach, does not keep others away.
-    staying: BTreeMap<(ServiceName, AgentId), u32>,
+    agents: BTreeMap<AgentId, usize>,
+    /// Instances of any service that stay.
+    anyone: Vec<u32>,
+    services: BTreeMap<ServiceName, Counts>,
+}
+
+/// Instances of one service, by agent.
+#[derive(Clone)]
+struct Counts {
+    /// Those that stay; one that is being killed, or is out of reach, does not keep others away.
+    staying: Vec<u32>,
     /// All of them, for a limit that must hold.
-    present: BTreeMap<(ServiceName, AgentId), u32>,
-    /// Those of any service.
-    anyone: BTreeMap<AgentId, u32>,
+    present: Vec<u32>,
 }
 
 impl<'a> Pass<'a> {
@@ -38,47 +49,61 @@ impl<'a> Pass<'a> {
         let mut open = std::mem::take(&mut self.open);
         // Every service gets its first instance before any gets its second.
         open.sort_by(|(a, _), (b, _)| (a.index, &a.service).cmp(&(b.index, &b.service)));
-        let mut crowd = Crowd::of(self.seen);
-        let mut launched = 0;
+        let mut crowd = Crowd::of(self.seen, offers);
         for role in &self.wanted.roles {
             let wanted = self.wanted;
-            let slots: Vec<_> =
-                open.iter().filter(|(_, definition)| wanted.role_of(definition) == role).collect();
-            let mine = || offers.iter().filter(|offer| &offer.role == role);
-            if let Some(oldest) = mine().map(|offer| offer.since).min()
+            let slots = open.iter().filter(|(_, definition)| wanted.role_of(definition) == role);
+            let slots: Vec<&(SlotName, &Definition)> = slots.collect();
+            let mine: Vec<&Offered> = offers.iter().filter(|offer| &offer.role == role).collect();
+            let oldest = mine.iter().map(|offer| offer.since).min();
+            if let Some(ready) = oldest.map(|oldest| oldest + GATHER)
                 && !slots.is_empty()
-                && oldest + GATHER > self.now.mono
+                && ready > self.now.mono
             {
-                self.wait_until(oldest + GATHER);
+                self.wait_until(ready);
                 self.plan.open.insert(role.clone(), slots.iter().map(|(name, _)| name.clone()).collect());
                 continue;
             }
-            let usable = mine().filter(|offer| !self.seen.draining.contains(&offer.agent));
-            let mut left: Vec<Left> = usable.map(|offer| Left::new(offer, role)).collect();
-            let mut unserved = BTreeSet::new();
-            for (name, definition) in slots {
-                match self.serve(name, definition, role, &mut left, &mut crowd, launched) {
-                    true => launched += 1,
-                    false => {
-                        if !left.is_empty() {
-                            let lack = lack(definition, name, &left, &crowd);
-                            if self.seen.slots.get(name).and_then(|slot| slot.lack.as_ref()) != Some(&lack) {
-                                self.plan.lacks.insert(name.clone(), lack);
-                            }
-                        }
-                        unserved.insert(name.clone());
-                    }
-                }
-            }
-            if !unserved.is_empty() {
-                self.plan.open.insert(role.clone(), unserved);
-            }
+            let usable = mine.iter().filter(|offer| !self.seen.draining.contains(&offer.agent));
+            let mut left: Vec<Left> = usable.map(|offer| Left::new(offer, role, &crowd)).collect();
+            self.deal(role, &slots, &mut left, &mut crowd);
             let used: BTreeSet<_> = left.iter().filter(|left| left.used).map(|left| &left.offer.id).collect();
-            self.plan.declines.extend(mine().map(|offer| &offer.id).filter(|id| !used.contains(id)).cloned());
+            let unused = mine.iter().map(|offer| &offer.id).filter(|id| !used.contains(id));
+            self.plan.declines.extend(unused.cloned());
         }
         // An offer of a role that we do not hold any more serves nobody.
         let strange = offers.iter().filter(|offer| !self.wanted.roles.contains(&offer.role));
         self.plan.declines.extend(strange.map(|offer| offer.id.clone()));
+    }
+
+    /// Deals the offers of one role out.
+    fn deal(
+        &mut self,
+        role: &Role,
+        slots: &[&(SlotName, &Definition)],
+        left: &mut [Left],
+        crowd: &mut Crowd,
+    ) {
+        // What one slot of a service did not find, the next will not find either: offers only shrink.
+        let mut lacking: BTreeMap<&ServiceName, String> = BTreeMap::new();
+        let mut unserved = BTreeSet::new();
+        for (name, definition) in slots {
+            if !lacking.contains_key(&name.service) {
+                if self.serve(name, definition, role, left, crowd) {
+                    continue;
+                }
+                lacking.insert(&name.service, lack(definition, left, crowd));
+            }
+            let lack = &lacking[&name.service];
+            let known = self.seen.slots.get(name).and_then(|slot| slot.lack.as_ref());
+            if !left.is_empty() && known != Some(lack) {
+                self.plan.lacks.insert(name.clone(), lack.clone());
+            }
+            unserved.insert(name.clone());
+        }
+        if !unserved.is_empty() {
+            self.plan.open.insert(role.clone(), unserved);
+        }
     }
 
     /// Launches on the best of the offers; answers whether there was one.
@@ -89,27 +114,33 @@ impl<'a> Pass<'a> {
         role: &Role,
         left: &mut [Left],
         crowd: &mut Crowd,
-        launched: u64,
     ) -> bool {
-        let service = &name.service;
-        let mut fitting: Vec<usize> = (0..left.len())
-            .filter(|&at| left[at].fits(definition) && crowd.has_room(definition, &left[at].offer.agent))
-            .collect();
-        match definition.spec.spread {
-            Spread::Agents { .. } => fitting.sort_by_key(|&at| {
-                let agent = &left[at].offer.agent;
-                (crowd.staying(service, agent), crowd.anyone(agent), Reverse(left[at].cpus), agent)
-            }),
-            Spread::None => fitting.sort_by_key(|&at| (left[at].cpus, left[at].mem, &left[at].offer.agent)),
-        }
-        for at in fitting {
-            // The amounts fit; the pieces may still not, as when they are reserved to others.
-            let Some((resources, ports)) = left[at].take(definition, role) else { continue };
-            let Ok(task) = TaskId::new(format!("{name}.{}", self.seen.next_task + launched)) else {
-                return false;
+        let mut refused = BTreeSet::new();
+        crowd.know(&name.service);
+        loop {
+            let counts = &crowd.services[&name.service];
+            let fitting = (0..left.len()).filter(|at| {
+                !refused.contains(at)
+                    && left[*at].fits(definition)
+                    && counts.has_room(definition, left[*at].agent)
+            });
+            let best = match definition.spec.spread {
+                Spread::Agents { .. } => fitting.min_by_key(|&at| {
+                    let agent = left[at].agent;
+                    (counts.staying[agent], crowd.anyone[agent], Reverse(left[at].cpus), agent)
+                }),
+                Spread::None => fitting.min_by_key(|&at| (left[at].cpus, left[at].mem, left[at].agent)),
             };
-            let offer = left[at].offer;
-            crowd.enter(service, &offer.agent);
+            let Some(best) = best else { return false };
+            let Some((resources, ports)) = left[best].take(definition, role) else {
+                // The amounts fit, and the pieces do not, as when they are reserved to others.
+                refused.insert(best);
+                continue;
+            };
+            let number = self.seen.next_task + self.plan.launches.len() as u64;
+            let Ok(task) = TaskId::new(format!("{name}.{number}")) else { return false };
+            crowd.enter(&name.service, left[best].agent);
+            let offer = left[best].offer;
             self.plan.launches.push(Launch {
                 slot: name.clone(),
                 task,
@@ -123,16 +154,16 @@ impl<'a> Pass<'a> {
             });
             return true;
         }
-        false
     }
 }
 
 impl<'a> Left<'a> {
-    fn new(offer: &'a Offered, role: &Role) -> Left<'a> {
+    fn new(offer: &'a Offered, role: &Role, crowd: &Crowd) -> Left<'a> {
         // What may be taken back at any time is no ground for a service.
         let resources = offer.resources.allocatable_to(role).non_revocable();
         let mut left = Left {
             offer,
+            agent: crowd.agents[&offer.agent],
             resources,
             cpus: Milli::ZERO,
             mem: Milli::ZERO,
@@ -178,47 +209,57 @@ impl<'a> Left<'a> {
 }
 
 impl Crowd {
-    fn of(seen: &crate::seen::Seen) -> Crowd {
-        let mut crowd = Crowd::default();
+    fn of(seen: &Seen, offers: &[Offered]) -> Crowd {
+        let agents: BTreeSet<&AgentId> = offers.iter().map(|offer| &offer.agent).collect();
+        let agents: BTreeMap<AgentId, usize> =
+            agents.into_iter().enumerate().map(|(at, agent)| (agent.clone(), at)).collect();
+        let mut crowd = Crowd { anyone: vec![0; agents.len()], agents, services: BTreeMap::new() };
         for (name, instance) in seen.instances() {
-            let here = (name.service.clone(), instance.agent.clone());
-            *crowd.present.entry(here.clone()).or_default() += 1;
-            if instance.is_reachable() && instance.kill.is_none() {
-                *crowd.staying.entry(here).or_default() += 1;
-                *crowd.anyone.entry(instance.agent.clone()).or_default() += 1;
-            }
+            let Some(&agent) = crowd.agents.get(&instance.agent) else { continue };
+            let stays = instance.is_reachable() && instance.kill.is_none();
+            let counts = crowd.know(&name.service);
+            counts.present[agent] += 1;
+            counts.staying[agent] += u32::from(stays);
+            crowd.anyone[agent] += u32::from(stays);
         }
         crowd
     }
 
-    fn enter(&mut self, service: &ServiceName, agent: &AgentId) {
-        let here = (service.clone(), agent.clone());
-        *self.present.entry(here.clone()).or_default() += 1;
-        *self.staying.entry(here).or_default() += 1;
-        *self.anyone.entry(agent.clone()).or_default() += 1;
+    /// Makes room for a service's counts, zero where it has no instances.
+    fn know(&mut self, service: &ServiceName) -> &mut Counts {
+        let zero = || vec![0; self.anyone.len()];
+        // No `entry`: it would clone the name for every look.
+        if !self.services.contains_key(service) {
+            self.services.insert(service.clone(), Counts { staying: zero(), present: zero() });
+        }
+        self.services.get_mut(service).expect("it was just put there")
     }
 
-    fn staying(&self, service: &ServiceName, agent: &AgentId) -> u32 {
-        self.staying.get(&(service.clone(), agent.clone())).copied().unwrap_or(0)
+    fn enter(&mut self, service: &ServiceName, agent: usize) {
+        let counts = self.know(service);
+        counts.present[agent] += 1;
+        counts.staying[agent] += 1;
+        self.anyone[agent] += 1;
     }
+}
 
-    fn anyone(&self, agent: &AgentId) -> u32 {
-        self.anyone.get(agent).copied().unwrap_or(0)
-    }
-
-    fn has_room(&self, definition: &Definition, agent: &AgentId) -> bool {
-        let Spread::Agents { max_per_agent: Some(most) } = definition.spec.spread else { return true };
-        let here = (definition.spec.name.clone(), agent.clone());
-        self.present.get(&here).copied().unwrap_or(0) < most
+impl Counts {
+    fn has_room(&self, definition: &Definition, agent: usize) -> bool {
+        match definition.spec.spread {
+            Spread::Agents { max_per_agent: Some(most) } => self.present[agent] < most,
+            Spread::Agents { max_per_agent: None } | Spread::None => true,
+        }
     }
 }
 
 /// Why none of the offers served: the one that came nearest, and what it was short of.
-fn lack(definition: &Definition, name: &SlotName, left: &[Left], crowd: &Crowd) -> String {
+fn lack(definition: &Definition, left: &[Left], crowd: &mut Crowd) -> String {
+    let name = &definition.spec.name;
+    let counts = crowd.know(name);
     let Needs { cpus, mem, disk } = definition.spec.template.resources;
     let ports = Milli::whole(definition.spec.template.ports.len() as u64);
     let mut nearest: Option<(usize, u64, String, String, &str)> = None;
-    for left in left.iter().filter(|left| crowd.has_room(definition, &left.offer.agent)) {
+    for left in left.iter().filter(|left| counts.has_room(definition, left.agent)) {
         let kinds: [(Milli, Milli, Words); 4] = [
             (cpus, left.cpus, |amount| format!("{amount} cpus")),
             (mem, left.mem, |amount| format!("{} of memory", units::format_size(amount))),
@@ -241,7 +282,7 @@ fn lack(definition: &Definition, name: &SlotName, left: &[Left], crowd: &Crowd) 
     match nearest {
         None => format!(
             "every agent that made an offer runs as many instances of {} as max_per_agent allows",
-            name.service
+            name
         ),
         Some((0, ..)) => "the resources offered are reserved in pieces that do not serve together".to_owned(),
         Some((_, _, needs, has, hostname)) => {

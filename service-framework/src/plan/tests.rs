@@ -408,3 +408,45 @@ fn every_service_gets_its_first_instance_before_any_gets_its_second() {
         web.1 lacks: no offer with 1 cpus; the nearest had 0 cpus, on host-a1
         revive *"#]]);
 }
+
+#[test]
+fn a_service_is_spread_by_its_own_instances_before_those_of_others() {
+    let mut desk = Desk::new("");
+    desk.offer("a2", "cpus:4; mem:4096");
+    desk.pass(100);
+    desk.look();
+    desk.wanted.deploy("name = \"other\"\ncommand = \"x\"\ncount = 3", "").expect("right");
+    desk.offer("a1", "cpus:4; mem:4096");
+    desk.pass(100);
+    desk.look();
+    desk.wanted.scale("web", 2).expect("it is there");
+    desk.offer("a1", "cpus:2; mem:2048");
+    desk.offer("a2", "cpus:4; mem:4096");
+    desk.pass(100);
+    desk.looks(expect![[r#"
+        launch web.1.4 on a1 with cpus:0.1; mem:128
+        decline o4"#]]);
+}
+
+#[test]
+fn an_instance_that_is_being_killed_keeps_no_other_away() {
+    let mut desk = Desk::new("count = 2");
+    for agent in ["a1", "a2"] {
+        desk.offer(agent, "cpus:4; mem:4096");
+    }
+    desk.pass(100);
+    for launch in desk.look().launches {
+        desk.hear(launch.task.as_str(), TaskState::Running);
+    }
+    desk.pass(60_000);
+    desk.redeploy("count = 3\nuser = \"www-data\"");
+    desk.wanted.scale("web", 2).expect("it is there");
+    desk.looks(expect!["kill web.0.0 on a1: its definition changed"]);
+    desk.wanted.scale("web", 3).expect("it is there");
+    desk.offer("a1", "cpus:2; mem:2048");
+    desk.offer("a2", "cpus:4; mem:4096");
+    desk.pass(100);
+    desk.looks(expect![[r#"
+        launch web.2.2 on a1 with cpus:0.1; mem:128
+        decline o4"#]]);
+}

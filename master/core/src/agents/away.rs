@@ -19,8 +19,11 @@ impl Master {
     pub(crate) fn on_agent_link_closed(&mut self, now: Now, id: &AgentId, link: LinkId, out: &mut Effects) {
         let Some(agent) = self.agents.get(id) else { return };
         let Some(next) = agent.state.step(AgentInput::LinkCloses { link, at: now.wall }) else { return };
-        let fragile: Vec<(FrameworkId, TaskId)> =
-            agent.tasks.iter().filter(|(framework, _)| !self.checkpoints(framework)).cloned().collect();
+        // What has ended is not lost: its end comes with the agent, and is answered meanwhile to whoever asks.
+        let fragile = |(framework, id): &&(FrameworkId, TaskId)| {
+            !self.checkpoints(framework) && self.task(framework, id).is_some_and(|task| !task.state.is_terminal())
+        };
+        let fragile: Vec<(FrameworkId, TaskId)> = agent.tasks.iter().filter(fragile).cloned().collect();
         self.rescind_offers_of_agent(id, "its agent disconnected", out);
         self.agent_mut(id).state = next;
         let fate = Fate {

@@ -64,8 +64,10 @@ impl Master {
         }
     }
 
-    /// Whether the task's end was acknowledged already: the agent only missed the acknowledgement, and will be given
-    /// it when it sends the update again.
+    /// Whether the task's end is settled already: the agent only missed the acknowledgement, and will be given it when it
+    /// sends the update again. The end that it tells now may be another one, when its machine lost power and with it what
+    /// the agent knew: the first end stays. One that left the table with its agent before anybody acknowledged its end is
+    /// not settled: its framework has yet to hear of it.
     fn has_completed(
         &self,
         framework: &FrameworkId,
@@ -76,13 +78,16 @@ impl Master {
         let completed =
             self.frameworks.get(framework).into_iter().flat_map(|framework| framework.completed.iter().rev());
         let known = completed.into_iter().find(|task| task.info.id == *id && task.agent == *agent);
-        reported.is_terminal() && known.is_some_and(|task| task.state == reported)
+        reported.is_terminal() && known.is_some_and(|task| task.is_settled())
     }
 
     fn adopt_task(&mut self, now: Now, agent: &AgentId, report: TaskReport, out: &mut Effects) {
         let TaskReport { framework, task: info, role, latest } = report;
         let (id, state) = (info.id.clone(), latest.state);
-        let was_unreachable = self.framework_mut(&framework).unreachable.remove(&id);
+        let record = self.framework_mut(&framework);
+        let was_unreachable = record.unreachable.remove(&id);
+        // It may have left the table with its agent, its end untold.
+        record.completed.retain(|ended| ended.info.id != id || ended.agent != *agent);
         let holds = !state.is_terminal();
         if holds {
             self.hold_allocated(agent, &framework, &role, &info.resources);

@@ -41,6 +41,7 @@ impl Master {
             // The acknowledgement was lost with an earlier link.
             return self.acknowledge_forgotten(agent, &framework, &status, out);
         }
+        let status = task.with_first_end(status);
         task.remember(&status, statuses_max);
         match status.uuid {
             Some(_) => {
