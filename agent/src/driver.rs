@@ -192,7 +192,7 @@ fn narrate(event: &Event) {
             info!(agent_id = %agent, master_id = %master, %epoch, known = known.len(), "registered with the master");
         }
         Event::FromMaster { message: FromMaster::Refused { reason, message, shut_down }, .. } => {
-            warn!(reason, message, shut_down, "the master refused this agent");
+            warn!(reason, why = message, shut_down, "the master refused this agent");
         }
         Event::FromMaster { message: FromMaster::Run { assignment, .. }, .. } => {
             info!(framework_id = %assignment.key.framework, task_id = %assignment.key.task, "a task is to run");
@@ -215,7 +215,7 @@ fn report(record: &Record) {
             task_id = %task.task,
             state = %status.state,
             reason = status.reason.map(|reason| reason.as_str()),
-            message = status.message,
+            why = status.message,
             healthy = status.healthy,
             "task"
         );

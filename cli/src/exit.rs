@@ -39,12 +39,6 @@ pub struct Failure {
     pub message: String,
 }
 
-impl Failure {
-    pub fn new(exit: Exit, message: impl Into<String>) -> anyhow::Error {
-        anyhow::Error::new(Failure { exit, message: message.into() })
-    }
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -52,6 +46,11 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// A failure with its exit code.
+pub fn failed(exit: Exit, message: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Failure { exit, message: message.into() })
+}
 
 /// What a call to the master came to, in words and as a code.
 pub fn refused(status: tonic::Status) -> anyhow::Error {
@@ -64,7 +63,7 @@ pub fn refused(status: tonic::Status) -> anyhow::Error {
         Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
         _ => Exit::Failed,
     };
-    Failure::new(exit, status.message())
+    failed(exit, status.message())
 }
 
 /// The exit code of an error, from wherever in its chain it is known.

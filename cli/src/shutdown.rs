@@ -16,7 +16,10 @@ impl Requests {
     /// # Errors
     /// The kernel's, when no handler can be set.
     pub fn open() -> io::Result<Requests> {
-        Ok(Requests { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Requests {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// Resolves at the next one.

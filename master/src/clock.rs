@@ -27,7 +27,8 @@ impl Clock {
 
     /// Sleeps until then; for ever without a deadline.
     pub async fn sleep_until(self, deadline: Option<Mono>) {
-        match deadline.and_then(|deadline| self.start.checked_add(Duration::from_nanos(deadline.as_nanos()))) {
+        match deadline.and_then(|deadline| self.start.checked_add(Duration::from_nanos(deadline.as_nanos())))
+        {
             Some(instant) => tokio::time::sleep_until(instant).await,
             None => std::future::pending().await,
         }

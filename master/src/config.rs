@@ -206,10 +206,11 @@ impl MasterArgs {
 fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let core = core::Config::default();
     let listen = layers.take("listen", &args.listen, "127.0.0.1:5050", address);
-    let hostname = layers.take_optional("hostname", &args.hostname, "the address of listen", |text| match text {
-        "" => Err("it is empty; give a name or leave it out".to_owned()),
-        name => Ok(name.to_owned()),
-    });
+    let hostname =
+        layers.take_optional("hostname", &args.hostname, "the address of listen", |text| match text {
+            "" => Err("it is empty; give a name or leave it out".to_owned()),
+            name => Ok(name.to_owned()),
+        });
     let work_dir = layers.take("work-dir", &args.work_dir, "/var/lib/bourse/master", path);
     let tokens = layers.take_optional("tokens", &args.tokens, "tokens.toml in work-dir", path);
     let tls_cert = layers.take_optional("tls-cert", &args.tls_cert, "none", path);
@@ -220,10 +221,9 @@ fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
         "never" => Ok(None),
         text => duration(text, SECOND..=DAY).map(Some),
     });
-    let heartbeat_interval =
-        layers.take("heartbeat-interval", &args.heartbeat_interval, "15s", |text| {
-            duration(text, Duration::from_millis(100)..=10 * MINUTE)
-        });
+    let heartbeat_interval = layers.take("heartbeat-interval", &args.heartbeat_interval, "15s", |text| {
+        duration(text, Duration::from_millis(100)..=10 * MINUTE)
+    });
     let agent_timeout = layers.take("agent-timeout", &args.agent_timeout, "75s", |text| {
         duration(text, Duration::from_millis(200)..=DAY)
     });
@@ -231,9 +231,8 @@ fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
         layers.take("agent-reregister-timeout", &args.agent_reregister_timeout, "10m", |text| {
             duration(text, Duration::ZERO..=DAY)
         });
-    let max_age = layers.take("history-max-age", &args.history_max_age, "14d", |text| {
-        duration(text, MINUTE..=3660 * DAY)
-    });
+    let max_age = layers
+        .take("history-max-age", &args.history_max_age, "14d", |text| duration(text, MINUTE..=3660 * DAY));
     let max_bytes = layers.take("history-max-bytes", &args.history_max_bytes, "256MiB", bytes);
     let max_completed_frameworks = layers.take(
         "max-completed-frameworks",
@@ -254,8 +253,12 @@ fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let tls = match (tls_cert?, tls_key?) {
         (None, None) => None,
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-        (Some(_), None) => layers.refuse("tls-key", "tls-cert is given but tls-key is not; give both or neither")?,
-        (None, Some(_)) => layers.refuse("tls-cert", "tls-key is given but tls-cert is not; give both or neither")?,
+        (Some(_), None) => {
+            layers.refuse("tls-key", "tls-cert is given but tls-key is not; give both or neither")?
+        }
+        (None, Some(_)) => {
+            layers.refuse("tls-cert", "tls-key is given but tls-cert is not; give both or neither")?
+        }
     };
     if !listen.ip().is_loopback() && tls.is_none() && !insecure {
         let why = format!(
@@ -310,7 +313,8 @@ impl Config {
 /// What `--check` prints: a table of name, value and origin, then what is wrong.
 impl fmt::Display for Resolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |of: fn(&Value) -> &str| self.values.iter().map(|value| of(value).len()).max().unwrap_or(0);
+        let width =
+            |of: fn(&Value) -> &str| self.values.iter().map(|value| of(value).len()).max().unwrap_or(0);
         let (names, texts) = (width(|value| value.name), width(|value| &value.text));
         for value in &self.values {
             writeln!(f, "{:names$}  {:texts$}  {}", value.name, value.text, value.origin)?;

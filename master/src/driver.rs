@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bourse_master_core::{
-    Change, Command, Done, Effect, Effects, Event, LinkId, Master, Refused, Registration, RequestId, StreamId,
-    Subscription, ToAgent, ToScheduler, View,
+    Change, Command, Done, Effect, Effects, Event, LinkId, Master, Refused, Registration, RequestId,
+    StreamId, Subscription, ToAgent, ToScheduler, View,
 };
 use bourse_types::{AgentId, AgentInfo, Principal};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -331,8 +331,12 @@ impl Driver {
         let applied = std::panic::catch_unwind(AssertUnwindSafe(|| master.apply(now, event, effects)));
         if let Err(panic) = applied {
             match self.recent.dump() {
-                Ok(path) => error!(path = %path.display(), kind, "the master panicked; its last inputs are in this file"),
-                Err(error) => error!(%error, kind, "the master panicked; its last inputs could not be written"),
+                Ok(path) => {
+                    error!(path = %path.display(), kind, "the master panicked; its last inputs are in this file")
+                }
+                Err(error) => {
+                    error!(%error, kind, "the master panicked; its last inputs could not be written")
+                }
             }
             std::panic::resume_unwind(panic);
         }
@@ -363,7 +367,7 @@ impl Driver {
 
     fn deliver(&mut self, effect: Effect) {
         match effect {
-            Effect::ToAgent { link, message, .. } => self.sessions.to_agent(link, message),
+            Effect::ToAgent { link, message, .. } => self.sessions.tell_agent(link, message),
             Effect::CloseLink { link, refused } => self.sessions.end_link(link, refused),
             Effect::ToScheduler { stream, message, .. } => self.say(stream, message),
             Effect::CloseStream { stream, error } => self.sessions.end_stream(stream, error),
@@ -386,7 +390,7 @@ impl Driver {
                 let mut offered = offered.collect::<Vec<_>>();
                 while offered.len() > OFFERS_MAX {
                     let rest = offered.split_off(OFFERS_MAX);
-                    self.sessions.to_scheduler(stream, StreamMessage::Offers(offered));
+                    self.sessions.tell_scheduler(stream, StreamMessage::Offers(offered));
                     offered = rest;
                 }
                 StreamMessage::Offers(offered)
@@ -394,9 +398,11 @@ impl Driver {
             ToScheduler::Rescind { offer } => StreamMessage::Rescind(offer),
             ToScheduler::Update(status) => StreamMessage::Update(status),
             ToScheduler::AgentFailed { agent } => StreamMessage::AgentFailed(agent),
-            ToScheduler::AgentDraining { agent, deadline } => StreamMessage::AgentDraining { agent, deadline },
+            ToScheduler::AgentDraining { agent, deadline } => {
+                StreamMessage::AgentDraining { agent, deadline }
+            }
         };
-        self.sessions.to_scheduler(stream, message);
+        self.sessions.tell_scheduler(stream, message);
     }
 
     /// `None` only for an agent that was removed in the same batch, whose offers are rescinded in it too.

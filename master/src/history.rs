@@ -113,7 +113,8 @@ impl History for MemoryHistory {
 
     fn read(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Vec<Stamped>, HistoryError> {
         let entries = self.entries();
-        let newest_first = entries.iter().rev().filter(|entry| before.is_none_or(|before| entry.sequence < before));
+        let newest_first =
+            entries.iter().rev().filter(|entry| before.is_none_or(|before| entry.sequence < before));
         Ok(newest_first.filter(|entry| filter.matches(&entry.entry)).take(limit).cloned().collect())
     }
 
@@ -122,7 +123,8 @@ impl History for MemoryHistory {
         let mut dropped = 0;
         // Its size is what it has in memory; a rough figure is enough for a test.
         while entries.front().is_some_and(|entry| {
-            now.since(entry.at) > bounds.max_age || (entries.len() * size_of::<Entry>()) as u64 > bounds.max_bytes
+            now.since(entry.at) > bounds.max_age
+                || (entries.len() * size_of::<Entry>()) as u64 > bounds.max_bytes
         }) {
             entries.pop_front();
             dropped += 1;

@@ -89,7 +89,10 @@ impl Keeper {
                             Ok(0) => {}
                             Ok(dropped) => debug!(dropped, "old history was dropped"),
                             Err(error) => {
-                                warn!(error = &error as &dyn std::error::Error, "the history was not trimmed");
+                                warn!(
+                                    error = &error as &dyn std::error::Error,
+                                    "the history was not trimmed"
+                                );
                             }
                         }
                     }

@@ -68,7 +68,9 @@ pub enum MasterError {
     #[error(transparent)]
     Driver(#[from] DriverError),
     /// A broken invariant: the panic is in the log, the last inputs in the work directory.
-    #[error("the master panicked; start it again, it goes on from its registry, and report what the log says")]
+    #[error(
+        "the master panicked; start it again, it goes on from its registry, and report what the log says"
+    )]
     Panicked,
 }
 
@@ -87,7 +89,11 @@ pub fn exit_code(error: &MasterError) -> u8 {
 }
 
 /// Runs a master until `shutdown`.
-pub async fn run(config: Config, stores: Stores, shutdown: impl Future<Output = ()>) -> Result<(), MasterError> {
+pub async fn run(
+    config: Config,
+    stores: Stores,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), MasterError> {
     Master::start(config, stores).await?.run(shutdown).await
 }
 
@@ -116,7 +122,8 @@ impl Master {
 
         let id = MasterId::new(Uuid::new_v4().to_string()).expect("a UUID is an id");
         let history: Arc<dyn History> = Arc::from(stores.history);
-        let (registry, snapshot, epoch, last_sequence) = take_over(stores.registry, history.clone(), id.clone()).await?;
+        let (registry, snapshot, epoch, last_sequence) =
+            take_over(stores.registry, history.clone(), id.clone()).await?;
         info!(
             master_id = %id,
             epoch = epoch.0,
@@ -129,8 +136,8 @@ impl Master {
         // The random choices of a master (in which order agents are visited) come from its id.
         let seed = Uuid::parse_str(id.as_str()).map_or(0, |uuid| uuid.as_u64_pair().0);
         let master = core::Master::new(config.core(), epoch, id.clone(), seed, snapshot, clock.now());
-        let (keeper, kept) =
-            Keeper::start(registry, history.clone(), config.history, clock, metrics.clone()).map_err(MasterError::Thread)?;
+        let (keeper, kept) = Keeper::start(registry, history.clone(), config.history, clock, metrics.clone())
+            .map_err(MasterError::Thread)?;
         let recent = Recent::new(&config.work_dir);
         let (driver, handle) = Driver::new(master, clock, keeper, metrics.clone(), recent, last_sequence);
         let identity = MasterIdentity {

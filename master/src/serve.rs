@@ -167,8 +167,10 @@ fn router(doors: &Doors, heard: agent::Heard) -> Router {
 async fn unknown(request: Request) -> Response {
     let path = request.uri().path();
     if auth::is_grpc(&request) {
-        return Status::unimplemented(format!("this master has no method {path}; its reflection service lists them"))
-            .into_http();
+        return Status::unimplemented(format!(
+            "this master has no method {path}; its reflection service lists them"
+        ))
+        .into_http();
     }
     (StatusCode::NOT_FOUND, format!("there is nothing at {path}\n")).into_response()
 }

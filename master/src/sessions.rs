@@ -24,6 +24,7 @@ pub const STREAM_QUEUE_MAX: usize = 65_536;
 
 /// What travels to the task of a link.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one; a box each would cost more")]
 pub enum LinkMessage {
     /// Say this.
     Say(ToAgent),
@@ -100,7 +101,11 @@ impl Sessions {
         self.streams.insert(stream, Stream { sender, framework: None });
     }
 
-    pub(crate) fn open_request(&mut self, request: RequestId, sender: oneshot::Sender<Result<Done, Refused>>) {
+    pub(crate) fn open_request(
+        &mut self,
+        request: RequestId,
+        sender: oneshot::Sender<Result<Done, Refused>>,
+    ) {
         self.requests.insert(request, sender);
     }
 
@@ -128,17 +133,21 @@ impl Sessions {
         }
     }
 
-    pub(crate) fn to_agent(&mut self, link: LinkId, message: ToAgent) {
+    pub(crate) fn tell_agent(&mut self, link: LinkId, message: ToAgent) {
         self.send_link(link, LinkMessage::Say(message));
     }
 
-    pub(crate) fn to_scheduler(&mut self, stream: StreamId, message: StreamMessage) {
+    pub(crate) fn tell_scheduler(&mut self, stream: StreamId, message: StreamMessage) {
         let Some(entry) = self.streams.get(&stream) else { return };
         match entry.sender.try_send(message) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let framework_id = entry.framework.as_ref().map(FrameworkId::as_str);
-                warn!(framework_id, queued = STREAM_QUEUE_MAX, "a scheduler does not read its events and is cut off");
+                warn!(
+                    framework_id,
+                    queued = STREAM_QUEUE_MAX,
+                    "a scheduler does not read its events and is cut off"
+                );
                 self.cut_stream(stream);
             }
             // Its task ends and tells us in a moment.
@@ -156,7 +165,7 @@ impl Sessions {
 
     /// Ends the stream after all that is on its way and an ERROR.
     pub(crate) fn end_stream(&mut self, stream: StreamId, error: String) {
-        self.to_scheduler(stream, StreamMessage::Fail(error));
+        self.tell_scheduler(stream, StreamMessage::Fail(error));
         self.cut_stream(stream);
     }
 
@@ -173,7 +182,11 @@ impl Sessions {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let agent_id = entry.agent.as_ref().map(AgentId::as_str);
-                warn!(agent_id, queued = LINK_QUEUE_MAX, "an agent does not read its commands and is cut off");
+                warn!(
+                    agent_id,
+                    queued = LINK_QUEUE_MAX,
+                    "an agent does not read its commands and is cut off"
+                );
                 self.cut_link(link);
             }
             Err(mpsc::error::TrySendError::Closed(_)) => debug!(?link, "an agent is gone"),

@@ -136,7 +136,10 @@ mod tests {
     #[test]
     fn an_agent_that_tells_nonsense_does_not_spoil_the_sum() {
         let usages = Usages::default();
-        usages.note(&agent("a"), &usage(&[("t1", f64::NAN, u64::MAX), ("t2", -3.0, u64::MAX), ("../t", 1.0, 1)]));
+        usages.note(
+            &agent("a"),
+            &usage(&[("t1", f64::NAN, u64::MAX), ("t2", -3.0, u64::MAX), ("../t", 1.0, 1)]),
+        );
         assert_eq!(usages.total(), Total { cpus: 0.0, memory_bytes: u64::MAX });
     }
 }

@@ -76,7 +76,9 @@ pub(crate) fn open(path: &Path, recovery: Recovery) -> Result<DB, OpenError> {
             let format = std::str::from_utf8(&format).ok().and_then(|text| text.parse::<u32>().ok());
             match format {
                 None => return Err(OpenError::NoFormat { path: path.to_owned() }),
-                Some(found) if found > FORMAT => return Err(OpenError::Newer { path: path.to_owned(), found }),
+                Some(found) if found > FORMAT => {
+                    return Err(OpenError::Newer { path: path.to_owned(), found });
+                }
                 Some(_) => {}
             }
         }

@@ -40,7 +40,10 @@ impl RocksHistory {
         })
     }
 
-    fn newest_first(&self, before: u64) -> impl Iterator<Item = Result<(u64, Box<[u8]>), rocksdb::Error>> + '_ {
+    fn newest_first(
+        &self,
+        before: u64,
+    ) -> impl Iterator<Item = Result<(u64, Box<[u8]>), rocksdb::Error>> + '_ {
         // Number 0 is never given, so nothing comes before 1.
         let from = key(before.saturating_sub(1));
         let all = self.db.iterator(IteratorMode::From(&from, Direction::Reverse));
@@ -57,7 +60,8 @@ impl RocksHistory {
 
 impl History for RocksHistory {
     fn last_sequence(&self) -> Result<u64, HistoryError> {
-        let newest = self.newest_first(u64::MAX).next().transpose().map_err(|error| failed("reading", error))?;
+        let newest =
+            self.newest_first(u64::MAX).next().transpose().map_err(|error| failed("reading", error))?;
         Ok(newest.map_or(0, |(sequence, _)| sequence))
     }
 

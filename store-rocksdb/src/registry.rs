@@ -34,7 +34,8 @@ impl Registry for RocksRegistry {
             if *key == *FORMAT_KEY {
                 continue;
             }
-            let corrupt = |source| RegistryError::Corrupt { key: String::from_utf8_lossy(&key).into_owned(), source };
+            let corrupt =
+                |source| RegistryError::Corrupt { key: String::from_utf8_lossy(&key).into_owned(), source };
             disk::read(&key, &value, &mut snapshot).map_err(corrupt)?;
         }
         self.stored = Some(snapshot.clone());

@@ -111,7 +111,8 @@ fn history_is_bounded_by_age_and_by_size_and_the_oldest_go_first() {
     let history = RocksHistory::open(&path).expect("it opens");
     let entries: Vec<_> = (1..=100).map(|n| entry(n, n * 1_000, &"x".repeat(100))).collect();
     history.append(&entries).expect("appended");
-    let left = |history: &RocksHistory| sequences(&history.read(&Filter::default(), None, 1_000).expect("read"));
+    let left =
+        |history: &RocksHistory| sequences(&history.read(&Filter::default(), None, 1_000).expect("read"));
 
     let by_age = HistoryBounds { max_age: Duration::from_secs(60), max_bytes: u64::MAX };
     assert_eq!(history.trim(Wall(100_000), by_age).expect("trimmed"), 39);
@@ -154,13 +155,17 @@ fn a_database_of_a_newer_format_is_refused_and_left_as_it_is() {
 #[test]
 fn a_database_of_somebody_else_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    rocksdb::DB::open_default(dir.path().join("registry")).expect("it opens").put("theirs", "x").expect("written");
+    rocksdb::DB::open_default(dir.path().join("registry"))
+        .expect("it opens")
+        .put("theirs", "x")
+        .expect("written");
     assert!(matches!(open(dir.path()).err(), Some(OpenError::NoFormat { .. })));
 }
 
 /// The newest write-ahead log of a database.
 fn log(dir: &Path, database: &str) -> PathBuf {
-    let files = fs::read_dir(dir.join(database)).expect("a directory").map(|file| file.expect("a file").path());
+    let files =
+        fs::read_dir(dir.join(database)).expect("a directory").map(|file| file.expect("a file").path());
     let logs = files.filter(|path| path.extension().is_some_and(|extension| extension == "log"));
     logs.max_by_key(|path| fs::metadata(path).expect("a file").len()).expect("a log")
 }
@@ -233,7 +238,8 @@ fn what_was_spoken_survives_a_kill_and_half_of_a_commit_is_never_seen() {
             .spawn()
             .expect("a child");
         let mut spoken = 0;
-        for line in std::io::BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok) {
+        for line in std::io::BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok)
+        {
             if let Some(number) = line.rsplit_once("committed ").and_then(|(_, number)| number.parse().ok()) {
                 spoken = number;
             }

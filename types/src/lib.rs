@@ -45,7 +45,8 @@ pub use command::{Argv, BadCommand, Command};
 pub use framework::{Capabilities, FrameworkInfo};
 pub use health::{HealthCheck, HealthKind, KillPolicy, Scheme};
 pub use ids::{
-    AgentId, BadId, ContainerId, Epoch, ExecutorId, FrameworkId, MasterId, OfferId, OperationId, Principal, TaskId,
+    AgentId, BadId, ContainerId, Epoch, ExecutorId, FrameworkId, MasterId, OfferId, OperationId, Principal,
+    TaskId,
 };
 pub use items::{BadItems, ItemSet};
 pub use labels::Labels;

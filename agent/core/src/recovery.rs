@@ -4,7 +4,7 @@
 //! agent cannot know for certain that it did not run (a lost runtime directory looks the same), and a framework that
 //! hears of it can launch another, while a second run could not be undone.
 
-use bourse_types::{ContainerId, Now, Reason, Source, TaskState};
+use bourse_types::{ContainerId, FrameworkId, Now, Reason, Source, TaskState};
 
 use crate::agent::{Agent, Live};
 use crate::checkpoint::{KillCause, Record, State};
@@ -84,6 +84,7 @@ impl Agent {
             });
             agent.recover(now, key, condition, same_boot, out);
         }
+        agent.forget_empty_frameworks(out);
         for found in found.into_iter().filter(|found| !agent.containers.contains_key(&found.container)) {
             out.push(Effect::Destroy { container: found.container });
         }
@@ -135,7 +136,7 @@ impl Agent {
 
     fn go_on(&mut self, now: Now, key: &TaskKey, container: ContainerId, pid: u32, out: &mut Vec<Effect>) {
         let Some(task) = self.state.tasks.get(key) else { return };
-        let (started, killed) = (task.started.is_some(), task.kill.is_some());
+        let (started, killed, silent) = (task.started.is_some(), task.kill.is_some(), task.silent);
         out.push(Effect::Watch { container: container.clone() });
         match (started, killed) {
             // Launched, and the agent died before it wrote that down.
@@ -145,9 +146,22 @@ impl Agent {
             (true, false) => self.start_timers(now, key),
         }
         let checkpoints = self.state.frameworks.get(&key.framework).is_some_and(|info| info.checkpoint);
-        if !checkpoints && !killed {
+        let cause = match (killed, silent, checkpoints) {
+            // The log was cut before the kill that goes with the silence.
+            (false, true, _) => KillCause::FrameworkGone,
             // The master has told the framework long ago that its tasks here are lost.
-            self.begin_kill(now, key, KillCause::AgentRestarted, self.own_grace(key), out);
+            (false, false, false) => KillCause::AgentRestarted,
+            (true, _, _) | (false, false, true) => return,
+        };
+        self.begin_kill(now, key, cause, self.own_grace(key), out);
+    }
+
+    /// The log may have been cut before the last record about a framework.
+    fn forget_empty_frameworks(&mut self, out: &mut Vec<Effect>) {
+        let used = |id: &FrameworkId| self.state.tasks.keys().any(|key| key.framework == *id);
+        let empty: Vec<FrameworkId> = self.state.frameworks.keys().filter(|id| !used(id)).cloned().collect();
+        for framework in empty {
+            self.keep(Record::FrameworkForgotten { framework }, out);
         }
     }
 

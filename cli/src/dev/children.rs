@@ -37,7 +37,13 @@ pub fn start(name: &str, arguments: Vec<String>, log: PathBuf) -> anyhow::Result
         .open(&log)
         .with_context(|| format!("opening {} for the log of {name}", log.display()))?;
     let mut command = std::process::Command::new(std::env::current_exe().context("finding this binary")?);
-    command.args(&arguments).env(PARENT, std::process::id().to_string()).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+    command
+        .args(&arguments)
+        .env(PARENT, std::process::id().to_string())
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0);
     let child = Command::from(command).spawn().with_context(|| format!("starting {name}"))?;
     Ok(Part { name: name.into(), log, child })
 }

@@ -101,14 +101,16 @@ async fn live(
         let name = format!("agent-{}", index + 1);
         let resources = split::share(&machine, index as u64, u64::from(args.agents));
         let listen = format!("127.0.0.1:{port}");
-        let arguments = agent_arguments(state, &master, &name, &listen, &resources.to_string(), &args.isolation);
+        let arguments =
+            agent_arguments(state, &master, &name, &listen, &resources.to_string(), &args.isolation);
         parts.push(begin(state, &name, arguments)?);
     }
     parts.push(begin(state, "services", services_arguments(state, &master))?);
 
     let context = Context::path(&|name| std::env::var(name).ok())
         .context("neither HOME nor XDG_CONFIG_HOME is set: other commands could not find this cluster")?;
-    Context { master: master.clone(), token_file: Some(state.token("operator")), ca_file: None }.write(&context)?;
+    Context { master: master.clone(), token_file: Some(state.token("operator")), ca_file: None }
+        .write(&context)?;
     tokio::select! {
         ready = ready(args, state, &master) => ready?,
         ended = first_end(parts) => return ended,
@@ -123,7 +125,8 @@ fn default_folder() -> anyhow::Result<PathBuf> {
         // Tasks that run as other users must be able to reach their sandboxes, and /root is closed to them.
         None if nix::unistd::geteuid().is_root() => PathBuf::from("/var/lib"),
         None => {
-            let home = std::env::var_os("HOME").context("neither HOME nor XDG_STATE_HOME is set; use --state-dir")?;
+            let home = std::env::var_os("HOME")
+                .context("neither HOME nor XDG_STATE_HOME is set; use --state-dir")?;
             PathBuf::from(home).join(".local/state")
         }
     };
@@ -177,14 +180,23 @@ fn agent_arguments(
 
 fn services_arguments(state: &State, master: &str) -> Vec<String> {
     let token = path(state.token("framework"));
-    words(&["services", "--master", master, "--token-file", &token, "--state-dir", &path(state.of("services"))])
+    words(&[
+        "services",
+        "--master",
+        master,
+        "--token-file",
+        &token,
+        "--state-dir",
+        &path(state.of("services")),
+    ])
 }
 
 /// Waits until the master answers, every agent is active and the service framework is reached through the master; then
 /// a fresh cluster gets its example.
 async fn ready(args: &Args, state: &State, master: &str) -> anyhow::Result<()> {
     let give_up = Instant::now() + READY;
-    let given = Given { master: Some(master.into()), token_file: Some(state.token("operator")), ..Given::default() };
+    let given =
+        Given { master: Some(master.into()), token_file: Some(state.token("operator")), ..Given::default() };
     let connection = Connection::lazy(&Settings::find(given, &|_| None)?)?;
     let mut session = Session::over(&connection);
     let mut missing = "the master".to_string();

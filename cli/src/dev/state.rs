@@ -30,7 +30,9 @@ impl State {
         // Passable, as tasks of other users have their sandboxes below; what is secret in it is closed by itself.
         let make = |path: &Path| {
             let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-            made.with_context(|| format!("making the folder {}; name another with --state-dir", path.display()))
+            made.with_context(|| {
+                format!("making the folder {}; name another with --state-dir", path.display())
+            })
         };
         make(folder)?;
         let path = folder.join("lock");
@@ -82,7 +84,9 @@ impl State {
                 }
                 Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
             };
-            table += &format!("[[token]]\nprincipal = \"{principal}\"\nkind = \"{kind}\"\ntoken = \"{token}\"\n\n");
+            table += &format!(
+                "[[token]]\nprincipal = \"{principal}\"\nkind = \"{kind}\"\ntoken = \"{token}\"\n\n"
+            );
         }
         write_private(&self.tokens(), &table)
     }
@@ -90,7 +94,10 @@ impl State {
     /// The operator's token itself.
     pub fn operator_token(&self) -> anyhow::Result<String> {
         let path = self.token("operator");
-        Ok(fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?.trim().to_owned())
+        Ok(fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?
+            .trim()
+            .to_owned())
     }
 
     /// The file that holds the token of a kind.

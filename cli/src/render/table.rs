@@ -21,11 +21,11 @@ impl Style {
     pub fn of(state: &str) -> Style {
         match state.trim_start_matches("TASK_").to_ascii_lowercase().as_str() {
             "running" | "active" | "finished" | "healthy" => Style::Good,
-            "staging" | "starting" | "killing" | "draining" | "deploying" | "waiting" | "recovering" | "recovered"
-            | "removing" | "backing_off" | "drained" => Style::Waiting,
+            "staging" | "starting" | "killing" | "draining" | "deploying" | "waiting" | "recovering"
+            | "recovered" | "removing" | "backing_off" | "drained" => Style::Waiting,
             "killed" | "completed" | "inactive" | "suspended" => Style::Faint,
-            "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator" | "unknown"
-            | "disconnected" => Style::Bad,
+            "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator"
+            | "unknown" | "disconnected" => Style::Bad,
             _ => Style::Plain,
         }
     }
@@ -89,7 +89,8 @@ impl Table {
         }
         let mut out = anstream::stdout().lock();
         for line in self.inner.lines() {
-            writeln!(out, "{}", line.trim())?;
+            // Each cell has a space on both sides; the first one would indent everything.
+            writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
         }
         Ok(())
     }

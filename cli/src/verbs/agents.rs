@@ -27,15 +27,26 @@ impl List for Agents {
     }
 
     fn table(&self, answer: &ListAgentsResponse) -> Table {
-        let columns =
-            ["agent", "hostname", "state", "tasks", "total", "reserved", "offered", "allocated", "used", "available", "heard"];
+        let columns = [
+            "agent",
+            "hostname",
+            "state",
+            "tasks",
+            "total",
+            "reserved",
+            "offered",
+            "allocated",
+            "used",
+            "available",
+            "heard",
+        ];
         let mut table = Table::new(&columns, "no agents; start one with: bourse agent");
         for agent in &answer.agents {
             let resources = agent.resources.as_ref();
             let part = |pick: fn(&ResourceReport) -> &Option<Amounts>| {
                 amounts(resources.and_then(|report| pick(report).as_ref()))
             };
-            let state = match agent.drain_deadline_ms {
+            let state = match agent.drain_deadline_ms.filter(|_| agent.state == "draining") {
                 Some(deadline) => format!("{} {} left", cell(&agent.state), left(deadline)),
                 None => cell(&agent.state),
             };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bourse_proto::operator::{DrainAgentRequest, ListAgentsRequest};
 use bourse_types::units;
 
-use crate::exit::{Exit, Failure, refused};
+use crate::exit::{Exit, failed, refused};
 use crate::render::left;
 use crate::session::Session;
 
@@ -34,7 +34,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let deadline = units::parse_duration(&args.deadline)
-        .map_err(|error| Failure::new(Exit::Usage, format!("--deadline: {error}")))?;
+        .map_err(|error| failed(Exit::Usage, format!("--deadline: {error}")))?;
     let mut session = Session::open(&args.master).await?;
     let request = DrainAgentRequest {
         agent: args.agent,
@@ -49,15 +49,19 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         left(draining.deadline_ms),
         draining.agent_id
     );
-    let mut tasks_left = None;
-    while args.follow {
-        let request = ListAgentsRequest { agent: draining.agent_id.clone() };
+    if args.follow { until_empty(&mut session, draining.agent_id).await } else { Ok(()) }
+}
+
+/// Waits until the agent drains no more, and says what still runs whenever that changes.
+async fn until_empty(session: &mut Session, agent: String) -> anyhow::Result<()> {
+    let mut told = None;
+    loop {
+        let request = ListAgentsRequest { agent: agent.clone() };
         let agents = session.operator.list_agents(request).await.map_err(refused)?.into_inner().agents;
-        let Some(agent) = agents.first().filter(|agent| agent.state == "draining") else { break };
-        if tasks_left.replace(agent.tasks) != Some(agent.tasks) {
+        let Some(agent) = agents.first().filter(|agent| agent.state == "draining") else { return Ok(()) };
+        if told.replace(agent.tasks) != Some(agent.tasks) {
             eprintln!("{} task(s) still run", agent.tasks);
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(())
 }

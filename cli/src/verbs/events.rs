@@ -36,12 +36,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         false => None,
     };
     let about = args.about.unwrap_or_default();
-    let request = ListEventsRequest {
-        kinds: args.kind.clone(),
-        about: about.clone(),
-        before: 0,
-        limit: args.limit,
-    };
+    let request =
+        ListEventsRequest { kinds: args.kind.clone(), about: about.clone(), before: 0, limit: args.limit };
     let past = session.operator.list_events(request).await.map_err(refused)?.into_inner().events;
     let mut shown = 0;
     for event in past.iter().rev() {
@@ -71,7 +67,8 @@ fn print(event: &HistoryEvent, output: Output) -> anyhow::Result<()> {
         Output::Json => anstream::println!("{}", json(event)?),
         Output::Name => anstream::println!("{}", event.sequence),
         Output::Table => {
-            let who = if event.principal.is_empty() { String::new() } else { format!(" (by {})", event.principal) };
+            let who =
+                if event.principal.is_empty() { String::new() } else { format!(" (by {})", event.principal) };
             anstream::println!("{:>5} ago  {:<9}  {}{who}", ago(event.at_ms), event.kind, event.summary);
         }
     }

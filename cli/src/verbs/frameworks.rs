@@ -30,8 +30,18 @@ impl List for Frameworks {
     }
 
     fn table(&self, answer: &ListFrameworksResponse) -> Table {
-        let columns =
-            ["framework", "name", "state", "roles", "tasks", "offers", "offered", "allocated", "share", "registered"];
+        let columns = [
+            "framework",
+            "name",
+            "state",
+            "roles",
+            "tasks",
+            "offers",
+            "offered",
+            "allocated",
+            "share",
+            "registered",
+        ];
         let mut table = Table::new(&columns, "no frameworks; try: bourse run -- echo hello");
         for framework in &answer.frameworks {
             let state = match framework.failover_deadline_ms {

@@ -3,7 +3,7 @@
 use bourse_proto::operator::KillTaskRequest;
 use bourse_types::units;
 
-use crate::exit::{Exit, Failure, refused};
+use crate::exit::{Exit, failed, refused};
 use crate::session::Session;
 
 /// Kill a task: SIGTERM, its grace, SIGKILL
@@ -25,7 +25,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let grace = args.grace.as_deref().map(units::parse_duration).transpose();
-    let grace = grace.map_err(|error| Failure::new(Exit::Usage, format!("--grace: {error}")))?;
+    let grace = grace.map_err(|error| failed(Exit::Usage, format!("--grace: {error}")))?;
     let mut session = Session::open(&args.master).await?;
     let request = KillTaskRequest {
         task: args.task,

@@ -32,7 +32,8 @@ impl List for Offers {
 
     fn table(&self, answer: &ListOffersResponse) -> Table {
         let columns = ["offer", "framework", "agent", "role", "resources", "held", "expires"];
-        let mut table = Table::new(&columns, "no outstanding offers: nobody is asked to decide anything right now");
+        let mut table =
+            Table::new(&columns, "no outstanding offers: nobody is asked to decide anything right now");
         for offer in &answer.offers {
             table.row([
                 offer.id.clone(),

@@ -10,7 +10,7 @@ use bourse_types::units;
 use clap::Subcommand;
 use tokio::time::Instant;
 
-use crate::exit::{Exit, Failure, refused};
+use crate::exit::{Exit, failed, refused};
 use crate::render::{Output, Table, ago, cell, json, left};
 use crate::session::Session;
 
@@ -83,7 +83,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
         Verb::Deploy { file, master, detach, timeout } => {
             let timeout = units::parse_duration(&timeout)
-                .map_err(|error| Failure::new(Exit::Usage, format!("--timeout: {error}")))?;
+                .map_err(|error| failed(Exit::Usage, format!("--timeout: {error}")))?;
             deploy(&file, Session::open(&master).await?, (!detach).then_some(timeout)).await
         }
         Verb::List { master, output } => list(Session::open(&master).await?, output).await,
@@ -103,7 +103,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Verb::Validate { file } => {
             let (text, file_name) = read(&file)?;
             bourse_service_framework::spec::parse(&text, &file_name)
-                .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+                .map_err(|error| failed(Exit::Usage, error.to_string()))?;
             eprintln!("{file_name} is a good service file");
             Ok(())
         }
@@ -123,7 +123,8 @@ fn read(file: &Path) -> anyhow::Result<(String, String)> {
 
 async fn deploy(file: &Path, mut session: Session, wait: Option<Duration>) -> anyhow::Result<()> {
     let (toml, file_name) = read(file)?;
-    let answer = session.services.deploy(DeployRequest { toml, file_name }).await.map_err(refused)?.into_inner();
+    let answer =
+        session.services.deploy(DeployRequest { toml, file_name }).await.map_err(refused)?.into_inner();
     let name = answer.service.map(|service| service.name).unwrap_or_default();
     eprintln!("{name}: {}", answer.outcome);
     let Some(timeout) = wait else { return Ok(()) };
@@ -141,7 +142,7 @@ async fn deploy(file: &Path, mut session: Session, wait: Option<Duration>) -> an
         }
         if Instant::now() >= give_up {
             let message = format!("{name} is not there after {timeout:?}: {}", service.reason);
-            return Err(Failure::new(Exit::TimedOut, message));
+            return Err(failed(Exit::TimedOut, message));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -162,7 +163,7 @@ async fn get(name: &str, session: &mut Session) -> anyhow::Result<Service> {
     let request = ListServicesRequest { name: name.into() };
     let found = session.services.list(request).await.map_err(refused)?.into_inner().services;
     found.into_iter().next().ok_or_else(|| {
-        Failure::new(Exit::NotFound, format!("no service is called {name:?}; see: bourse service list"))
+        failed(Exit::NotFound, format!("no service is called {name:?}; see: bourse service list"))
     })
 }
 

@@ -37,7 +37,8 @@ fn print(cluster: &Cluster) -> anyhow::Result<()> {
         }
     }
     anstream::println!();
-    let mut table = Table::new(&["resource", "total", "reserved", "offered", "allocated", "used", "available"], "");
+    let mut table =
+        Table::new(&["resource", "total", "reserved", "offered", "allocated", "used", "available"], "");
     let report = cluster.resources.clone().unwrap_or_default();
     table.row(row("cpus", &report, |amounts| format!("{:.2}", amounts.cpus)));
     table.row(row("memory", &report, |amounts| mib(amounts.mem_mib)));

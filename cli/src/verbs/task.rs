@@ -3,7 +3,7 @@
 use bourse_proto::operator::{ListTasksRequest, Task};
 use bourse_proto::v1::TaskStatus;
 
-use crate::exit::{Exit, Failure, refused};
+use crate::exit::{Exit, failed, refused};
 use crate::render::{Output, ago, amounts, cell, exit, json, mib};
 use crate::session::Session;
 
@@ -33,7 +33,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let tasks = session.operator.list_tasks(request).await.map_err(refused)?.into_inner().tasks;
     if tasks.is_empty() {
         let message = format!("no task is called {:?} or begins so; see: bourse ps -a", args.task);
-        return Err(Failure::new(Exit::NotFound, message));
+        return Err(failed(Exit::NotFound, message));
     }
     for task in &tasks {
         match args.output {

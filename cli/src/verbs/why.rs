@@ -48,7 +48,8 @@ fn print(explanation: &Explanation) -> anyhow::Result<()> {
         let mut table = Table::new(&["agent", "fits", "what stands in the way"], "");
         for agent in &explanation.agents {
             let fits = if agent.fits { Style::Good.word("yes") } else { Style::Bad.word("no") };
-            let obstacles = agent.obstacles.iter().map(|obstacle| format!("{}: {}", obstacle.reason, obstacle.detail));
+            let obstacles =
+                agent.obstacles.iter().map(|obstacle| format!("{}: {}", obstacle.reason, obstacle.detail));
             table.row([agent.hostname.clone(), fits, obstacles.collect::<Vec<_>>().join("; ")]);
         }
         table.print()?;

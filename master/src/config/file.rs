@@ -72,7 +72,11 @@ impl SettingsFile {
     pub(super) fn unknown(&self, known: &[&'static str]) -> Vec<Problem> {
         let strangers = self.entries.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         strangers
-            .map(|(name, entry)| Problem { origin: entry.origin.clone(), name: None, why: stranger(name, known) })
+            .map(|(name, entry)| Problem {
+                origin: entry.origin.clone(),
+                name: None,
+                why: stranger(name, known),
+            })
             .collect()
     }
 }

@@ -116,8 +116,11 @@ impl<'a> Layers<'a> {
 
     /// Notes that a setting does not go with the others.
     pub(super) fn refuse<T>(&mut self, name: &'static str, why: &str) -> Option<T> {
-        let origin =
-            self.values.iter().find(|value| value.name == name).map_or(Origin::Default, |value| value.origin.clone());
+        let origin = self
+            .values
+            .iter()
+            .find(|value| value.name == name)
+            .map_or(Origin::Default, |value| value.origin.clone());
         self.problems.push(Problem { origin, name: Some(name.to_owned()), why: why.to_owned() });
         None
     }

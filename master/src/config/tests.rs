@@ -38,11 +38,8 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
     let path = dir.path().join("master.toml");
     let text = "heartbeat-interval = \"1s\"\nagent-timeout = \"3s\"\nmax-completed-tasks = 7\n";
     std::fs::write(&path, text).expect("writing the file");
-    let args = MasterArgs {
-        config: Some(path),
-        heartbeat_interval: Some("2s".to_owned()),
-        ..MasterArgs::default()
-    };
+    let args =
+        MasterArgs { config: Some(path), heartbeat_interval: Some("2s".to_owned()), ..MasterArgs::default() };
     let env = |name: &str| match name {
         "BOURSE_MASTER_HEARTBEAT_INTERVAL" => Some("4s".to_owned()),
         "BOURSE_MASTER_AGENT_TIMEOUT" => Some("9s".to_owned()),
@@ -53,7 +50,8 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
     assert_eq!(config.heartbeat_interval, Duration::from_secs(2));
     assert_eq!(config.agent_timeout, Duration::from_secs(9));
     assert_eq!(config.max_completed_tasks, 7);
-    let origin = |name| resolved.values.iter().find(|value| value.name == name).expect("taken").origin.clone();
+    let origin =
+        |name| resolved.values.iter().find(|value| value.name == name).expect("taken").origin.clone();
     assert_eq!(origin("heartbeat-interval"), Origin::Flag("--heartbeat-interval".to_owned()));
     assert_eq!(origin("agent-timeout"), Origin::Env("BOURSE_MASTER_AGENT_TIMEOUT".to_owned()));
     assert!(matches!(origin("max-completed-tasks"), Origin::File { line: 3, column: 1, .. }));
@@ -117,6 +115,9 @@ fn check_prints_every_setting_with_its_origin() {
     let args = MasterArgs { listen: Some("127.0.0.1:0".to_owned()), ..MasterArgs::default() };
     let printed = args.resolve_with(&none).to_string();
     assert!(printed.contains("flag --listen"), "{printed}");
-    assert!(printed.lines().any(|line| line.starts_with("offer-timeout") && line.ends_with("default")), "{printed}");
+    assert!(
+        printed.lines().any(|line| line.starts_with("offer-timeout") && line.ends_with("default")),
+        "{printed}"
+    );
     assert_eq!(printed.lines().count(), 16, "one line for each setting:\n{printed}");
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bourse_master_core::{
-    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId, Subscription,
-    TaskInfo, TaskReport,
+    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId,
+    Subscription, TaskInfo, TaskReport,
 };
 use bourse_proto::disk as wire;
 use bourse_proto::disk::{launch_record, master_event, operate, scheduler_call};
@@ -13,8 +13,8 @@ use bourse_types::{
 };
 use prost::Message;
 
-use super::nouns::{self, nanos, text};
 use super::BadRecord;
+use super::nouns::{self, nanos, text};
 
 /// An encoded `InputRecord`.
 pub fn encode(now: Now, event: &Event) -> Vec<u8> {
@@ -45,9 +45,9 @@ fn write(event: &Event) -> master_event::Event {
             frameworks: registration.frameworks.iter().map(nouns::write_framework).collect(),
             epoch: registration.epoch.0,
         }),
-        Event::AgentsHeard { agents } => {
-            Form::AgentsHeard(wire::AgentsHeard { agent_ids: agents.iter().map(ToString::to_string).collect() })
-        }
+        Event::AgentsHeard { agents } => Form::AgentsHeard(wire::AgentsHeard {
+            agent_ids: agents.iter().map(ToString::to_string).collect(),
+        }),
         Event::AgentLinkClosed { agent, link } => {
             Form::AgentLinkClosed(wire::AgentLinkClosed { agent_id: agent.to_string(), link: link.0 })
         }
@@ -160,7 +160,10 @@ fn write_call(call: &Call) -> scheduler_call::Call {
         Call::Reconcile { tasks } => Form::Reconcile(wire::ReconcileRecord {
             tasks: tasks
                 .iter()
-                .map(|(task, agent)| wire::ReconcileTaskRecord { task_id: task.to_string(), agent_id: text(agent) })
+                .map(|(task, agent)| wire::ReconcileTaskRecord {
+                    task_id: task.to_string(),
+                    agent_id: text(agent),
+                })
                 .collect(),
         }),
         Call::UpdateFramework { info, suppressed } => Form::UpdateFramework(wire::UpdateFrameworkRecord {
@@ -196,7 +199,9 @@ fn read_call(call: scheduler_call::Call) -> Result<Call, BadRecord> {
             uuid: record.uuid.as_ref().try_into().map_err(BadRecord::bad("uuid"))?,
         },
         Form::Reconcile(record) => Call::Reconcile {
-            tasks: all(record.tasks, |task| Ok((task_id(task.task_id)?, optional(task.agent_id, agent_id)?)))?,
+            tasks: all(record.tasks, |task| {
+                Ok((task_id(task.task_id)?, optional(task.agent_id, agent_id)?))
+            })?,
         },
         Form::UpdateFramework(record) => Call::UpdateFramework {
             info: Box::new(nouns::read_framework(record.info.ok_or(BadRecord::Missing("info"))?)?),
@@ -332,10 +337,7 @@ fn read_task(record: wire::TaskRecord) -> Result<TaskInfo, BadRecord> {
     })
 }
 
-fn all<T, U>(
-    records: Vec<T>,
-    read: impl FnMut(T) -> Result<U, BadRecord>,
-) -> Result<Vec<U>, BadRecord> {
+fn all<T, U>(records: Vec<T>, read: impl FnMut(T) -> Result<U, BadRecord>) -> Result<Vec<U>, BadRecord> {
     records.into_iter().map(read).collect()
 }
 

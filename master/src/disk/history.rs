@@ -42,7 +42,10 @@ pub fn decode(sequence: u64, bytes: &[u8]) -> Result<Stamped, BadRecord> {
         task: some(record.task_id).map(TaskId::new).transpose().map_err(BadRecord::bad("task_id"))?,
         role: some(record.role).map(Role::new).transpose().map_err(BadRecord::bad("role"))?,
         reason: some(record.reason),
-        principal: some(record.principal).map(Principal::new).transpose().map_err(BadRecord::bad("principal"))?,
+        principal: some(record.principal)
+            .map(Principal::new)
+            .transpose()
+            .map_err(BadRecord::bad("principal"))?,
     };
     Ok(Stamped { sequence, at: Wall(record.at_ms), entry: Arc::new(entry) })
 }

@@ -42,7 +42,9 @@ pub fn apply(change: &Change, stored: &mut Snapshot) -> Vec<Record> {
         | Change::DrainStarted { agent: id, .. }
         | Change::Drained { agent: id }
         | Change::DrainEnded { agent: id } => vec![agent(id, stored)],
-        Change::AgentGone { id, .. } | Change::AgentRemoved { id } => vec![agent(id, stored), gone(id, stored)],
+        Change::AgentGone { id, .. } | Change::AgentRemoved { id } => {
+            vec![agent(id, stored), gone(id, stored)]
+        }
         Change::FrameworkSubscribed { id, .. }
         | Change::FrameworkDisconnected { id, .. }
         | Change::FrameworkConnected { id } => vec![framework(id, stored)],
@@ -99,9 +101,10 @@ pub fn read(key: &[u8], value: &[u8], into: &mut Snapshot) -> Result<(), BadReco
         }
         "framework" => {
             let record = wire::FrameworkRecord::decode(value)?;
-            let absence = record
-                .absence
-                .map(|absence| Absence { left: Duration::from_nanos(absence.left_nanos), at: Wall(absence.at_ms) });
+            let absence = record.absence.map(|absence| Absence {
+                left: Duration::from_nanos(absence.left_nanos),
+                at: Wall(absence.at_ms),
+            });
             let known = KnownFramework {
                 info: nouns::read_framework(record.info.ok_or(BadRecord::Missing("info"))?)?,
                 registered: Wall(record.registered_ms),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use bourse_master_core::history::Entry;
 use bourse_master_core::registry::{Absence, Change, KnownAgent, KnownDrain, KnownFramework, Snapshot};
 use bourse_master_core::{
-    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId, Subscription,
-    TaskInfo, TaskReport,
+    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId,
+    Subscription, TaskInfo, TaskReport,
 };
 use bourse_types::{
-    Address, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, MasterId, Milli, Mono, Now,
-    OfferId, Principal, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Wall,
+    Address, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, MasterId, Milli,
+    Mono, Now, OfferId, Principal, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Wall,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -34,7 +34,10 @@ macro_rules! ids {
 ids! { agent_id: AgentId, framework_id: FrameworkId, offer_id: OfferId, task_id: TaskId, master_id: MasterId, principal: Principal }
 
 fn role() -> impl Strategy<Value = Role> {
-    prop_oneof![Just(Role::any()), "[a-z]{1,4}(/[a-z]{1,4})?".prop_map(|text| Role::new(text).expect("a role"))]
+    prop_oneof![
+        Just(Role::any()),
+        "[a-z]{1,4}(/[a-z]{1,4})?".prop_map(|text| Role::new(text).expect("a role"))
+    ]
 }
 
 fn roles() -> impl Strategy<Value = Vec<Role>> {
@@ -46,17 +49,19 @@ fn roles() -> impl Strategy<Value = Vec<Role>> {
 }
 
 fn resources() -> impl Strategy<Value = Resources> {
-    (0..64_000u64, 0..1_000_000u64, option::of(0..100u64), option::of(role())).prop_map(|(cpus, mem, port, role)| {
-        let mut text = format!("cpus:{}; mem:{}", Milli::new(cpus), Milli::new(mem));
-        if let Some(port) = port {
-            text += &format!("; ports:[{}-{}]", 31_000 + port, 31_100 + port);
-        }
-        let resources: Resources = text.parse().expect("resources");
-        match role.filter(|role| !role.is_any()) {
-            Some(role) => resources.with_role(&role),
-            None => resources,
-        }
-    })
+    (0..64_000u64, 0..1_000_000u64, option::of(0..100u64), option::of(role())).prop_map(
+        |(cpus, mem, port, role)| {
+            let mut text = format!("cpus:{}; mem:{}", Milli::new(cpus), Milli::new(mem));
+            if let Some(port) = port {
+                text += &format!("; ports:[{}-{}]", 31_000 + port, 31_100 + port);
+            }
+            let resources: Resources = text.parse().expect("resources");
+            match role.filter(|role| !role.is_any()) {
+                Some(role) => resources.with_role(&role),
+                None => resources,
+            }
+        },
+    )
 }
 
 fn wall() -> impl Strategy<Value = Wall> {
@@ -91,29 +96,44 @@ fn agent_info() -> impl Strategy<Value = AgentInfo> {
 fn framework_info() -> impl Strategy<Value = FrameworkInfo> {
     let names = ("[a-zA-Z ]{0,8}", "[a-z]{0,6}", option::of(principal()), option::of("[a-z]{1,6}"));
     let rest = (option::of(framework_id()), roles(), span(), any::<bool>(), any::<bool>(), labels());
-    (names, rest).prop_map(|((name, user, principal, hostname), (id, roles, failover, checkpoint, several, labels))| {
-        let mut info = FrameworkInfo::new(name);
-        info.id = id;
-        info.user = user;
-        info.principal = principal;
-        info.hostname = hostname;
-        info.capabilities.multi_role = several;
-        info.capabilities.partition_aware = checkpoint;
-        // One without MULTI_ROLE has exactly one role.
-        info.roles = if several { roles } else { vec![roles.first().cloned().unwrap_or_else(Role::any)] };
-        info.failover_timeout = failover;
-        info.checkpoint = checkpoint;
-        info.labels = labels;
-        info
-    })
+    (names, rest).prop_map(
+        |((name, user, principal, hostname), (id, roles, failover, checkpoint, several, labels))| {
+            let mut info = FrameworkInfo::new(name);
+            info.id = id;
+            info.user = user;
+            info.principal = principal;
+            info.hostname = hostname;
+            info.capabilities.multi_role = several;
+            info.capabilities.partition_aware = checkpoint;
+            // One without MULTI_ROLE has exactly one role.
+            info.roles = if several { roles } else { vec![roles.first().cloned().unwrap_or_else(Role::any)] };
+            info.failover_timeout = failover;
+            info.checkpoint = checkpoint;
+            info.labels = labels;
+            info
+        },
+    )
 }
 
 fn state() -> impl Strategy<Value = TaskState> {
-    prop_oneof![Just(TaskState::Staging), Just(TaskState::Running), Just(TaskState::Failed), Just(TaskState::Unreachable)]
+    prop_oneof![
+        Just(TaskState::Staging),
+        Just(TaskState::Running),
+        Just(TaskState::Failed),
+        Just(TaskState::Unreachable)
+    ]
 }
 
 fn status() -> impl Strategy<Value = TaskStatus> {
-    (task_id(), option::of(agent_id()), state(), wall(), option::of(any::<[u8; 16]>()), option::of("[a-z ]{0,8}"), labels())
+    (
+        task_id(),
+        option::of(agent_id()),
+        state(),
+        wall(),
+        option::of(any::<[u8; 16]>()),
+        option::of("[a-z ]{0,8}"),
+        labels(),
+    )
         .prop_map(|(task, agent, state, timestamp, uuid, message, labels)| TaskStatus {
             agent_id: agent,
             uuid,
@@ -150,8 +170,11 @@ fn task() -> impl Strategy<Value = TaskInfo> {
 fn launch() -> impl Strategy<Value = Launch> {
     prop_oneof![
         task().prop_map(|task| Launch::Task(Box::new(task))),
-        (task_id(), option::of(agent_id()), "[a-z ]{0,9}")
-            .prop_map(|(task, agent, why)| Launch::Invalid { task, agent, why }),
+        (task_id(), option::of(agent_id()), "[a-z ]{0,9}").prop_map(|(task, agent, why)| Launch::Invalid {
+            task,
+            agent,
+            why
+        }),
     ]
 }
 
@@ -164,8 +187,11 @@ fn call() -> impl Strategy<Value = Call> {
         roles().prop_map(|roles| Call::Suppress { roles }),
         (task_id(), option::of(agent_id()), option::of(kill_policy()))
             .prop_map(|(task, agent, policy)| Call::Kill { task, agent, policy }),
-        (agent_id(), task_id(), any::<[u8; 16]>())
-            .prop_map(|(agent, task, uuid)| Call::Acknowledge { agent, task, uuid }),
+        (agent_id(), task_id(), any::<[u8; 16]>()).prop_map(|(agent, task, uuid)| Call::Acknowledge {
+            agent,
+            task,
+            uuid
+        }),
         vec((task_id(), option::of(agent_id())), 0..3).prop_map(|tasks| Call::Reconcile { tasks }),
         (framework_info(), roles())
             .prop_map(|(info, suppressed)| Call::UpdateFramework { info: Box::new(info), suppressed }),
@@ -178,8 +204,11 @@ fn command() -> impl Strategy<Value = Command> {
         (framework_id(), task_id(), option::of(kill_policy()))
             .prop_map(|(framework, task, policy)| Command::Kill { framework, task, policy }),
         framework_id().prop_map(|framework| Command::Teardown { framework }),
-        (agent_id(), span(), any::<bool>())
-            .prop_map(|(agent, deadline, mark_gone)| Command::Drain { agent, deadline, mark_gone }),
+        (agent_id(), span(), any::<bool>()).prop_map(|(agent, deadline, mark_gone)| Command::Drain {
+            agent,
+            deadline,
+            mark_gone
+        }),
         agent_id().prop_map(|agent| Command::Reactivate { agent }),
         agent_id().prop_map(|agent| Command::MarkGone { agent }),
         (role(), 1..1_000_000u64)
@@ -190,25 +219,30 @@ fn command() -> impl Strategy<Value = Command> {
 fn events() -> impl Strategy<Value = Event> {
     let report = (framework_id(), task(), role(), status())
         .prop_map(|(framework, task, role, latest)| TaskReport { framework, task, role, latest });
-    let registration = (option::of(agent_id()), agent_info(), vec(report, 0..3), vec(framework_info(), 0..2), any::<u64>())
-        .prop_map(|(id, info, tasks, frameworks, epoch)| Registration {
-            id,
-            info,
-            tasks,
-            frameworks,
-            epoch: Epoch(epoch),
-        });
+    let registration =
+        (option::of(agent_id()), agent_info(), vec(report, 0..3), vec(framework_info(), 0..2), any::<u64>())
+            .prop_map(|(id, info, tasks, frameworks, epoch)| Registration {
+                id,
+                info,
+                tasks,
+                frameworks,
+                epoch: Epoch(epoch),
+            });
     let subscription = (framework_info(), roles(), option::of(principal()))
         .prop_map(|(info, suppressed, principal)| Subscription { info, suppressed, principal });
-    let update = (framework_id(), status(), status())
-        .prop_map(|(framework, status, latest)| StatusUpdate { framework, status, latest });
+    let update = (framework_id(), status(), status()).prop_map(|(framework, status, latest)| StatusUpdate {
+        framework,
+        status,
+        latest,
+    });
     prop_oneof![
         (any::<u64>(), registration).prop_map(|(link, registration)| Event::AgentRegisters {
             link: LinkId(link),
             registration: Box::new(registration)
         }),
         vec(agent_id(), 0..3).prop_map(|agents| Event::AgentsHeard { agents }),
-        (agent_id(), any::<u64>()).prop_map(|(agent, link)| Event::AgentLinkClosed { agent, link: LinkId(link) }),
+        (agent_id(), any::<u64>())
+            .prop_map(|(agent, link)| Event::AgentLinkClosed { agent, link: LinkId(link) }),
         (agent_id(), any::<u64>(), update).prop_map(|(agent, link, update)| Event::StatusUpdate {
             agent,
             link: LinkId(link),
@@ -220,12 +254,13 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         (framework_id(), any::<u64>())
             .prop_map(|(framework, stream)| Event::StreamClosed { framework, stream: StreamId(stream) }),
-        (framework_id(), any::<u64>(), call())
-            .prop_map(|(framework, stream, call)| Event::Call { framework, stream: StreamId(stream), call }),
-        (any::<u64>(), option::of(principal()), command()).prop_map(|(request, principal, command)| Event::Operate {
-            request: RequestId(request),
-            principal,
-            command
+        (framework_id(), any::<u64>(), call()).prop_map(|(framework, stream, call)| Event::Call {
+            framework,
+            stream: StreamId(stream),
+            call
+        }),
+        (any::<u64>(), option::of(principal()), command()).prop_map(|(request, principal, command)| {
+            Event::Operate { request: RequestId(request), principal, command }
         }),
         Just(Event::Tick),
     ]
@@ -276,12 +311,20 @@ fn changes() -> impl Strategy<Value = Change> {
         agent().prop_map(|id| Change::AgentReachable { id }),
         (agent(), wall()).prop_map(|(id, at)| Change::AgentGone { id, at }),
         agent().prop_map(|id| Change::AgentRemoved { id }),
-        (framework(), framework_info(), wall())
-            .prop_map(|(id, info, at)| Change::FrameworkSubscribed { id, info, at }),
-        (framework(), span(), wall()).prop_map(|(id, left, at)| Change::FrameworkDisconnected { id, left, at }),
+        (framework(), framework_info(), wall()).prop_map(|(id, info, at)| Change::FrameworkSubscribed {
+            id,
+            info,
+            at
+        }),
+        (framework(), span(), wall()).prop_map(|(id, left, at)| Change::FrameworkDisconnected {
+            id,
+            left,
+            at
+        }),
         framework().prop_map(|id| Change::FrameworkConnected { id }),
         (framework(), wall()).prop_map(|(id, at)| Change::FrameworkRemoved { id, at }),
-        (role(), (1..9_000u64).prop_map(Milli::new)).prop_map(|(role, weight)| Change::WeightSet { role, weight }),
+        (role(), (1..9_000u64).prop_map(Milli::new))
+            .prop_map(|(role, weight)| Change::WeightSet { role, weight }),
         (agent(), span(), wall(), any::<bool>())
             .prop_map(|(agent, left, at, mark_gone)| Change::DrainStarted { agent, left, at, mark_gone }),
         agent().prop_map(|agent| Change::Drained { agent }),

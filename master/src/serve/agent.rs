@@ -89,7 +89,10 @@ pub(super) struct AgentDoor {
 impl AgentLink for AgentDoor {
     type LinkStream = Pin<Box<dyn Stream<Item = Result<wire::ToAgent, Status>> + Send>>;
 
-    async fn link(&self, request: Request<Streaming<wire::FromAgent>>) -> Result<Response<Self::LinkStream>, Status> {
+    async fn link(
+        &self,
+        request: Request<Streaming<wire::FromAgent>>,
+    ) -> Result<Response<Self::LinkStream>, Status> {
         let caller = Caller::of(&request)?.must_be(&[Kind::Agent])?;
         let (outbound, stream) = mpsc::channel(OUTBOUND);
         let span = info_span!("serve", call = "link", principal = %caller.principal);
@@ -124,7 +127,8 @@ impl Link {
         let Some(wire::FromAgent { message: Some(Said::Register(register)) }) = first else {
             return Err(Status::invalid_argument("the first message of a link must be Register"));
         };
-        let registration = read::read_register(register).map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let registration =
+            read::read_register(register).map_err(|why| Status::invalid_argument(why.to_string()))?;
         let (link, commands) = self.door.driver.open_link(registration).await.map_err(super::stopping)?;
 
         // The id is known when the core has answered; until then nothing else that the agent says has a meaning.
@@ -169,7 +173,9 @@ impl Link {
         if self.door.driver.is_stopped() {
             return Err(super::stopping(Stopped));
         }
-        Err(Status::aborted("the master ended this link: a newer one replaced it, it was refused, or it was not read"))
+        Err(Status::aborted(
+            "the master ended this link: a newer one replaced it, it was refused, or it was not read",
+        ))
     }
 
     /// Tells the driver what the agent says, until the agent ends the link.
@@ -200,11 +206,15 @@ impl Link {
                     }
                     // Ending the link would not help: the agent would come back and send it again, before the updates
                     // of its other tasks. Unacknowledged, it is sent again ever more rarely.
-                    Err(why) => warn!(agent_id = %agent, %why, "an update that can not be read is passed over"),
+                    Err(why) => {
+                        warn!(agent_id = %agent, %why, "an update that can not be read is passed over")
+                    }
                 },
                 Some(Said::Usage(usage)) => self.door.usages.note(&agent, &usage),
                 Some(Said::Register(_)) => {
-                    return Err(Status::failed_precondition("this link is registered; open a new one to register again"));
+                    return Err(Status::failed_precondition(
+                        "this link is registered; open a new one to register again",
+                    ));
                 }
                 // A newer agent's: the stream goes on.
                 None => debug!(agent_id = %agent, "an agent said what this build does not know"),

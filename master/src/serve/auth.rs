@@ -187,8 +187,11 @@ impl Tokens {
         })?;
         let mut callers: Vec<Caller> = Vec::new();
         for (index, TokenEntry { principal, token, kind }) in file.token.into_iter().enumerate() {
-            let principal = Principal::new(principal)
-                .map_err(|source| TokensError::Principal { path: path(), entry: index + 1, source })?;
+            let principal = Principal::new(principal).map_err(|source| TokensError::Principal {
+                path: path(),
+                entry: index + 1,
+                source,
+            })?;
             if token.len() < TOKEN_MIN {
                 return Err(TokensError::TooShort { path: path(), principal });
             }
@@ -257,7 +260,9 @@ impl Refusal {
             return self.into_status().into_http();
         }
         let mut response = (StatusCode::UNAUTHORIZED, format!("{}\n", self.text())).into_response();
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bourse\""));
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bourse\""));
         response
     }
 }
@@ -308,7 +313,8 @@ fn query_token(query: Option<&str>) -> Option<String> {
 
 /// Sends the browser to the same place without the token in the address, where it would be seen and kept.
 fn keep_as_cookie(request: &Request, token: &str) -> Response {
-    let rest = request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("token="));
+    let rest =
+        request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("token="));
     let rest = rest.collect::<Vec<_>>().join("&");
     // Only ever a path of ours: one that begins with two slashes would name another host.
     let path = format!("/{}", request.uri().path().trim_start_matches('/'));
@@ -359,7 +365,8 @@ mod tests {
 
     #[test]
     fn a_tokens_file_that_is_not_right_is_refused_with_the_reason() {
-        let wrong_kind = parse("[[token]]\nprincipal = \"a\"\ntoken = \"0123456789abcdef\"\nkind = \"root\"\n");
+        let wrong_kind =
+            parse("[[token]]\nprincipal = \"a\"\ntoken = \"0123456789abcdef\"\nkind = \"root\"\n");
         assert!(matches!(wrong_kind, Err(TokensError::Parse { .. })));
         let unknown_key = parse("[[tokens]]\n");
         assert!(matches!(unknown_key, Err(TokensError::Parse { .. })));
@@ -375,7 +382,8 @@ mod tests {
             let request = Request::builder().header("authorization", value).body(axum::body::Body::empty());
             assert_eq!(bearer(&request.expect("a request")), Some(&b"secret"[..]), "{value}");
         }
-        let basic = Request::builder().header("authorization", "Basic secret").body(axum::body::Body::empty());
+        let basic =
+            Request::builder().header("authorization", "Basic secret").body(axum::body::Body::empty());
         assert_eq!(bearer(&basic.expect("a request")), None);
     }
 

@@ -114,13 +114,15 @@ impl Feed {
         let agents = view.agents().map(|agent| Part::Agent(forms::agent(agent, &self.usages)));
         let frameworks =
             view.framework_pictures().map(|picture| Part::Framework(forms::framework(&picture, view.now())));
-        let torn_down =
-            view.completed_frameworks().map(|framework| Part::Framework(forms::completed_framework(framework)));
+        let torn_down = view
+            .completed_frameworks()
+            .map(|framework| Part::Framework(forms::completed_framework(framework)));
         let tasks = view.completed_tasks().chain(view.tasks());
         let tasks = tasks.map(|task| Part::Task(forms::task(task, view, &self.usages)));
         let offers = view.offers().map(|offer| Part::Offer(forms::offer(offer, view)));
         let history = picture.recent.iter().map(|entry| Part::History(forms::history(entry)));
-        let cluster = std::iter::once_with(|| Part::Cluster(forms::cluster(view, &self.usages, &self.master)));
+        let cluster =
+            std::iter::once_with(|| Part::Cluster(forms::cluster(view, &self.usages, &self.master)));
         cluster.chain(agents).chain(frameworks).chain(torn_down).chain(tasks).chain(offers).chain(history)
     }
 
@@ -183,31 +185,45 @@ impl Feed {
         parts: &mut Vec<Part>,
     ) {
         let (old, new) = (&before.view, &after.view);
-        join(old.agents(), new.agents(), |agent| &agent.id, |pair| match pair {
-            Pair::Gone(agent) => parts.push(gone("agent", agent.id.as_str(), "")),
-            Pair::New(agent) => parts.push(Part::Agent(forms::agent(agent, &self.usages))),
-            Pair::Changed(was, is) => {
-                // When it was heard changes all the time and is not told by itself.
-                let (was, mut is) = (forms::agent(was, &self.usages), forms::agent(is, &self.usages));
-                let heard = std::mem::replace(&mut is.heard_ms, was.heard_ms);
-                if was != is {
-                    parts.push(Part::Agent(wire::Agent { heard_ms: heard, ..is }));
+        join(
+            old.agents(),
+            new.agents(),
+            |agent| &agent.id,
+            |pair| match pair {
+                Pair::Gone(agent) => parts.push(gone("agent", agent.id.as_str(), "")),
+                Pair::New(agent) => parts.push(Part::Agent(forms::agent(agent, &self.usages))),
+                Pair::Changed(was, is) => {
+                    // When it was heard changes all the time and is not told by itself.
+                    let (was, mut is) = (forms::agent(was, &self.usages), forms::agent(is, &self.usages));
+                    let heard = std::mem::replace(&mut is.heard_ms, was.heard_ms);
+                    if was != is {
+                        parts.push(Part::Agent(wire::Agent { heard_ms: heard, ..is }));
+                    }
                 }
-            }
-        });
+            },
+        );
         // A share is a part of the cluster: it may change though the framework does not.
         let pool_changed = !same_pool(old, new);
-        join(old.frameworks(), new.frameworks(), |framework| &framework.id, |pair| match pair {
-            Pair::Gone(framework) => self.framework_gone(framework, new, parts),
-            Pair::New(framework) => {
-                self.framework(framework, new, parts);
-                framework.tasks.values().chain(framework.unreachable.values()).for_each(|task| self.task(task, new, parts));
-            }
-            Pair::Changed(was, is) => {
-                self.framework(is, new, parts);
-                self.tasks(was, is, new, parts);
-            }
-        });
+        join(
+            old.frameworks(),
+            new.frameworks(),
+            |framework| &framework.id,
+            |pair| match pair {
+                Pair::Gone(framework) => self.framework_gone(framework, new, parts),
+                Pair::New(framework) => {
+                    self.framework(framework, new, parts);
+                    framework
+                        .tasks
+                        .values()
+                        .chain(framework.unreachable.values())
+                        .for_each(|task| self.task(task, new, parts));
+                }
+                Pair::Changed(was, is) => {
+                    self.framework(is, new, parts);
+                    self.tasks(was, is, new, parts);
+                }
+            },
+        );
         if pool_changed {
             for framework in new.frameworks() {
                 let same = old.framework(&framework.id).is_some_and(|was| std::ptr::eq(was, framework));
@@ -216,10 +232,17 @@ impl Feed {
                 }
             }
         }
-        join(old.offers(), new.offers(), |offer| &offer.id, |pair| match pair {
-            Pair::Gone(offer) => parts.push(gone("offer", offer.id.as_str(), offer.framework.as_str())),
-            Pair::New(offer) | Pair::Changed(_, offer) => parts.push(Part::Offer(forms::offer(offer, new))),
-        });
+        join(
+            old.offers(),
+            new.offers(),
+            |offer| &offer.id,
+            |pair| match pair {
+                Pair::Gone(offer) => parts.push(gone("offer", offer.id.as_str(), offer.framework.as_str())),
+                Pair::New(offer) | Pair::Changed(_, offer) => {
+                    parts.push(Part::Offer(forms::offer(offer, new)))
+                }
+            },
+        );
         let mut agents = BTreeSet::new();
         for (framework, task) in measured {
             if let Some(task) = new.framework(framework).and_then(|framework| framework.tasks.get(task)) {
@@ -271,9 +294,10 @@ impl Feed {
             }
         }
         // Those that were forgotten to make room for newer ones: they are always the oldest.
-        let forgotten = was.completed.iter().take_while(|task| {
-            is.completed.front().is_none_or(|oldest| !Arc::ptr_eq(task, oldest))
-        });
+        let forgotten = was
+            .completed
+            .iter()
+            .take_while(|task| is.completed.front().is_none_or(|oldest| !Arc::ptr_eq(task, oldest)));
         if was.completed.front().map(Arc::as_ptr) != is.completed.front().map(Arc::as_ptr) {
             for task in forgotten {
                 if view.task(&is.id, &task.info.id).is_none() {
@@ -351,4 +375,3 @@ fn join<'a, T: 'a, K: Ord + 'a>(
         }
     }
 }
-

@@ -43,7 +43,12 @@ pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
 
 /// One that was marked gone: little is known of it any more.
 pub(super) fn gone_agent(id: &bourse_types::AgentId, at: Wall) -> wire::Agent {
-    wire::Agent { id: id.to_string(), state: "gone".to_owned(), heard_ms: at.as_millis(), ..wire::Agent::default() }
+    wire::Agent {
+        id: id.to_string(),
+        state: "gone".to_owned(),
+        heard_ms: at.as_millis(),
+        ..wire::Agent::default()
+    }
 }
 
 /// A framework that was not torn down.
@@ -54,7 +59,10 @@ pub(super) fn framework(picture: &FrameworkPicture<'_>, now: Now) -> wire::Frame
         allocated: Some(amounts::of(&picture.allocated)),
         dominant_share: picture.share,
         dominant_resource: picture.dominant.as_ref().map(ToString::to_string).unwrap_or_default(),
-        failover_deadline_ms: framework.state.deadline().map(|deadline| on_the_wall(deadline, now).as_millis()),
+        failover_deadline_ms: framework
+            .state
+            .deadline()
+            .map(|deadline| on_the_wall(deadline, now).as_millis()),
         ..known_framework(framework, framework_word(framework))
     }
 }
@@ -152,7 +160,10 @@ pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
         agent_id: task.agent.to_string(),
         hostname: view.hostname(&task.agent).unwrap_or_default().to_owned(),
         state: task.state.as_str().to_owned(),
-        reason: latest.and_then(|status| status.reason).map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+        reason: latest
+            .and_then(|status| status.reason)
+            .map(|reason| reason.as_str().to_owned())
+            .unwrap_or_default(),
         message: latest.and_then(|status| status.message.clone()).unwrap_or_default(),
         role: task.role.to_string(),
         allocated: Some(amounts::of(&task.info.resources)),
@@ -167,7 +178,11 @@ pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
             .iter()
             .map(|(key, value)| (key.to_owned(), value.unwrap_or_default().to_owned()))
             .collect(),
-        statuses: task.statuses.iter().map(|status| bourse_wire::status::write(status, Form::Refined)).collect(),
+        statuses: task
+            .statuses
+            .iter()
+            .map(|status| bourse_wire::status::write(status, Form::Refined))
+            .collect(),
         command: task.info.command.clone(),
         container_id: container.map(|container| container.container_id.to_string()).unwrap_or_default(),
         pid: container.and_then(|container| container.pid).unwrap_or_default(),

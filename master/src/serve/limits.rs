@@ -24,7 +24,9 @@ pub(super) fn plainer(status: Status) -> Status {
             ))
         }
         Code::Internal if message.contains("decode") && message.contains("Protobuf") => {
-            Status::invalid_argument(format!("this message is not valid protobuf of the call's type: {message}"))
+            Status::invalid_argument(format!(
+                "this message is not valid protobuf of the call's type: {message}"
+            ))
         }
         _ => status,
     }

@@ -92,7 +92,12 @@ pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 }
 
 /// Serves until `stop`, then lets calls under way end for a moment.
-pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
     // Owned here, so that no connection outlives its server.
     let mut connections = JoinSet::new();
@@ -143,7 +148,8 @@ async fn connection(
         }
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
-                let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+                let serving =
+                    server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                 watcher.watch(serving).await
             }
             Ok(Err(error)) => return debug!(%peer, %error, "a TLS handshake failed"),

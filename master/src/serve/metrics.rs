@@ -67,7 +67,9 @@ fn now(picture: &Picture, used: Total) -> Registry {
         note(&amounts, part, resources);
     }
     amounts.get_or_create(&Amount { resource: "cpus", part: "used" }).set(used.cpus);
-    amounts.get_or_create(&Amount { resource: "mem_mib", part: "used" }).set(used.memory_bytes as f64 / 1_048_576.0);
+    amounts
+        .get_or_create(&Amount { resource: "mem_mib", part: "used" })
+        .set(used.memory_bytes as f64 / 1_048_576.0);
     let help = "Resources by part: total, reserved, offered, allocated, available, used (measured)";
     ours.register("resources", help, amounts);
 
@@ -92,7 +94,8 @@ fn now(picture: &Picture, used: Total) -> Registry {
     let shares = Family::<OfFramework, Float>::default();
     for picture in view.framework_pictures() {
         let framework = picture.framework;
-        let labels = OfFramework { framework_id: framework.id.to_string(), name: framework.info.name.clone() };
+        let labels =
+            OfFramework { framework_id: framework.id.to_string(), name: framework.info.name.clone() };
         framework_tasks.get_or_create(&labels).set(framework.tasks.len() as i64);
         framework_offers.get_or_create(&labels).set(framework.offers.len() as i64);
         shares.get_or_create(&labels).set(picture.share);

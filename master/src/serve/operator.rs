@@ -49,7 +49,11 @@ fn operator<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 pub(super) fn agents(view: &View) -> impl Iterator<Item = Named<&Agent>> {
-    view.agents().map(|agent| Named { thing: agent, id: agent.id.to_string(), name: agent.info.hostname.clone() })
+    view.agents().map(|agent| Named {
+        thing: agent,
+        id: agent.id.to_string(),
+        name: agent.info.hostname.clone(),
+    })
 }
 
 pub(super) fn frameworks(view: &View) -> impl Iterator<Item = Named<&Framework>> {
@@ -84,7 +88,8 @@ pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Resu
             let mut ended = resolve::all(text, view.completed_tasks().filter(wanted).map(named_task));
             // The same task again and again is the usual case of several: the last time counts.
             let newest = ended.iter().map(|named| named.thing.changed).max();
-            let names = ended.iter().map(|named| &named.name).collect::<std::collections::BTreeSet<_>>().len();
+            let names =
+                ended.iter().map(|named| &named.name).collect::<std::collections::BTreeSet<_>>().len();
             if names <= 1 {
                 ended.retain(|named| Some(named.thing.changed) == newest);
                 ended.truncate(1);
@@ -125,7 +130,10 @@ impl Operator for OperatorDoor {
     type WatchStream = Streamed<wire::WatchEvent>;
     type ReadLogStream = Streamed<api::LogChunk>;
 
-    async fn get_cluster(&self, request: Request<wire::GetClusterRequest>) -> Result<Response<wire::Cluster>, Status> {
+    async fn get_cluster(
+        &self,
+        request: Request<wire::GetClusterRequest>,
+    ) -> Result<Response<wire::Cluster>, Status> {
         operator(&request)?;
         let picture = self.0.driver.picture();
         let cluster = forms::cluster(&picture.view, &self.0.usages, &self.0.master);
@@ -144,7 +152,8 @@ impl Operator for OperatorDoor {
         if found.is_empty() && !text.is_empty() {
             return Err(resolve::missing("agent", text));
         }
-        let mut agents: Vec<_> = found.iter().map(|named| forms::agent(named.thing, &self.0.usages)).collect();
+        let mut agents: Vec<_> =
+            found.iter().map(|named| forms::agent(named.thing, &self.0.usages)).collect();
         if text.is_empty() {
             agents.extend(view.gone_agents().map(|(id, at)| forms::gone_agent(id, at)));
         }
@@ -157,7 +166,8 @@ impl Operator for OperatorDoor {
     ) -> Result<Response<wire::ListFrameworksResponse>, Status> {
         operator(&request)?;
         let picture = self.0.driver.picture();
-        let (view, wire::ListFrameworksRequest { framework: text, completed }) = (&picture.view, request.get_ref());
+        let (view, wire::ListFrameworksRequest { framework: text, completed }) =
+            (&picture.view, request.get_ref());
         let torn_down = view.completed_frameworks().filter(|_| *completed).map(named_framework);
         let found = resolve::all(text, frameworks(view).chain(torn_down));
         if found.is_empty() && !text.is_empty() {
@@ -212,7 +222,11 @@ impl Operator for OperatorDoor {
             text => Some(resolve::one("agent", text, agents(view))?.id.clone()),
         };
         let states = wanted.states.iter().map(|name| {
-            let full = if name.starts_with("TASK_") { name.clone() } else { format!("TASK_{}", name.to_uppercase()) };
+            let full = if name.starts_with("TASK_") {
+                name.clone()
+            } else {
+                format!("TASK_{}", name.to_uppercase())
+            };
             full.parse::<TaskState>().map_err(|why| Status::invalid_argument(format!("states: {why}")))
         });
         let states = states.collect::<Result<Vec<_>, _>>()?;
@@ -234,7 +248,8 @@ impl Operator for OperatorDoor {
         let start = after.map_or(0, |after| found.partition_point(|task| PageKey::of(task) <= after));
         let page = &found[start..found.len().min(start + size)];
         let more = start + page.len() < found.len();
-        let next_page = page.last().filter(|_| more).map(|last| PageKey::of(last).to_string()).unwrap_or_default();
+        let next_page =
+            page.last().filter(|_| more).map(|last| PageKey::of(last).to_string()).unwrap_or_default();
         let tasks = page.iter().map(|task| forms::task(task, view, &self.0.usages)).collect();
         Ok(Response::new(wire::ListTasksResponse { tasks, next_page }))
     }
@@ -265,13 +280,19 @@ impl Operator for OperatorDoor {
         Ok(Response::new(wire::ListEventsResponse { events }))
     }
 
-    async fn watch(&self, request: Request<wire::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(
+        &self,
+        request: Request<wire::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
         operator(&request)?;
         let events = watch::open(self.0.feed.clone(), request.into_inner().token, self.0.metrics.watching());
         Ok(Response::new(Box::pin(ReceiverStream::new(events))))
     }
 
-    async fn explain(&self, request: Request<wire::ExplainRequest>) -> Result<Response<wire::Explanation>, Status> {
+    async fn explain(
+        &self,
+        request: Request<wire::ExplainRequest>,
+    ) -> Result<Response<wire::Explanation>, Status> {
         operator(&request)?;
         let wire::ExplainRequest { subject, resources } = request.into_inner();
         let picture = self.0.driver.picture();
@@ -321,9 +342,9 @@ impl Operator for OperatorDoor {
                 };
                 let Some(chunk) = chunk.transpose() else { return };
                 let lost = |status: Status| match status.code() {
-                    tonic::Code::Unavailable | tonic::Code::Unknown => {
-                        Status::unavailable(format!("the connection to agent {id} broke; read on from where it ended"))
-                    }
+                    tonic::Code::Unavailable | tonic::Code::Unknown => Status::unavailable(format!(
+                        "the connection to agent {id} broke; read on from where it ended"
+                    )),
                     code => Status::new(code, status.message()),
                 };
                 if sender.send(chunk.map_err(lost)).await.is_err() {
@@ -397,7 +418,9 @@ impl Operator for OperatorDoor {
         request: Request<wire::ReactivateAgentRequest>,
     ) -> Result<Response<wire::ReactivateAgentResponse>, Status> {
         let caller = operator(&request)?;
-        let agent = resolve::one("agent", &request.get_ref().agent, agents(&self.0.driver.picture().view))?.id.clone();
+        let agent = resolve::one("agent", &request.get_ref().agent, agents(&self.0.driver.picture().view))?
+            .id
+            .clone();
         match self.operate(caller, Command::Reactivate { agent }).await? {
             Done::Reactivated { agent } => {
                 Ok(Response::new(wire::ReactivateAgentResponse { agent_id: agent.to_string() }))
@@ -411,7 +434,9 @@ impl Operator for OperatorDoor {
         request: Request<wire::MarkAgentGoneRequest>,
     ) -> Result<Response<wire::MarkAgentGoneResponse>, Status> {
         let caller = operator(&request)?;
-        let agent = resolve::one("agent", &request.get_ref().agent, agents(&self.0.driver.picture().view))?.id.clone();
+        let agent = resolve::one("agent", &request.get_ref().agent, agents(&self.0.driver.picture().view))?
+            .id
+            .clone();
         match self.operate(caller, Command::MarkGone { agent }).await? {
             Done::MarkedGone { agent } => {
                 Ok(Response::new(wire::MarkAgentGoneResponse { agent_id: agent.to_string() }))
@@ -430,7 +455,8 @@ impl Operator for OperatorDoor {
         if !(0.001..=1_000_000.0).contains(&weight) {
             return Err(Status::invalid_argument(format!("weight is {weight}; it must be 0.001 to 1000000")));
         }
-        let weight = Milli::from_units(weight).map_err(|why| Status::invalid_argument(format!("weight: {why}")))?;
+        let weight =
+            Milli::from_units(weight).map_err(|why| Status::invalid_argument(format!("weight: {why}")))?;
         match self.operate(caller, Command::SetWeight { role, weight }).await? {
             Done::WeightSet => Ok(Response::new(wire::SetWeightResponse {})),
             other => Err(mixed_up(&other)),

@@ -66,7 +66,9 @@ pub(super) fn all<T>(text: &str, things: impl Iterator<Item = Named<T>>) -> Vec<
 /// The one thing that the text names. `kind` is a word for it: "agent".
 pub(super) fn one<T>(kind: &str, text: &str, things: impl Iterator<Item = Named<T>>) -> Result<T, Status> {
     if text.is_empty() {
-        return Err(Status::invalid_argument(format!("no {kind} is named; give its id, the beginning of one, or its name")));
+        return Err(Status::invalid_argument(format!(
+            "no {kind} is named; give its id, the beginning of one, or its name"
+        )));
     }
     let mut found = all(text, things);
     match found.len() {
@@ -93,7 +95,10 @@ pub(super) fn ambiguous<T>(kind: &str, text: &str, found: &[Named<T>]) -> Status
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    Status::invalid_argument(format!("{text:?} could be any of these {}: {listed}{more}; say more of it", plural(kind)))
+    Status::invalid_argument(format!(
+        "{text:?} could be any of these {}: {listed}{more}; say more of it",
+        plural(kind)
+    ))
 }
 
 fn plural(kind: &str) -> &str {
@@ -110,7 +115,13 @@ mod tests {
     use super::*;
 
     fn things() -> impl Iterator<Item = Named<usize>> {
-        let named = [("m1-S0", "host-a"), ("m1-S1", "host-b"), ("m2-S1", "host-b2"), ("web.0", "web"), ("web.1", "web")];
+        let named = [
+            ("m1-S0", "host-a"),
+            ("m1-S1", "host-b"),
+            ("m2-S1", "host-b2"),
+            ("web.0", "web"),
+            ("web.1", "web"),
+        ];
         named.into_iter().enumerate().map(|(thing, (id, name))| Named {
             thing,
             id: id.to_owned(),
@@ -120,7 +131,8 @@ mod tests {
 
     #[test]
     fn an_id_a_name_a_short_end_or_a_unique_beginning_names_one_thing() {
-        for (text, thing) in [("m1-S1", 1), ("host-b", 1), ("s0", 0), ("m2", 2), ("host-a", 0), ("web.1", 4)] {
+        for (text, thing) in [("m1-S1", 1), ("host-b", 1), ("s0", 0), ("m2", 2), ("host-a", 0), ("web.1", 4)]
+        {
             assert_eq!(one("agent", text, things()).expect(text), thing, "{text}");
         }
     }
@@ -130,13 +142,19 @@ mod tests {
         let refused = one("agent", "S1", things()).expect_err("two end so");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
         assert!(refused.message().contains("m1-S1 (host-b), m2-S1 (host-b2)"), "{}", refused.message());
-        assert_eq!(one("task", "web", things()).expect_err("two have the name").code(), tonic::Code::InvalidArgument);
+        assert_eq!(
+            one("task", "web", things()).expect_err("two have the name").code(),
+            tonic::Code::InvalidArgument
+        );
     }
 
     #[test]
     fn what_nothing_is_called_is_not_found() {
         assert_eq!(one("agent", "m9", things()).expect_err("none").code(), tonic::Code::NotFound);
-        assert_eq!(one("agent", "", things()).expect_err("nothing said").code(), tonic::Code::InvalidArgument);
+        assert_eq!(
+            one("agent", "", things()).expect_err("nothing said").code(),
+            tonic::Code::InvalidArgument
+        );
     }
 
     #[test]

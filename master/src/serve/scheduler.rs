@@ -63,7 +63,9 @@ pub enum CallRefused {
         caller: Principal,
     },
     /// The framework is somebody else's.
-    #[error("framework {framework} belongs to another principal than {caller}; use the token it subscribed with first")]
+    #[error(
+        "framework {framework} belongs to another principal than {caller}; use the token it subscribed with first"
+    )]
     NotYours {
         /// Which.
         framework: FrameworkId,
@@ -88,9 +90,9 @@ impl From<CallRefused> for Status {
     fn from(refused: CallRefused) -> Status {
         let text = refused.to_string();
         match refused {
-            CallRefused::Bad(BadCall::Malformed { .. }) | CallRefused::Principal { .. } | CallRefused::Misplaced(_) => {
-                Status::invalid_argument(text)
-            }
+            CallRefused::Bad(BadCall::Malformed { .. })
+            | CallRefused::Principal { .. }
+            | CallRefused::Misplaced(_) => Status::invalid_argument(text),
             CallRefused::Bad(BadCall::Unsupported { .. }) => Status::unimplemented(text),
             CallRefused::NotYours { .. } => Status::permission_denied(text),
             CallRefused::NoStream | CallRefused::Stale { .. } => Status::failed_precondition(text),
@@ -257,7 +259,9 @@ impl Pump {
             }
             let last = matches!(message, StreamMessage::Fail(_));
             let event = match &subscribed {
-                Some((framework, _)) => form::write(message, framework, self.form(framework), &self.door.master),
+                Some((framework, _)) => {
+                    form::write(message, framework, self.form(framework), &self.door.master)
+                }
                 // The only thing that the core says without SUBSCRIBED is why not.
                 None => match message {
                     StreamMessage::Fail(text) => form::error(text),
@@ -295,16 +299,26 @@ const MAY: &[Kind] = &[Kind::Framework, Kind::Operator];
 impl Scheduler for SchedulerDoor {
     type SubscribeStream = Pin<Box<dyn Stream<Item = Result<wire::Event, Status>> + Send>>;
 
-    async fn subscribe(&self, request: Request<carrier::Call>) -> Result<Response<Self::SubscribeStream>, Status> {
+    async fn subscribe(
+        &self,
+        request: Request<carrier::Call>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
         let caller = Caller::of(&request)?.must_be(MAY)?;
         if request.metadata().contains_key(STREAM_ID) {
-            return Err(CallRefused::Misplaced("a SUBSCRIBE opens a stream; send it without bourse-stream-id").into());
+            return Err(CallRefused::Misplaced(
+                "a SUBSCRIBE opens a stream; send it without bourse-stream-id",
+            )
+            .into());
         }
         let Heard::Subscribe { info, suppressed } = self.0.read(request.into_inner())? else {
-            return Err(CallRefused::Misplaced("type: only SUBSCRIBE opens a stream; send other calls by Call").into());
+            return Err(CallRefused::Misplaced(
+                "type: only SUBSCRIBE opens a stream; send other calls by Call",
+            )
+            .into());
         };
         let Subscribed { stream_id, events } = self.0.subscribe(caller, *info, suppressed).await?;
-        let mut response: Response<Self::SubscribeStream> = Response::new(Box::pin(ReceiverStream::new(events)));
+        let mut response: Response<Self::SubscribeStream> =
+            Response::new(Box::pin(ReceiverStream::new(events)));
         let stream_id = MetadataValue::try_from(stream_id).expect("a UUID is ASCII");
         response.metadata_mut().insert(STREAM_ID, stream_id);
         Ok(response)

@@ -33,12 +33,15 @@ impl ServicesDoor {
             let Some(address) = framework.info.labels.get(API_LABEL).flatten() else { continue };
             match framework.state {
                 FrameworkState::Active { .. } => {
-                    let newer = found.as_ref().is_none_or(|(registered, ..)| framework.registered >= *registered);
+                    let newer =
+                        found.as_ref().is_none_or(|(registered, ..)| framework.registered >= *registered);
                     if newer {
                         found = Some((framework.registered, framework.id.clone(), address.to_owned()));
                     }
                 }
-                FrameworkState::Disconnected { .. } | FrameworkState::Recovered { .. } => away = Some(framework.id.clone()),
+                FrameworkState::Disconnected { .. } | FrameworkState::Recovered { .. } => {
+                    away = Some(framework.id.clone())
+                }
             }
         }
         match (found, away) {
@@ -46,7 +49,9 @@ impl ServicesDoor {
             (None, Some(id)) => Err(Status::unavailable(format!(
                 "the service framework {id} is away; its services go on running, and can be changed when it is back"
             ))),
-            (None, None) => Err(Status::unavailable("no service framework runs; start one with `bourse services`")),
+            (None, None) => {
+                Err(Status::unavailable("no service framework runs; start one with `bourse services`"))
+            }
         }
     }
 }
@@ -79,7 +84,10 @@ fn said(connection: &Connection, status: Status) -> Status {
 
 #[tonic::async_trait]
 impl Services for ServicesDoor {
-    async fn deploy(&self, request: Request<wire::DeployRequest>) -> Result<Response<wire::DeployResponse>, Status> {
+    async fn deploy(
+        &self,
+        request: Request<wire::DeployRequest>,
+    ) -> Result<Response<wire::DeployResponse>, Status> {
         forward!(self, request, deploy)
     }
 
@@ -90,11 +98,17 @@ impl Services for ServicesDoor {
         forward!(self, request, list)
     }
 
-    async fn scale(&self, request: Request<wire::ScaleRequest>) -> Result<Response<wire::ScaleResponse>, Status> {
+    async fn scale(
+        &self,
+        request: Request<wire::ScaleRequest>,
+    ) -> Result<Response<wire::ScaleResponse>, Status> {
         forward!(self, request, scale)
     }
 
-    async fn remove(&self, request: Request<wire::RemoveRequest>) -> Result<Response<wire::RemoveResponse>, Status> {
+    async fn remove(
+        &self,
+        request: Request<wire::RemoveRequest>,
+    ) -> Result<Response<wire::RemoveResponse>, Status> {
         forward!(self, request, remove)
     }
 }

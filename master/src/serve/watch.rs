@@ -17,7 +17,11 @@ const OUTBOUND: usize = 64;
 type Sender = mpsc::Sender<Result<wire::WatchEvent, Status>>;
 
 /// Streams from a token on, until the reader leaves, falls behind, or the master stops.
-pub(super) fn open(feed: Feed, token: String, counted: Open) -> mpsc::Receiver<Result<wire::WatchEvent, Status>> {
+pub(super) fn open(
+    feed: Feed,
+    token: String,
+    counted: Open,
+) -> mpsc::Receiver<Result<wire::WatchEvent, Status>> {
     let (sender, receiver) = mpsc::channel(OUTBOUND);
     tokio::spawn(async move {
         let _counted = counted;

@@ -79,11 +79,7 @@ pub(super) fn routes(doors: &Doors) -> Router {
 }
 
 /// A page.
-async fn show(
-    State(site): State<Arc<Site>>,
-    uri: Uri,
-    extensions: Extensions,
-) -> Response {
+async fn show(State(site): State<Arc<Site>>, uri: Uri, extensions: Extensions) -> Response {
     let Some(view) = View::at(uri.path(), uri.query()) else {
         let nowhere = Status::not_found(format!("no page is at {}", uri.path()));
         return refused(&site, &Viewer(extensions), &View::Search(String::new()), &nowhere).await;
@@ -96,11 +92,7 @@ async fn show(
 }
 
 /// Straight to the page that was surely meant, else what was found.
-async fn find(
-    State(site): State<Arc<Site>>,
-    uri: Uri,
-    extensions: Extensions,
-) -> Response {
+async fn find(State(site): State<Arc<Site>>, uri: Uri, extensions: Extensions) -> Response {
     let who = Viewer(extensions);
     let view = View::Search(view::value(uri.query(), "q").trim().to_owned());
     let View::Search(text) = &view else { return StatusCode::NOT_FOUND.into_response() };
@@ -124,12 +116,7 @@ fn whole(view: &View, loaded: &Loaded) -> Response {
     html(StatusCode::OK, &frame, &loaded.page)
 }
 
-async fn refused(
-    site: &Site,
-    who: &Viewer,
-    view: &View,
-    status: &Status,
-) -> Response {
+async fn refused(site: &Site, who: &Viewer, view: &View, status: &Status) -> Response {
     let cluster = site.cluster(who).await.ok();
     let frame = Frame { view, cluster: cluster.as_ref(), seen: None };
     html(trouble::code(status), &frame, &trouble::page(status))

@@ -42,10 +42,13 @@ pub fn read_register(form: wire::Register) -> Result<Registration, BadMessage> {
     Ok(Registration {
         id: id.map(AgentId::new).transpose().map_err(|why| BadMessage::new("register.agent_id", why))?,
         info,
-        tasks: tasks.map(|(at, task)| read_report(&format!("register.tasks[{at}]"), task)).collect::<Result<_, _>>()?,
+        tasks: tasks
+            .map(|(at, task)| read_report(&format!("register.tasks[{at}]"), task))
+            .collect::<Result<_, _>>()?,
         frameworks: frameworks
             .map(|(at, info)| {
-                framework::read(info).map_err(|why| BadMessage::new(format!("register.frameworks[{at}]"), why))
+                framework::read(info)
+                    .map_err(|why| BadMessage::new(format!("register.frameworks[{at}]"), why))
             })
             .collect::<Result<_, _>>()?,
         epoch: Epoch(form.epoch),
@@ -70,10 +73,12 @@ fn read_report(path: &str, form: wire::TaskReport) -> Result<TaskReport, BadMess
     let framework = framework_id(&format!("{path}.framework_id"), &form.framework_id)?;
     let role = Role::new(&form.role).map_err(|why| bad("role", &why))?;
     let resources = resources::read(&form.resources).map_err(|why| bad("resources", &why))?;
-    let message =
-        v1::TaskInfo::decode(form.task_info.clone()).map_err(|why| bad("task_info", &format!("not a TaskInfo: {why}")))?;
-    let id = ids::needed::<_, ids::BadWireId>("task_id", &message.task_id).map_err(|why| bad("task_info", &why))?;
-    let agent = ids::needed::<_, ids::BadWireId>("agent_id", &message.agent_id).map_err(|why| bad("task_info", &why))?;
+    let message = v1::TaskInfo::decode(form.task_info.clone())
+        .map_err(|why| bad("task_info", &format!("not a TaskInfo: {why}")))?;
+    let id = ids::needed::<_, ids::BadWireId>("task_id", &message.task_id)
+        .map_err(|why| bad("task_info", &why))?;
+    let agent = ids::needed::<_, ids::BadWireId>("agent_id", &message.agent_id)
+        .map_err(|why| bad("task_info", &why))?;
     // It was launched, perhaps by a build that knows more than this one: what is no longer understood is not a reason
     // to lose an agent with all its tasks.
     let owner = Owner { framework: framework.clone(), role: role.clone() };
@@ -97,7 +102,9 @@ fn read_report(path: &str, form: wire::TaskReport) -> Result<TaskReport, BadMess
     Ok(TaskReport { framework, task, role, latest: read_status(&format!("{path}.latest"), latest)? })
 }
 
-pub(super) fn limits(spec: &bourse_types::TaskSpec) -> std::collections::BTreeMap<String, Option<bourse_types::Milli>> {
+pub(super) fn limits(
+    spec: &bourse_types::TaskSpec,
+) -> std::collections::BTreeMap<String, Option<bourse_types::Milli>> {
     spec.limits.iter().map(|(name, limit)| (name.as_str().to_owned(), *limit)).collect()
 }
 

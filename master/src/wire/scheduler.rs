@@ -9,9 +9,7 @@ use bourse_proto::v1::{self, carrier};
 use bourse_types::{AgentInfo, Command, FrameworkId, FrameworkInfo, MasterId, OfferId, Role, TaskId};
 use bourse_wire::ids::{BadWireId, WireId};
 use bourse_wire::task::Owner;
-use bourse_wire::{
-    Form, attributes, filters, framework, health, ids, resources, role, status, task, time,
-};
+use bourse_wire::{Form, attributes, filters, framework, health, ids, resources, role, status, task, time};
 use bytes::Bytes;
 use prost::Message;
 
@@ -75,8 +73,9 @@ pub fn read(call: carrier::Call, role_of: &dyn Fn(&OfferId) -> Option<Role>) -> 
         return Err(BadCall::missing(path));
     }
     let kind = call.r#type.ok_or_else(|| BadCall::missing("type"))?;
-    let kind = Type::try_from(kind)
-        .map_err(|_| BadCall::malformed("type", format!("{kind} is not the number of a call; see Call.Type")))?;
+    let kind = Type::try_from(kind).map_err(|_| {
+        BadCall::malformed("type", format!("{kind} is not the number of a call; see Call.Type"))
+    })?;
     if kind == Type::Subscribe {
         let subscribe = call.subscribe.ok_or_else(|| BadCall::missing("subscribe"))?;
         return read_subscribe(call.framework_id.as_ref(), subscribe);
@@ -137,7 +136,10 @@ pub fn read(call: carrier::Call, role_of: &dyn Fn(&OfferId) -> Option<Role>) -> 
         }
         Type::UpdateFramework => {
             let update = call.update_framework.ok_or_else(|| BadCall::missing("update_framework"))?;
-            let form = update.framework_info.as_ref().ok_or_else(|| BadCall::missing("update_framework.framework_info"))?;
+            let form = update
+                .framework_info
+                .as_ref()
+                .ok_or_else(|| BadCall::missing("update_framework.framework_info"))?;
             no_constraints("update_framework", update.offer_constraints.as_ref())?;
             let mut info = read_info("update_framework.framework_info", form)?;
             same_id("update_framework.framework_info.id", info.id.as_ref(), Some(&framework))?;
@@ -162,7 +164,8 @@ fn unsupported(call: &'static str, advice: &'static str) -> Result<Heard, BadCal
 }
 
 fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: wire::call::Subscribe) -> Result<Heard, BadCall> {
-    let form = subscribe.framework_info.as_ref().ok_or_else(|| BadCall::missing("subscribe.framework_info"))?;
+    let form =
+        subscribe.framework_info.as_ref().ok_or_else(|| BadCall::missing("subscribe.framework_info"))?;
     no_constraints("subscribe", subscribe.offer_constraints.as_ref())?;
     let info = read_info("subscribe.framework_info", form)?;
     // Old clients send an id without text for none.
@@ -183,7 +186,8 @@ fn same_id(path: &str, inner: Option<&FrameworkId>, outer: Option<&FrameworkId>)
         return Ok(());
     }
     let said = |id: Option<&FrameworkId>| id.map_or("absent".to_owned(), ToString::to_string);
-    let why = format!("it is {} while framework_id is {}; send the same id in both", said(inner), said(outer));
+    let why =
+        format!("it is {} while framework_id is {}; send the same id in both", said(inner), said(outer));
     Err(BadCall::malformed(path, why))
 }
 
@@ -232,7 +236,8 @@ fn read_accept(
                 }
             }
             Type::LaunchGroup => {
-                let group = operation.launch_group.ok_or_else(|| BadCall::missing(format!("{path}.launch_group")))?;
+                let group =
+                    operation.launch_group.ok_or_else(|| BadCall::missing(format!("{path}.launch_group")))?;
                 let path = format!("{path}.launch_group.task_group");
                 let group = v1::TaskGroupInfo::decode(group.task_group.unwrap_or_default())
                     .map_err(|why| BadCall::malformed(&path, format!("not a TaskGroupInfo: {why}")))?;
@@ -241,7 +246,9 @@ fn read_accept(
                     launches.push(invalid(&format!("{path}.tasks[{at}]"), form, why)?);
                 }
             }
-            Type::Unknown => return Err(BadCall::malformed(format!("{path}.type"), "UNKNOWN is no operation")),
+            Type::Unknown => {
+                return Err(BadCall::malformed(format!("{path}.type"), "UNKNOWN is no operation"));
+            }
             Type::Reserve
             | Type::Unreserve
             | Type::Create
@@ -319,7 +326,11 @@ pub(super) fn in_words(command: &Command) -> String {
         return value.to_owned();
     }
     // The arguments begin with argv[0]; without any, the path is it.
-    let words = if command.arguments.is_empty() { vec![value] } else { command.arguments.iter().map(String::as_str).collect() };
+    let words = if command.arguments.is_empty() {
+        vec![value]
+    } else {
+        command.arguments.iter().map(String::as_str).collect()
+    };
     shlex::try_join(words.iter().copied()).unwrap_or_else(|_| words.join(" "))
 }
 
@@ -380,7 +391,8 @@ pub fn write(message: StreamMessage, to: &FrameworkId, form: Form, master: &Mast
             Type::Subscribed
         }
         StreamMessage::Offers(offers) => {
-            let offers = offers.iter().map(|Offered { offer, agent }| write_offer(to, offer, agent, form)).collect();
+            let offers =
+                offers.iter().map(|Offered { offer, agent }| write_offer(to, offer, agent, form)).collect();
             event.offers = Some(Offers { offers });
             Type::Offers
         }
@@ -397,7 +409,8 @@ pub fn write(message: StreamMessage, to: &FrameworkId, form: Form, master: &Mast
             Type::Failure
         }
         StreamMessage::AgentDraining { agent, deadline } => {
-            let unavailability = v1::Unavailability { start: Some(time::write_time(deadline)), duration: None };
+            let unavailability =
+                v1::Unavailability { start: Some(time::write_time(deadline)), duration: None };
             let offer = v1::InverseOffer {
                 // There is one drain of an agent at a time.
                 id: Some(v1::OfferId { value: Some(format!("{agent}-drain")) }),

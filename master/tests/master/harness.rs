@@ -121,7 +121,9 @@ impl Cluster {
 
     pub async fn connect(&self, token: &str) -> Connection {
         let token = TokenSource::Text(Token::new(token).expect("a token"));
-        Connection::open(&Settings::master(self.target()).with_token(token)).await.expect("the master answers")
+        Connection::open(&Settings::master(self.target()).with_token(token))
+            .await
+            .expect("the master answers")
     }
 
     /// An agent that registers for the first time with these resources.
@@ -131,7 +133,9 @@ impl Cluster {
 
     /// A scheduler with safe defaults that takes offers for role `*`.
     pub async fn scheduler(&self, name: &str) -> FakeScheduler {
-        FakeScheduler::subscribe(self, FRAMEWORK, framework_info(name)).await.expect("the framework is admitted")
+        FakeScheduler::subscribe(self, FRAMEWORK, framework_info(name))
+            .await
+            .expect("the framework is admitted")
     }
 }
 
@@ -180,7 +184,8 @@ pub fn port_of(hostname: &str) -> u16 {
 pub fn framework_info(name: &str) -> v1::FrameworkInfo {
     use v1::framework_info::Capability;
     use v1::framework_info::capability::Type;
-    let capabilities = [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
+    let capabilities =
+        [Type::PartitionAware, Type::TaskKillingState, Type::MultiRole, Type::ReservationRefinement];
     v1::FrameworkInfo {
         user: Some("nobody".to_owned()),
         name: Some(name.to_owned()),
@@ -204,7 +209,9 @@ pub struct FakeAgent {
 impl FakeAgent {
     pub async fn register(cluster: &Cluster, register: link::Register) -> Result<FakeAgent, Status> {
         let (say, mut hear) = open_link(cluster, AGENT).await?;
-        say.send(link::FromAgent { message: Some(Said::Register(register)) }).await.expect("the link is open");
+        say.send(link::FromAgent { message: Some(Said::Register(register)) })
+            .await
+            .expect("the link is open");
         let link::ToAgent { epoch, message } = within(hear.message()).await?.expect("an answer");
         match message {
             Some(Told::Registered(registered)) => {
@@ -314,7 +321,8 @@ impl FakeScheduler {
             ..Default::default()
         };
         let answer = within(connection.scheduler().subscribe(call)).await?;
-        let stream_id = answer.metadata().get("bourse-stream-id").expect("a stream id").to_str().expect("ASCII");
+        let stream_id =
+            answer.metadata().get("bourse-stream-id").expect("a stream id").to_str().expect("ASCII");
         let stream_id = stream_id.to_owned();
         let mut scheduler =
             FakeScheduler { framework: String::new(), stream_id, connection, events: answer.into_inner() };

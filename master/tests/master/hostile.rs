@@ -88,8 +88,9 @@ async fn a_hundred_megabytes_in_one_call_are_refused_with_a_sentence_and_the_oth
 
     // By the very connection of the scheduler, while its subscription is open.
     let huge = Bytes::from(vec![0; 100 << 20]);
-    let refused =
-        raw_call(&scheduler.connection, "/bourse.v1.scheduler.Scheduler/Call", huge).await.expect_err("too large");
+    let refused = raw_call(&scheduler.connection, "/bourse.v1.scheduler.Scheduler/Call", huge)
+        .await
+        .expect_err("too large");
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     assert!(refused.message().contains("16 MiB"), "{}", refused.message());
 
@@ -109,13 +110,17 @@ async fn an_agents_message_that_is_too_large_ends_its_link_and_it_can_come_back(
     let ended = doomed.end().await.expect("a reason");
     assert_eq!(ended.code(), Code::ResourceExhausted, "{ended:?}");
 
-    let again = link::Register { agent_id: Some(doomed.id.clone()), ..registration("host-a", "cpus:4; mem:1024") };
+    let again =
+        link::Register { agent_id: Some(doomed.id.clone()), ..registration("host-a", "cpus:4; mem:1024") };
     let again = FakeAgent::register(&cluster, again).await.expect("it comes back");
     assert_eq!(again.id, doomed.id);
     other.say(Said::Heartbeat(link::Heartbeat {})).await;
     let mut scheduler = cluster.scheduler("batch").await;
     let offers = scheduler.offers().await;
-    let offer = offers.iter().find(|offer| offer.hostname.as_deref() == Some("host-b")).expect("it was not disturbed");
+    let offer = offers
+        .iter()
+        .find(|offer| offer.hostname.as_deref() == Some("host-b"))
+        .expect("it was not disturbed");
     scheduler.launch(offer, &task(offer, "t1", "cpus:1; mem:64")).await.expect("taken");
     other.run_task().await;
 }
@@ -161,7 +166,8 @@ async fn an_update_that_makes_no_sense_is_passed_over_and_the_link_goes_on() {
     scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
     agent.run_task().await;
     let status = v1::TaskStatus { timestamp: Some(f64::NAN), ..agent.status("t1", TaskState::Running) };
-    let update = link::StatusUpdate { framework_id: scheduler.framework.clone(), status: Some(status), latest: None };
+    let update =
+        link::StatusUpdate { framework_id: scheduler.framework.clone(), status: Some(status), latest: None };
     agent.say(Said::Update(update)).await;
     agent.update(&scheduler.framework, "t1", TaskState::Running).await;
     assert_eq!(state(&scheduler.update().await), "TASK_RUNNING");
@@ -178,11 +184,19 @@ async fn a_task_that_is_no_message_is_refused_by_its_path_and_the_offer_still_st
     let call = scheduler.accept(&[&offer], vec![good.clone(), Bytes::from_static(b"\xff\xff")]);
     let refused = scheduler.call(call).await.expect_err("refused");
     assert_eq!(refused.code(), Code::InvalidArgument);
-    assert!(refused.message().starts_with("accept.operations[0].launch.task_infos[1]: "), "{}", refused.message());
+    assert!(
+        refused.message().starts_with("accept.operations[0].launch.task_infos[1]: "),
+        "{}",
+        refused.message()
+    );
 
     let nameless = v1::TaskInfo { task_id: None, ..task(&offer, "t1", "cpus:1; mem:64") };
     let refused = scheduler.launch(&offer, &nameless).await.expect_err("refused");
-    assert!(refused.message().starts_with("accept.operations[0].launch.task_infos[0].task_id: "), "{}", refused.message());
+    assert!(
+        refused.message().starts_with("accept.operations[0].launch.task_infos[0].task_id: "),
+        "{}",
+        refused.message()
+    );
 
     scheduler.call(scheduler.accept(&[&offer], vec![good])).await.expect("the offer stands");
     agent.run_task().await;
@@ -210,7 +224,8 @@ async fn somebody_elses_offer_can_not_be_accepted_and_its_holder_can_still_use_i
     let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
     let mut holder = cluster.scheduler("holder").await;
     let offer = holder.offer().await;
-    let mut thief = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, framework_info("thief")).await.expect("admitted");
+    let mut thief =
+        FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, framework_info("thief")).await.expect("admitted");
 
     thief.launch(&offer, &task(&offer, "stolen", "cpus:1; mem:64")).await.expect("understood");
     let status = thief.update().await;

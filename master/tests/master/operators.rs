@@ -64,7 +64,10 @@ async fn total_offered_allocated_used_and_available_are_told_apart() {
 
     let tasks = connection.operator().list_tasks(wire::ListTasksRequest::default()).await.expect("an answer");
     let task = &tasks.get_ref().tasks[0];
-    assert_eq!((task.state.as_str(), task.framework_name.as_str(), task.hostname.as_str()), ("TASK_RUNNING", "batch", "host-a"));
+    assert_eq!(
+        (task.state.as_str(), task.framework_name.as_str(), task.hostname.as_str()),
+        ("TASK_RUNNING", "batch", "host-a")
+    );
     assert_eq!(task.used.as_ref().expect("used").mem_mib, 32.0);
     assert_eq!(task.command, "true");
 }
@@ -93,7 +96,8 @@ async fn things_are_called_by_name_short_end_or_unique_beginning_in_every_call()
     assert_eq!((killed.task_id.as_str(), killed.framework_id), ("web.0", scheduler.framework.clone()));
     match agent.hear().await {
         Some(Told::KillTask(kill)) => {
-            let grace = kill.kill_policy.and_then(|policy| policy.grace_period).and_then(|grace| grace.nanoseconds);
+            let grace =
+                kill.kill_policy.and_then(|policy| policy.grace_period).and_then(|grace| grace.nanoseconds);
             assert_eq!((kill.task_id.as_str(), grace), ("web.0", Some(1_500_000_000)));
         }
         other => panic!("instead of a kill came {other:?}"),
@@ -116,11 +120,13 @@ async fn a_drain_rescinds_offers_at_once_and_is_ended_by_reactivating() {
         rescinded |= event.rescind.is_some();
         asked_to_leave |= event.inverse_offers.is_some_and(|offers| {
             let offer = &offers.inverse_offers[0];
-            let start = offer.unavailability.as_ref().and_then(|away| away.start).and_then(|start| start.nanoseconds);
+            let start =
+                offer.unavailability.as_ref().and_then(|away| away.start).and_then(|start| start.nanoseconds);
             start == Some(i64::try_from(draining.deadline_ms).expect("a time") * 1_000_000)
         });
     }
-    let listed = connection.operator().list_agents(wire::ListAgentsRequest::default()).await.expect("an answer");
+    let listed =
+        connection.operator().list_agents(wire::ListAgentsRequest::default()).await.expect("an answer");
     assert_eq!(listed.get_ref().agents[0].state, "draining");
     let reactivate = wire::ReactivateAgentRequest { agent: "S0".to_owned() };
     connection.operator().reactivate_agent(reactivate).await.expect("carried out");
@@ -132,12 +138,16 @@ async fn what_waits_is_explained_agent_by_agent_with_the_nearest_fix() {
     let cluster = Cluster::start().await;
     let (_agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
     let connection = cluster.connect(OPERATOR).await;
-    let request = wire::ExplainRequest { subject: "batch".to_owned(), resources: "cpus:64; mem:64".to_owned() };
+    let request =
+        wire::ExplainRequest { subject: "batch".to_owned(), resources: "cpus:64; mem:64".to_owned() };
     let explained = connection.operator().explain(request).await.expect("an answer").into_inner();
     assert_eq!((explained.kind.as_str(), explained.id.as_str()), ("framework", scheduler.framework.as_str()));
     assert!(!explained.summary.is_empty());
     let verdict = &explained.agents[0];
-    assert!(!verdict.fits && verdict.obstacles.iter().any(|obstacle| obstacle.detail.contains("64")), "{verdict:?}");
+    assert!(
+        !verdict.fits && verdict.obstacles.iter().any(|obstacle| obstacle.detail.contains("64")),
+        "{verdict:?}"
+    );
     let nothing = wire::ExplainRequest { subject: "nobody".to_owned(), resources: String::new() };
     assert_eq!(connection.operator().explain(nothing).await.expect_err("unknown").code(), Code::NotFound);
 }
@@ -150,7 +160,8 @@ async fn the_history_tells_what_happened_newest_first_and_who_asked_for_it() {
     let weigh = wire::SetWeightRequest { role: "batch".to_owned(), weight: 2.5 };
     connection.operator().set_weight(weigh).await.expect("carried out");
     let entries = eventually(|| async {
-        let listed = connection.operator().list_events(wire::ListEventsRequest::default()).await.expect("an answer");
+        let listed =
+            connection.operator().list_events(wire::ListEventsRequest::default()).await.expect("an answer");
         let events = listed.into_inner().events;
         (events.first().is_some_and(|event| event.principal == "ops")).then_some(events)
     })
@@ -162,9 +173,14 @@ async fn the_history_tells_what_happened_newest_first_and_who_asked_for_it() {
         ..wire::ListEventsRequest::default()
     };
     let listed = connection.operator().list_events(about).await.expect("an answer").into_inner().events;
-    assert!(!listed.is_empty() && listed.iter().all(|event| event.agent_id == agent.id && event.kind == "agent"));
+    assert!(
+        !listed.is_empty() && listed.iter().all(|event| event.agent_id == agent.id && event.kind == "agent")
+    );
     let unknown = wire::ListEventsRequest { kinds: vec!["weather".to_owned()], ..Default::default() };
-    assert_eq!(connection.operator().list_events(unknown).await.expect_err("unknown").code(), Code::InvalidArgument);
+    assert_eq!(
+        connection.operator().list_events(unknown).await.expect_err("unknown").code(),
+        Code::InvalidArgument
+    );
 }
 
 #[tokio::test]
@@ -221,8 +237,13 @@ struct OneLog;
 impl AgentApi for OneLog {
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<api::LogChunk, Status>> + Send>>;
 
-    async fn read_log(&self, request: Request<api::ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
-        let said = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    async fn read_log(
+        &self,
+        request: Request<api::ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
+        let said = |name: &str| {
+            request.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
         assert_eq!(said("authorization"), Some(format!("Bearer {AGENT}")));
         assert_eq!(said("bourse-principal").as_deref(), Some("ops"));
         if request.get_ref().task_id != "web.0" {
@@ -271,7 +292,8 @@ async fn the_log_of_an_agent_that_does_not_answer_is_unavailable_in_words() {
     let register = api::Register { address: address.clone(), ..registration("host-a", "cpus:4; mem:1024") };
     let (_agent, _scheduler) = running(&cluster, register).await;
     let connection = cluster.connect(OPERATOR).await;
-    let request = wire::ReadTaskLogRequest { task: "web.0".to_owned(), ..wire::ReadTaskLogRequest::default() };
+    let request =
+        wire::ReadTaskLogRequest { task: "web.0".to_owned(), ..wire::ReadTaskLogRequest::default() };
     let refused = within(connection.operator().read_log(request)).await.expect_err("nobody answers");
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().contains(&address), "{}", refused.message());
@@ -282,7 +304,10 @@ struct NoServices;
 
 #[tonic::async_trait]
 impl Services for NoServices {
-    async fn deploy(&self, _: Request<services::DeployRequest>) -> Result<Response<services::DeployResponse>, Status> {
+    async fn deploy(
+        &self,
+        _: Request<services::DeployRequest>,
+    ) -> Result<Response<services::DeployResponse>, Status> {
         Err(Status::invalid_argument("line 1: there is no key \"nmae\"; did you mean \"name\"?"))
     }
 
@@ -290,18 +315,26 @@ impl Services for NoServices {
         &self,
         request: Request<services::ListServicesRequest>,
     ) -> Result<Response<services::ListServicesResponse>, Status> {
-        let said = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let said = |name: &str| {
+            request.metadata().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
         assert_eq!(said("authorization"), Some(format!("Bearer {FRAMEWORK}")));
         assert_eq!(said("bourse-principal").as_deref(), Some("ops"));
         let framework_id = "the one".to_owned();
         Ok(Response::new(services::ListServicesResponse { services: Vec::new(), framework_id }))
     }
 
-    async fn scale(&self, _: Request<services::ScaleRequest>) -> Result<Response<services::ScaleResponse>, Status> {
+    async fn scale(
+        &self,
+        _: Request<services::ScaleRequest>,
+    ) -> Result<Response<services::ScaleResponse>, Status> {
         Err(Status::not_found("there is no such service"))
     }
 
-    async fn remove(&self, _: Request<services::RemoveRequest>) -> Result<Response<services::RemoveResponse>, Status> {
+    async fn remove(
+        &self,
+        _: Request<services::RemoveRequest>,
+    ) -> Result<Response<services::RemoveResponse>, Status> {
         Err(Status::not_found("there is no such service"))
     }
 }
@@ -310,7 +343,8 @@ impl Services for NoServices {
 async fn calls_about_services_are_forwarded_to_the_framework_that_says_where_it_is() {
     let cluster = Cluster::start().await;
     let connection = cluster.connect(OPERATOR).await;
-    let refused = connection.services().list(services::ListServicesRequest::default()).await.expect_err("none runs");
+    let refused =
+        connection.services().list(services::ListServicesRequest::default()).await.expect_err("none runs");
     assert_eq!(refused.code(), Code::Unavailable);
     assert!(refused.message().contains("bourse services"), "{}", refused.message());
 
@@ -322,15 +356,15 @@ async fn calls_about_services_are_forwarded_to_the_framework_that_says_where_it_
             .serve_with_incoming(TcpListenerStream::new(listener)),
     );
     let label = v1::Label { key: Some("bourse-api".to_owned()), value: Some(address) };
-    let info = v1::FrameworkInfo {
-        labels: Some(v1::Labels { labels: vec![label] }),
-        ..framework_info("services")
-    };
+    let info =
+        v1::FrameworkInfo { labels: Some(v1::Labels { labels: vec![label] }), ..framework_info("services") };
     let _scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("admitted");
-    let listed = connection.services().list(services::ListServicesRequest::default()).await.expect("forwarded");
+    let listed =
+        connection.services().list(services::ListServicesRequest::default()).await.expect("forwarded");
     assert_eq!(listed.get_ref().framework_id, "the one");
     // Its refusals are the caller's answer as they are.
-    let refused = connection.services().deploy(services::DeployRequest::default()).await.expect_err("refused");
+    let refused =
+        connection.services().deploy(services::DeployRequest::default()).await.expect_err("refused");
     assert_eq!((refused.code(), refused.message().contains("nmae")), (Code::InvalidArgument, true));
     served.abort();
 }

@@ -53,7 +53,8 @@ async fn head(answer: &mut BufReader<TcpStream>) -> (u16, BTreeMap<String, Strin
         }
     }
     let code = lines[0].split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    let header = |line: &String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    let header =
+        |line: &String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
     (code, lines[1..].iter().filter_map(header).collect())
 }
 
@@ -145,11 +146,16 @@ impl Scene {
         }
         let mut scheduler = cluster.scheduler("batch").await;
         let offers = offered(&mut scheduler, 2).await;
-        let offer = offers.iter().find(|offer| offer.hostname.as_deref() == Some("host-a")).expect("of both agents");
-        let command = v1::CommandInfo { value: Some("while true; do echo tick; sleep 1; done".into()), ..Default::default() };
+        let offer =
+            offers.iter().find(|offer| offer.hostname.as_deref() == Some("host-a")).expect("of both agents");
+        let command = v1::CommandInfo {
+            value: Some("while true; do echo tick; sleep 1; done".into()),
+            ..Default::default()
+        };
         let good = v1::TaskInfo { command: Some(command), ..task(offer, "clock", "cpus:1.5; mem:1024") };
         let bad = task(offer, "doomed", "cpus:0.5; mem:64");
-        let both = vec![prost::Message::encode_to_vec(&good).into(), prost::Message::encode_to_vec(&bad).into()];
+        let both =
+            vec![prost::Message::encode_to_vec(&good).into(), prost::Message::encode_to_vec(&bad).into()];
         scheduler.call(scheduler.accept(&[offer], both)).await.expect("taken");
         agents[0].run_task().await;
         agents[0].run_task().await;
@@ -187,7 +193,8 @@ impl Scene {
             roles: vec!["services".into(), "services/web".into()],
             ..framework_info("services")
         };
-        let services_framework = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, info).await.expect("subscribed");
+        let services_framework =
+            FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, info).await.expect("subscribed");
         services.framework_id.lock().expect("no panic").clone_from(&services_framework.framework);
         *services.services.lock().expect("no panic") = vec![service(&agents[1].id)];
         apis.push(services_api);
@@ -214,8 +221,20 @@ impl Scene {
     /// The address of every page.
     fn pages(&self) -> Vec<String> {
         let fixed = [
-            "/", "/agents", "/frameworks", "/frameworks?all=1", "/offers", "/roles", "/services", "/services/web",
-            "/tasks", "/tasks?all=1", "/tasks?all=1&state=TASK_FAILED", "/events", "/events?kind=agent", "/search?q=host",
+            "/",
+            "/agents",
+            "/frameworks",
+            "/frameworks?all=1",
+            "/offers",
+            "/roles",
+            "/services",
+            "/services/web",
+            "/tasks",
+            "/tasks?all=1",
+            "/tasks?all=1&state=TASK_FAILED",
+            "/events",
+            "/events?kind=agent",
+            "/search?q=host",
         ];
         let agents = self.agents.iter().map(|agent| format!("/agents/{}", agent.id));
         let framework = format!("/frameworks/{}", self.scheduler.framework);
@@ -294,17 +313,39 @@ async fn every_page_is_whole_without_a_script_and_tells_the_command_that_tells_t
             assert!(page.contains(text), "{path} does not say {text:?}:\n{page}");
         }
     };
-    says("/", &["id=\"verdict\"", "total", "reserved", "offered", "allocated", "used", "available", "What happened last"]).await;
+    says(
+        "/",
+        &[
+            "id=\"verdict\"",
+            "total",
+            "reserved",
+            "offered",
+            "allocated",
+            "used",
+            "available",
+            "What happened last",
+        ],
+    )
+    .await;
     says("/agents", &["host-a", "host-b", "1.5 allocated", "0.37 used"]).await;
     says("/frameworks", &["batch", "services", "Who holds which offers"]).await;
     says("/offers", &["host-b", "batch"]).await;
     says("/roles", &["services/web", "depth-1"]).await;
     says("/services", &["web", "deploying", "1 of 3 instances backs off", "2 of 3 running, 2 healthy"]).await;
-    says("/services/web", &["web.2", "backing off", "it ended 3 times", "web.2.3", "31001", "count = 3"]).await;
+    says("/services/web", &["web.2", "backing off", "it ended 3 times", "web.2.3", "31001", "count = 3"])
+        .await;
     says("/tasks", &["clock", "running", "0.37 cpus, 300MiB", "1.5 cpus, 1024MiB"]).await;
-    says(&scene.task("clock"), &["while true; do echo tick", "tick\ntick\n", "peak 410MiB", "throttled for 1.5 s"]).await;
-    says(&scene.task("doomed"), &["failed", "signal 9", "container limitation memory", "it wanted more than 64MiB"]).await;
-    says("/events?kind=agent", &["host-a"]).await;
+    says(
+        &scene.task("clock"),
+        &["while true; do echo tick", "tick\ntick\n", "peak 410MiB", "throttled for 1.5 s"],
+    )
+    .await;
+    says(
+        &scene.task("doomed"),
+        &["failed", "signal 9", "container limitation memory", "it wanted more than 64MiB"],
+    )
+    .await;
+    says("/events?kind=agent", &["was admitted"]).await;
     says("/search?q=host", &["host-a", "host-b"]).await;
 }
 
@@ -337,11 +378,25 @@ async fn what_somebody_has_named_is_never_markup() {
     let cluster = Cluster::start().await;
     let evil = "<img src=x onerror=alert(1)>\"'&";
     let _agent = cluster.agent("host<b>", "cpus:4; mem:1024").await;
-    let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, framework_info(evil)).await.expect("any name is a name");
+    let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, framework_info(evil))
+        .await
+        .expect("any name is a name");
     let framework = format!("/frameworks/{}", scheduler.framework);
-    for path in ["/", "/agents", "/frameworks", "/offers", "/events", &framework, "/search?q=%3Cimg%20src%3D", "/nowhere%3Cb%3E"] {
+    for path in [
+        "/",
+        "/agents",
+        "/frameworks",
+        "/offers",
+        "/events",
+        &framework,
+        "/search?q=%3Cimg%20src%3D",
+        "/nowhere%3Cb%3E",
+    ] {
         let body = get(&cluster, path).await.body;
-        assert!(!body.contains("<img") && !body.contains("<b>host") && !body.contains("host<b>"), "{path}: {body}");
+        assert!(
+            !body.contains("<img") && !body.contains("<b>host") && !body.contains("host<b>"),
+            "{path}: {body}"
+        );
     }
 }
 
@@ -356,7 +411,11 @@ async fn a_page_needs_an_operators_token_and_keeps_it_as_a_cookie() {
     assert!(headers["set-cookie"].starts_with(&format!("bourse_token={OPERATOR}; ")));
     let answer = get_as(&cluster, FRAMEWORK, "/").await;
     assert_eq!(answer.code, 403);
-    assert!(answer.body.contains("Not yours to see") && answer.body.contains("kind operator"), "{}", answer.body);
+    assert!(
+        answer.body.contains("Not yours to see") && answer.body.contains("kind operator"),
+        "{}",
+        answer.body
+    );
 }
 
 #[tokio::test]
@@ -365,7 +424,11 @@ async fn what_is_not_there_is_told_in_words() {
     for path in ["/agents/nobody", "/frameworks/nobody", "/tasks/nobody/nothing"] {
         let answer = get(&cluster, path).await;
         assert_eq!(answer.code, 404, "{path}");
-        assert!(answer.body.contains("nobody") && answer.body.contains("Not here"), "{path}: {}", answer.body);
+        assert!(
+            answer.body.contains("nobody") && answer.body.contains("Not here"),
+            "{path}: {}",
+            answer.body
+        );
     }
     assert_eq!(get(&cluster, "/nowhere").await.code, 404);
     assert_eq!(get(&cluster, "/assets/nothing.js").await.code, 404);
@@ -378,12 +441,20 @@ async fn an_open_page_is_told_what_changes_and_nothing_else() {
     let (live, seen) = (of_body(&page, "data-live"), of_body(&page, "data-seen"));
     let mut events = Events::open(&scene.cluster, &format!("{live}&seen={seen}"), None).await;
     let first = events.next().await.expect("a beat");
-    assert_eq!((first.name.as_str(), first.id.as_str()), ("beat", seen), "what the page shows is not told again");
+    assert_eq!(
+        (first.name.as_str(), first.id.as_str()),
+        ("beat", seen),
+        "what the page shows is not told again"
+    );
 
     let newcomer = scene.cluster.agent("host-c", "cpus:2; mem:512").await;
     let change = events.with("host-c").await;
     assert_eq!(change.name, "change");
-    assert!(change.data.contains(&format!("\"agent-{}\"", newcomer.id)) && !change.data.contains(">host-b<"), "{}", change.data);
+    assert!(
+        change.data.contains(&format!("\"agent-{}\"", newcomer.id)) && !change.data.contains(">host-b<"),
+        "{}",
+        change.data
+    );
 
     // The row goes with what it is about.
     let id = newcomer.id.clone();
@@ -420,7 +491,8 @@ async fn a_log_is_on_the_page_and_its_next_lines_come_by_themselves() {
     let whole = get(&scene.cluster, &format!("{}/stdout", scene.task("clock"))).await;
     assert_eq!((whole.code, whole.body.as_str()), (200, "first\nzw\u{f6}lf\n"));
 
-    let mut events = Events::open(&scene.cluster, &format!("{}/stdout?follow=13", scene.task("clock")), None).await;
+    let mut events =
+        Events::open(&scene.cluster, &format!("{}/stdout?follow=13", scene.task("clock")), None).await;
     // Half of a character, then the rest: it is shown when it is whole.
     scene.log.write(b"gr\xc3");
     let chunk = events.next().await.expect("a chunk");
@@ -432,7 +504,11 @@ async fn a_log_is_on_the_page_and_its_next_lines_come_by_themselves() {
 
     let mut events =
         Events::open(&scene.cluster, &format!("{}/stdout?follow=0", scene.task("clock")), Some("15")).await;
-    assert_eq!(events.next().await.expect("a chunk").data, "\"\u{fc}n\\n\"", "a browser goes on where it was");
+    assert_eq!(
+        events.next().await.expect("a chunk").data,
+        "\"\u{fc}n\\n\"",
+        "a browser goes on where it was"
+    );
     scene.log.end();
     assert_eq!(events.next().await.expect("the end").name, "end");
 }
@@ -453,7 +529,11 @@ async fn without_a_service_framework_the_page_says_so_and_how_to_start_one() {
     let cluster = Cluster::start().await;
     let page = get(&cluster, "/services").await;
     assert_eq!(page.code, 200);
-    assert!(page.body.contains("no service framework runs") && page.body.contains("bourse services"), "{}", page.body);
+    assert!(
+        page.body.contains("no service framework runs") && page.body.contains("bourse services"),
+        "{}",
+        page.body
+    );
     assert_eq!(get(&cluster, "/services/web").await.code, 503);
 }
 
@@ -478,6 +558,9 @@ async fn an_open_page_does_not_hold_a_master_that_stops() {
     let page = get(&scene.cluster, "/").await.body;
     let mut events = Events::open(&scene.cluster, of_body(&page, "data-live"), None).await;
     events.next().await.expect("it is open");
-    tokio::time::timeout(Duration::from_secs(5), scene.cluster.stop()).await.expect("it stops").expect("well");
+    tokio::time::timeout(Duration::from_secs(5), scene.cluster.stop())
+        .await
+        .expect("it stops")
+        .expect("well");
     while events.next().await.is_some() {}
 }

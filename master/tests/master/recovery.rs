@@ -45,7 +45,8 @@ async fn a_master_that_was_killed_goes_on_with_its_agents_frameworks_and_tasks()
     let info = v1::FrameworkInfo { id: Some(framework_id(&scheduler.framework)), ..framework_info("batch") };
     let mut again = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("it is known");
     assert_eq!(again.framework, scheduler.framework);
-    let reconcile = carrier::Call { reconcile: Some(call::Reconcile::default()), ..again.blank(Type::Reconcile) };
+    let reconcile =
+        carrier::Call { reconcile: Some(call::Reconcile::default()), ..again.blank(Type::Reconcile) };
     again.call(reconcile).await.expect("taken");
     let status = again.update().await;
     assert_eq!((state(&status), status.task_id), ("TASK_RUNNING", Some(task_id("t1"))));

@@ -41,7 +41,10 @@ impl Log {
 impl AgentApi for Log {
     type ReadLogStream = Pin<Box<dyn Stream<Item = Result<LogChunk, Status>> + Send>>;
 
-    async fn read_log(&self, request: Request<ReadLogRequest>) -> Result<Response<Self::ReadLogStream>, Status> {
+    async fn read_log(
+        &self,
+        request: Request<ReadLogRequest>,
+    ) -> Result<Response<Self::ReadLogStream>, Status> {
         let ReadLogRequest { stream, offset, follow, .. } = request.into_inner();
         if stream == LogStream::Stderr as i32 {
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
@@ -58,7 +61,8 @@ impl AgentApi for Log {
                 };
                 let offset = at as u64;
                 at += data.len();
-                if !data.is_empty() && chunks.send(Ok(LogChunk { offset, data: data.into() })).await.is_err() {
+                if !data.is_empty() && chunks.send(Ok(LogChunk { offset, data: data.into() })).await.is_err()
+                {
                     return;
                 }
                 if !follow || ended || written.changed().await.is_err() {
@@ -79,7 +83,10 @@ pub struct FakeServices {
 
 #[tonic::async_trait]
 impl Services for FakeServices {
-    async fn deploy(&self, _: Request<wire::DeployRequest>) -> Result<Response<wire::DeployResponse>, Status> {
+    async fn deploy(
+        &self,
+        _: Request<wire::DeployRequest>,
+    ) -> Result<Response<wire::DeployResponse>, Status> {
         Err(Status::unimplemented("the page asks for lists only"))
     }
 
@@ -96,7 +103,10 @@ impl Services for FakeServices {
         Err(Status::unimplemented("the page asks for lists only"))
     }
 
-    async fn remove(&self, _: Request<wire::RemoveRequest>) -> Result<Response<wire::RemoveResponse>, Status> {
+    async fn remove(
+        &self,
+        _: Request<wire::RemoveRequest>,
+    ) -> Result<Response<wire::RemoveResponse>, Status> {
         Err(Status::unimplemented("the page asks for lists only"))
     }
 }
@@ -125,7 +135,8 @@ async fn listen(router: tonic::transport::server::Router) -> Listening {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound").to_string();
     let serving = tokio::spawn(async move {
-        let incoming = TcpListenerStream::new(listener).map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
+        let incoming = TcpListenerStream::new(listener)
+            .map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
         router.serve_with_incoming(incoming).await.expect("it serves until it is dropped");
     });
     Listening { address, serving }

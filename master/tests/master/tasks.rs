@@ -1,10 +1,10 @@
 //! The way of a task: register, subscribe, offer, accept, run, update, acknowledge.
 
+use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::v1::scheduler::call::{self, Type};
 use bourse_proto::v1::{self, carrier};
-use bourse_proto::agent_link as link;
 use bourse_types::TaskState;
 use bytes::Bytes;
 use prost::Message;
@@ -22,7 +22,10 @@ async fn a_task_goes_from_an_offer_to_its_agent_and_its_updates_come_back_and_ar
     assert_eq!(offer.hostname.as_deref(), Some("host-a"));
     assert_eq!(offer.allocation_info.as_ref().and_then(|info| info.role.as_deref()), Some("*"));
     let address = offer.url.as_ref().and_then(|url| url.address.as_ref()).expect("an address");
-    assert_eq!((address.hostname.as_deref(), address.port), (Some("127.0.0.1"), Some(i32::from(port_of("host-a")))));
+    assert_eq!(
+        (address.hostname.as_deref(), address.port),
+        (Some("127.0.0.1"), Some(i32::from(port_of("host-a"))))
+    );
 
     scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
     let run = agent.run_task().await;
@@ -114,7 +117,8 @@ async fn a_heartbeat_is_answered_and_an_agent_that_lives_stays_active() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let connection = cluster.connect(OPERATOR).await;
-    let listed = connection.operator().list_agents(bourse_proto::operator::ListAgentsRequest::default()).await;
+    let listed =
+        connection.operator().list_agents(bourse_proto::operator::ListAgentsRequest::default()).await;
     assert_eq!(listed.expect("an answer").into_inner().agents[0].state, "active");
 }
 

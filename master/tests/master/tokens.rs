@@ -1,7 +1,7 @@
 //! Who may call what.
 
-use bourse_client::{Connection, Settings};
 use bourse_client::token::{Token, TokenSource};
+use bourse_client::{Connection, Settings};
 use bourse_master::config::TlsFiles;
 use bourse_proto::operator::GetClusterRequest;
 use bourse_proto::v1::scheduler::call::Type;
@@ -56,7 +56,8 @@ async fn each_kind_of_token_opens_its_own_doors_only() {
         let refused = open_link(&cluster, token).await.expect_err("not an agent");
         assert_eq!(refused.code(), Code::PermissionDenied);
     }
-    let refused = FakeScheduler::subscribe(&cluster, AGENT, framework_info("batch")).await.err().expect("an agent");
+    let refused =
+        FakeScheduler::subscribe(&cluster, AGENT, framework_info("batch")).await.err().expect("an agent");
     assert_eq!(refused.code(), Code::PermissionDenied);
     // The command line runs tasks by an operator's token.
     FakeScheduler::subscribe(&cluster, OPERATOR, framework_info("run")).await.expect("admitted");
@@ -72,12 +73,14 @@ async fn a_framework_and_its_subscription_belong_to_the_principal_that_made_them
 
     let mut info = framework_info("batch");
     info.id = Some(framework_id(&scheduler.framework));
-    let refused = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, info.clone()).await.err().expect("not its own");
+    let refused =
+        FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, info.clone()).await.err().expect("not its own");
     assert_eq!(refused.code(), Code::PermissionDenied);
 
     let mut lying = framework_info("batch");
     lying.principal = Some("batch".to_owned());
-    let refused = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, lying).await.err().expect("not its name");
+    let refused =
+        FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, lying).await.err().expect("not its name");
     assert_eq!(refused.code(), Code::InvalidArgument);
 
     FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("its owner takes it over");
@@ -90,7 +93,9 @@ async fn a_browser_that_comes_with_a_token_keeps_it_as_a_cookie_and_not_in_the_a
     assert!(answer.starts_with("HTTP/1.1 303 "), "{answer}");
     let answer = answer.to_lowercase();
     assert!(answer.contains("location: /metrics?x=1\r\n"), "{answer}");
-    assert!(answer.contains(&format!("set-cookie: bourse_token={OPERATOR}; path=/; httponly; samesite=strict")));
+    assert!(
+        answer.contains(&format!("set-cookie: bourse_token={OPERATOR}; path=/; httponly; samesite=strict"))
+    );
     let with_cookie = get(&cluster, "/metrics", &format!("Cookie: bourse_token={OPERATOR}\r\n")).await;
     assert!(with_cookie.starts_with("HTTP/1.1 200 "));
     assert!(get(&cluster, "/metrics?token=wrong-wrong-wrong-wrong", "").await.starts_with("HTTP/1.1 401 "));

@@ -66,7 +66,8 @@ async fn a_reader_has_what_the_master_has_by_a_snapshot_and_what_changes_after_i
     let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
     let mut events = watch(&cluster, "").await;
     let mut seen = Seen::default();
-    seen.until(&mut events, |seen| seen.snapshots == 1 && !seen.token.is_empty() && seen.agents.len() == 1).await;
+    seen.until(&mut events, |seen| seen.snapshots == 1 && !seen.token.is_empty() && seen.agents.len() == 1)
+        .await;
 
     let mut scheduler = cluster.scheduler("batch").await;
     let offer = scheduler.offer().await;

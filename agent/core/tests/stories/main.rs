@@ -6,6 +6,7 @@ mod health;
 mod killing;
 mod launching;
 mod link;
+mod promises;
 mod random;
 mod recovery;
 mod stopping;

@@ -16,17 +16,43 @@ use crate::world::{assignment, checked, config, framework, key, secs, spec};
 /// One thing that happens.
 #[derive(Clone, Debug)]
 enum Step {
-    Run { task: u8, checked: bool, refused: bool },
-    Kill { task: u8, grace: Option<u64> },
+    Run {
+        task: u8,
+        checked: bool,
+        refused: bool,
+    },
+    Kill {
+        task: u8,
+        grace: Option<u64>,
+    },
     Shutdown,
-    Acknowledge { task: u8, stale: bool },
-    Launched { which: u8 },
-    LaunchFailed { which: u8 },
-    Ended { which: u8, code: i32 },
-    Probed { which: u8, healthy: bool },
-    Pass { millis: u64 },
+    Acknowledge {
+        task: u8,
+        stale: bool,
+    },
+    Launched {
+        which: u8,
+    },
+    LaunchFailed {
+        which: u8,
+    },
+    Ended {
+        which: u8,
+        code: i32,
+    },
+    Probed {
+        which: u8,
+        healthy: bool,
+    },
+    Pass {
+        millis: u64,
+    },
     LinkLost,
     Restart,
+    /// The agent dies while it writes down what the next event brings: so many records of it are on disk.
+    Torn {
+        kept: u8,
+    },
     Reboot,
 }
 
@@ -45,6 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..30_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => Just(Step::LinkLost),
         1 => Just(Step::Restart),
+        1 => (0..4_u8).prop_map(|kept| Step::Torn { kept }),
         1 => prop::bool::weighted(0.2).prop_map(|reboot| if reboot { Step::Reboot } else { Step::LinkLost }),
     ];
     prop::collection::vec(step, 1..80)
@@ -58,6 +85,8 @@ struct Outside {
     /// Starts of the agent so far.
     starts: u64,
     disk: State,
+    /// The next event is the agent's last.
+    torn: Option<u8>,
     /// Containers that exist, and whether their process was started.
     containers: BTreeMap<ContainerId, bool>,
     /// Every task that was ever launched.
@@ -88,6 +117,7 @@ impl Outside {
             boot: 0,
             starts: 1,
             disk: State::default(),
+            torn: None,
             containers: BTreeMap::new(),
             launched: BTreeSet::new(),
             link: None,
@@ -108,6 +138,13 @@ impl Outside {
         self.agent.apply(self.now, event.clone(), &mut out);
         twin.apply(self.now, event, &mut twin_out);
         assert_eq!(out, twin_out, "the same event does the same twice");
+        if let Some(kept) = self.torn.take() {
+            // Nothing of what was to come after the records is done.
+            out.retain(|effect| matches!(effect, Effect::Checkpoint(_)));
+            out.truncate(usize::from(kept));
+            self.carry_out(out);
+            return self.restart(self.boot);
+        }
         self.carry_out(out);
         assert_eq!(&self.disk, self.agent.state(), "disk and memory agree");
         let mut again = State::default();
@@ -306,12 +343,14 @@ impl Outside {
                 }
             }
             Step::Restart => self.restart(self.boot),
+            Step::Torn { kept } => self.torn = Some(kept),
             Step::Reboot => self.restart(self.boot + 1),
         }
     }
 
     /// The faults are over: containers do what they are told, and the master answers everything.
     fn heal(&mut self) {
+        self.torn = None;
         for _ in 0..200 {
             self.pass(secs(5));
             let started: Vec<ContainerId> = self.containers.keys().cloned().collect();
@@ -350,7 +389,7 @@ impl Outside {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40_000, ..ProptestConfig::default() })]
     #[test]
     fn whatever_happens_order_is_kept_nothing_runs_twice_and_every_end_is_told(steps in steps()) {
         let mut outside = Outside::new();

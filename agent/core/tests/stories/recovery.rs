@@ -223,3 +223,16 @@ fn a_container_whose_end_was_written_down_is_only_cleaned_up() {
     world.restarts(secs(30), BOOT, vec![found]);
     world.expect(expect!["Destroy(c1)"]);
 }
+
+#[test]
+fn a_task_whose_log_was_cut_right_after_its_last_acknowledgement_is_forgotten() {
+    let mut world = World::running(spec("t1"));
+    world.exits("t1", Exit::Code(0));
+    world.acknowledge_all();
+    // The acknowledgement was written, and that the task and then its framework are forgotten was not.
+    world.restarts_without(2, secs(60), "boot-2", vec![]);
+    world.expect(expect![[r#"
+        Checkpoint(Booted boot-2)
+        Checkpoint(TaskForgotten F/t1)
+        Checkpoint(FrameworkForgotten F)"#]]);
+}

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Assignment, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Start,
-    State, TaskKey, Work,
+    Agent, Assignment, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record,
+    Start, State, TaskKey, Work,
 };
 use bourse_types::{
     Address, AgentId, AgentInfo, Attributes, Command, ContainerId, Epoch, Exit, FrameworkId, FrameworkInfo,
@@ -252,13 +252,26 @@ impl World {
 
     /// `kill -9` of the agent and a new start with what its records add up to, once the story of `between` passed.
     pub fn restarts(&mut self, between: Duration, boot: &str, found: Vec<Found>) {
+        self.restarts_without(0, between, boot, found);
+    }
+
+    /// The same, and the log was cut before its last records: so many of them are lost.
+    pub fn restarts_without(&mut self, lost: usize, between: Duration, boot: &str, found: Vec<Found>) {
+        let records: Vec<&Record> = self
+            .all
+            .iter()
+            .chain(&self.out)
+            .filter_map(|effect| match effect {
+                Effect::Checkpoint(record) => Some(record),
+                _ => None,
+            })
+            .collect();
+        let (kept, cut) = records.split_at(records.len() - lost);
         let mut state = State::default();
-        for effect in self.all.iter().chain(&self.out) {
-            if let Effect::Checkpoint(record) = effect {
-                state.apply(record);
-            }
-        }
-        assert_eq!(&state, self.agent.state(), "the records add up to what the agent has in memory");
+        kept.iter().for_each(|record| state.apply(record));
+        let mut whole = state.clone();
+        cut.iter().for_each(|record| whole.apply(record));
+        assert_eq!(&whole, self.agent.state(), "the records add up to what the agent has in memory");
         self.skip();
         self.advance(between);
         // A monotonic clock of another process starts somewhere else.

@@ -35,7 +35,9 @@ impl Follower {
     /// Begins to copy at the first status of a task that has begun, or has begun and ended.
     pub fn follow(&mut self, status: &TaskStatus) {
         let begun = status.state == TaskState::Running || status.exit.is_some();
-        let Some(framework) = self.framework.as_ref().filter(|_| begun && self.copies.is_empty()) else { return };
+        let Some(framework) = self.framework.as_ref().filter(|_| begun && self.copies.is_empty()) else {
+            return;
+        };
         let request = ReadTaskLogRequest {
             task: status.task_id.to_string(),
             framework: framework.to_string(),
@@ -44,7 +46,9 @@ impl Follower {
         };
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             let (session, request) = (self.session.clone(), request.clone());
-            self.copies.spawn(async move { logs::copy(stream, logs::open(&session, &request, stream).await?).await });
+            self.copies.spawn(async move {
+                logs::copy(stream, logs::open(&session, &request, stream).await?).await
+            });
         }
     }
 

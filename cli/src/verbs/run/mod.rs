@@ -13,7 +13,7 @@ use bourse_types::{Milli, Resources, Role, TaskId, TaskState, TaskStatus, units}
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
-use crate::exit::{Exit, Failure, RUN_FAILED};
+use crate::exit::{Exit, RUN_FAILED, failed};
 use crate::session::Session;
 use crate::shutdown;
 use follower::Follower;
@@ -79,7 +79,8 @@ fn parse_cpus(text: &str) -> Result<Milli, String> {
 }
 
 fn parse_env(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} has no '='; write NAME=VALUE"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} has no '='; write NAME=VALUE"))?;
     Ok((name.into(), value.into()))
 }
 
@@ -88,13 +89,15 @@ impl Args {
     fn prefix(&self) -> String {
         let name = self.name.as_deref().unwrap_or(&self.command[0]);
         let name = name.rsplit('/').next().unwrap_or(name);
-        let kept: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+        let kept: String =
+            name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
         if kept.trim_matches('.').is_empty() { "run".into() } else { kept }
     }
 
     /// The task, under an id of its scheduler's choice.
     fn task(&self, id: TaskId, wanted: Resources) -> Task {
-        let mut task = Task::new(id).name(self.prefix()).resources(wanted).ports(self.ports).exec(self.command.clone());
+        let mut task =
+            Task::new(id).name(self.prefix()).resources(wanted).ports(self.ports).exec(self.command.clone());
         for (name, value) in &self.env {
             task = task.env(name, value);
         }
@@ -157,7 +160,7 @@ async fn follow(
             told = hears.recv() => match told {
                 Some(Told::Subscribed(framework)) => follower.framework = Some(framework),
                 Some(Told::Disconnected) => eprintln!("bourse run: the master can not be reached; trying again"),
-                Some(Told::Error(error)) => return Err(Failure::new(Exit::Failed, error)),
+                Some(Told::Error(error)) => return Err(failed(Exit::Failed, error)),
                 Some(Told::Again(status)) => {
                     waits = true;
                     eprintln!("bourse run: not started, trying again: {}", why(&status));
@@ -183,7 +186,7 @@ async fn follow(
 /// The verb's own exit status: that of the task.
 fn status_of(ended: Option<TaskStatus>) -> anyhow::Result<ExitCode> {
     let Some(status) = ended else {
-        return Err(Failure::new(Exit::Failed, "interrupted before the task was launched"));
+        return Err(failed(Exit::Failed, "interrupted before the task was launched"));
     };
     let code = match (&status.exit, status.state) {
         (Some(exit), _) => exit.status(),

@@ -40,13 +40,20 @@ enum Phase {
     /// For an offer that fits.
     Waiting,
     /// Launched and not ended.
-    Alive { task: TaskId, kills: u32 },
+    Alive {
+        task: TaskId,
+        kills: u32,
+    },
     Ended,
 }
 
 impl One {
     /// Launches the task under an id that begins with `name`, and tells what becomes of it.
-    pub fn new(task: impl Fn(TaskId) -> Task + Send + 'static, name: String, told: UnboundedSender<Told>) -> One {
+    pub fn new(
+        task: impl Fn(TaskId) -> Task + Send + 'static,
+        name: String,
+        told: UnboundedSender<Told>,
+    ) -> One {
         One { task: Box::new(task), name, phase: Phase::Waiting, told }
     }
 
@@ -79,7 +86,8 @@ impl One {
                 *kills += 1;
                 match *kills {
                     1 => calls.kill(task),
-                    _ => calls.kill_with(task, bourse_types::KillPolicy { grace: Some(std::time::Duration::ZERO) }),
+                    _ => calls
+                        .kill_with(task, bourse_types::KillPolicy { grace: Some(std::time::Duration::ZERO) }),
                 }
             }
             Phase::Waiting | Phase::Ended => {

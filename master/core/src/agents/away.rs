@@ -21,7 +21,8 @@ impl Master {
         let Some(next) = agent.state.step(AgentInput::LinkCloses { link, at: now.wall }) else { return };
         // What has ended is not lost: its end comes with the agent, and is answered meanwhile to whoever asks.
         let fragile = |(framework, id): &&(FrameworkId, TaskId)| {
-            !self.checkpoints(framework) && self.task(framework, id).is_some_and(|task| !task.state.is_terminal())
+            !self.checkpoints(framework)
+                && self.task(framework, id).is_some_and(|task| !task.state.is_terminal())
         };
         let fragile: Vec<(FrameworkId, TaskId)> = agent.tasks.iter().filter(fragile).cloned().collect();
         self.rescind_offers_of_agent(id, "its agent disconnected", out);

@@ -1,5 +1,7 @@
 //! An agent tells what it runs: the master's table follows it, as the agent is the one that knows.
 
+use std::collections::BTreeSet;
+
 use bourse_types::{AgentId, FrameworkId, Now, Reason, Source, TaskId, TaskState, TaskStatus};
 
 use crate::effect::{Effect, Effects, ToAgent};
@@ -24,6 +26,8 @@ impl Master {
     ) -> Vec<ToAgent> {
         let mut orders = Vec::new();
         let held_before = self.agents.get(agent).expect("it has just registered").allocated.clone();
+        let reported: BTreeSet<(FrameworkId, TaskId)> =
+            reports.iter().map(|report| (report.framework.clone(), report.task.id.clone())).collect();
         for report in reports {
             let (framework, id) = (report.framework.clone(), report.task.id.clone());
             if !self.frameworks.contains(&framework) {
@@ -44,11 +48,46 @@ impl Master {
             }
         }
         self.end_missing(now, agent, out);
+        self.end_untold(now, agent, &reported, out);
         // What came with the agent may be in offers that were made without knowing of it.
         if self.agents.get(agent).is_some_and(|record| record.allocated != held_before) {
             self.rescind_offers_of_agent(agent, "its agent came back with tasks", out);
         }
         orders
+    }
+
+    /// Tasks that have ended, as the agent told before, and of which it knows nothing any more: its machine lost power.
+    /// The update that was to tell the end to the framework never comes, so the master tells it.
+    fn end_untold(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        reported: &BTreeSet<(FrameworkId, TaskId)>,
+        out: &mut Effects,
+    ) {
+        let tasks = self.agents.get(agent).expect("it has just registered").tasks.clone();
+        for (framework, id) in tasks.into_iter().filter(|key| !reported.contains(key)) {
+            let task = self.task(&framework, &id).expect("what stands on an agent is in the table");
+            if !task.state.is_terminal() {
+                continue;
+            }
+            let status = TaskStatus {
+                reason: Some(Reason::AgentReregistered),
+                message: Some(format!("agent {agent} is back and has forgotten the task")),
+                exit: task
+                    .statuses
+                    .iter()
+                    .rev()
+                    .find(|told| told.state == task.state)
+                    .and_then(|told| told.exit),
+                agent_id: Some(agent.clone()),
+                ..TaskStatus::new(id.clone(), task.state, Source::Master, now.wall)
+            };
+            let statuses_max = self.config.statuses_max;
+            self.task_mut(&framework, &id).remember(&status, statuses_max);
+            self.tell_status(&framework, status, out);
+            self.complete_task(&framework, &id);
+        }
     }
 
     /// Tasks that were unreachable with the agent, and of which it tells nothing now that it is back: they are gone.

@@ -1,7 +1,10 @@
 //! Agents come, go, and come back.
 
+use std::time::Duration;
+
 use bourse_master_core::event::{Command, Event, Registration};
-use bourse_types::{Epoch, TaskState};
+use bourse_master_core::{Effect, ToScheduler};
+use bourse_types::{Epoch, FrameworkInfo, TaskState};
 use expect_test::expect;
 
 use crate::world::*;
@@ -437,4 +440,61 @@ fn agents_that_were_unreachable_for_two_weeks_are_forgotten() {
         m-0000@1 <- Update t1 TASK_UNKNOWN REASON_RECONCILIATION SOURCE_MASTER m-S0
     "#]],
     );
+}
+
+#[test]
+fn an_end_that_was_not_acknowledged_when_its_agent_went_is_told_when_that_is_back() {
+    for after in [Duration::ZERO, Duration::from_secs(80)] {
+        let mut w = World::new();
+        let (agent, link) = w.agent(MACHINE);
+        let info = FrameworkInfo { checkpoint: false, ..framework_info(&["*"]) };
+        let framework = w.subscribe(info);
+        w.launch(&framework, "t1", "cpus:1;mem:64");
+        w.apply(update_late(&agent, link, &framework.id, "t1", TaskState::Running, 50, TaskState::Finished));
+        w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+        w.pass(after);
+        let link = w.link();
+        let ended = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Finished);
+        w.apply(registers_with(link, Some(&agent), MACHINE, vec![ended], vec![]));
+        let effects = w.apply(update(&agent, link, &framework.id, "t1", TaskState::Finished, 51));
+        assert!(
+            matches!(effects, [Effect::ToScheduler { message: ToScheduler::Update(told), .. }] if told.uuid == Some([51; 16])),
+            "after {after:?}: {effects:?}"
+        );
+        w.apply(framework.acknowledge(&agent, "t1", 51));
+        assert!(w.view().framework(&framework.id).expect("subscribed").tasks.is_empty());
+    }
+}
+
+#[test]
+fn an_end_that_was_acknowledged_stays_when_a_machine_that_lost_power_tells_another() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.report(&agent, link, &framework, "t1", TaskState::Finished);
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    let link = w.link();
+    let gone = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Gone);
+    w.apply(registers_with(link, Some(&agent), MACHINE, vec![gone], vec![]));
+    w.check(
+        update(&agent, link, &framework.id, "t1", TaskState::Gone, 60),
+        expect![[r#"
+            m-S0@2 <- Acknowledge m-0000/t1 #60
+        "#]],
+    );
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Finished));
+}
+
+#[test]
+fn an_end_that_its_agent_has_forgotten_is_told_by_the_master() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.apply(update_late(&agent, link, &framework.id, "t1", TaskState::Running, 50, TaskState::Finished));
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    let link = w.link();
+    let told = w.apply(registers(link, Some(&agent), MACHINE)).iter().find_map(|effect| match effect {
+        Effect::ToScheduler { message: ToScheduler::Update(status), .. } => Some((status.state, status.uuid)),
+        _ => None,
+    });
+    assert_eq!(told, Some((TaskState::Finished, None)));
+    assert!(w.view().framework(&framework.id).expect("subscribed").tasks.is_empty());
 }

@@ -159,6 +159,92 @@ fn an_update_waits_for_a_scheduler_that_is_away_and_is_told_when_it_is_back() {
 }
 
 #[test]
+fn an_end_that_was_not_acknowledged_is_told_again_when_its_unreachable_agent_is_back() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.apply(framework.closes());
+    w.apply(update(&agent, link, &framework.id, "t1", TaskState::Failed, 200));
+    let stream = w.stream();
+    w.apply(framework.again(stream, framework_info(&["*"])));
+    w.pass(secs(80));
+    let back = w.link();
+    let ended = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Failed);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![ended], vec![]),
+        expect![[r#"
+        persist agent m-S0 reachable
+        m-S0@2 <- Registered m-S0 heartbeat 15s known []
+        m-0000@2 <- Offers m-O2 (m-S0 * cpus:4; mem:1024; ports:[31000-31009])
+    "#]],
+    );
+    w.check(
+        update(&agent, back, &framework.id, "t1", TaskState::Failed, 200),
+        expect![[r#"
+        m-0000@2 <- Update t1 TASK_FAILED SOURCE_EXECUTOR m-S0 #200
+    "#]],
+    );
+}
+
+#[test]
+fn an_end_that_was_acknowledged_is_not_told_again_when_its_agent_missed_the_acknowledgement() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.apply(update(&agent, link, &framework.id, "t1", TaskState::Failed, 200));
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    w.check(framework.acknowledge(&agent, "t1", 200), expect![[""]]);
+    let back = w.link();
+    let ended = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Failed);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![ended], vec![]),
+        expect![[r#"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known []
+    "#]],
+    );
+    w.check(
+        update(&agent, back, &framework.id, "t1", TaskState::Failed, 200),
+        expect![[r#"
+        m-S0@2 <- Acknowledge m-0000/t1 #200
+    "#]],
+    );
+}
+
+#[test]
+fn an_end_is_not_lost_when_the_agent_of_a_framework_that_does_not_checkpoint_disconnects() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let mut info = framework_info(&["*"]);
+    info.checkpoint = false;
+    let framework = w.subscribe(info);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.apply(update(&agent, link, &framework.id, "t1", TaskState::Failed, 200));
+    w.check(Event::AgentLinkClosed { agent: agent.clone(), link }, expect![[""]]);
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Failed));
+    let back = w.link();
+    let ended = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Failed);
+    w.apply(registers_with(back, Some(&agent), MACHINE, vec![ended], vec![]));
+    w.check(
+        update(&agent, back, &framework.id, "t1", TaskState::Failed, 200),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_FAILED SOURCE_EXECUTOR m-S0 #200
+    "#]],
+    );
+}
+
+#[test]
+fn a_task_ends_once_and_its_first_end_stays() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.apply(update(&agent, link, &framework.id, "t1", TaskState::Finished, 50));
+    w.check(
+        update(&agent, link, &framework.id, "t1", TaskState::Failed, 51),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_FINISHED SOURCE_EXECUTOR m-S0 #51
+    "#]],
+    );
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Finished));
+}
+
+#[test]
 fn an_update_without_a_uuid_needs_no_acknowledgement() {
     let mut w = World::new();
     let (agent, link, framework) = w.running();
@@ -230,4 +316,19 @@ fn ended_tasks_are_kept_for_people_up_to_a_bound() {
     }
     let kept: Vec<String> = w.view().completed_tasks().map(|task| task.info.id.to_string()).collect();
     assert_eq!(kept, ["c", "d", "e"]);
+}
+
+#[test]
+fn an_end_that_was_told_stays_when_a_machine_that_lost_power_tells_another() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.apply(update(&agent, link, &framework.id, "t1", TaskState::Finished, 70));
+    w.check(
+        update(&agent, link, &framework.id, "t1", TaskState::Gone, 71),
+        expect![[r#"
+            m-0000@1 <- Update t1 TASK_FINISHED SOURCE_EXECUTOR m-S0 #71
+        "#]],
+    );
+    w.apply(framework.acknowledge(&agent, "t1", 71));
+    assert!(w.view().framework(&framework.id).expect("subscribed").tasks.is_empty());
 }

@@ -1,4 +1,4 @@
-//! The one helper that knows the API: a master with a registry beside it, and words to make events with.
+//! The one place that knows the API: a master with a registry beside it, and words to make events with.
 //!
 //! After every event the invariants are checked, the registry that got the changes is compared with the master's own
 //! tables, and the event is applied once more to a clone from before, which must give the same effects.

@@ -18,11 +18,14 @@ pub fn page(agents: &[Agent]) -> Page {
         command: "bourse agents".into(),
         parts: vec![
             Part::Table(table(agents)),
-            Part::block("left-out", html! {
-                p #left-out.more hidden[left_out == 0] {
-                    "The first " (PAGE) " are shown, " (left_out) " more are found by their name: type it above and press Enter."
-                }
-            }),
+            Part::block(
+                "left-out",
+                html! {
+                    p #left-out.more hidden[left_out == 0] {
+                        "The first " (PAGE) " are shown, " (left_out) " more are found by their name: type it above and press Enter."
+                    }
+                },
+            ),
         ],
     }
 }

@@ -14,12 +14,18 @@ pub struct Asset {
 }
 
 /// How everything looks.
-pub const STYLE: Asset =
-    Asset { name: "page.css", content_type: "text/css; charset=utf-8", text: include_str!("assets/page.css") };
+pub const STYLE: Asset = Asset {
+    name: "page.css",
+    content_type: "text/css; charset=utf-8",
+    text: include_str!("assets/page.css"),
+};
 
 /// What keeps a page current and takes keys.
-pub const SCRIPT: Asset =
-    Asset { name: "page.js", content_type: "text/javascript; charset=utf-8", text: include_str!("assets/page.js") };
+pub const SCRIPT: Asset = Asset {
+    name: "page.js",
+    content_type: "text/javascript; charset=utf-8",
+    text: include_str!("assets/page.js"),
+};
 
 /// In the browser's tab.
 pub const ICON: Asset =
@@ -38,8 +44,10 @@ impl Asset {
 pub async fn serve(Path(name): Path<String>) -> Response {
     match [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == name) {
         Some(asset) => {
-            let headers =
-                [(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
+            let headers = [
+                (header::CONTENT_TYPE, asset.content_type),
+                (header::CACHE_CONTROL, "private, max-age=31536000, immutable"),
+            ];
             (headers, asset.text).into_response()
         }
         None => StatusCode::NOT_FOUND.into_response(),
@@ -64,7 +72,8 @@ mod tests {
     fn colours(theme: &str) -> std::collections::BTreeMap<&str, [f64; 3]> {
         let pairs = theme.split("--").filter_map(|piece| piece.split_once(": #"));
         let colours = pairs.filter_map(|(name, rest)| {
-            let byte = |at: usize| Some(f64::from(u8::from_str_radix(rest.get(at..at + 2)?, 16).ok()?) / 255.0);
+            let byte =
+                |at: usize| Some(f64::from(u8::from_str_radix(rest.get(at..at + 2)?, 16).ok()?) / 255.0);
             Some((name, [byte(0)?, byte(2)?, byte(4)?]))
         });
         colours.collect()
@@ -72,7 +81,8 @@ mod tests {
 
     /// Contrast as WCAG 2.2 defines it.
     fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
-        let linear = |part: f64| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) };
+        let linear =
+            |part: f64| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) };
         let luminance = |[red, green, blue]: [f64; 3]| {
             0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) + 0.05
         };
@@ -82,7 +92,8 @@ mod tests {
 
     #[test]
     fn every_text_can_be_read_in_both_themes() {
-        let (light, rest) = STYLE.text.split_once("@media (prefers-color-scheme: dark)").expect("a dark theme");
+        let (light, rest) =
+            STYLE.text.split_once("@media (prefers-color-scheme: dark)").expect("a dark theme");
         let (dark, _) = rest.split_once("}\n}").expect("its end");
         for (theme, colours) in [("light", colours(light)), ("dark", colours(dark))] {
             for text in ["text", "muted", "accent", "good", "busy", "bad"] {

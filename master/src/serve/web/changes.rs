@@ -43,12 +43,14 @@ pub struct TableChange {
 impl Seen {
     /// What somebody sees of this page.
     pub fn of(verdict: Block, page: &Page) -> Seen {
-        let mut seen = Seen { blocks: vec![(verdict.id.into(), verdict.html.into_string())], tables: Vec::new() };
+        let mut seen =
+            Seen { blocks: vec![(verdict.id.into(), verdict.html.into_string())], tables: Vec::new() };
         for part in &page.parts {
             match part {
                 Part::Block(block) => seen.blocks.push((block.id.into(), block.html.clone().into_string())),
                 Part::Table(table) => {
-                    let rows = table.rows.iter().map(|row| (row.id.clone(), row.html(table.columns).into_string()));
+                    let rows =
+                        table.rows.iter().map(|row| (row.id.clone(), row.html(table.columns).into_string()));
                     seen.tables.push((table.id.into(), rows.collect()));
                 }
                 Part::Still(_) => {}
@@ -108,11 +110,12 @@ mod tests {
     /// What the script in the browser does.
     fn apply(seen: &Seen, change: &Change) -> Seen {
         let mut seen = seen.clone();
-        let put = |pieces: &mut Vec<(String, String)>, (id, html): &(String, String)| {
-            match pieces.iter_mut().find(|(known, _)| known == id) {
-                Some(piece) => piece.1.clone_from(html),
-                None => pieces.push((id.clone(), html.clone())),
-            }
+        let put = |pieces: &mut Vec<(String, String)>, (id, html): &(String, String)| match pieces
+            .iter_mut()
+            .find(|(known, _)| known == id)
+        {
+            Some(piece) => piece.1.clone_from(html),
+            None => pieces.push((id.clone(), html.clone())),
         };
         change.blocks.iter().for_each(|block| put(&mut seen.blocks, block));
         for table in &change.tables {

@@ -4,7 +4,7 @@ use bourse_proto::operator::HistoryEvent;
 use maud::{Markup, html};
 
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{dash, quoted, time};
+use super::parts::{prose, quoted, short, time};
 use super::view::{self, EventsQuery, View};
 
 /// So many are shown on one page.
@@ -67,9 +67,7 @@ pub fn table(id: &'static str, events: &[HistoryEvent]) -> Table {
     Table {
         id,
         heading: "",
-        columns: const {
-            &[Column::text("when"), Column::text("kind"), Column::text("what"), Column::text("about"), Column::text("by")]
-        },
+        columns: const { &[Column::text("when"), Column::text("kind"), Column::text("what"), Column::text("by")] },
         rows: events.iter().map(row).collect(),
         empty: html! { "Nothing has happened yet. Try " code { "bourse run -- echo hello" } "." },
     }
@@ -79,27 +77,70 @@ fn row(event: &HistoryEvent) -> Row {
     let cells = vec![
         time(event.at_ms),
         html! { span.kind { (event.kind) } },
-        html! { span.sentence title=[(!event.reason.is_empty()).then_some(&event.reason)] { (event.summary) } },
-        about(event),
-        if event.principal.is_empty() { dash() } else { html! { (event.principal) } },
+        html! { span.sentence title=[(!event.reason.is_empty()).then_some(&event.reason)] { (linked(event)) } },
+        if event.principal.is_empty() {
+            dash()
+        } else {
+            html! { (event.principal) }
+        },
     ];
     Row { id: format!("event-{}", event.sequence), class: Some("event"), cells }
 }
 
-/// Links to what it names.
-fn about(event: &HistoryEvent) -> Markup {
+/// The sentence, with whatever it names by an id as a link. What it is about and does not name follows.
+fn linked(event: &HistoryEvent) -> Markup {
+    let mut things = Vec::new();
+    if !event.task_id.is_empty() && !event.framework_id.is_empty() {
+        things.push(("task", &event.task_id, view::task(&event.framework_id, &event.task_id)));
+    }
+    if !event.framework_id.is_empty() {
+        things.push(("framework", &event.framework_id, view::framework(&event.framework_id)));
+    }
+    if !event.agent_id.is_empty() {
+        things.push(("agent", &event.agent_id, view::agent(&event.agent_id)));
+    }
+    let words = event.summary.split(' ').map(|word| {
+        // "agent S1: it ..." ends the id with a colon.
+        let bare = word.trim_end_matches([':', ',', ';', '.']);
+        (word, things.iter().position(|(_, id, _)| *id == bare), &word[bare.len()..])
+    });
+    let words = words.collect::<Vec<_>>();
     html! {
-        span.links {
-            @if !event.task_id.is_empty() && !event.framework_id.is_empty() {
-                a href=(view::task(&event.framework_id, &event.task_id)) title=(event.task_id) { "task" }
+        @for (index, (word, thing, after)) in words.iter().enumerate() {
+            @if index > 0 { " " }
+            @match thing.map(|thing| &things[thing]) {
+                Some((_, id, address)) => { a href=(address) title=(id) { (short(id)) } (after) }
+                None => (prose(word)),
             }
-            @if !event.framework_id.is_empty() {
-                a href=(view::framework(&event.framework_id)) title=(event.framework_id) { "framework" }
-            }
-            @if !event.agent_id.is_empty() {
-                a href=(view::agent(&event.agent_id)) title=(event.agent_id) { "agent" }
-            }
-            @if !event.role.is_empty() { a href="/roles" title=(event.role) { "role" } }
         }
+        @for (index, (kind, id, address)) in things.iter().enumerate() {
+            @if !words.iter().any(|(_, thing, _)| *thing == Some(index)) {
+                " " small { (kind) " " a href=(address) title=(id) { (short(id)) } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_sentence_names_is_a_link_in_it_and_what_it_does_not_name_follows() {
+        let master = "881cf9f0-ba0e-46d8-a2c6-b5118431bcc5";
+        let event = HistoryEvent {
+            summary: format!("task t1 failed on agent {master}-S1: <no> space"),
+            agent_id: format!("{master}-S1"),
+            framework_id: format!("{master}-0003"),
+            task_id: "t1".into(),
+            ..HistoryEvent::default()
+        };
+        let html = linked(&event).into_string();
+        let wanted = format!(
+            "task <a href=\"/tasks/{master}-0003/t1\" title=\"t1\">t1</a> failed on agent \
+             <a href=\"/agents/{master}-S1\" title=\"{master}-S1\">S1</a>: &lt;no&gt; space \
+             <small>framework <a href=\"/frameworks/{master}-0003\" title=\"{master}-0003\">0003</a></small>"
+        );
+        assert_eq!(html, wanted);
     }
 }

@@ -4,7 +4,7 @@ use bourse_proto::operator::{AgentVerdict, Explanation};
 use maud::{Markup, html};
 
 use super::page::Part;
-use super::parts::{Tone, toned};
+use super::parts::{Tone, prose, toned};
 use super::view;
 
 /// A reason's stable word as people read it.
@@ -21,8 +21,8 @@ pub fn block(heading: &str, explanation: Option<&Explanation>) -> Part {
         section #why.part.explanation hidden[explanation.is_none()] {
             @if let Some(explanation) = explanation {
                 h2 { (heading) }
-                p.summary { (explanation.summary) }
-                @if !explanation.nearest_fix.is_empty() { p { b { "Nearest fix: " } (explanation.nearest_fix) } }
+                p.summary { (prose(&explanation.summary)) }
+                @if !explanation.nearest_fix.is_empty() { p { b { "Nearest fix: " } (prose(&explanation.nearest_fix)) } }
                 @if !explanation.agents.is_empty() {
                     ul.verdicts { @for agent in explanation.agents.iter().take(AGENTS) { (verdict(agent)) } }
                 }
@@ -39,7 +39,7 @@ fn verdict(agent: &AgentVerdict) -> Markup {
         li {
             a href=(view::agent(&agent.agent_id)) { (agent.hostname) } " " (toned(tone, fits))
             @if !agent.obstacles.is_empty() {
-                ul { @for obstacle in &agent.obstacles { li { b { (word(&obstacle.reason)) } " " (obstacle.detail) } } }
+                ul { @for obstacle in &agent.obstacles { li { b { (word(&obstacle.reason)) } " " (prose(&obstacle.detail)) } } }
             }
         }
     }

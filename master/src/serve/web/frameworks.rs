@@ -4,7 +4,7 @@ use bourse_proto::operator::{Explanation, Framework, HistoryEvent, Offer, Task};
 use maud::{Markup, html};
 
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, command, dash, facts, id, number, quoted, share_bar, state, time};
+use super::parts::{amounts, command, dash, facts, id, number, quoted, share_bar, short, state, time, word};
 use super::view::{self, View};
 use super::{events, explain, offers, tasks};
 
@@ -90,7 +90,9 @@ fn roles(framework: &Framework) -> Markup {
 fn dominant(framework: &Framework) -> Markup {
     match framework.dominant_resource.is_empty() {
         true => dash(),
-        false => html! { (share_bar(framework.dominant_share)) small { " of " (framework.dominant_resource) } },
+        false => {
+            html! { (share_bar(framework.dominant_share)) small { " of " (framework.dominant_resource) } }
+        }
     }
 }
 
@@ -147,7 +149,7 @@ pub fn one(model: &OneFramework) -> Page {
     ];
     Page {
         title: format!("Framework {}", framework.name),
-        command: format!("bourse frameworks {name}"),
+        command: format!("bourse frameworks {}", quoted(&short(&framework.id))),
         parts,
     }
 }
@@ -155,9 +157,15 @@ pub fn one(model: &OneFramework) -> Page {
 fn about(framework: &Framework) -> Markup {
     let capabilities = html! {
         @if framework.capabilities.is_empty() { (dash()) }
-        @for capability in &framework.capabilities { span.tag { (capability) } " " }
+        @for capability in &framework.capabilities { span.tag { (word(capability)) } " " }
     };
-    let or_dash = |text: &str| if text.is_empty() { dash() } else { html! { (text) } };
+    let or_dash = |text: &str| {
+        if text.is_empty() {
+            dash()
+        } else {
+            html! { (text) }
+        }
+    };
     html! {
         section #about.part {
             (facts([

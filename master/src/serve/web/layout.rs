@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets;
 use super::page::{Block, Page};
-use super::parts::{Tone, command, id, time};
+use super::parts::{Tone, command, id, prose, time};
 use super::view::{PLACES, View};
 
 /// Who sees a page, and how it goes on.
@@ -25,7 +25,7 @@ pub fn verdict(cluster: &Cluster) -> Block {
         Some(Severity::Critical) => Tone::Bad,
         Some(Severity::Warning | Severity::Unspecified) => Tone::Busy,
     };
-    Block { id: "verdict", html: html! { p #verdict.(tone.class()) { (tone.mark()) (cluster.verdict) } } }
+    Block { id: "verdict", html: html! { p #verdict.(tone.class()) { (tone.mark()) (prose(&cluster.verdict)) } } }
 }
 
 /// The whole document.
@@ -50,7 +50,7 @@ pub fn document(frame: &Frame<'_>, page: &Page) -> Markup {
                 (marks())
                 a.skip href="#main" { "Skip to the page" }
                 header.top {
-                    a.wordmark href="/" { svg aria-hidden="true" { use href="#wordmark"; } "Bourse" }
+                    a.wordmark href="/" { svg aria-hidden="true" { use href="#wordmark" {} } "Bourse" }
                     nav aria-label="Pages" {
                         @for (word, place, key) in PLACES {
                             a href=(place) data-key=(key) aria-current=[(*place == frame.view.place()).then_some("page")] {

@@ -1,9 +1,10 @@
 //! What a page needs, asked for at once.
 
-use bourse_proto::operator::{
-    Cluster, ListAgentsRequest, ListEventsRequest, ListFrameworksRequest, ListOffersRequest, ListTasksRequest, Task,
-};
 use bourse_proto::agent_link::LogStream;
+use bourse_proto::operator::{
+    Cluster, ListAgentsRequest, ListEventsRequest, ListFrameworksRequest, ListOffersRequest,
+    ListTasksRequest, Task,
+};
 use tonic::{Code, Status};
 
 use super::log;
@@ -38,12 +39,7 @@ const EVENTS_OF_ONE: u32 = 20;
 const TASKS_SEARCHED: u32 = 1_000;
 
 /// Asks for everything that the page shows.
-pub async fn load(
-    site: &Site,
-    who: &Viewer,
-    view: &View,
-    occasion: Occasion,
-) -> Result<Loaded, Status> {
+pub async fn load(site: &Site, who: &Viewer, view: &View, occasion: Occasion) -> Result<Loaded, Status> {
     // First and always: who may not see the whole sees nothing of it.
     let cluster = site.cluster(who).await?;
     let page = match view {
@@ -55,8 +51,10 @@ pub async fn load(
         View::Agent(id) => one_agent(site, who, id).await?,
         View::Frameworks { completed } => {
             let request = ListFrameworksRequest { completed: *completed, ..ListFrameworksRequest::default() };
-            let (known, held) =
-                tokio::try_join!(site.frameworks(who, request), site.offers(who, ListOffersRequest::default()))?;
+            let (known, held) = tokio::try_join!(
+                site.frameworks(who, request),
+                site.offers(who, ListOffersRequest::default())
+            )?;
             frameworks::page(*completed, &known, &held)
         }
         View::Framework(id) => one_framework(site, who, id).await?,
@@ -69,7 +67,8 @@ pub async fn load(
                 (Some(service), _) => services::one(&known, service),
                 (None, None) => return Err(Status::not_found(format!("no service is called {name:?}"))),
                 (None, Some(trouble)) => {
-                    let message = format!("nothing is known of service {name:?}: {trouble}; start `bourse services`");
+                    let message =
+                        format!("nothing is known of service {name:?}: {trouble}; start `bourse services`");
                     return Err(Status::unavailable(message));
                 }
             }
@@ -78,7 +77,8 @@ pub async fn load(
             let TasksQuery { all, state, after } = query.clone();
             let states = if state.is_empty() { Vec::new() } else { vec![state] };
             let (completed, page, page_size) = (all, after, tasks::PAGE);
-            let request = ListTasksRequest { completed, states, page, page_size, ..ListTasksRequest::default() };
+            let request =
+                ListTasksRequest { completed, states, page, page_size, ..ListTasksRequest::default() };
             let answer = site.tasks(who, request).await?;
             tasks::page(query, &answer.tasks, &answer.next_page)
         }
@@ -96,7 +96,8 @@ pub async fn load(
 
 async fn one_agent(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> {
     let agents = site.agents(who, ListAgentsRequest { agent: id.into() }).await?;
-    let agent = agents.into_iter().next().ok_or_else(|| Status::not_found(format!("no agent is called {id:?}")))?;
+    let agent =
+        agents.into_iter().next().ok_or_else(|| Status::not_found(format!("no agent is called {id:?}")))?;
     let tasks =
         ListTasksRequest { agent: agent.id.clone(), page_size: TASKS_OF_ONE, ..ListTasksRequest::default() };
     let offers = ListOffersRequest { agent_id: agent.id.clone(), ..ListOffersRequest::default() };
@@ -108,16 +109,17 @@ async fn one_agent(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> 
     Ok(agents::one(&agents::OneAgent { agent, tasks: tasks.tasks, offers, events }))
 }
 
-async fn one_framework(
-    site: &Site,
-    who: &Viewer,
-    id: &str,
-) -> Result<Page, Status> {
+async fn one_framework(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> {
     let found = site.frameworks(who, ListFrameworksRequest { framework: id.into(), completed: true }).await?;
-    let framework =
-        found.into_iter().next().ok_or_else(|| Status::not_found(format!("no framework is called {id:?}")))?;
-    let tasks =
-        ListTasksRequest { framework: framework.id.clone(), page_size: TASKS_OF_ONE, ..ListTasksRequest::default() };
+    let framework = found
+        .into_iter()
+        .next()
+        .ok_or_else(|| Status::not_found(format!("no framework is called {id:?}")))?;
+    let tasks = ListTasksRequest {
+        framework: framework.id.clone(),
+        page_size: TASKS_OF_ONE,
+        ..ListTasksRequest::default()
+    };
     let offers = ListOffersRequest { framework_id: framework.id.clone(), ..ListOffersRequest::default() };
     let (tasks, offers, events, explanation) = tokio::try_join!(
         site.tasks(who, tasks),
@@ -125,7 +127,13 @@ async fn one_framework(
         site.events(who, newest_about(&framework.id)),
         async { Ok(site.explanation(who, &framework.id).await) },
     )?;
-    Ok(frameworks::one(&frameworks::OneFramework { framework, offers, tasks: tasks.tasks, events, explanation }))
+    Ok(frameworks::one(&frameworks::OneFramework {
+        framework,
+        offers,
+        tasks: tasks.tasks,
+        events,
+        explanation,
+    }))
 }
 
 async fn one_task(
@@ -149,12 +157,7 @@ async fn one_task(
 }
 
 /// The task that is meant: the one of exactly this id, or the only one whose id begins so or that is called so.
-async fn task(
-    site: &Site,
-    who: &Viewer,
-    framework: &str,
-    id: &str,
-) -> Result<Task, Status> {
+async fn task(site: &Site, who: &Viewer, framework: &str, id: &str) -> Result<Task, Status> {
     let request = ListTasksRequest {
         task: id.into(),
         framework: framework.into(),
@@ -183,12 +186,7 @@ fn newest_about(id: &str) -> ListEventsRequest {
 }
 
 /// What the text finds. Nothing for no text.
-pub async fn found(
-    site: &Site,
-    who: &Viewer,
-    text: &str,
-    now_ms: u64,
-) -> Result<Found, Status> {
+pub async fn found(site: &Site, who: &Viewer, text: &str, now_ms: u64) -> Result<Found, Status> {
     if text.is_empty() {
         return Ok(Found::default());
     }
@@ -209,7 +207,9 @@ pub async fn found(
             let beyond = named.tasks.into_iter().filter(|task| !tasks.contains(task)).collect::<Vec<_>>();
             tasks.extend(beyond);
         }
-        Err(status) if matches!(status.code(), Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument) => {}
+        Err(status)
+            if matches!(status.code(), Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument) => {
+        }
         Err(status) => return Err(status),
     }
     let found = Found { agents: agents?, frameworks: frameworks?, services: services.services, tasks };

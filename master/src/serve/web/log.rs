@@ -95,12 +95,7 @@ impl Decoder {
 }
 
 /// The end of one of a task's logs, or why it can not be read.
-pub async fn tail(
-    site: &Site,
-    who: &Viewer,
-    task: &Task,
-    stream: LogStream,
-) -> Tail {
+pub async fn tail(site: &Site, who: &Viewer, task: &Task, stream: LogStream) -> Tail {
     let read = async {
         let chunks = site.log(who, &task.framework_id, &task.id, stream, -TAIL, false).await?;
         chunks.collect::<Result<Vec<_>, _>>().await

@@ -4,7 +4,7 @@ use bourse_proto::operator::{Cluster, HistoryEvent, Problem, Severity};
 use maud::{Markup, html};
 
 use super::page::{Page, Part};
-use super::parts::{Tone, capacity, command, word};
+use super::parts::{Tone, capacity, command, prose, word};
 use super::{events, view};
 
 /// So many of the newest events are shown.
@@ -39,10 +39,8 @@ fn problems(problems: &[Problem]) -> Markup {
                     };
                     li.(tone.class()) {
                         (tone.mark()) span.hidden { (how_soon) ": " }
-                        @match about(problem) {
-                            Some(address) => a href=(address) { (problem.summary) },
-                            None => span { (problem.summary) },
-                        }
+                        (prose(&problem.summary))
+                        @if let Some(address) = about(problem) { " " a href=(address) { "look" } }
                         @if !problem.advice.is_empty() { p { (advice(&problem.advice)) } }
                     }
                 }
@@ -55,7 +53,7 @@ fn problems(problems: &[Problem]) -> Markup {
 fn advice(advice: &str) -> Markup {
     match advice.starts_with("bourse ") && !advice.contains("; ") {
         true => command(advice),
-        false => html! { (advice) },
+        false => prose(advice),
     }
 }
 

@@ -9,6 +9,8 @@ use bourse_proto::operator::{Amounts, ResourceReport};
 use bourse_proto::v1::Exit;
 use maud::{Markup, html};
 
+use super::view;
+
 /// What a state means to whoever looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -29,11 +31,11 @@ impl Tone {
     pub fn of(state: &str) -> Tone {
         match state.trim_start_matches("TASK_").to_ascii_lowercase().as_str() {
             "running" | "active" | "finished" | "healthy" => Tone::Good,
-            "staging" | "starting" | "killing" | "draining" | "drained" | "deploying" | "waiting" | "recovering"
-            | "recovered" | "removing" | "backing_off" => Tone::Busy,
+            "staging" | "starting" | "killing" | "draining" | "drained" | "deploying" | "waiting"
+            | "recovering" | "recovered" | "removing" | "backing_off" => Tone::Busy,
             "killed" | "completed" | "inactive" | "suspended" => Tone::Faint,
-            "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator" | "unknown"
-            | "disconnected" | "unhealthy" => Tone::Bad,
+            "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator"
+            | "unknown" | "disconnected" | "unhealthy" => Tone::Bad,
             _ => Tone::Plain,
         }
     }
@@ -53,7 +55,7 @@ impl Tone {
     pub fn mark(self) -> Markup {
         match self {
             Tone::Plain => html! {},
-            tone => html! { svg.mark aria-hidden="true" { use href=(format!("#mark-{}", tone.class())); } },
+            tone => html! { svg.mark aria-hidden="true" { use href=(format!("#mark-{}", tone.class())) {} } },
         }
     }
 }
@@ -156,18 +158,78 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
-/// An id in full on hover, its end where there is little room: ids of one master differ at the end.
+/// An id, short, and in full on hover.
 pub fn id(id: &str) -> Markup {
-    let count = id.chars().count();
-    if count <= ID_SHOWN {
-        return html! { span.id { (id) } };
-    }
-    let end = id.chars().skip(count - ID_SHOWN).collect::<String>();
-    html! { span.id title=(id) { "…" (end) } }
+    let short = short(id);
+    html! { span.id title=[(short != id).then_some(id)] { (short) } }
 }
 
+/// The part of an id by which its master tells things apart, which names it everywhere: `S3` of an agent, `0001` of a
+/// framework. Other ids as they are, or their end when they are long.
+pub fn short(id: &str) -> String {
+    match id.rsplit_once('-') {
+        Some((master, number)) if master.len() >= UUID && !number.is_empty() => number.to_owned(),
+        _ if id.chars().count() > ID_SHOWN => {
+            format!("…{}", id.chars().skip(id.chars().count() - ID_SHOWN).collect::<String>())
+        }
+        _ => id.to_owned(),
+    }
+}
+
+/// The length of a master's id, which agents', frameworks' and offers' ids begin with.
+const UUID: usize = 36;
+
 /// So many characters of an id are shown where it stands beside a name.
-const ID_SHOWN: usize = 12;
+const ID_SHOWN: usize = 24;
+
+/// A sentence of the master's: agents and frameworks that it names by their ids are links, points in time are told as
+/// everywhere else.
+pub fn prose(sentence: &str) -> Markup {
+    html! {
+        @for (index, word) in sentence.split(' ').enumerate() {
+            @if index > 0 { " " }
+            @let bare = word.trim_matches(['(', ')', ':', ',', ';', '.', '"']);
+            @let (before, after) = word.split_once(bare).unwrap_or((word, ""));
+            @match named(bare) {
+                _ if bare.is_empty() => (word),
+                Named::Agent => { (before) a href=(view::agent(bare)) title=(bare) { (short(bare)) } (after) }
+                Named::Framework => { (before) a href=(view::framework(bare)) title=(bare) { (short(bare)) } (after) }
+                Named::Offer => { (before) span title=(bare) { (short(bare)) } (after) }
+                Named::Time(at_ms) => { (before) (time(at_ms)) (after) }
+                Named::Nothing => (word),
+            }
+        }
+    }
+}
+
+/// What a word of a sentence may be.
+enum Named {
+    Agent,
+    Framework,
+    Offer,
+    Time(u64),
+    Nothing,
+}
+
+/// Ids are a master's id and `S1` for an agent, `0001` for a framework, `O1` for an offer.
+fn named(word: &str) -> Named {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match word.rsplit_once('-') {
+        Some((master, number)) if master.len() == UUID && master.split('-').count() == 5 => {
+            match (number.strip_prefix('S'), number.strip_prefix('O')) {
+                (Some(agent), _) if digits(agent) => Named::Agent,
+                (_, Some(offer)) if digits(offer) => Named::Offer,
+                _ if digits(number) => Named::Framework,
+                _ => Named::Nothing,
+            }
+        }
+        _ if word.ends_with('Z') && word.contains('T') => match humantime::parse_rfc3339(word) {
+            Ok(at) => Named::Time(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)),
+            Err(_) => Named::Nothing,
+        },
+        _ => Named::Nothing,
+    }
+}
 
 /// Names with their values.
 pub fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, Markup)>) -> Markup {
@@ -236,11 +298,11 @@ pub fn bar(measure: &Measure, said: &str) -> Markup {
     html! {
         svg.bar role="img" aria-label=(said) {
             title { (said) }
-            rect.total width="100%" height="10" rx="2";
-            rect.allocated width=(wide(allocated)) height="10" rx="2";
-            rect.offered x=(wide(allocated)) width=(wide(offered)) height="10" rx="2";
-            rect.used y="3" width=(wide(used)) height="4" rx="1";
-            rect.reserved y="12" width=(wide(reserved)) height="2";
+            rect.total width="100%" height="10" rx="2" {}
+            rect.allocated width=(wide(allocated)) height="10" rx="2" {}
+            rect x=(wide(allocated)) width=(wide(offered)) height="10" rx="2" fill="url(#stripes)" {}
+            rect.used y="3" width=(wide(used)) height="4" rx="1" {}
+            rect.reserved y="12" width=(wide(reserved)) height="2" {}
         }
     }
 }
@@ -272,7 +334,11 @@ pub fn capacity(id: &'static str, report: Option<&ResourceReport>) -> Markup {
     let shown = shown.filter(|(name, measure, _)| **name != "gpus" || measure.total > 0.0);
     let ports = |amounts: &Option<Amounts>| {
         let ports = amounts.as_ref().map_or("", |amounts| amounts.ports.as_str());
-        if ports.is_empty() { dash() } else { html! { span.ports { (ports) } } }
+        if ports.is_empty() {
+            dash()
+        } else {
+            html! { span.ports { (ports) } }
+        }
     };
     html! {
         section.part id=(id) {
@@ -319,20 +385,25 @@ pub fn capacity(id: &'static str, report: Option<&ResourceReport>) -> Markup {
 /// A sample of how a part is drawn.
 fn swatch(part: &str) -> Markup {
     html! {
-        svg.swatch.(part) aria-hidden="true" { rect.(part) width="10" height="10" rx="2"; }
+        svg.swatch.(part) aria-hidden="true" {
+            // By an attribute: in a style sheet the pattern's name would be looked for in the style sheet.
+            rect.(part) width="10" height="10" rx="2" fill=[(part == "offered").then_some("url(#stripes)")] {}
+        }
     }
 }
 
 /// A resource in a row: its bar, and the parts that are not nothing.
 pub fn gauge(name: &str, report: Option<&ResourceReport>) -> Markup {
-    let Some((report, (name, pick, write))) = report.zip(RESOURCES.iter().find(|(known, ..)| *known == name)) else {
+    let Some((report, (name, pick, write))) = report.zip(RESOURCES.iter().find(|(known, ..)| *known == name))
+    else {
         return dash();
     };
     let measure = Measure::of(report, *pick);
     if measure.total == 0.0 {
         return dash();
     }
-    let parts = [("allocated", measure.allocated), ("offered", measure.offered), ("reserved", measure.reserved)];
+    let parts =
+        [("allocated", measure.allocated), ("offered", measure.offered), ("reserved", measure.reserved)];
     html! {
         span.gauge {
             (bar(&measure, &said(name, &measure, *write)))
@@ -347,16 +418,16 @@ pub fn gauge(name: &str, report: Option<&ResourceReport>) -> Markup {
     }
 }
 
-/// A share as a bar and a figure.
-pub fn share_bar(of: f64) -> Markup {
+/// A share of the cluster as a bar and a figure; of which resource, where that is known.
+pub fn share_bar(of: f64, resource: &str) -> Markup {
     let said = share(of);
     html! {
         span.gauge {
             svg.bar.slim role="img" aria-label=(said) {
-                rect.total width="100%" height="6" rx="2";
-                rect.used width=(format!("{:.1}%", (of * 100.0).clamp(0.0, 100.0))) height="6" rx="2";
+                rect.total width="100%" height="6" rx="2" {}
+                rect.used width=(format!("{:.1}%", (of * 100.0).clamp(0.0, 100.0))) height="6" rx="2" {}
             }
-            span.legend { b { (said) } }
+            span.legend { b { (said) } @if !resource.is_empty() { " of " (resource) } }
         }
     }
 }
@@ -368,7 +439,10 @@ mod tests {
     #[test]
     fn a_state_is_a_shape_and_a_word_and_a_colour() {
         let html = state("TASK_GONE_BY_OPERATOR").into_string();
-        assert!(html.contains("#mark-bad") && html.contains("gone by operator") && html.contains("state bad"), "{html}");
+        assert!(
+            html.contains("#mark-bad") && html.contains("gone by operator") && html.contains("state bad"),
+            "{html}"
+        );
     }
 
     #[test]
@@ -383,7 +457,10 @@ mod tests {
     #[test]
     fn amounts_are_written_as_people_do() {
         assert_eq!([0.0, -0.0, 0.5, 2.0, 1.2346].map(number), ["0", "0", "0.5", "2", "1.235"]);
-        assert_eq!([3.25, 512.0, 4096.0, 12_288.0, 2_097_152.0].map(mib), ["3.3MiB", "512MiB", "4096MiB", "12GiB", "2TiB"]);
+        assert_eq!(
+            [3.25, 512.0, 4096.0, 12_288.0, 2_097_152.0].map(mib),
+            ["3.3MiB", "512MiB", "4096MiB", "12GiB", "2TiB"]
+        );
     }
 
     #[test]
@@ -391,7 +468,7 @@ mod tests {
         let measure = Measure { total: 4.0, allocated: 3.0, offered: 2.0, used: 9.0, ..Measure::default() };
         let html = bar(&measure, "cpus").into_string();
         assert!(html.contains(r#"class="allocated" width="75.0%""#), "{html}");
-        assert!(html.contains(r#"class="offered" x="75.0%" width="25.0%""#), "{html}");
+        assert!(html.contains(r#"x="75.0%" width="25.0%" height="10" rx="2" fill="url(#stripes)""#), "{html}");
         assert!(html.contains(r#"class="used" y="3" width="100.0%""#), "{html}");
         assert!(!bar(&Measure::default(), "none").into_string().contains("NaN"));
     }
@@ -406,9 +483,29 @@ mod tests {
     #[test]
     fn nothing_that_somebody_named_becomes_markup() {
         let evil = "<script>alert(1)</script>\"'&";
-        for html in [state(evil), id(evil), command(evil), amounts(Some(&Amounts { text: evil.into(), ..Amounts::default() }))] {
+        for html in [
+            state(evil),
+            id(evil),
+            command(evil),
+            amounts(Some(&Amounts { text: evil.into(), ..Amounts::default() })),
+        ] {
             let html = html.into_string();
             assert!(!html.contains("<script") && !html.contains("\"'"), "{html}");
         }
+    }
+
+    #[test]
+    fn a_sentence_links_the_agents_and_frameworks_that_it_names_and_tells_times_as_everywhere() {
+        let master = "881cf9f0-ba0e-46d8-a2c6-b5118431bcc5";
+        let html = prose(&format!("Agent {master}-S1 (of {master}-0002) since 2026-09-21T14:13:20.000Z; <b>")).into_string();
+        assert_eq!(
+            html,
+            format!(
+                "Agent <a href=\"/agents/{master}-S1\" title=\"{master}-S1\">S1</a> \
+                 (of <a href=\"/frameworks/{master}-0002\" title=\"{master}-0002\">0002</a>) since {}; &lt;b&gt;",
+                time(1_790_000_000_000).into_string()
+            )
+        );
+        assert_eq!(prose(" a  b-c ").into_string(), " a  b-c ");
     }
 }

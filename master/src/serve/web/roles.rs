@@ -46,7 +46,7 @@ pub fn row(role: &Role) -> Row {
     let cells = vec![
         html! { span class={ "depth-" (depth) } { (role.name) } },
         html! { (number(role.weight)) },
-        share_bar(role.dominant_share),
+        share_bar(role.dominant_share, ""),
         amounts(role.reserved.as_ref()),
         amounts(role.offered.as_ref()),
         amounts(role.allocated.as_ref()),

@@ -26,12 +26,16 @@ impl Found {
         let text = text.to_lowercase();
         let has = |name: &str| name.to_lowercase().contains(&text);
         self.agents.retain(|agent| {
-            has(&agent.hostname) || has(&agent.id) || agent.attributes.iter().any(|(name, value)| has(&format!("{name}={value}")))
+            has(&agent.hostname)
+                || has(&agent.id)
+                || agent.attributes.iter().any(|(name, value)| has(&format!("{name}={value}")))
         });
         self.frameworks.retain(|it| has(&it.name) || has(&it.id) || it.roles.iter().any(|role| has(role)));
         self.services.retain(|service| has(&service.name));
         self.tasks.retain(|task| {
-            has(&task.id) || has(&task.name) || task.labels.iter().any(|(name, value)| has(&format!("{name}={value}")))
+            has(&task.id)
+                || has(&task.name)
+                || task.labels.iter().any(|(name, value)| has(&format!("{name}={value}")))
         });
         self
     }
@@ -39,7 +43,8 @@ impl Found {
     /// The page that was surely meant: the only one found, or the only one that has exactly this name.
     pub fn meant(&self, text: &str) -> Option<String> {
         let agents = self.agents.iter().map(|it| (it.hostname == text || it.id == text, view::agent(&it.id)));
-        let frameworks = self.frameworks.iter().map(|it| (it.name == text || it.id == text, view::framework(&it.id)));
+        let frameworks =
+            self.frameworks.iter().map(|it| (it.name == text || it.id == text, view::framework(&it.id)));
         let services = self.services.iter().map(|it| (it.name == text, view::service(&it.name)));
         let tasks = self.tasks.iter().map(|it| (it.id == text, view::task(&it.framework_id, &it.id)));
         let hits = agents.chain(frameworks).chain(services).chain(tasks).collect::<Vec<_>>();

@@ -4,7 +4,7 @@ use bourse_proto::services::{Attempt, Instance, Service};
 use maud::{Markup, html};
 
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{Tone, command, dash, facts, quoted, state, time, toned};
+use super::parts::{Tone, command, dash, facts, prose, quoted, state, time, toned};
 use super::{explain, view};
 
 /// What is known of the services, and how well.
@@ -62,9 +62,9 @@ fn source(known: &Services) -> Markup {
                 p.notice.busy role="status" {
                     (Tone::Busy.mark())
                     @if known.told_ms == 0 {
-                        "The service framework can not be asked: " (trouble) ". Start it with " code { "bourse services" } "."
+                        "The service framework can not be asked: " (prose(trouble)) ". Start it with " code { "bourse services" } "."
                     } @else {
-                        "What is shown is from " (time(known.told_ms)) ", as the service framework can not be asked now: " (trouble)
+                        "What is shown is from " (time(known.told_ms)) ", as the service framework can not be asked now: " (prose(trouble))
                         ". The services themselves go on running."
                     }
                 }
@@ -82,7 +82,11 @@ pub fn row(service: &Service) -> Row {
         html! { (service.running) },
         html! { (service.wanted) },
         html! { (service.restarts) },
-        if service.reason.is_empty() { dash() } else { html! { span.sentence { (service.reason) } } },
+        if service.reason.is_empty() {
+            dash()
+        } else {
+            html! { span.sentence { (prose(&service.reason)) } }
+        },
     ];
     Row::new(format!("service-{}", view::encode(&service.name)), cells)
 }
@@ -132,15 +136,22 @@ pub fn one(known: &Services, service: &Service) -> Page {
                         Column::text("why"),
                     ]
                 },
-                rows: service.instances.iter().flat_map(|instance| slot(&known.framework_id, instance)).collect(),
+                rows: service
+                    .instances
+                    .iter()
+                    .flat_map(|instance| slot(&known.framework_id, instance))
+                    .collect(),
                 empty: html! { "No instances are wanted." },
             }),
-            Part::block("file", html! {
-                section #file.part {
-                    h2 { "As it was written" small { " version " (service.version) } }
-                    pre.toml { (service.toml.trim_end()) }
-                }
-            }),
+            Part::block(
+                "file",
+                html! {
+                    section #file.part {
+                        h2 { "As it was written" small { " version " (service.version) } }
+                        pre.toml { (service.toml.trim_end()) }
+                    }
+                },
+            ),
             Part::Still(html! {
                 section.part.steer {
                     h2 { "Steer it" }
@@ -163,7 +174,7 @@ fn about(service: &Service) -> Markup {
                 ("instances", html! {
                     (service.running) " running of " (service.wanted) " wanted, " (service.healthy) " healthy"
                 }),
-                ("why", if service.reason.is_empty() { dash() } else { html! { (service.reason) } }),
+                ("why", if service.reason.is_empty() { dash() } else { prose(&service.reason) }),
                 ("restarts in the last hour", html! { (service.restarts) }),
             ]))
         }
@@ -174,7 +185,7 @@ fn about(service: &Service) -> Markup {
 fn slot(framework: &str, instance: &Instance) -> Vec<Row> {
     let why = html! {
         @if instance.reason.is_empty() && instance.retry_ms.is_none() { (dash()) }
-        span.sentence { (instance.reason) }
+        span.sentence { (prose(&instance.reason)) }
         @if let Some(at) = instance.retry_ms { small { " again " (time(at)) } }
     };
     let now = Row::new(
@@ -209,7 +220,7 @@ fn slot(framework: &str, instance: &Instance) -> Vec<Row> {
 fn attempted(framework: &str, instance: &Instance, attempt: &Attempt) -> Row {
     let why = html! {
         @if !attempt.reason.is_empty() { (explain::word(&attempt.reason)) " " }
-        span.sentence { (attempt.message) }
+        span.sentence { (prose(&attempt.message)) }
     };
     Row {
         id: format!("attempt-{}-{}", view::encode(&instance.name), view::encode(&attempt.task_id)),

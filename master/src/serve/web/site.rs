@@ -11,9 +11,9 @@ use axum::http::Extensions;
 use bourse_proto::agent_link::{LogChunk, LogStream};
 use bourse_proto::operator::operator_server::Operator;
 use bourse_proto::operator::{
-    Agent, Cluster, ExplainRequest, Explanation, Framework, GetClusterRequest, HistoryEvent, ListAgentsRequest,
-    ListEventsRequest, ListFrameworksRequest, ListOffersRequest, ListRolesRequest, ListTasksRequest, ListTasksResponse,
-    Offer, ReadTaskLogRequest, Role,
+    Agent, Cluster, ExplainRequest, Explanation, Framework, GetClusterRequest, HistoryEvent,
+    ListAgentsRequest, ListEventsRequest, ListFrameworksRequest, ListOffersRequest, ListRolesRequest,
+    ListTasksRequest, ListTasksResponse, Offer, ReadTaskLogRequest, Role,
 };
 use bourse_proto::services::ListServicesRequest;
 use bourse_proto::services::services_server::Services as ServicesApi;
@@ -71,7 +71,11 @@ impl Site {
         Ok(self.operator.get_cluster(who.asks(GetClusterRequest {})).await?.into_inner())
     }
 
-    pub(super) async fn agents(&self, who: &Viewer, request: ListAgentsRequest) -> Result<Vec<Agent>, Status> {
+    pub(super) async fn agents(
+        &self,
+        who: &Viewer,
+        request: ListAgentsRequest,
+    ) -> Result<Vec<Agent>, Status> {
         Ok(self.operator.list_agents(who.asks(request)).await?.into_inner().agents)
     }
 
@@ -87,15 +91,27 @@ impl Site {
         Ok(self.operator.list_roles(who.asks(ListRolesRequest {})).await?.into_inner().roles)
     }
 
-    pub(super) async fn offers(&self, who: &Viewer, request: ListOffersRequest) -> Result<Vec<Offer>, Status> {
+    pub(super) async fn offers(
+        &self,
+        who: &Viewer,
+        request: ListOffersRequest,
+    ) -> Result<Vec<Offer>, Status> {
         Ok(self.operator.list_offers(who.asks(request)).await?.into_inner().offers)
     }
 
-    pub(super) async fn tasks(&self, who: &Viewer, request: ListTasksRequest) -> Result<ListTasksResponse, Status> {
+    pub(super) async fn tasks(
+        &self,
+        who: &Viewer,
+        request: ListTasksRequest,
+    ) -> Result<ListTasksResponse, Status> {
         Ok(self.operator.list_tasks(who.asks(request)).await?.into_inner())
     }
 
-    pub(super) async fn events(&self, who: &Viewer, request: ListEventsRequest) -> Result<Vec<HistoryEvent>, Status> {
+    pub(super) async fn events(
+        &self,
+        who: &Viewer,
+        request: ListEventsRequest,
+    ) -> Result<Vec<HistoryEvent>, Status> {
         Ok(self.operator.list_events(who.asks(request)).await?.into_inner().events)
     }
 
@@ -133,7 +149,8 @@ impl Site {
             return services.clone();
         }
         let asked = Instant::now();
-        let answer = timeout(SERVICES_PATIENCE, self.services.list(who.asks(ListServicesRequest::default()))).await;
+        let answer =
+            timeout(SERVICES_PATIENCE, self.services.list(who.asks(ListServicesRequest::default()))).await;
         let services = match answer {
             Ok(Ok(answer)) => {
                 let answer = answer.into_inner();

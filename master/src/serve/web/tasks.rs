@@ -4,13 +4,14 @@ use bourse_proto::operator::{Amounts, Explanation, Task, TaskUse};
 use bourse_proto::v1::TaskStatus;
 use maud::{Markup, html};
 
+use super::explain;
 use super::log::Tail;
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{
-    Measure, amounts, bar, command, dash, exit, facts, measured, mib, number, quoted, said, state, time, toned, Tone,
+    Measure, Tone, amounts, bar, command, dash, exit, facts, measured, mib, number, prose, quoted, said, state,
+    time, toned,
 };
 use super::view::{self, TasksQuery, View};
-use super::explain;
 
 /// So many are shown on one page.
 pub const PAGE: u32 = 200;
@@ -31,11 +32,14 @@ pub fn page(query: &TasksQuery, tasks: &[Task], next: &str) -> Page {
         parts: vec![
             Part::Still(choice(query)),
             Part::Table(table("tasks", tasks)),
-            Part::block("next", html! {
-                p #next.more hidden[next.is_empty()] {
-                    a href=(View::Tasks(TasksQuery { after: next.into(), ..query.clone() }).address()) { "More" }
-                }
-            }),
+            Part::block(
+                "next",
+                html! {
+                    p #next.more hidden[next.is_empty()] {
+                        a href=(View::Tasks(TasksQuery { after: next.into(), ..query.clone() }).address()) { "More" }
+                    }
+                },
+            ),
         ],
     }
 }
@@ -90,7 +94,9 @@ pub fn row(task: &Task) -> Row {
         html! { a href=(view::agent(&task.agent_id)) { (task.hostname) } },
         task_state(task),
         amounts(task.allocated.as_ref()),
-        task.used.as_ref().map_or_else(dash, |used| html! { (measured(used.cpus)) " cpus, " (mib(used.mem_mib)) }),
+        task.used
+            .as_ref()
+            .map_or_else(dash, |used| html! { (measured(used.cpus)) " cpus, " (mib(used.mem_mib)) }),
         ended(task),
         time(task.changed_ms),
     ];
@@ -166,7 +172,7 @@ fn about(task: &Task) -> Markup {
     };
     let why = html! {
         @if !task.reason.is_empty() { (explain::word(&task.reason)) }
-        @if !task.message.is_empty() { " " span.sentence { (task.message) } }
+        @if !task.message.is_empty() { " " span.sentence { (prose(&task.message)) } }
         @if task.reason.is_empty() && task.message.is_empty() { (dash()) }
     };
     let pid = match task.pid {
@@ -243,7 +249,7 @@ fn logs(task: &Task, stdout: &Tail, stderr: &Tail) -> Markup {
                 div.log {
                     h2 {
                         (name)
-                        small { span data-log-state=(name) {} " " a href=(address) download=(format!("{}.{name}", task.id)) { "whole file" } }
+                        small { span.live data-log-state=(name) {} a href=(address) download=(format!("{}.{name}", task.id)) { "whole file" } }
                     }
                     @if let Some(trouble) = &tail.trouble { p.trouble role="status" { (trouble) } }
                     pre #{ "log-" (name) } tabindex="0" aria-label=(format!("{name} of {}", task.id))
@@ -269,7 +275,7 @@ fn story(statuses: &[TaskStatus]) -> Markup {
                         }
                         @if status.reason.is_some() { " " small { (explain::word(status.reason().as_str_name())) } }
                         @if let Some(message) = status.message.as_ref().filter(|message| !message.is_empty()) {
-                            " " span.sentence { (message) }
+                            " " span.sentence { (prose(message)) }
                         }
                     }
                 }

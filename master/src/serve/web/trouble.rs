@@ -5,7 +5,7 @@ use maud::html;
 use tonic::{Code, Status};
 
 use super::page::{Page, Part};
-use super::parts::Tone;
+use super::parts::{Tone, prose};
 
 /// The page that tells what was refused, and why.
 pub fn page(status: &Status) -> Page {
@@ -16,7 +16,7 @@ pub fn page(status: &Status) -> Page {
         _ => "Not now",
     };
     let parts = vec![Part::Still(html! {
-        p.notice.bad { (Tone::Bad.mark()) (status.message()) }
+        p.notice.bad { (Tone::Bad.mark()) (prose(status.message())) }
         p.more { a href="/" { "Overview" } }
     })];
     Page { title: title.into(), command: "bourse status".into(), parts }
