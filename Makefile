@@ -22,6 +22,7 @@ check: ## formatting, lints, the architecture's rules
 
 bench: ## what SPECIFICATION.md measures, beside a peer or a floor
 	scripts/install-missing bench
+	cargo build --package bourse
 	cargo run --package bourse-bench -- $(ARGS)
 
 format:

@@ -106,6 +106,8 @@ struct Driver<S: Scheduler> {
     reports: mpsc::Sender<Report>,
     /// The master has known the framework in this run.
     was_subscribed: bool,
+    /// There is no connection, and the log knows it.
+    down: bool,
     /// The process was asked to end then.
     ending_since: Option<Instant>,
 }
@@ -128,6 +130,7 @@ where
         subscription: None,
         reports,
         was_subscribed: false,
+        down: false,
         ending_since: None,
     };
     let mut until = driver.plan.until.take();
@@ -238,17 +241,27 @@ impl<S: Scheduler> Driver<S> {
         let name = &self.plan.config.info.name;
         match note {
             Note::Subscribed { framework, again } => {
-                self.was_subscribed = true;
+                (self.was_subscribed, self.down) = (true, false);
                 tracing::info!(framework = name, framework_id = %framework, again, "subscribed");
             }
             Note::Disconnected { why, retry } => {
                 let retry_ms = retry.as_millis() as u64;
-                tracing::warn!(
-                    framework = name,
-                    reason = why,
-                    retry_ms,
-                    "not connected to the master, trying again"
-                );
+                // One line for the change; that it goes on is no news.
+                if std::mem::replace(&mut self.down, true) {
+                    tracing::debug!(
+                        framework = name,
+                        reason = why,
+                        retry_ms,
+                        "still not connected to the master"
+                    );
+                } else {
+                    tracing::warn!(
+                        framework = name,
+                        reason = why,
+                        retry_ms,
+                        "not connected to the master, trying again"
+                    );
+                }
             }
             Note::Reconciled => {
                 tracing::debug!(framework = name, "every task was told since the subscription")

@@ -49,3 +49,28 @@ impl Recent {
         Ok(path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_inputs_can_be_read_back_in_their_order() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut recent = Recent::new(dir.path());
+        let now = Now::default();
+        let heard = |n: usize| {
+            let agent = bourse_types::AgentId::new(format!("a{n}")).expect("an id");
+            Event::AgentsHeard { agents: vec![agent] }
+        };
+        (0..RECENT_MAX + 3).for_each(|n| recent.note(now, &heard(n)));
+        let bytes = fs::read(recent.dump().expect("written")).expect("read");
+        let (mut rest, mut events) = (&bytes[..], Vec::new());
+        while let Some((length, after)) = rest.split_first_chunk::<4>() {
+            let (record, after) = after.split_at(u32::from_be_bytes(*length) as usize);
+            events.push(disk::event::decode(record).expect("written by us").1);
+            rest = after;
+        }
+        assert_eq!(events, (3..RECENT_MAX + 3).map(heard).collect::<Vec<_>>());
+    }
+}

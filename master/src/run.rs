@@ -111,6 +111,7 @@ impl Master {
     /// Reads tokens, certificate and registry, binds the address and starts a new epoch.
     pub async fn start(config: Config, stores: Stores) -> Result<Master, MasterError> {
         let clock = Clock::start();
+        info!(?config, "the settings of this master");
         let tokens = Tokens::read(&config.tokens)?;
         if tokens.is_empty() {
             warn!(path = %config.tokens.display(), "the tokens file is empty: nobody can call this master");

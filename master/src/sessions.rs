@@ -206,3 +206,62 @@ impl Sessions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framework() -> FrameworkId {
+        FrameworkId::new("f").expect("an id")
+    }
+
+    #[test]
+    fn a_scheduler_that_does_not_read_is_cut_off_after_what_it_was_told_before() {
+        let mut sessions = Sessions::default();
+        let (sender, mut receiver) = mpsc::channel(2);
+        let stream = StreamId(1);
+        sessions.open_stream(stream, sender);
+        sessions.subscribed(stream, &framework());
+        for n in 0..4 {
+            sessions.tell_scheduler(
+                stream,
+                StreamMessage::AgentFailed(AgentId::new(format!("a{n}")).expect("an id")),
+            );
+        }
+        for n in 0..2 {
+            match receiver.try_recv() {
+                Ok(StreamMessage::AgentFailed(agent)) => assert_eq!(agent.as_str(), format!("a{n}")),
+                other => panic!("instead of message {n} came {other:?}"),
+            }
+        }
+        assert!(matches!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+        // Its framework is still known when its connection tells that it is gone, once.
+        assert_eq!(sessions.close_stream(stream), Some(framework()));
+        assert_eq!(sessions.close_stream(stream), None);
+    }
+
+    #[test]
+    fn a_refused_agent_hears_why_before_its_link_ends() {
+        let mut sessions = Sessions::default();
+        let (sender, mut receiver) = mpsc::channel(2);
+        sessions.open_link(LinkId(1), sender);
+        let refused =
+            AgentRefused { reason: "gone", message: "it was marked gone".to_owned(), shut_down: true };
+        sessions.end_link(LinkId(1), Some(refused.clone()));
+        sessions.tell_agent(LinkId(1), ToAgent::ShutdownFramework { framework: framework() });
+        match receiver.try_recv() {
+            Ok(LinkMessage::Refuse(heard)) => assert_eq!(heard, refused),
+            other => panic!("instead of the refusal came {other:?}"),
+        }
+        assert!(matches!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+        assert_eq!(sessions.close_link(LinkId(1)), None);
+    }
+
+    #[test]
+    fn what_is_said_to_nobody_is_dropped() {
+        let mut sessions = Sessions::default();
+        sessions.tell_scheduler(StreamId(7), StreamMessage::Rescind(OfferId::new("o").expect("an id")));
+        sessions.end_link(LinkId(7), None);
+        sessions.reply(RequestId(7), Ok(Done::WeightSet));
+    }
+}

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, Offer, Scheduler};
-use bourse_types::{
-    AgentId, FrameworkId, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskState, TaskStatus,
-};
+use bourse_types::{AgentId, FrameworkId, Mono, Now, OfferId, Role, Source, TaskId, TaskState, TaskStatus};
 
 use crate::disk::{self, BadState};
 use crate::explain;
@@ -158,11 +156,9 @@ impl ServiceScheduler {
                 }
             }
             Heard::Ended(slot) => {
-                let reason = status.reason.map(Reason::as_str).unwrap_or_default();
-                let message = status.message.as_deref().unwrap_or_default();
-                tracing::info!(
-                    task_id = %status.task_id, %slot, state = %status.state, reason, message, "instance ended"
-                );
+                let ended = self.seen.slots.get(&slot).and_then(|slot| slot.attempts.front());
+                let reason = ended.map(|ended| ended.message.as_str()).unwrap_or_default();
+                tracing::info!(task_id = %status.task_id, %slot, state = %status.state, reason, "instance ended");
                 self.unsaved.insert(slot);
             }
             Heard::Stranger => {
@@ -361,7 +357,7 @@ impl Scheduler for ServiceScheduler {
                 self.seen.draining.insert(agent);
             }
             Event::Error(message) => {
-                tracing::error!(message, "the master or the session refused something");
+                tracing::error!(reason = message, "the master or the session refused something");
                 idle = true;
             }
             Event::Deadline => {

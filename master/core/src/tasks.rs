@@ -99,18 +99,6 @@ impl Task {
         self.statuses.iter().any(|status| status.state.is_terminal() && settled(status))
     }
 
-    /// A task ends once. An agent whose machine lost power may not know the end that it told, and tell another: the
-    /// first stays, under the new update's uuid.
-    pub(crate) fn with_first_end(&self, status: TaskStatus) -> TaskStatus {
-        if !status.state.is_terminal() || !self.state.is_terminal() || status.state == self.state {
-            return status;
-        }
-        match self.statuses.iter().rev().find(|told| told.state == self.state) {
-            Some(told) => TaskStatus { uuid: status.uuid, ..told.clone() },
-            None => TaskStatus { state: self.state, ..status },
-        }
-    }
-
     /// Remembers a status; one that was remembered already, by its uuid, is not remembered twice.
     pub(crate) fn remember(&mut self, status: &TaskStatus, max: usize) {
         if status.uuid.is_some() && self.statuses.iter().any(|known| known.uuid == status.uuid) {

@@ -17,7 +17,7 @@ use std::time::Duration;
 use bourse_master_core::{Framework, Task, View};
 use bourse_proto::operator as wire;
 use bourse_proto::operator::watch_event::Event as Part;
-use bourse_types::{Epoch, FrameworkId, TaskId};
+use bourse_types::{AgentId, Epoch, FrameworkId, Resources, TaskId};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
@@ -40,6 +40,9 @@ const KEPT_PARTS: usize = 50_000;
 
 /// Deltas that a reader may be behind before it is cut off.
 const BEHIND_MAX: usize = 256;
+
+/// When nobody has watched for so long, pictures are no longer compared. Whoever comes back later begins with a snapshot.
+const UNWATCHED: Duration = Duration::from_secs(60);
 
 /// One step of the stream.
 #[derive(Debug)]
@@ -131,6 +134,7 @@ impl Feed {
         let mut pictures = self.driver.pictures();
         let mut cluster = ClusterPace { told: None, next: Instant::now() };
         let mut measured = tokio::time::interval(CLUSTER_PACE);
+        let mut watched: Option<Instant> = None;
         loop {
             // A new picture, or a second in which perhaps something was measured.
             tokio::select! {
@@ -138,9 +142,26 @@ impl Feed {
                 _ = measured.tick() => {}
             }
             let newest = pictures.borrow_and_update().clone();
-            self.step(newest, &mut cluster);
+            if self.deltas.receiver_count() > 0 {
+                watched = Some(Instant::now());
+            }
+            if watched.is_some_and(|watched| watched.elapsed() < UNWATCHED) {
+                self.step(newest, &mut cluster);
+            } else {
+                self.skip(newest);
+            }
             tokio::time::sleep(PACE).await;
         }
+    }
+
+    /// Goes on without telling anybody what was between: no token of before can be resumed from.
+    fn skip(&self, newest: Arc<Picture>) {
+        self.usages.take_changed();
+        let mut state = self.state();
+        state.picture = newest;
+        state.sequence += 1;
+        state.kept.clear();
+        state.kept_parts = 0;
     }
 
     fn step(&self, newest: Arc<Picture>, cluster: &mut ClusterPace) {
@@ -327,12 +348,12 @@ struct ClusterPace {
     next: Instant,
 }
 
+/// Whether shares are parts of the same whole: as many agents, each as it was.
 fn same_pool(old: &View, new: &View) -> bool {
-    let pool = |view: &View| {
-        let agents = view.agents().map(|agent| (agent.id.clone(), agent.word()));
-        agents.collect::<Vec<_>>()
-    };
-    pool(old) == pool(new)
+    fn pool(view: &View) -> impl Iterator<Item = (&AgentId, &'static str, &Resources)> {
+        view.agents().map(|agent| (&agent.id, agent.state.as_str(), agent.total()))
+    }
+    pool(old).eq(pool(new))
 }
 
 fn gone(kind: &str, id: &str, framework: &str) -> Part {

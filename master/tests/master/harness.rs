@@ -370,6 +370,16 @@ impl FakeScheduler {
         }
     }
 
+    /// The next update of this task; what else comes before it is dropped.
+    pub async fn update_of(&mut self, task: &str) -> v1::TaskStatus {
+        loop {
+            let status = self.update().await;
+            if status.task_id == Some(task_id(task)) {
+                return status;
+            }
+        }
+    }
+
     pub async fn call(&self, call: carrier::Call) -> Result<(), Status> {
         self.call_as(&self.connection, call).await
     }

@@ -121,7 +121,6 @@ fn of_body<'a>(page: &'a str, attribute: &str) -> &'a str {
 pub struct Scene {
     pub cluster: Cluster,
     pub scheduler: FakeScheduler,
-    pub services: FakeServices,
     pub log: Log,
     agents: Vec<FakeAgent>,
     services_framework: Option<FakeScheduler>,
@@ -199,7 +198,7 @@ impl Scene {
         *services.services.lock().expect("no panic") = vec![service(&agents[1].id)];
         apis.push(services_api);
         let services_framework = Some(services_framework);
-        let scene = Scene { cluster, scheduler, services, log, agents, services_framework, apis };
+        let scene = Scene { cluster, scheduler, log, agents, services_framework, apis };
         scene.until("/tasks", "0.37 cpus").await;
         scene.until("/tasks?all=1", "container limitation memory").await;
         scene

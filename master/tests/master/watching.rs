@@ -1,6 +1,7 @@
 //! The event stream: a snapshot, then what changes, resumable.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bourse_proto::operator as wire;
 use bourse_proto::operator::watch_event::Event as Part;
@@ -15,6 +16,7 @@ struct Seen {
     token: String,
     snapshots: usize,
     agents: BTreeMap<String, wire::Agent>,
+    frameworks: BTreeMap<String, wire::Framework>,
     tasks: BTreeMap<String, wire::Task>,
     offers: BTreeMap<String, wire::Offer>,
     history: Vec<u64>,
@@ -30,17 +32,33 @@ impl Seen {
                 *self = Seen { token: String::new(), snapshots: self.snapshots + 1, ..Seen::default() };
             }
             Part::Agent(agent) => drop(self.agents.insert(agent.id.clone(), agent)),
+            Part::Framework(framework) => drop(self.frameworks.insert(framework.id.clone(), framework)),
             Part::Task(task) => drop(self.tasks.insert(task.id.clone(), task)),
             Part::Offer(offer) => drop(self.offers.insert(offer.id.clone(), offer)),
             Part::Gone(gone) => match gone.kind.as_str() {
                 "agent" => drop(self.agents.remove(&gone.id)),
+                "framework" => drop(self.frameworks.remove(&gone.id)),
                 "task" => drop(self.tasks.remove(&gone.id)),
                 "offer" => drop(self.offers.remove(&gone.id)),
                 _ => {}
             },
             Part::History(entry) => self.history.push(entry.sequence),
-            Part::SnapshotEnd(_) | Part::Framework(_) | Part::Cluster(_) => {}
+            Part::SnapshotEnd(_) | Part::Cluster(_) => {}
         }
+    }
+
+    /// What there is, and how it is, without what is only measured or counted.
+    fn pictured(&self) -> Vec<String> {
+        let agents =
+            self.agents.values().map(|agent| format!("{} {} {}", agent.id, agent.state, agent.tasks));
+        let frameworks = self.frameworks.values().map(|framework| {
+            let (offers, tasks) = (framework.offers, framework.tasks);
+            format!("{} {} {offers} {tasks}", framework.id, framework.state)
+        });
+        let tasks =
+            self.tasks.values().map(|task| format!("{} {} {}", task.id, task.state, task.statuses.len()));
+        let offers = self.offers.keys().cloned();
+        agents.chain(frameworks).chain(tasks).chain(offers).collect()
     }
 
     async fn until(&mut self, events: &mut Streaming<wire::WatchEvent>, done: impl Fn(&Seen) -> bool) {
@@ -96,6 +114,62 @@ async fn a_reader_that_comes_back_with_its_token_hears_only_what_it_missed() {
     let mut events = watch(&cluster, &seen.token).await;
     seen.until(&mut events, |seen| seen.agents.contains_key(&missed.id)).await;
     assert_eq!((seen.snapshots, seen.agents.len()), (1, 2));
+}
+
+#[tokio::test]
+async fn after_much_has_changed_a_reader_has_the_same_as_one_that_begins_anew() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:64; mem:8192").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let mut events = watch(&cluster, "").await;
+    let mut seen = Seen::default();
+    seen.until(&mut events, |seen| !seen.token.is_empty()).await;
+
+    // Tasks that run, end, end acknowledged, or are refused; an agent that comes and goes; a framework that is torn down.
+    for n in 0..12 {
+        let offer = scheduler.offer().await;
+        let id = format!("t{n}");
+        let amounts = if n % 4 == 3 { "cpus:100; mem:64" } else { "cpus:1; mem:64" };
+        scheduler.launch(&offer, &task(&offer, &id, amounts)).await.expect("understood");
+        if n % 4 == 3 {
+            continue;
+        }
+        agent.run_task().await;
+        agent.update(&scheduler.framework, &id, TaskState::Running).await;
+        let status = scheduler.update_of(&id).await;
+        if n % 4 > 0 {
+            scheduler.acknowledge(&status).await.expect("taken");
+            agent.hear().await;
+            agent.update(&scheduler.framework, &id, TaskState::Finished).await;
+            let status = scheduler.update_of(&id).await;
+            if n % 4 == 2 {
+                scheduler.acknowledge(&status).await.expect("taken");
+                agent.hear().await;
+            }
+        }
+    }
+    drop(cluster.agent("host-b", "cpus:2; mem:512").await);
+    let other = cluster.scheduler("other").await;
+    let teardown = bourse_proto::v1::scheduler::call::Type::Teardown;
+    other.call(other.blank(teardown)).await.expect("taken");
+
+    // Nothing happens any more but what is on its way: in the end both have the same.
+    within(async {
+        loop {
+            let mut anew_events = watch(&cluster, "").await;
+            let mut anew = Seen::default();
+            anew.until(&mut anew_events, |seen| !seen.token.is_empty()).await;
+            while let Ok(event) = tokio::time::timeout(Duration::from_millis(300), events.message()).await {
+                seen.take(event.expect("the stream holds").expect("an event"));
+            }
+            if seen.pictured() == anew.pictured() {
+                return;
+            }
+        }
+    })
+    .await;
+    assert_eq!(seen.snapshots, 1);
+    assert!(seen.tasks.len() >= 9, "{:?}", seen.tasks.keys());
 }
 
 #[tokio::test]

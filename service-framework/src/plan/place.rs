@@ -115,6 +115,7 @@ impl<'a> Pass<'a> {
         left: &mut [Left],
         crowd: &mut Crowd,
     ) -> bool {
+        let ends = self.seen.slots.get(name).map_or(0, |slot| slot.ends);
         let mut refused = BTreeSet::new();
         crowd.know(&name.service);
         loop {
@@ -132,7 +133,7 @@ impl<'a> Pass<'a> {
                 Spread::None => fitting.min_by_key(|&at| (left[at].cpus, left[at].mem, left[at].agent)),
             };
             let Some(best) = best else { return false };
-            let Some((resources, ports)) = left[best].take(definition, role) else {
+            let Some((resources, ports)) = left[best].take(definition, role, ends) else {
                 // The amounts fit, and the pieces do not, as when they are reserved to others.
                 refused.insert(best);
                 continue;
@@ -188,10 +189,10 @@ impl<'a> Left<'a> {
         self.cpus >= cpus && self.mem >= mem && self.disk >= disk && self.ports.len() >= ports
     }
 
-    /// Cuts one instance out.
-    fn take(&mut self, definition: &Definition, role: &Role) -> Option<(Resources, Vec<u16>)> {
+    /// Cuts one instance out, after so many that ended in a row.
+    fn take(&mut self, definition: &Definition, role: &Role, ends: u32) -> Option<(Resources, Vec<u16>)> {
         let Needs { cpus, mem, disk } = definition.spec.template.resources;
-        let ports = self.ports.take(definition.spec.template.ports.len() as u64);
+        let ports = self.choose_ports(definition.spec.template.ports.len() as u64, u64::from(ends));
         let wanted: Resources = [
             Resource::scalar(Name::cpus(), cpus),
             Resource::scalar(Name::mem(), mem),
@@ -205,6 +206,14 @@ impl<'a> Left<'a> {
         self.used = true;
         self.measure();
         Some((found, ports.values().filter_map(|port| u16::try_from(port).ok()).collect()))
+    }
+
+    /// The lowest ports, and others with every failed attempt: a port that a foreign process of the machine holds
+    /// is offered all the same, and with it the instance would fail for ever.
+    fn choose_ports(&self, count: u64, ends: u64) -> Ranges {
+        let spare = self.ports.len().saturating_sub(count);
+        let skip = ends.saturating_mul(count).checked_rem(spare + 1).unwrap_or(0);
+        self.ports.difference(&self.ports.take(skip)).take(count)
     }
 }
 

@@ -214,6 +214,23 @@ fn an_instance_that_keeps_ending_backs_off_and_says_so() {
 }
 
 #[test]
+fn an_instance_that_failed_is_tried_on_other_ports() {
+    let mut desk = Desk::new("ports = 2");
+    let mut tried = Vec::new();
+    for _ in 0..4 {
+        desk.offer("a1", "cpus:4; mem:4096; ports:[31000-31001, 31005-31008]");
+        desk.pass(100);
+        for launch in desk.look().launches {
+            desk.hear(launch.task.as_str(), TaskState::Failed);
+            tried.push(launch.ports);
+        }
+        desk.pass(60_000);
+    }
+    // One of ours or of anybody else may hold the lowest: it is not tried for ever, nor is any other.
+    assert_eq!(tried, [[31000, 31001], [31005, 31006], [31007, 31008], [31001, 31005]]);
+}
+
+#[test]
 fn an_instance_that_ran_well_for_long_starts_its_backoff_anew() {
     let mut desk = Desk::settled("");
     desk.hear("web.0.0", TaskState::Failed);

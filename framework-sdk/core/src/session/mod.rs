@@ -13,7 +13,9 @@
 //! when a connection broke is trusted: tasks are reconciled, kills are asked again, acknowledgements come again because
 //! the agents repeat their updates.
 
+mod config;
 mod kills;
+mod messages;
 mod reconcile;
 mod tasks;
 
@@ -22,14 +24,17 @@ use std::mem;
 use std::time::Duration;
 
 use bourse_types::{
-    AgentId, FrameworkId, FrameworkInfo, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskSpec,
-    TaskState, TaskStatus, Wall,
+    FrameworkId, FrameworkInfo, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskSpec, TaskState,
+    TaskStatus,
 };
 
 use crate::backoff::{Backoff, Seeded};
-use crate::calls::{Acknowledgement, Asked, Call, Calls, Closing, Write};
+use crate::calls::{Acknowledgement, Asked, Call, Calls, Closing};
 use crate::offer::{Answer, Bin, Offer, OfferMade};
 use crate::scheduler::{Event, Scheduler};
+pub use config::{Config, DECLINE_FOR, FAILOVER_TIMEOUT};
+pub use messages::{Attempt, End, FromMaster, Input, Note, Output};
+
 use kills::Kills;
 use reconcile::Reconcile;
 use tasks::{Tasks, Verdict};
@@ -52,176 +57,6 @@ const DEADLINE_AGAIN: Duration = Duration::from_millis(10);
 
 /// So many tasks are named in one RECONCILE, so that no call grows beyond what the master takes.
 const RECONCILE_CHUNK: usize = 1000;
-
-/// How long what nobody wanted is not offered again, unless the framework revives: long, since every offer that is
-/// declined is work for nothing, and not so long that a scheduler which forgot to revive looks dead.
-pub const DECLINE_FOR: Duration = Duration::from_secs(300);
-
-/// How long the master waits for a framework's next life, unless the author says otherwise.
-pub const FAILOVER_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// What a session starts with.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// What the framework says about itself; with its id if it lived before.
-    pub info: FrameworkInfo,
-    /// Roles that want no offers at first.
-    pub suppressed: BTreeSet<Role>,
-    /// How long what is left of an accepted offer, and an offer that was let go, is not offered again.
-    pub decline_for: Duration,
-    /// Tasks of a former life that may be alive, to be reconciled by name.
-    pub tasks: Vec<(TaskId, Option<AgentId>)>,
-    /// For jitter and task ids. A live framework takes it from the system's random source at each start.
-    pub seed: u64,
-}
-
-impl Config {
-    /// With the defaults that a framework should have: its tasks survive its own restart for a week and the agents'
-    /// restarts, and it hears the newer task states.
-    pub fn new(name: &str, seed: u64) -> Config {
-        let mut info = FrameworkInfo::new(name);
-        info.roles = vec![Role::any()];
-        info.failover_timeout = FAILOVER_TIMEOUT;
-        info.checkpoint = true;
-        info.capabilities.partition_aware = true;
-        info.capabilities.task_killing = true;
-        info.capabilities.multi_role = true;
-        info.capabilities.reservation_refinement = true;
-        Config { info, suppressed: BTreeSet::new(), decline_for: DECLINE_FOR, tasks: Vec::new(), seed }
-    }
-}
-
-/// A subscription, or the try of one; they are numbered from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(pub u64);
-
-/// What happened, as the driver reports it.
-#[derive(Debug)]
-pub enum Input<M> {
-    /// Once, at the beginning.
-    Start,
-    /// The master said something by this subscription.
-    Heard(Attempt, FromMaster),
-    /// This subscription ended, or could not be opened, or one of its calls could not be brought to the master.
-    Closed {
-        /// Which one.
-        attempt: Attempt,
-        /// Why, in words.
-        why: String,
-    },
-    /// The master understood this call and refused it.
-    Refused {
-        /// By which subscription.
-        attempt: Attempt,
-        /// What was refused.
-        call: Box<Call>,
-        /// The master's words.
-        why: String,
-    },
-    /// The master has taken the TEARDOWN.
-    TornDown(Attempt),
-    /// From the author's other code.
-    Message(M),
-    /// Time has passed.
-    Tick,
-    /// The process is asked to stop; the framework goes on without it.
-    Stop,
-    /// The process is asked to end the framework for good.
-    Teardown,
-}
-
-/// What the master says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum FromMaster {
-    /// The subscription begins.
-    Subscribed {
-        /// The framework's id.
-        framework: FrameworkId,
-        /// How often something is heard at least.
-        heartbeat: Option<Duration>,
-    },
-    /// New offers.
-    Offers(Vec<OfferMade>),
-    /// An offer holds no longer.
-    Rescind(OfferId),
-    /// What became of a task.
-    Update(Box<TaskStatus>),
-    /// An agent was removed or is unreachable.
-    AgentFailed(AgentId),
-    /// An agent is being drained.
-    AgentDraining {
-        /// Which one.
-        agent: AgentId,
-        /// When its tasks are killed.
-        deadline: Wall,
-    },
-    /// The subscription is over, and the framework should not come back by itself.
-    Error(String),
-    /// The master is there.
-    Heartbeat,
-}
-
-/// What the driver shall do, in this order.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// Open a subscription.
-    Subscribe {
-        /// Its number.
-        attempt: Attempt,
-        /// What the framework says about itself.
-        info: Box<FrameworkInfo>,
-        /// Roles that want no offers.
-        suppressed: Vec<Role>,
-    },
-    /// Give this subscription up, and whatever of it has not been sent.
-    Unsubscribe(Attempt),
-    /// Make the framework's id durable before anything after this.
-    Persist(FrameworkId),
-    /// Make the scheduler's state durable before anything after this.
-    Write(Write),
-    /// Send this by the subscription at hand, after all that was sent before.
-    Call(Call),
-    /// Tell the log.
-    Note(Note),
-    /// All is said: send what is left and end.
-    End(End),
-}
-
-/// What an operator would ask about.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Note {
-    /// The master knows the framework.
-    Subscribed {
-        /// Its id.
-        framework: FrameworkId,
-        /// Not for the first time in this process.
-        again: bool,
-    },
-    /// There is no connection.
-    Disconnected {
-        /// Why.
-        why: String,
-        /// When the next try comes.
-        retry: Duration,
-    },
-    /// Every task was told since the gap.
-    Reconciled,
-    /// A task that was told to be lost runs, and is killed.
-    LostTaskRuns(TaskId),
-    /// Something was refused.
-    Refused(String),
-}
-
-/// How a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It was asked to; the framework goes on.
-    Stopped,
-    /// The framework was ended for good.
-    TornDown,
-    /// The master does not want it, in the master's words.
-    Refused(String),
-}
 
 /// A scheduler and its conversation with the master.
 pub struct Session<S: Scheduler> {

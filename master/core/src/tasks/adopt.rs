@@ -1,6 +1,7 @@
 //! An agent tells what it runs: the master's table follows it, as the agent is the one that knows.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bourse_types::{AgentId, FrameworkId, Now, Reason, Source, TaskId, TaskState, TaskStatus};
 
@@ -123,10 +124,8 @@ impl Master {
     fn adopt_task(&mut self, now: Now, agent: &AgentId, report: TaskReport, out: &mut Effects) {
         let TaskReport { framework, task: info, role, latest } = report;
         let (id, state) = (info.id.clone(), latest.state);
-        let record = self.framework_mut(&framework);
-        let was_unreachable = record.unreachable.remove(&id);
-        // It may have left the table with its agent, its end untold.
-        record.completed.retain(|ended| ended.info.id != id || ended.agent != *agent);
+        let untold = self.take_untold(&framework, &id, agent);
+        let was_unreachable = self.framework_mut(&framework).unreachable.remove(&id);
         let holds = !state.is_terminal();
         if holds {
             self.hold_allocated(agent, &framework, &role, &info.resources);
@@ -146,17 +145,27 @@ impl Master {
             acknowledged: None,
             kill: None,
         };
-        if let Some(known) = &was_unreachable {
+        if let Some(known) = was_unreachable.as_ref().or(untold.as_ref()) {
             task.statuses.clone_from(&known.statuses);
             task.kill.clone_from(&known.kill);
             (task.launched, task.changed, task.acknowledged) = (known.launched, now.wall, known.acknowledged);
         }
         let statuses_max = self.config.statuses_max;
         self.framework_mut(&framework).tasks.insert(id.clone(), task);
-        self.task_mut(&framework, &id).remember(&latest, statuses_max);
+        let worded = self.worded(&framework, latest.clone());
+        self.task_mut(&framework, &id).remember(&worded, statuses_max);
         if was_unreachable.is_some() {
             self.tell_back(now, agent, &framework, &latest, out);
         }
+    }
+
+    /// The record of a task that left the table with its agent when it had ended and nobody had acknowledged that: what
+    /// was told of it holds.
+    fn take_untold(&mut self, framework: &FrameworkId, id: &TaskId, agent: &AgentId) -> Option<Arc<Task>> {
+        let completed = &mut self.framework_mut(framework).completed;
+        let untold = |task: &Arc<Task>| task.info.id == *id && task.agent == *agent && !task.is_settled();
+        let at = completed.iter().position(untold)?;
+        Some(completed.remove(at))
     }
 
     /// The framework thought the task unreachable or lost. An end that it does not know comes as the agent's own

@@ -99,6 +99,9 @@ fn is_recovering(agent: &Agent) -> bool {
 /// What is known of a task, without data and message: those belong to the update that brought them.
 fn answer(task: &Task, at: Wall) -> TaskStatus {
     let latest = task.latest();
+    // An end is told in the words that it was told in before.
+    let end =
+        latest.map(|status| status.state).filter(|state| state.is_terminal() && task.state.is_terminal());
     TaskStatus {
         agent_id: Some(task.agent.clone()),
         executor_id: latest.and_then(|status| status.executor_id.clone()),
@@ -109,6 +112,6 @@ fn answer(task: &Task, at: Wall) -> TaskStatus {
         unreachable_since: latest
             .filter(|_| task.state == TaskState::Unreachable)
             .and_then(|s| s.unreachable_since),
-        ..TaskStatus::new(task.info.id.clone(), task.state, Source::Master, at)
+        ..TaskStatus::new(task.info.id.clone(), end.unwrap_or(task.state), Source::Master, at)
     }
 }

@@ -10,7 +10,7 @@ use crate::effect::{Effect, Effects, ToAgent};
 use crate::event::{LinkId, StatusUpdate};
 use crate::history::{Entry, Kind};
 use crate::master::Master;
-use crate::tasks::Task;
+use crate::tasks::{DRAINING, Task};
 
 impl Master {
     /// A task of this agent has a new state, or an update was sent again. By an older link: dropped.
@@ -41,17 +41,18 @@ impl Master {
             // The acknowledgement was lost with an earlier link.
             return self.acknowledge_forgotten(agent, &framework, &status, out);
         }
-        let status = task.with_first_end(status);
+        let status = self.worded(&framework, status);
+        let task = self.task_mut(&framework, &id);
         task.remember(&status, statuses_max);
         match status.uuid {
             Some(_) => {
                 task.pending = Some(status.clone());
-                self.forward(&framework, status, out);
+                self.tell_status(&framework, status, out);
             }
             // Nobody will acknowledge it: it is told once, and that was that.
             None => {
                 let ended = status.state.is_terminal();
-                self.forward(&framework, status, out);
+                self.tell_status(&framework, status, out);
                 if ended {
                     self.complete_task(&framework, &id);
                 }
@@ -93,14 +94,31 @@ impl Master {
         }
     }
 
-    /// To the scheduler, in its words. What a drain that ends in `gone` killed is gone by an operator.
-    fn forward(&self, framework: &FrameworkId, mut status: TaskStatus, out: &mut Effects) {
-        let task = self.task(framework, &status.task_id);
-        let gone = task.is_some_and(|task| self.drains_to_gone(&task.agent) && task.killed_by_drain());
-        if gone && status.state == TaskState::Killed {
+    /// In the scheduler's words, decided when the update comes for the first time: it says the same when it is sent
+    /// again, whatever has become of the drain meanwhile. What a drain that ends in `gone` killed is gone by an operator.
+    ///
+    /// A task ends once. An agent whose machine lost power may not know the end that it told, and tell another: the
+    /// first stays, under the new update's uuid.
+    pub(crate) fn worded(&self, framework: &FrameworkId, mut status: TaskStatus) -> TaskStatus {
+        let Some(task) = self.task(framework, &status.task_id) else { return status };
+        if let Some(told) = task.statuses.iter().find(|told| told.uuid.is_some() && told.uuid == status.uuid)
+        {
+            return told.clone();
+        }
+        if !status.state.is_terminal() {
+            return status;
+        }
+        if let Some(told) = task.statuses.iter().find(|told| told.state.is_terminal()) {
+            return TaskStatus { uuid: status.uuid, ..told.clone() };
+        }
+        if task.state.is_terminal() {
+            status.state = task.state;
+        }
+        let by_drain = status.reason == DRAINING.reason && self.drains_to_gone(&task.agent);
+        if by_drain && status.state == TaskState::Killed {
             status.state = TaskState::GoneByOperator;
         }
-        self.tell_status(framework, status, out);
+        status
     }
 
     /// A scheduler that is back hears what was on its way when it went.
@@ -109,7 +127,7 @@ impl Master {
         let pending: Vec<TaskStatus> =
             record.tasks.values().filter_map(|task| task.pending.clone()).collect();
         for status in pending {
-            self.forward(framework, status, out);
+            self.tell_status(framework, status, out);
         }
     }
 
@@ -157,10 +175,4 @@ fn moved(task: &Task, latest: &TaskStatus) -> Entry {
         Entry::new(Kind::Task, summary).framework(&task.framework).task(&task.info.id).agent(&task.agent);
     entry.reason = latest.reason.map(|reason| reason.to_string());
     entry
-}
-
-impl Task {
-    fn killed_by_drain(&self) -> bool {
-        self.kill.as_ref().is_some_and(|kill| kill.reason == Some(bourse_types::Reason::AgentDraining))
-    }
 }

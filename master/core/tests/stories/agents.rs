@@ -485,6 +485,24 @@ fn an_end_that_was_acknowledged_stays_when_a_machine_that_lost_power_tells_anoth
 }
 
 #[test]
+fn an_end_that_was_told_and_not_acknowledged_stays_when_its_machine_lost_power_while_it_was_unreachable() {
+    let mut w = World::new();
+    let (agent, link, framework) = w.running();
+    w.apply(update(&agent, link, &framework.id, "t1", TaskState::Failed, 70));
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    w.pass(Duration::from_secs(80));
+    let link = w.link();
+    let gone = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Gone);
+    w.apply(registers_with(link, Some(&agent), MACHINE, vec![gone], vec![]));
+    w.check(
+        update(&agent, link, &framework.id, "t1", TaskState::Gone, 71),
+        expect![[r#"
+            m-0000@1 <- Update t1 TASK_FAILED SOURCE_EXECUTOR m-S0 #71
+        "#]],
+    );
+}
+
+#[test]
 fn an_end_that_its_agent_has_forgotten_is_told_by_the_master() {
     let mut w = World::new();
     let (agent, link, framework) = w.running();

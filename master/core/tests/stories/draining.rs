@@ -1,7 +1,7 @@
 //! An operator empties an agent.
 
-use bourse_master_core::event::{Command, Event};
-use bourse_types::{AgentId, TaskState};
+use bourse_master_core::event::{Command, Event, StatusUpdate};
+use bourse_types::{AgentId, Reason, TaskState, TaskStatus};
 use expect_test::expect;
 use std::time::Duration;
 
@@ -125,10 +125,14 @@ fn a_drained_agent_is_marked_gone_where_that_was_asked_for_and_its_killed_tasks_
     let (agent, link, framework) = w.running();
     w.apply(drain(&agent, secs(0), true));
     let uuid = w.uuid();
+    // The agent tells the reason that it was given with the kill.
+    let draining = Some(Reason::AgentDraining);
+    let killed = TaskStatus { reason: draining, ..status("t1", &agent, TaskState::Killed, uuid) };
+    let killed = StatusUpdate { framework: framework.id.clone(), status: killed.clone(), latest: killed };
     w.check(
-        update(&agent, link, &framework.id, "t1", TaskState::Killed, uuid),
+        Event::StatusUpdate { agent: agent.clone(), link, update: Box::new(killed) },
         expect![[r#"
-        m-0000@1 <- Update t1 TASK_GONE_BY_OPERATOR SOURCE_EXECUTOR m-S0 #2
+        m-0000@1 <- Update t1 TASK_GONE_BY_OPERATOR REASON_AGENT_DRAINING SOURCE_EXECUTOR m-S0 #2
     "#]],
     );
     w.check(framework.acknowledge(&agent, "t1", uuid), expect![[r#"

@@ -67,7 +67,7 @@ pub fn table(id: &'static str, events: &[HistoryEvent]) -> Table {
     Table {
         id,
         heading: "",
-        columns: const { &[Column::text("when"), Column::text("kind"), Column::text("what"), Column::text("by")] },
+        columns: const { &[Column::text("when"), Column::text("kind"), Column::text("what")] },
         rows: events.iter().map(row).collect(),
         empty: html! { "Nothing has happened yet. Try " code { "bourse run -- echo hello" } "." },
     }
@@ -77,11 +77,9 @@ fn row(event: &HistoryEvent) -> Row {
     let cells = vec![
         time(event.at_ms),
         html! { span.kind { (event.kind) } },
-        html! { span.sentence title=[(!event.reason.is_empty()).then_some(&event.reason)] { (linked(event)) } },
-        if event.principal.is_empty() {
-            dash()
-        } else {
-            html! { (event.principal) }
+        html! {
+            span.sentence title=[(!event.reason.is_empty()).then_some(&event.reason)] { (linked(event)) }
+            @if !event.principal.is_empty() { small { " by " (event.principal) } }
         },
     ];
     Row { id: format!("event-{}", event.sequence), class: Some("event"), cells }

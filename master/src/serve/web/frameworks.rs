@@ -4,7 +4,7 @@ use bourse_proto::operator::{Explanation, Framework, HistoryEvent, Offer, Task};
 use maud::{Markup, html};
 
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, command, dash, facts, id, number, quoted, share_bar, short, state, time, word};
+use super::parts::{amounts, command, dash, facts, id, number, quoted, share_bar, short, state, time};
 use super::view::{self, View};
 use super::{events, explain, offers, tasks};
 
@@ -90,9 +90,7 @@ fn roles(framework: &Framework) -> Markup {
 fn dominant(framework: &Framework) -> Markup {
     match framework.dominant_resource.is_empty() {
         true => dash(),
-        false => {
-            html! { (share_bar(framework.dominant_share)) small { " of " (framework.dominant_resource) } }
-        }
+        false => share_bar(framework.dominant_share, &framework.dominant_resource),
     }
 }
 
@@ -157,7 +155,7 @@ pub fn one(model: &OneFramework) -> Page {
 fn about(framework: &Framework) -> Markup {
     let capabilities = html! {
         @if framework.capabilities.is_empty() { (dash()) }
-        @for capability in &framework.capabilities { span.tag { (word(capability)) } " " }
+        @for capability in &framework.capabilities { span.tag { (explain::word(capability)) } " " }
     };
     let or_dash = |text: &str| {
         if text.is_empty() {

@@ -25,7 +25,10 @@ pub fn verdict(cluster: &Cluster) -> Block {
         Some(Severity::Critical) => Tone::Bad,
         Some(Severity::Warning | Severity::Unspecified) => Tone::Busy,
     };
-    Block { id: "verdict", html: html! { p #verdict.(tone.class()) { (tone.mark()) (prose(&cluster.verdict)) } } }
+    Block {
+        id: "verdict",
+        html: html! { p #verdict.(tone.class()) { (tone.mark()) (prose(&cluster.verdict)) } },
+    }
 }
 
 /// The whole document.

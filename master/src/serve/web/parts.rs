@@ -468,7 +468,10 @@ mod tests {
         let measure = Measure { total: 4.0, allocated: 3.0, offered: 2.0, used: 9.0, ..Measure::default() };
         let html = bar(&measure, "cpus").into_string();
         assert!(html.contains(r#"class="allocated" width="75.0%""#), "{html}");
-        assert!(html.contains(r#"x="75.0%" width="25.0%" height="10" rx="2" fill="url(#stripes)""#), "{html}");
+        assert!(
+            html.contains(r#"x="75.0%" width="25.0%" height="10" rx="2" fill="url(#stripes)""#),
+            "{html}"
+        );
         assert!(html.contains(r#"class="used" y="3" width="100.0%""#), "{html}");
         assert!(!bar(&Measure::default(), "none").into_string().contains("NaN"));
     }
@@ -497,7 +500,9 @@ mod tests {
     #[test]
     fn a_sentence_links_the_agents_and_frameworks_that_it_names_and_tells_times_as_everywhere() {
         let master = "881cf9f0-ba0e-46d8-a2c6-b5118431bcc5";
-        let html = prose(&format!("Agent {master}-S1 (of {master}-0002) since 2026-09-21T14:13:20.000Z; <b>")).into_string();
+        let html =
+            prose(&format!("Agent {master}-S1 (of {master}-0002) since 2026-09-21T14:13:20.000Z; <b>"))
+                .into_string();
         assert_eq!(
             html,
             format!(

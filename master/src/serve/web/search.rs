@@ -46,7 +46,10 @@ impl Found {
         let frameworks =
             self.frameworks.iter().map(|it| (it.name == text || it.id == text, view::framework(&it.id)));
         let services = self.services.iter().map(|it| (it.name == text, view::service(&it.name)));
-        let tasks = self.tasks.iter().map(|it| (it.id == text, view::task(&it.framework_id, &it.id)));
+        let tasks = self
+            .tasks
+            .iter()
+            .map(|it| (it.id == text || it.name == text, view::task(&it.framework_id, &it.id)));
         let hits = agents.chain(frameworks).chain(services).chain(tasks).collect::<Vec<_>>();
         let mut exact = hits.iter().filter(|(exact, _)| *exact);
         match (hits.as_slice(), exact.next(), exact.next()) {

@@ -8,8 +8,8 @@ use super::explain;
 use super::log::Tail;
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{
-    Measure, Tone, amounts, bar, command, dash, exit, facts, measured, mib, number, prose, quoted, said, state,
-    time, toned,
+    Measure, Tone, amounts, bar, command, dash, exit, facts, measured, mib, number, prose, quoted, said,
+    state, time, toned,
 };
 use super::view::{self, TasksQuery, View};
 

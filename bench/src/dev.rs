@@ -1,0 +1,70 @@
+//! A dev cluster of the bench's own, in a folder that goes with it.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// A running `bourse dev`.
+pub struct Dev {
+    binary: PathBuf,
+    folder: TempDir,
+    process: Child,
+}
+
+impl Dev {
+    /// Starts one and waits until it says that it is ready.
+    pub fn start(binary: &Path) -> anyhow::Result<Dev> {
+        let folder = tempfile::tempdir().context("making a folder")?;
+        let mut process = Command::new(binary)
+            .args(["dev", "--no-example", "--state-dir"])
+            .arg(folder.path().join("state"))
+            .args(["--port", &free_ports()?.to_string()])
+            .env("XDG_CONFIG_HOME", folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let lines = BufReader::new(process.stderr.take().context("its standard error is a pipe")?).lines();
+        let mut said = String::new();
+        for line in lines {
+            let line = line?;
+            if line.starts_with("Bourse is ready") {
+                return Ok(Dev { binary: binary.to_owned(), folder, process });
+            }
+            said += &line;
+        }
+        bail!("bourse dev did not get ready: {said}")
+    }
+
+    /// A command of its user.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env("XDG_CONFIG_HOME", self.folder.path());
+        command
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        // Its own child: it can not be another process that has taken the number.
+        let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
+        let _ = self.process.wait();
+    }
+}
+
+/// The first of four ports in a row that nobody has right now.
+fn free_ports() -> anyhow::Result<u16> {
+    for _ in 0..100 {
+        let first = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        if (first..first.saturating_add(4)).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return Ok(first);
+        }
+    }
+    bail!("no four free ports in a row")
+}

@@ -1,0 +1,39 @@
+//! Times of one thing, and how they are told.
+
+use std::time::{Duration, Instant};
+
+/// The rounds of one measurement.
+pub struct Figures {
+    what: &'static str,
+    rounds: Vec<Duration>,
+}
+
+impl Figures {
+    /// No rounds yet.
+    pub fn new(what: &'static str) -> Figures {
+        Figures { what, rounds: Vec::new() }
+    }
+
+    /// One more round.
+    pub fn time(&mut self, round: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        round()?;
+        self.rounds.push(begun.elapsed());
+        Ok(())
+    }
+
+    /// Minimum, median and maximum in milliseconds.
+    pub fn print(mut self) {
+        self.rounds.sort();
+        let at = |index: usize| self.rounds.get(index).map_or(f64::NAN, |round| round.as_secs_f64() * 1000.0);
+        let last = self.rounds.len().saturating_sub(1);
+        println!(
+            "{:<72} min {:>7.1} ms  median {:>7.1} ms  max {:>7.1} ms  ({} rounds)",
+            self.what,
+            at(0),
+            at(last / 2),
+            at(last),
+            self.rounds.len()
+        );
+    }
+}
