@@ -3,6 +3,8 @@
 //! Four verbs run a part of the cluster (`dev master agent services`); the others are clients of a master. One file a
 //! verb in `verbs/`; what they print is made in `render/`; how they end is in `exit.rs`.
 
+#![forbid(unsafe_code)]
+
 mod dev;
 mod exit;
 mod logging;
@@ -59,6 +61,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    shutdown::quietly_when_nobody_reads();
     let verb = Cli::parse().verb;
     if let Err(error) = dev::children::heed_parent() {
         eprintln!("bourse: {error:#}");

@@ -40,6 +40,21 @@ pub fn requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     Ok(async move { requests.next().await })
 }
 
+/// From now on a macro that prints to somebody who has gone away (`bourse events | head`) ends the process without a word,
+/// as other programs end; by itself it panics.
+pub fn quietly_when_nobody_reads() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // The macros panic with a formatted text.
+        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
+            // As a shell would see the signal that the runtime of Rust switches off.
+            std::process::exit(128 + nix::sys::signal::Signal::SIGPIPE as i32);
+        }
+        usual(panic);
+    }));
+}
+
 /// Whoever read our output has closed it (`bourse ps | head`): not a failure.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

@@ -62,10 +62,12 @@ pub fn flat(argv: Argv) -> Vec<String> {
     [program].into_iter().chain(arguments.into_iter().skip(1)).collect()
 }
 
-/// Mesos' variables and the ports; what the command itself sets comes last and wins.
+/// Mesos' variables, the host's name (which a plain shell does not set) and the ports; what the command itself sets comes
+/// last and wins.
 fn environment(habits: &Habits, launch: &Launch, sandbox: &std::path::Path) -> Vec<(String, String)> {
     let sandbox = sandbox.display().to_string();
     let mut env: Vec<(String, String)> = [
+        ("HOSTNAME", short(&habits.hostname).to_owned()),
         ("MESOS_TASK_ID", launch.task.task.to_string()),
         ("MESOS_EXECUTOR_ID", launch.task.task.to_string()),
         ("MESOS_FRAMEWORK_ID", launch.task.framework.to_string()),
@@ -195,6 +197,7 @@ mod tests {
         let launch = launch("cpus:0.5; mem:64; ports:[31000-31001, 31005-31005]", Command::shell("true"));
         let spec = spec(&habits(), &launch, "/work/box".into()).expect("a container");
         for (name, value) in [
+            ("HOSTNAME", "host"),
             ("MESOS_TASK_ID", "t1"),
             ("MESOS_EXECUTOR_ID", "t1"),
             ("MESOS_FRAMEWORK_ID", "F"),

@@ -1,13 +1,20 @@
 //! `bourse logs`: what a task wrote.
 
 use std::io::Write;
+use std::time::Duration;
 
-use bourse_proto::agent_link::{LogChunk, LogStream};
+use bourse_proto::agent_link::LogStream;
 use bourse_proto::operator::ReadTaskLogRequest;
-use tonic::Streaming;
+use tokio::time::{Instant, sleep};
+use tonic::Code;
 
 use crate::exit::refused;
 use crate::session::Session;
+
+/// How long a log that is followed may be out of reach. An agent is back within seconds of its restart.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon it is tried again.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Print a task's output, from whichever machine it is on
 ///
@@ -47,43 +54,64 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         offset: args.tail.map_or(0, |bytes| -i64::from(bytes)),
         follow: args.follow,
     };
-    let stdout = async {
-        match args.stderr {
-            true => Ok(()),
-            false => copy(LogStream::Stdout, open(&session, &request, LogStream::Stdout).await?).await,
-        }
-    };
-    let stderr = async {
-        match args.stdout {
-            true => Ok(()),
-            false => copy(LogStream::Stderr, open(&session, &request, LogStream::Stderr).await?).await,
-        }
-    };
+    let stdout =
+        async { if args.stderr { Ok(()) } else { copy(&session, &request, LogStream::Stdout).await } };
+    let stderr =
+        async { if args.stdout { Ok(()) } else { copy(&session, &request, LogStream::Stderr).await } };
     tokio::try_join!(stdout, stderr)?;
     Ok(())
 }
 
-/// Asks for one stream of a log.
-pub async fn open(
-    session: &Session,
-    request: &ReadTaskLogRequest,
-    stream: LogStream,
-) -> anyhow::Result<Streaming<LogChunk>> {
-    let request = ReadTaskLogRequest { stream: stream as i32, ..request.clone() };
-    Ok(session.operator.clone().read_log(request).await.map_err(refused)?.into_inner())
+/// Copies one stream of a log to the same stream of ours, to its end. When the way to it breaks while it is followed
+/// (the agent or the master is started anew, say), it goes on where it was.
+pub async fn copy(session: &Session, request: &ReadTaskLogRequest, stream: LogStream) -> anyhow::Result<()> {
+    let mut request = ReadTaskLogRequest { stream: stream as i32, ..request.clone() };
+    let mut broken_since = None;
+    loop {
+        let offset = request.offset;
+        let Err(error) = copy_until_broken(session, &mut request).await? else { return Ok(()) };
+        if request.offset != offset {
+            broken_since = None;
+        }
+        let since = *broken_since.get_or_insert_with(Instant::now);
+        if !request.follow || !may_pass(&error) || since.elapsed() > PATIENCE {
+            return Err(refused(error));
+        }
+        sleep(RETRY).await;
+    }
 }
 
-/// Copies one stream of a log to the same stream of ours, to its end.
-pub async fn copy(stream: LogStream, mut chunks: Streaming<LogChunk>) -> anyhow::Result<()> {
-    while let Some(chunk) = chunks.message().await.map_err(refused)? {
-        match stream {
+/// Copies as far as it goes, and moves the request's offset along. The outer failure is of our own output.
+async fn copy_until_broken(
+    session: &Session,
+    request: &mut ReadTaskLogRequest,
+) -> std::io::Result<Result<(), tonic::Status>> {
+    let mut chunks = match session.operator.clone().read_log(request.clone()).await {
+        Ok(answer) => answer.into_inner(),
+        Err(error) => return Ok(Err(error)),
+    };
+    loop {
+        let chunk = match chunks.message().await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return Ok(Ok(())),
+            Err(error) => return Ok(Err(error)),
+        };
+        match request.stream() {
             LogStream::Stderr => std::io::stderr().write_all(&chunk.data)?,
-            _ => {
+            LogStream::Stdout | LogStream::Unspecified => {
                 let mut out = std::io::stdout().lock();
                 out.write_all(&chunk.data)?;
                 out.flush()?;
             }
         }
+        request.offset = (chunk.offset + chunk.data.len() as u64) as i64;
     }
-    Ok(())
+}
+
+/// Whether trying again may help.
+fn may_pass(error: &tonic::Status) -> bool {
+    matches!(
+        error.code(),
+        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::Unknown | Code::Internal
+    )
 }

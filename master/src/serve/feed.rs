@@ -223,36 +223,7 @@ impl Feed {
                 }
             },
         );
-        // A share is a part of the cluster: it may change though the framework does not.
-        let pool_changed = !same_pool(old, new);
-        join(
-            old.frameworks(),
-            new.frameworks(),
-            |framework| &framework.id,
-            |pair| match pair {
-                Pair::Gone(framework) => self.framework_gone(framework, new, parts),
-                Pair::New(framework) => {
-                    self.framework(framework, new, parts);
-                    framework
-                        .tasks
-                        .values()
-                        .chain(framework.unreachable.values())
-                        .for_each(|task| self.task(task, new, parts));
-                }
-                Pair::Changed(was, is) => {
-                    self.framework(is, new, parts);
-                    self.tasks(was, is, new, parts);
-                }
-            },
-        );
-        if pool_changed {
-            for framework in new.frameworks() {
-                let same = old.framework(&framework.id).is_some_and(|was| std::ptr::eq(was, framework));
-                if same {
-                    self.framework(framework, new, parts);
-                }
-            }
-        }
+        self.compare_frameworks(old, new, parts);
         join(
             old.offers(),
             new.offers(),
@@ -278,62 +249,53 @@ impl Feed {
         parts.extend(entries.map(|entry| Part::History(forms::history(entry))));
     }
 
-    fn framework(&self, framework: &Framework, view: &View, parts: &mut Vec<Part>) {
-        let picture = view.framework_picture(&framework.id);
-        parts.extend(picture.map(|picture| Part::Framework(forms::framework(&picture, view.now()))));
+    /// Frameworks and their tasks, also those that came and ended between the two pictures.
+    fn compare_frameworks(&self, old: &View, new: &View, parts: &mut Vec<Part>) {
+        // A share is a part of the cluster: it may change though the framework does not.
+        let pool_changed = !same_pool(old, new);
+        let (was, is) = (known(old), known(new));
+        for (id, (framework, _)) in &was {
+            if !is.contains_key(id) {
+                parts.push(gone("framework", id.as_str(), ""));
+                let tasks = remembered(framework);
+                parts.extend(tasks.keys().map(|task| gone("task", task.as_str(), id.as_str())));
+            }
+        }
+        for (id, (framework, life)) in &is {
+            let before = was.get(id).map(|(before, _)| *before);
+            let same = before.is_some_and(|before| std::ptr::eq(before, *framework));
+            if !same || (pool_changed && *life == Life::Present) {
+                parts.extend(self.framework(framework, *life, new));
+            }
+            if !same {
+                self.compare_tasks(before, framework, new, parts);
+            }
+        }
     }
 
-    fn framework_gone(&self, was: &Framework, view: &View, parts: &mut Vec<Part>) {
-        match view.completed_frameworks().find(|framework| framework.id == was.id) {
-            Some(framework) => parts.push(Part::Framework(forms::completed_framework(framework))),
-            None => parts.push(gone("framework", was.id.as_str(), "")),
-        }
-        for task in was.tasks.values().chain(was.unreachable.values()) {
-            self.task_left(task, view, parts);
-        }
-    }
-
-    fn task(&self, task: &Task, view: &View, parts: &mut Vec<Part>) {
-        parts.push(Part::Task(forms::task(task, view, &self.usages)));
+    fn framework(&self, framework: &Framework, life: Life, view: &View) -> Option<Part> {
+        let form = match life {
+            Life::Present => forms::framework(&view.framework_picture(&framework.id)?, view.now()),
+            Life::TornDown => forms::completed_framework(framework),
+        };
+        Some(Part::Framework(form))
     }
 
     /// The tasks of a framework that changed.
-    fn tasks(&self, was: &Framework, is: &Framework, view: &View, parts: &mut Vec<Part>) {
-        fn alive(framework: &Framework) -> BTreeMap<&TaskId, &Task> {
-            let tasks = framework.tasks.iter().chain(framework.unreachable.iter());
-            tasks.collect()
-        }
-        let (old, new) = (alive(was), alive(is));
-        for (id, task) in &old {
-            if !new.contains_key(id) {
-                self.task_left(task, view, parts);
-            }
+    fn compare_tasks(&self, was: Option<&Framework>, is: &Framework, view: &View, parts: &mut Vec<Part>) {
+        let (old, new) = (was.map(remembered).unwrap_or_default(), remembered(is));
+        for id in old.keys().filter(|id| !new.contains_key(*id)) {
+            parts.push(gone("task", id.as_str(), is.id.as_str()));
         }
         for (id, task) in &new {
             if !old.get(id).is_some_and(|before| std::ptr::eq(*before, *task)) {
                 self.task(task, view, parts);
             }
         }
-        // Those that were forgotten to make room for newer ones: they are always the oldest.
-        let forgotten = was
-            .completed
-            .iter()
-            .take_while(|task| is.completed.front().is_none_or(|oldest| !Arc::ptr_eq(task, oldest)));
-        if was.completed.front().map(Arc::as_ptr) != is.completed.front().map(Arc::as_ptr) {
-            for task in forgotten {
-                if view.task(&is.id, &task.info.id).is_none() {
-                    parts.push(gone("task", task.info.id.as_str(), is.id.as_str()));
-                }
-            }
-        }
     }
 
-    /// A task that is no longer alive: how it ended, as far as that is kept.
-    fn task_left(&self, task: &Task, view: &View, parts: &mut Vec<Part>) {
-        match view.task(&task.framework, &task.info.id) {
-            Some(ended) => self.task(ended, view, parts),
-            None => parts.push(gone("task", task.info.id.as_str(), task.framework.as_str())),
-        }
+    fn task(&self, task: &Task, view: &View, parts: &mut Vec<Part>) {
+        parts.push(Part::Task(forms::task(task, view, &self.usages)));
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -346,6 +308,26 @@ impl Feed {
 struct ClusterPace {
     told: Option<wire::Cluster>,
     next: Instant,
+}
+
+/// Whether a framework is still one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Present,
+    TornDown,
+}
+
+/// All frameworks that a picture remembers.
+fn known(view: &View) -> BTreeMap<&FrameworkId, (&Framework, Life)> {
+    let torn_down = view.completed_frameworks().map(|framework| (&framework.id, (framework, Life::TornDown)));
+    let present = view.frameworks().map(|framework| (&framework.id, (framework, Life::Present)));
+    torn_down.chain(present).collect()
+}
+
+/// All tasks that a framework remembers, by id. Of several with one id the one that is alive, else the newest.
+fn remembered(framework: &Framework) -> BTreeMap<&TaskId, &Task> {
+    let ended = framework.completed.iter().map(|task| (&task.info.id, &**task));
+    ended.chain(framework.tasks.iter()).chain(framework.unreachable.iter()).collect()
 }
 
 /// Whether shares are parts of the same whole: as many agents, each as it was.

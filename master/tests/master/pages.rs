@@ -490,26 +490,32 @@ async fn a_log_is_on_the_page_and_its_next_lines_come_by_themselves() {
     let whole = get(&scene.cluster, &format!("{}/stdout", scene.task("clock"))).await;
     assert_eq!((whole.code, whole.body.as_str()), (200, "first\nzw\u{f6}lf\n"));
 
-    let mut events =
-        Events::open(&scene.cluster, &format!("{}/stdout?follow=13", scene.task("clock")), None).await;
+    let follow = async |offset: u64| {
+        Events::open(&scene.cluster, &format!("{}/logs?stdout={offset}", scene.task("clock")), None).await
+    };
+    let mut events = follow(13).await;
+    let told = |event: Option<Event>| {
+        let event = event.expect("the stream goes on");
+        assert_eq!(event.name, "stdout", "{event:?}");
+        event.data
+    };
     // Half of a character, then the rest: it is shown when it is whole.
     scene.log.write(b"gr\xc3");
-    let chunk = events.next().await.expect("a chunk");
-    assert_eq!((chunk.name.as_str(), chunk.id.as_str(), chunk.data.as_str()), ("chunk", "15", "\"gr\""));
+    assert_eq!(told(events.next().await), r#"{"text":"gr","end":15,"ended":false}"#);
     scene.log.write(b"\xbcn\n");
-    let chunk = events.next().await.expect("a chunk");
-    assert_eq!((chunk.id.as_str(), chunk.data.as_str()), ("19", "\"\u{fc}n\\n\""));
+    assert_eq!(told(events.next().await), "{\"text\":\"\u{fc}n\\n\",\"end\":19,\"ended\":false}");
     drop(events);
 
-    let mut events =
-        Events::open(&scene.cluster, &format!("{}/stdout?follow=0", scene.task("clock")), Some("15")).await;
-    assert_eq!(
-        events.next().await.expect("a chunk").data,
-        "\"\u{fc}n\\n\"",
-        "a browser goes on where it was"
-    );
+    let mut events = follow(15).await;
+    assert!(told(events.next().await).contains("\u{fc}n"), "a browser goes on where it was");
     scene.log.end();
-    assert_eq!(events.next().await.expect("the end").name, "end");
+    assert_eq!(told(events.next().await), r#"{"text":"","end":19,"ended":true}"#);
+    assert!(events.next().await.is_none());
+    let mut both =
+        Events::open(&scene.cluster, &format!("{}/logs?stdout=19&stderr=0", scene.task("clock")), None).await;
+    let mut names = [both.next().await, both.next().await].map(|event| event.expect("the end of each").name);
+    names.sort();
+    assert_eq!(names, ["stderr", "stdout"]);
 }
 
 #[tokio::test]

@@ -46,9 +46,7 @@ impl Follower {
         };
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             let (session, request) = (self.session.clone(), request.clone());
-            self.copies.spawn(async move {
-                logs::copy(stream, logs::open(&session, &request, stream).await?).await
-            });
+            self.copies.spawn(async move { logs::copy(&session, &request, stream).await });
         }
     }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{Extensions, HeaderMap, StatusCode, Uri, header};
+use axum::http::{Extensions, StatusCode, Uri, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use bourse_proto::agent_link::{LogChunk, LogStream};
 use bourse_proto::operator::Task;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,6 +27,9 @@ const TAIL: i64 = 64 * 1024;
 
 /// An agent has this long to send it before the page is shown without.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A task's logs by their names.
+const LOGS: [(&str, LogStream); 2] = [("stdout", LogStream::Stdout), ("stderr", LogStream::Stderr)];
 
 /// The end of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,84 +114,95 @@ pub async fn tail(site: &Site, who: &Viewer, task: &Task, stream: LogStream) -> 
     }
 }
 
-/// One of a task's logs: with `?follow=OFFSET` as events as it is written, else the whole as a file.
-pub async fn serve(
+/// One of a task's logs, whole, as a file.
+pub async fn file(
     State(site): State<Arc<Site>>,
     Path((framework, task, name)): Path<(String, String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
     extensions: Extensions,
 ) -> Response {
-    let stream = match name.as_str() {
-        "stdout" => LogStream::Stdout,
-        "stderr" => LogStream::Stderr,
-        _ => return StatusCode::NOT_FOUND.into_response(),
+    let Some((_, stream)) = LOGS.iter().find(|(known, _)| *known == name) else {
+        return StatusCode::NOT_FOUND.into_response();
     };
-    let who = Viewer(extensions);
-    let follow = view::value(uri.query(), "follow");
-    if follow.is_empty() {
-        return match site.log(&who, &framework, &task, stream, 0, false).await {
-            Ok(chunks) => whole(chunks),
-            Err(status) => refused(&status),
-        };
+    match site.log(&Viewer(extensions), &framework, &task, *stream, 0, false).await {
+        Ok(chunks) => whole(chunks),
+        Err(status) => (trouble::code(&status), format!("{}\n", status.message())).into_response(),
     }
-    // A browser that comes back tells how far it has read.
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).unwrap_or(&follow);
-    let offset = last.parse::<i64>().unwrap_or(0).max(0);
+}
+
+/// What comes of a log: the event's name is the log's.
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Written {
+    text: String,
+    /// Where to go on from.
+    end: u64,
+    /// The task has ended, and this was all.
+    ended: bool,
+}
+
+/// What a task writes from these offsets on, as events: `?stdout=OFFSET&stderr=OFFSET`, one of them or both. In one
+/// stream, as a browser has no more than six connections to a host for all of its windows.
+pub async fn follow(
+    State(site): State<Arc<Site>>,
+    Path((framework, task)): Path<(String, String)>,
+    uri: Uri,
+    extensions: Extensions,
+) -> Response {
     let Ok(permit) = site.viewers.clone().try_acquire_owned() else { return too_many() };
-    let chunks = match site.log(&who, &framework, &task, stream, offset, true).await {
-        Ok(chunks) => chunks,
-        Err(status) => return refused(&status),
-    };
+    let who = Viewer(extensions);
     let (sender, events) = mpsc::channel(QUEUE);
     let stopped = end_of_driver(site.doors.driver.pictures());
     tokio::spawn(async move {
         let _permit = permit;
+        let one = async |name: &'static str, stream: LogStream| {
+            let Ok(offset) = view::value(uri.query(), name).parse::<u64>() else { return };
+            let from = i64::try_from(offset).unwrap_or(i64::MAX);
+            let ended = match site.log(&who, &framework, &task, stream, from, true).await {
+                Ok(chunks) => tell(name, chunks, offset, &sender).await,
+                Err(status) => Err(status),
+            };
+            if let Err(status) = ended {
+                // Whoever has gone away needs not hear why it ended.
+                let _ = sender.send(Ok(event("trouble", (name, status.message())))).await;
+            }
+        };
+        let both = async {
+            let [(stdout, first), (stderr, second)] = LOGS;
+            tokio::join!(one(stdout, first), one(stderr, second));
+        };
         tokio::select! {
             () = stopped => {}
             () = sender.closed() => {}
-            () = tell(chunks, offset.unsigned_abs(), &sender) => {}
+            () = both => {}
         }
     });
     Sse::new(ReceiverStream::new(events)).keep_alive(KeepAlive::default()).into_response()
 }
 
-/// Tells what is read, then how it ended.
+/// Tells what is read until the log or its reader is over.
 async fn tell(
+    name: &str,
     chunks: impl Stream<Item = Result<LogChunk, Status>>,
     from: u64,
     sender: &mpsc::Sender<Result<Event, Infallible>>,
-) {
+) -> Result<(), Status> {
     let mut chunks = std::pin::pin!(chunks);
     let mut decoder = Decoder::default();
     let mut end = from;
     while let Some(chunk) = chunks.next().await {
-        let told = match chunk {
-            Ok(chunk) => {
-                end = chunk.offset + chunk.data.len() as u64;
-                let text = decoder.text(&chunk.data);
-                event("chunk", &text).id((end - decoder.held() as u64).to_string())
-            }
-            Err(status) => {
-                // Whoever has gone away needs not hear why it ended.
-                let _ = sender.send(Ok(event("trouble", status.message()))).await;
-                return;
-            }
-        };
-        if sender.send(Ok(told)).await.is_err() {
-            return;
+        let chunk = chunk?;
+        let text = decoder.text(&chunk.data);
+        end = chunk.offset + (chunk.data.len() as u64).saturating_sub(decoder.held() as u64);
+        if sender.send(Ok(event(name, Written { text, end, ended: false }))).await.is_err() {
+            return Ok(());
         }
     }
-    let _ = sender.send(Ok(event("end", "").id(end.to_string()))).await;
+    let _ = sender.send(Ok(event(name, Written { text: String::new(), end, ended: true }))).await;
+    Ok(())
 }
 
 fn whole(chunks: impl Stream<Item = Result<LogChunk, Status>> + Send + 'static) -> Response {
     let bytes = chunks.map(|chunk| chunk.map(|chunk| chunk.data).map_err(std::io::Error::other));
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(bytes)).into_response()
-}
-
-fn refused(status: &Status) -> Response {
-    (trouble::code(status), format!("{}\n", status.message())).into_response()
 }
 
 #[cfg(test)]

@@ -243,7 +243,7 @@ fn use_row(name: &str, given: f64, used: f64, write: fn(f64) -> String, note: &s
 
 fn logs(task: &Task, stdout: &Tail, stderr: &Tail) -> Markup {
     html! {
-        section.part.logs {
+        section.part.logs data-logs=(view::log(&task.framework_id, &task.id, "logs")) {
             @for (name, tail) in [("stdout", stdout), ("stderr", stderr)] {
                 @let address = view::log(&task.framework_id, &task.id, name);
                 div.log {
@@ -253,7 +253,7 @@ fn logs(task: &Task, stdout: &Tail, stderr: &Tail) -> Markup {
                     }
                     @if let Some(trouble) = &tail.trouble { p.trouble role="status" { (trouble) } }
                     pre #{ "log-" (name) } tabindex="0" aria-label=(format!("{name} of {}", task.id))
-                        data-log=(address) data-end=(tail.end) data-cut=[tail.cut.then_some("")] { (tail.text) }
+                        data-log=(name) data-end=(tail.end) data-cut=[tail.cut.then_some("")] { (tail.text) }
                 }
             }
         }

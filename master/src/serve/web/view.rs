@@ -173,7 +173,7 @@ pub fn task(framework: &str, task: &str) -> String {
     format!("/tasks/{}/{}", encode(framework), encode(task))
 }
 
-/// Of one of a task's logs: `stdout` or `stderr`.
+/// Of one of a task's logs, `stdout` or `stderr`, or of the stream of both, `logs`.
 pub fn log(framework: &str, task: &str, stream: &str) -> String {
     format!("{}/{stream}", self::task(framework, task))
 }

@@ -161,11 +161,11 @@
   const ESCAPE = /\x1b\[([0-9;]*)m|\x1b\[[0-9;?]*[A-Za-ln-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]|\x1b./g;
   const LOG_MAX = 2000000;
   function log(pre) {
-    const name = pre.id.slice(4);
+    const name = pre.dataset.log;
     const state = document.querySelector(`[data-log-state="${name}"]`);
     let end = Number(pre.dataset.end);
-    let stream = null;
-    let wait = 0;
+    let ended = false;
+    let length = 0;
     let classes = [];
     let rest = '';
     function style(codes) {
@@ -191,6 +191,7 @@
       const into = document.createDocumentFragment();
       const piece = (plain) => {
         if (!plain) return;
+        length += plain.length;
         if (classes.length === 0) { into.append(plain); return; }
         const span = document.createElement('span');
         span.className = [...new Set(classes)].join(' ');
@@ -205,36 +206,69 @@
       }
       piece(text.slice(from));
       pre.append(into);
-      while (pre.textContent.length > LOG_MAX && pre.firstChild) { pre.firstChild.remove(); pre.dataset.cut = ''; }
+      while (length > LOG_MAX && pre.firstChild) {
+        length -= pre.firstChild.textContent.length;
+        pre.firstChild.remove();
+        pre.dataset.cut = '';
+      }
       if (atEnd) pre.scrollTop = pre.scrollHeight;
     }
-    function follow() {
-      clearTimeout(wait);
-      if (stream || document.hidden || state.dataset.ended) return;
-      stream = new EventSource(`${pre.dataset.log}?follow=${end}`);
-      stream.onopen = () => { state.textContent = 'live'; };
-      stream.addEventListener('chunk', (event) => {
-        end = Number(event.lastEventId);
-        write(JSON.parse(event.data));
-      });
-      stream.addEventListener('end', () => { state.dataset.ended = '1'; state.textContent = 'complete'; stop(); });
-      stream.addEventListener('trouble', (event) => { state.textContent = JSON.parse(event.data); again(); });
-      stream.onerror = () => { state.textContent = 'disconnected, retrying'; again(); };
-    }
-    function again() { stop(); wait = setTimeout(follow, 3000); }
-    function stop() { if (stream) stream.close(); stream = null; }
     const before = pre.textContent;
     pre.textContent = '';
     write(before);
     pre.scrollTop = pre.scrollHeight;
-    return { follow, stop };
+    return {
+      name,
+      query: () => (ended ? '' : `${name}=${end}`),
+      say: (text) => { if (!ended) state.textContent = text; },
+      take: (data) => {
+        end = data.end;
+        write(data.text);
+        if (data.ended) { state.textContent = 'complete'; ended = true; }
+      },
+    };
   }
   const logs = [...document.querySelectorAll('pre[data-log]')].map(log);
+  const logsAt = document.querySelector('[data-logs]')?.dataset.logs;
+  let logStream = null;
+  let logTimer = 0;
+  let logRetry = 1000;
+  function follow() {
+    clearTimeout(logTimer);
+    const query = logs.map((one) => one.query()).filter(Boolean).join('&');
+    if (!query || logStream || document.hidden) return;
+    logStream = new EventSource(`${logsAt}?${query}`);
+    const tell = (text) => { for (const one of logs) one.say(text); };
+    logStream.onopen = () => tell('live');
+    for (const one of logs) {
+      logStream.addEventListener(one.name, (event) => {
+        logRetry = 1000;
+        one.take(JSON.parse(event.data));
+        if (!logs.some((any) => any.query())) unfollow();
+      });
+    }
+    logStream.addEventListener('trouble', (event) => {
+      const [name, why] = JSON.parse(event.data);
+      for (const one of logs) if (one.name === name) one.say(why);
+    });
+    logStream.onerror = () => {
+      // It also ends so when the agent had to let go of it.
+      unfollow();
+      logTimer = setTimeout(follow, logRetry);
+      logRetry = Math.min(logRetry * 2, 30000);
+    };
+  }
+  function unfollow() {
+    if (logStream) logStream.close();
+    logStream = null;
+  }
 
-  function wake() { listen(); for (const one of logs) one.follow(); draw(); }
-  function rest() { clearTimeout(timer); deafen(); for (const one of logs) one.stop(); }
+  function wake() { listen(); follow(); draw(); }
+  function rest() { clearTimeout(timer); clearTimeout(logTimer); deafen(); unfollow(); }
   document.addEventListener('visibilitychange', () => { if (document.hidden) rest(); else wake(); });
   addEventListener('pagehide', rest);
+  // Streams hold connections, of which a browser has few: the page that follows gets ours. Whoever stays gets them back.
+  addEventListener('beforeunload', () => { rest(); timer = setTimeout(wake, 2000); });
   addEventListener('pageshow', (event) => { if (event.persisted) wake(); });
   if (body.dataset.live) pause.hidden = false;
   pause.addEventListener('click', () => {
