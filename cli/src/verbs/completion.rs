@@ -1,5 +1,7 @@
 //! `bourse completion`: what a shell needs to complete verbs and flags.
 
+use std::io::Write;
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -16,6 +18,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
-    clap_complete::generate(args.shell, &mut crate::Cli::command(), "bourse", &mut std::io::stdout());
-    Ok(())
+    // Not straight to standard output: the generator panics when nobody reads.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::Cli::command(), "bourse", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }

@@ -1,0 +1,246 @@
+//! What must always hold, watched from outside the cores: by what goes in, what comes out, and what the machines really
+//! do. Nothing here asks a core what it believes.
+
+mod containers;
+mod offers;
+mod updates;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bourse_agent_core::{Effect as AgentEffect, LinkId as AgentLink, Record, TaskKey};
+use bourse_master_core::{Change, Done, Effect, Event, Refused, RequestId};
+use bourse_types::{ContainerId, Epoch, Exit, FrameworkId, Now, Resources, TaskState, TaskStatus};
+
+use crate::world::Process;
+use containers::Containers;
+use offers::OfferBook;
+use updates::Updates;
+
+/// All checkers, and what they found.
+#[derive(Debug, Default)]
+pub struct Checks {
+    found: Vec<String>,
+    /// One for each incarnation of the master, as two may speak at a time.
+    offers: BTreeMap<u64, OfferBook>,
+    newest_master: u64,
+    containers: Containers,
+    updates: Updates,
+    /// Frameworks whose clients keep no rules.
+    rude: BTreeSet<FrameworkId>,
+    removed: BTreeSet<FrameworkId>,
+    /// By machine, the highest epoch that its agent has obeyed: and acted on, and only decided to.
+    epochs: BTreeMap<usize, (Epoch, Epoch)>,
+    /// Epochs of the masters behind the links of agents.
+    links: BTreeMap<(usize, u64, AgentLink), Epoch>,
+    asked: u64,
+    unanswered: BTreeSet<(u64, RequestId)>,
+}
+
+impl Checks {
+    /// A promise was broken.
+    pub fn broken(&mut self, what: String) {
+        self.found.push(what);
+    }
+
+    /// Every broken promise so far.
+    pub fn found(&self) -> &[String] {
+        &self.found
+    }
+
+    /// A client that keeps no rules has this framework: its tasks may bear one name twice.
+    pub fn is_rude(&mut self, framework: &FrameworkId) {
+        self.rude.insert(framework.clone());
+    }
+
+    /// A new incarnation of the master.
+    pub fn master_starts(&mut self, life: u64) {
+        self.newest_master = life;
+        self.offers.insert(life, OfferBook::default());
+    }
+
+    /// Before the master's core sees this event.
+    pub fn master_event(&mut self, life: u64, now: Now, event: &Event) {
+        self.offers.entry(life).or_default().event(now, event);
+    }
+
+    /// After the master's core wanted this.
+    pub fn master_effect(&mut self, life: u64, now: Now, effect: &Effect) {
+        match effect {
+            Effect::Persist(Change::FrameworkRemoved { id, .. }) => _ = self.removed.insert(id.clone()),
+            Effect::Persist(Change::AgentGone { id, .. } | Change::AgentRemoved { id }) => {
+                self.containers.gone(id)
+            }
+            Effect::ToScheduler {
+                framework,
+                message: bourse_master_core::ToScheduler::Update(status),
+                ..
+            } => {
+                let task = TaskKey { framework: framework.clone(), task: status.task_id.clone() };
+                if !self.rude.contains(framework) {
+                    let lost = self.containers.is_lost(&task);
+                    self.updates.told(life, task, status, lost, &mut self.found);
+                }
+            }
+            Effect::ToAgent {
+                agent,
+                message: bourse_master_core::ToAgent::Run { framework, task, .. },
+                ..
+            } => {
+                if let Some(framework) = framework.id.clone() {
+                    // What a master launches after it was replaced is not known to its successor before the agent
+                    // tells; who asks that one meanwhile is told that there is no such task. Leases will close this gap.
+                    let replaced = life < self.newest_master;
+                    self.containers.sent(agent, TaskKey { framework, task: task.id.clone() }, replaced);
+                }
+            }
+            _ => {}
+        }
+        self.offers.entry(life).or_default().effect(now, effect, &mut self.found);
+    }
+
+    /// A process lets something out that rests on so many records, of which so many are safe.
+    pub fn spoke(&mut self, process: Process, rests_on: u64, safe: u64) {
+        if rests_on > safe {
+            self.found.push(format!("{process} speaks of {rests_on} records when {safe} are safe"));
+        }
+    }
+
+    /// The number of the next operator's question.
+    pub fn asked(&mut self, life: u64) -> u64 {
+        self.asked += 1;
+        self.unanswered.insert((life, RequestId(self.asked)));
+        self.asked
+    }
+
+    /// An operator's question is answered.
+    pub fn answered(&mut self, life: u64, request: RequestId, _reply: &Result<Done, Refused>) {
+        if !self.unanswered.remove(&(life, request)) {
+            self.found.push(format!("question {} is answered twice", request.0));
+        }
+    }
+
+    /// How many questions to this incarnation were not answered.
+    pub fn unanswered(&self, life: u64) -> usize {
+        self.unanswered.iter().filter(|(asked, _)| *asked == life).count()
+    }
+
+    /// What a machine has, from now on.
+    pub fn machine(&mut self, machine: usize, total: &Resources) {
+        self.containers.machine(machine, total);
+    }
+
+    /// An agent lets a task be set up.
+    pub fn launched(&mut self, task: &TaskKey) {
+        let once = !self.rude.contains(&task.framework);
+        self.containers.launched(task, once, &mut self.found);
+    }
+
+    /// The first process of a task runs.
+    pub fn started(&mut self, machine: usize, task: &TaskKey, container: &ContainerId, held: &Resources) {
+        let counts = |task: &TaskKey| !self.removed.contains(&task.framework);
+        self.containers.started(machine, task, container, held, counts, &mut self.found);
+    }
+
+    /// The container has ended, by itself or by a signal; `None`: with its machine, or because it was removed.
+    pub fn ended(&mut self, machine: usize, task: &TaskKey, container: &ContainerId, exit: Option<Exit>) {
+        self.containers.ended(machine, task, container, exit);
+    }
+
+    /// A container was removed while its task ran.
+    pub fn removed_while_running(&mut self, task: &TaskKey) {
+        if !self.containers.is_killed(task) {
+            self.found.push(format!("the container of {task} was removed, and nobody wanted it to end"));
+        }
+    }
+
+    /// What ran on this machine and was not told is not known to anybody any more.
+    pub fn machine_lost(&mut self, machine: usize) {
+        self.containers.machine_lost(machine);
+    }
+
+    /// An agent wants this to survive.
+    pub fn decided(&mut self, machine: usize, record: &Record) {
+        match record {
+            Record::TaskAccepted { assignment, .. } => self.containers.accepted(machine, &assignment.key),
+            Record::KillBegun { task, .. } => self.containers.kill_begun(task),
+            Record::UpdateMade { task, status } => self.updates.made(task, status),
+            _ => {}
+        }
+    }
+
+    /// It survives the agent.
+    pub fn written(&mut self, record: &Record) {
+        if let Record::UpdateAcknowledged { uuid, .. } = record {
+            self.updates.acknowledged(uuid);
+        }
+    }
+
+    /// A letter of a master with this epoch arrived at an agent.
+    pub fn heard_epoch(&mut self, machine: usize, life: u64, link: AgentLink, sender: Epoch) {
+        self.links.insert((machine, life, link), sender);
+    }
+
+    /// An agent did this because of a letter by this link: something, or it hung up.
+    pub fn obeyed(&mut self, machine: usize, life: u64, link: AgentLink, effects: &[AgentEffect]) {
+        let Some(sender) = self.links.get(&(machine, life, link)).copied() else { return };
+        let obeys = |effect: &AgentEffect| !matches!(effect, AgentEffect::CloseLink { .. });
+        if !effects.iter().any(obeys) {
+            return;
+        }
+        let (highest, tentative) = self.epochs.entry(machine).or_default();
+        if sender < *highest {
+            let what = format!("agent {machine} obeyed a master of epoch {sender} after one of {highest}");
+            self.found.push(what);
+        }
+        *tentative = sender.max(*tentative);
+    }
+
+    /// An agent acts on what it decided: that is written down.
+    pub fn acts(&mut self, machine: usize) {
+        let (highest, tentative) = self.epochs.entry(machine).or_default();
+        *highest = *tentative;
+    }
+
+    /// An agent died before it wrote down what it decided last.
+    pub fn forgets(&mut self, machine: usize) {
+        let (highest, tentative) = self.epochs.entry(machine).or_default();
+        *tentative = *highest;
+    }
+
+    /// The agent's disk was emptied.
+    pub fn epochs_forgotten(&mut self, machine: usize) {
+        self.epochs.remove(&machine);
+    }
+
+    /// An author's code was told this status, in this life of its process.
+    pub fn shown(
+        &mut self,
+        scheduler: usize,
+        life: u64,
+        framework: Option<&FrameworkId>,
+        status: &TaskStatus,
+    ) {
+        let Some(framework) = framework else { return };
+        let task = TaskKey { framework: framework.clone(), task: status.task_id.clone() };
+        let lost = self.containers.is_lost(&task);
+        self.updates.shown(scheduler, life, status, lost, &mut self.found);
+        if status.uuid.is_none() {
+            return;
+        }
+        if status.state == TaskState::Finished && !self.containers.completed(&task) {
+            self.found.push(format!("{task} was told to have finished, and has not"));
+        }
+        if status.state == TaskState::Running && !self.containers.ever_started(&task) {
+            self.found.push(format!("{task} was told to run, and was never started"));
+        }
+    }
+
+    /// The tasks of this framework that finished with success, and whether somebody can know: not when its machine was
+    /// lost meanwhile, or it was being killed.
+    pub fn completions<'a>(
+        &'a self,
+        framework: &'a FrameworkId,
+    ) -> impl Iterator<Item = (&'a TaskKey, bool)> {
+        self.containers.completions(framework)
+    }
+}

@@ -1,0 +1,230 @@
+//! Who holds what, by what one master hears and says: nothing is in two offers, offered and allocated never exceed what
+//! an agent has, and what was declined is not offered again before its time.
+
+use std::collections::BTreeMap;
+
+use bourse_master_core::{
+    Accept, Call, Change, Config, Effect, Event, LinkId, OfferMade, StreamId, ToAgent, ToScheduler,
+};
+use bourse_types::{AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Resources, Role, TaskId};
+
+type Key = (FrameworkId, TaskId);
+
+/// The account of one incarnation.
+#[derive(Debug, Default)]
+pub struct OfferBook {
+    agents: BTreeMap<AgentId, Known>,
+    streams: BTreeMap<FrameworkId, StreamId>,
+    /// Every offer that was ever made; `None` once it has ended.
+    offers: BTreeMap<OfferId, Option<Live>>,
+    held: BTreeMap<Key, (AgentId, Resources)>,
+    /// By link, what came with a registration.
+    registering: BTreeMap<LinkId, (AgentInfo, Vec<(Key, Resources)>)>,
+    declined: BTreeMap<(FrameworkId, Role, AgentId), Vec<(Resources, Mono)>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    info: AgentInfo,
+    link: Option<LinkId>,
+}
+
+#[derive(Clone, Debug)]
+struct Live {
+    framework: FrameworkId,
+    role: Role,
+    agent: AgentId,
+    resources: Resources,
+}
+
+impl OfferBook {
+    /// Before the core sees it.
+    pub fn event(&mut self, now: Now, event: &Event) {
+        match event {
+            Event::AgentRegisters { link, registration } => {
+                let told = registration.tasks.iter();
+                let told = told.map(|task| {
+                    ((task.framework.clone(), task.task.id.clone()), task.task.resources.clone())
+                });
+                self.registering.insert(*link, (registration.info.clone(), told.collect()));
+            }
+            Event::AgentLinkClosed { agent, link } => {
+                if let Some(known) = self.agents.get_mut(agent).filter(|known| known.link == Some(*link)) {
+                    known.link = None;
+                }
+            }
+            Event::StatusUpdate { agent, link, update } => {
+                let current = self.agents.get(agent).is_some_and(|known| known.link == Some(*link));
+                let key = (update.framework.clone(), update.latest.task_id.clone());
+                let here = self.held.get(&key).is_some_and(|(on, _)| on == agent);
+                if current && here && update.latest.state.is_terminal() {
+                    self.held.remove(&key);
+                }
+            }
+            Event::StreamClosed { framework, stream } => {
+                if self.streams.get(framework) == Some(stream) {
+                    self.streams.remove(framework);
+                    self.end_offers_of(framework);
+                }
+            }
+            Event::Call { framework, stream, call } if self.streams.get(framework) == Some(stream) => {
+                self.call(now, framework, call);
+            }
+            Event::Call { .. } | Event::AgentsHeard { .. } | Event::Subscribes { .. } => {}
+            Event::Operate { .. } | Event::Tick => {}
+        }
+    }
+
+    fn call(&mut self, now: Now, framework: &FrameworkId, call: &Call) {
+        match call {
+            Call::Accept(Accept { offers, .. }) => {
+                offers.iter().for_each(|offer| _ = self.take(framework, offer));
+            }
+            Call::Decline { offers, refuse } => {
+                let config = Config::default();
+                let until = now.mono + (*refuse).clamp(config.filter_min, config.filter_max);
+                for offer in offers {
+                    if let Some(live) = self.take(framework, offer) {
+                        let key = (framework.clone(), live.role, live.agent);
+                        self.declined.entry(key).or_default().push((live.resources, until));
+                    }
+                }
+            }
+            Call::Revive { roles } => {
+                let revived = |role: &Role| roles.is_empty() || roles.contains(role);
+                self.declined.retain(|(of, role, _), _| of != framework || !revived(role));
+            }
+            Call::UpdateFramework { .. } => self.declined.retain(|(of, _, _), _| of != framework),
+            Call::Suppress { .. } | Call::Kill { .. } | Call::Acknowledge { .. } => {}
+            Call::Reconcile { .. } | Call::Teardown => {}
+        }
+    }
+
+    /// After the core wanted it.
+    pub fn effect(&mut self, now: Now, effect: &Effect, found: &mut Vec<String>) {
+        match effect {
+            Effect::ToAgent { agent, link, message: ToAgent::Registered { known, .. } } => {
+                self.registered(agent, *link, known);
+            }
+            Effect::ToAgent { agent, message: ToAgent::Run { framework, task, .. }, .. } => {
+                let Some(framework) = framework.id.clone() else { return };
+                let key = (framework, task.id.clone());
+                if let Some((on, _)) = self.held.insert(key, (agent.clone(), task.resources.clone())) {
+                    found.push(format!("task {} is launched on {agent} while it is on {on}", task.id));
+                }
+            }
+            Effect::ToScheduler { framework, stream, message } => match message {
+                ToScheduler::Subscribed { .. } => {
+                    self.streams.insert(framework.clone(), *stream);
+                    self.end_offers_of(framework);
+                    self.declined.retain(|(of, _, _), _| of != framework);
+                }
+                ToScheduler::Offers(offers) => {
+                    offers.iter().for_each(|offer| self.offered(now, framework, offer, found));
+                }
+                ToScheduler::Rescind { offer } => _ = self.take(framework, offer),
+                ToScheduler::Update(_)
+                | ToScheduler::AgentFailed { .. }
+                | ToScheduler::AgentDraining { .. } => {}
+            },
+            Effect::Persist(Change::FrameworkRemoved { id, .. }) => {
+                self.end_offers_of(id);
+                self.streams.remove(id);
+                self.held.retain(|(framework, _), _| framework != id);
+                self.declined.retain(|(of, _, _), _| of != id);
+            }
+            Effect::Persist(Change::AgentUnreachable { id, .. }) => {
+                self.held.retain(|_, (agent, _)| agent != id);
+                if let Some(known) = self.agents.get_mut(id) {
+                    known.link = None;
+                }
+            }
+            Effect::Persist(Change::AgentGone { id, .. } | Change::AgentRemoved { id }) => {
+                self.held.retain(|_, (agent, _)| agent != id);
+                self.declined.retain(|(_, _, agent), _| agent != id);
+                self.agents.remove(id);
+            }
+            Effect::Persist(Change::AgentUpdated { id, .. }) => {
+                self.declined.retain(|(_, _, agent), _| agent != id);
+            }
+            _ => {}
+        }
+    }
+
+    /// What the agent runs, as the master tells the agent, is what counts from now on.
+    fn registered(&mut self, agent: &AgentId, link: LinkId, known: &[Key]) {
+        let Some((info, told)) = self.registering.get(&link).cloned() else { return };
+        let told: BTreeMap<Key, Resources> = told.into_iter().collect();
+        let before = std::mem::take(&mut self.held);
+        for (key, (on, resources)) in before {
+            if on != *agent {
+                self.held.insert(key, (on, resources));
+            } else if known.contains(&key) {
+                self.held.insert(key, (on, resources));
+            }
+        }
+        for key in known {
+            if let Some(resources) = told.get(key) {
+                self.held.insert(key.clone(), (agent.clone(), resources.clone()));
+            }
+        }
+        self.agents.insert(agent.clone(), Known { info, link: Some(link) });
+    }
+
+    fn offered(&mut self, now: Now, framework: &FrameworkId, offer: &OfferMade, found: &mut Vec<String>) {
+        let OfferMade { id, agent, role, resources, .. } = offer;
+        let live = Live {
+            framework: framework.clone(),
+            role: role.clone(),
+            agent: agent.clone(),
+            resources: resources.clone(),
+        };
+        if self.offers.insert(id.clone(), Some(live)).is_some() {
+            found.push(format!("offer {id} is made twice"));
+        }
+        let Some(known) = self.agents.get(agent).filter(|known| known.link.is_some()) else {
+            return found.push(format!("offer {id} is of agent {agent}, which is not connected"));
+        };
+        let total = &known.info.total;
+        let held = self.held.values().filter(|(on, _)| on == agent).map(|(_, resources)| resources);
+        let offered =
+            self.offers.values().flatten().filter(|live| live.agent == *agent).map(|live| &live.resources);
+        let mut left = Some(total.clone());
+        for part in held.chain(offered) {
+            left = left.and_then(|left| left.checked_sub(part));
+        }
+        if left.is_none() {
+            let held: Vec<_> =
+                self.held.iter().filter(|(_, (on, _))| on == agent).map(|(key, (_, r))| (key, r)).collect();
+            let live: Vec<_> = self
+                .offers
+                .iter()
+                .filter(|(_, live)| live.as_ref().is_some_and(|l| l.agent == *agent))
+                .collect();
+            found.push(format!(
+                "agent {agent} has {total}, and with offer {id} there are {held:?} held, {live:?} offered"
+            ));
+        }
+        let declined = self.declined.get(&(framework.clone(), role.clone(), agent.clone()));
+        // The master keeps sixteen refusals for one agent and role, and lets the rest go.
+        let declined = declined.filter(|declined| declined.len() <= 16).into_iter().flatten();
+        if let Some((what, _)) =
+            declined.into_iter().find(|(what, until)| *until > now.mono && what.contains(resources))
+        {
+            found.push(format!(
+                "offer {id} of {agent} is made again to {framework}, which declined {what} for longer"
+            ));
+        }
+    }
+
+    fn take(&mut self, framework: &FrameworkId, offer: &OfferId) -> Option<Live> {
+        let entry = self.offers.get_mut(offer)?;
+        entry.take_if(|live| live.framework == *framework)
+    }
+
+    fn end_offers_of(&mut self, framework: &FrameworkId) {
+        for entry in self.offers.values_mut() {
+            entry.take_if(|live| live.framework == *framework);
+        }
+    }
+}

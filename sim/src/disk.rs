@@ -1,0 +1,90 @@
+//! Disks: what is written survives the process, what is synced survives the machine.
+
+use std::collections::BTreeMap;
+
+use bourse_master_core::{Change, Snapshot};
+use bourse_types::{Epoch, MasterId};
+
+use crate::random::Random;
+
+/// An append-only log of records.
+#[derive(Clone, Debug)]
+pub struct Log<R> {
+    records: Vec<R>,
+    synced: usize,
+}
+
+impl<R> Log<R> {
+    /// Without records.
+    pub fn new() -> Log<R> {
+        Log { records: Vec::new(), synced: 0 }
+    }
+
+    /// Writes a record: it survives the process.
+    pub fn write(&mut self, record: R) {
+        self.records.push(record);
+    }
+
+    /// Syncs: all that was written survives the machine.
+    pub fn sync(&mut self) {
+        self.synced = self.records.len();
+    }
+
+    /// How many records were ever written.
+    pub fn written(&self) -> usize {
+        self.records.len()
+    }
+
+    /// How many of them survive the machine.
+    pub fn synced(&self) -> usize {
+        self.synced
+    }
+
+    /// The machine stops: of what was not synced an unknown part, from the front, made it to the disk. A record that
+    /// was torn in two is cut off when the log is read.
+    pub fn lose_unsynced(&mut self, random: &mut Random) {
+        let kept = random.between(self.synced as u64, self.records.len() as u64) as usize;
+        self.records.truncate(kept);
+        self.sync();
+    }
+
+    /// What is read back.
+    pub fn records(&self) -> &[R] {
+        &self.records
+    }
+}
+
+/// The master's registry: each batch of changes is there as a whole or not at all, and only the newest master may write.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    snapshot: Snapshot,
+    owner: u64,
+    /// By incarnation, how many of its changes are safe.
+    kept: BTreeMap<u64, u64>,
+}
+
+impl Registry {
+    /// A new incarnation takes over; from now on its predecessors cannot write.
+    pub fn take_over(&mut self, incarnation: u64) -> (Epoch, MasterId, Snapshot) {
+        let epoch = Epoch(self.snapshot.epoch.0 + 1);
+        let master = MasterId::new(format!("m{incarnation}")).expect("letters and digits make an id");
+        self.snapshot.apply(&Change::EpochStarted { epoch, master: master.clone() });
+        self.owner = incarnation;
+        (epoch, master, self.snapshot.clone())
+    }
+
+    /// Writes and syncs a batch. `false`: somebody newer owns the registry, and nothing was written.
+    pub fn keep(&mut self, incarnation: u64, changes: &[Change]) -> bool {
+        if self.owner != incarnation {
+            return false;
+        }
+        changes.iter().for_each(|change| self.snapshot.apply(change));
+        *self.kept.entry(incarnation).or_default() += changes.len() as u64;
+        true
+    }
+
+    /// How many changes of this incarnation are safe.
+    pub fn kept(&self, incarnation: u64) -> u64 {
+        self.kept.get(&incarnation).copied().unwrap_or_default()
+    }
+}

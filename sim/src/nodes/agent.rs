@@ -1,0 +1,411 @@
+//! An agent's process, on its machine, with its disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bourse_agent_core::{Agent, Config, Effect, Event, Launch, LinkId, Record, Signal, Start, State};
+use bourse_types::{AgentInfo, ContainerId};
+
+use crate::clock::Clocks;
+use crate::coverage;
+use crate::disk::Log;
+use crate::letter::Letter;
+use crate::machine::{Inside, Machine};
+use crate::net::{ConnId, Side};
+use crate::nodes::Alarm;
+use crate::plant::Plant;
+use crate::world::{Happening, Node, Outside, Process};
+
+/// Why an agent does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// It was killed, or asked to stop.
+    Stopped,
+    /// A master refused it for good: its work directory has to go.
+    Refused,
+}
+
+/// What runs while an agent runs.
+#[derive(Debug)]
+struct Running {
+    core: Agent,
+    clocks: Clocks,
+    alarm: Alarm,
+    links: BTreeMap<ConnId, LinkId>,
+    inbox: VecDeque<Event>,
+    writing: Option<Writing>,
+    /// Records of the core so far, and the last of them that must outlive the boot.
+    decided: usize,
+    must_sync: usize,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
+    records: Vec<Record>,
+    effects: Vec<(usize, usize, Effect)>,
+}
+
+/// One agent: a machine, a disk, and mostly a process.
+#[derive(Debug)]
+pub struct AgentNode {
+    index: usize,
+    life: u64,
+    ahead: i64,
+    info: AgentInfo,
+    disk: Log<Record>,
+    machine: Machine,
+    running: Option<Running>,
+    down: Option<Down>,
+}
+
+impl AgentNode {
+    /// A machine with an empty disk; the process is not started.
+    pub fn new(index: usize, info: AgentInfo, outside: &mut Outside) -> AgentNode {
+        let machine = Machine::new(index, outside.random.fork());
+        outside.checks.machine(index, &info.total);
+        AgentNode {
+            index,
+            life: 0,
+            ahead: 0,
+            info,
+            disk: Log::new(),
+            machine,
+            running: None,
+            down: Some(Down::Stopped),
+        }
+    }
+
+    /// Starts the process, from what the disk and the machine remember.
+    pub fn start(&mut self, outside: &mut Outside) {
+        if self.running.is_some() {
+            return;
+        }
+        self.life += 1;
+        self.down = None;
+        let process = self.process();
+        let mut state = State::default();
+        for record in self.disk.records() {
+            if outside.garden.reads(record) {
+                state.apply(record);
+            }
+        }
+        let clocks = Clocks::start(outside.now, self.ahead);
+        let start = Start {
+            config: Config::new(self.info.clone()),
+            boot: self.machine.boot(),
+            incarnation: outside.random.bits(),
+            state,
+            found: self.machine.found(),
+        };
+        outside.say(process, format_args!("starts on {} and finds {:?}", start.boot, start.found));
+        let mut effects = Vec::new();
+        let core = Agent::start(start, clocks.now(outside.now), &mut effects);
+        let decided = self.disk.written();
+        self.running = Some(Running {
+            core,
+            clocks,
+            alarm: Alarm::new(process),
+            links: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            writing: None,
+            decided,
+            must_sync: 0,
+        });
+        self.commit(effects, outside);
+        self.works(outside);
+    }
+
+    fn process(&self) -> Process {
+        Process { node: Node::Agent(self.index), life: self.life }
+    }
+
+    /// Which life it is in; what was meant for an earlier one does not arrive.
+    pub fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// Why it does not run; `None` while it does.
+    pub fn down(&self) -> Option<Down> {
+        self.down
+    }
+
+    /// The core, while it runs.
+    pub fn core(&self) -> Option<&Agent> {
+        self.running.as_ref().map(|running| &running.core)
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// A connection that it dialled is open.
+    pub fn opens(&mut self, conn: ConnId, outside: &mut Outside) {
+        if let Some(link) = self.link(conn) {
+            self.takes(Event::LinkOpened { link }, outside);
+        }
+    }
+
+    /// A connection is gone, or could not be opened.
+    pub fn breaks(&mut self, conn: ConnId, outside: &mut Outside) {
+        outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
+        if let Some(link) = self.link(conn) {
+            self.takes(Event::LinkClosed { link }, outside);
+        }
+    }
+
+    /// A letter arrives.
+    pub fn receives(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
+        let Some(link) = self.link(conn) else { return };
+        let Letter::ToAgent { epoch, sender, message } = letter else {
+            unreachable!("the master speaks to agents as to agents")
+        };
+        outside.coverage.note(coverage::from_master(&message));
+        if self.running.as_ref().is_some_and(|running| running.links.keys().any(|newer| *newer > conn)) {
+            outside.coverage.note("a letter by an old connection");
+        }
+        outside.checks.heard_epoch(self.index, self.life, link, sender);
+        self.takes(Event::FromMaster { link, epoch, message }, outside);
+    }
+
+    /// Something happens on its machine.
+    pub fn inside(&mut self, container: &ContainerId, inside: Inside, outside: &mut Outside) {
+        if let Some(event) = self.machine.happens(container, inside, outside) {
+            self.takes(event, outside);
+        }
+    }
+
+    /// Its timer rings.
+    pub fn wakes(&mut self, outside: &mut Outside) {
+        if let Some(running) = &mut self.running {
+            running.alarm.rings(outside.now);
+            self.works(outside);
+        }
+    }
+
+    /// The write is over.
+    pub fn has_written(&mut self, outside: &mut Outside) {
+        let Some(running) = &mut self.running else { return };
+        let Some(Writing { records, effects }) = running.writing.take() else { return };
+        let sync = records.iter().any(Record::must_outlive_boot);
+        self.write(records, outside);
+        if sync {
+            self.disk.sync();
+        }
+        self.perform(effects, outside);
+        self.works(outside);
+    }
+
+    fn write(&mut self, records: impl IntoIterator<Item = Record>, outside: &mut Outside) {
+        for record in records {
+            outside.checks.written(&record);
+            self.disk.write(record);
+        }
+    }
+
+    /// An operator asks it to stop, tasks and all.
+    pub fn stops(&mut self, cap: Duration, outside: &mut Outside) {
+        self.takes(Event::Stop { cap }, outside);
+    }
+
+    /// The process is killed. Of what it was writing, an unknown part is there.
+    pub fn dies(&mut self, outside: &mut Outside) {
+        let Some(running) = self.running.take() else { return };
+        outside.checks.forgets(self.index);
+        if let Some(Writing { records, .. }) = running.writing {
+            let kept = outside.random.between(0, records.len() as u64) as usize;
+            if kept < records.len() {
+                outside.coverage.note("disk.agent's records lost");
+            }
+            self.write(records.into_iter().take(kept), outside);
+        }
+        self.down = Some(Down::Stopped);
+        self.machine.agent_died(outside);
+    }
+
+    /// The machine loses power; the process has to be started afterwards.
+    pub fn reboots(&mut self, outside: &mut Outside) {
+        self.dies(outside);
+        self.machine.reboot(outside);
+        self.disk.lose_unsynced(&mut outside.random);
+        outside.checks.machine_lost(self.index);
+    }
+
+    /// The machine joins anew, without anything that it knew.
+    pub fn wipes(&mut self, outside: &mut Outside) {
+        self.dies(outside);
+        self.machine.reboot(outside);
+        self.disk = Log::new();
+        outside.checks.machine_lost(self.index);
+        outside.checks.epochs_forgotten(self.index);
+    }
+
+    /// From its next start on, the agent says something else about itself.
+    pub fn changes(&mut self, info: AgentInfo, outside: &mut Outside) {
+        outside.checks.machine(self.index, &info.total);
+        self.info = info;
+    }
+
+    /// What it says about itself.
+    pub fn info(&self) -> &AgentInfo {
+        &self.info
+    }
+
+    /// Somebody sets its calendar.
+    pub fn jumps(&mut self, ahead: i64) {
+        self.ahead = ahead;
+        if let Some(running) = &mut self.running {
+            running.clocks.jump(ahead);
+        }
+    }
+
+    fn link(&self, conn: ConnId) -> Option<LinkId> {
+        self.running.as_ref()?.links.get(&conn).copied()
+    }
+
+    fn takes(&mut self, event: Event, outside: &mut Outside) {
+        if let Some(running) = &mut self.running {
+            running.inbox.push_back(event);
+            self.works(outside);
+        }
+    }
+
+    fn works(&mut self, outside: &mut Outside) {
+        let process = self.process();
+        while let Some(running) = &mut self.running {
+            if running.writing.is_some() {
+                return;
+            }
+            let now = running.clocks.now(outside.now);
+            let event = match running.inbox.pop_front() {
+                Some(event) => event,
+                None if running.core.next_deadline().is_some_and(|due| due <= now.mono) => Event::Tick,
+                None => {
+                    if let Some(deadline) = running.core.next_deadline() {
+                        running.alarm.set(running.clocks.world(deadline), outside);
+                    }
+                    return;
+                }
+            };
+            outside.say(process, format_args!("<- {event:?}"));
+            outside.coverage.note(coverage::agent_event(&event));
+            let mut effects = Vec::new();
+            let by = match &event {
+                Event::FromMaster { link, .. } => Some(*link),
+                _ => None,
+            };
+            running.core.apply(now, event, &mut effects);
+            if let Some(link) = by {
+                outside.checks.obeyed(self.index, self.life, link, &effects);
+            }
+            self.commit(effects, outside);
+        }
+    }
+
+    /// Records first; the rest when they are written.
+    fn commit(&mut self, effects: Vec<Effect>, outside: &mut Outside) {
+        let process = self.process();
+        let Some(running) = &mut self.running else { return };
+        let mut writing = Writing::default();
+        for effect in effects {
+            outside.say(process, format_args!("-> {effect}"));
+            outside.coverage.note(coverage::agent_effect(&effect));
+            match effect {
+                Effect::Checkpoint(record) => {
+                    outside.coverage.note(coverage::record(&record));
+                    outside.checks.decided(self.index, &record);
+                    running.decided += 1;
+                    if record.must_outlive_boot() {
+                        running.must_sync = running.decided;
+                    }
+                    writing.records.push(record);
+                }
+                effect => writing.effects.push((running.decided, running.must_sync, effect)),
+            }
+        }
+        if writing.records.is_empty() {
+            return self.perform(writing.effects, outside);
+        }
+        let takes = match writing.records.iter().any(Record::must_outlive_boot) {
+            true => outside.sync_time(),
+            false => Duration::from_micros(outside.random.between(20, 2_000)),
+        };
+        if outside.garden.grows(Plant::AgentSpeaksBeforeWritten) {
+            let effects = std::mem::take(&mut writing.effects);
+            self.perform(effects, outside);
+        }
+        if let Some(running) = &mut self.running {
+            running.writing = Some(writing);
+            outside.begins_to_write(process, takes);
+        }
+    }
+
+    fn perform(&mut self, effects: Vec<(usize, usize, Effect)>, outside: &mut Outside) {
+        let process = self.process();
+        outside.checks.acts(self.index);
+        for (after, synced_after, effect) in effects {
+            outside.checks.spoke(process, after as u64, self.disk.written() as u64);
+            outside.checks.spoke(process, synced_after as u64, self.disk.synced() as u64);
+            match effect {
+                Effect::Checkpoint(_) => unreachable!("records are written, not spoken"),
+                Effect::Connect { link } => {
+                    let conn = outside.dial(process);
+                    if let Some(running) = &mut self.running {
+                        running.links.insert(conn, link);
+                    }
+                }
+                Effect::CloseLink { link, why: _ } => {
+                    if let Some(conn) = self.conn(link) {
+                        outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
+                    }
+                }
+                Effect::Send { link, mut message } => {
+                    outside.coverage.note(coverage::from_agent(&message));
+                    outside.garden.from_agent(&mut message);
+                    if let Some(conn) = self.conn(link) {
+                        outside.send(conn, Side::Client, Letter::FromAgent(message));
+                    }
+                }
+                Effect::Launch(launch) => {
+                    if outside.garden.grows(Plant::TaskLaunchedTwice) {
+                        let container =
+                            ContainerId::new(format!("{}-again", launch.container)).expect("valid");
+                        self.machine.launch(&Launch { container, ..(*launch).clone() }, outside);
+                    }
+                    self.machine.launch(&launch, outside);
+                }
+                Effect::Watch { container } => {
+                    if let Some(event) = self.machine.watch(&container)
+                        && let Some(running) = &mut self.running
+                    {
+                        running.inbox.push_back(event);
+                    }
+                }
+                Effect::Signal { container, signal: Signal::Term } => {
+                    self.machine.terminate(&container, outside)
+                }
+                Effect::KillAll { container } => self.machine.kill(&container, outside),
+                Effect::Destroy { container } => self.machine.destroy(&container, outside),
+                Effect::Probe { container, round, check: _ } => {
+                    self.machine.probe(&container, round, outside)
+                }
+                Effect::Exit { refused } => return self.exits(refused.is_some(), outside),
+            }
+        }
+    }
+
+    /// The agent ends by itself, with nothing left to run.
+    fn exits(&mut self, refused: bool, outside: &mut Outside) {
+        let process = self.process();
+        self.dies(outside);
+        self.down = Some(if refused { Down::Refused } else { Down::Stopped });
+        outside.process_gone(process, false);
+        let wait = outside.random.millis(500, 20_000);
+        outside.agenda.enter(outside.now + wait, Happening::Restarts { node: process.node });
+    }
+
+    fn conn(&self, link: LinkId) -> Option<ConnId> {
+        let links = &self.running.as_ref()?.links;
+        links.iter().find(|(_, known)| **known == link).map(|(conn, _)| *conn)
+    }
+}

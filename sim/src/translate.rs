@@ -1,0 +1,163 @@
+//! From one core's words to another's, as the doors do it, without the wire in between.
+//!
+//! What the master only carries travels as bytes: here they hold the number of the task's description in a list that
+//! stands for what the bytes would say.
+
+use bourse_agent_core as agent;
+use bourse_master_core as master;
+use bourse_sdk_core as sdk;
+use bourse_types::{AgentInfo, TaskSpec};
+use bytes::Bytes;
+
+/// What the bytes of task messages say.
+#[derive(Debug, Default)]
+pub struct Messages(Vec<TaskSpec>);
+
+impl Messages {
+    /// The bytes that say this.
+    pub fn write(&mut self, spec: TaskSpec) -> Bytes {
+        self.0.push(spec);
+        Bytes::copy_from_slice(&(self.0.len() as u64 - 1).to_be_bytes())
+    }
+
+    /// What these bytes say.
+    pub fn read(&self, bytes: &Bytes) -> &TaskSpec {
+        let number: [u8; 8] = bytes.as_ref().try_into().expect("only `write` makes such bytes");
+        &self.0[u64::from_be_bytes(number) as usize]
+    }
+
+    fn task_info(&self, spec: &TaskSpec, message: Bytes) -> master::TaskInfo {
+        master::TaskInfo {
+            id: spec.id.clone(),
+            name: spec.name.clone(),
+            agent: spec.agent.clone(),
+            resources: spec.resources.clone(),
+            limits: spec.limits.iter().map(|(name, limit)| (name.as_str().to_owned(), *limit)).collect(),
+            kill_policy: spec.kill_policy,
+            labels: spec.labels.clone(),
+            command: spec.command.value.clone().unwrap_or_default(),
+            message,
+        }
+    }
+
+    /// A task as it is launched.
+    pub fn launch(&mut self, spec: TaskSpec) -> master::Launch {
+        let message = self.write(spec.clone());
+        master::Launch::Task(Box::new(self.task_info(&spec, message)))
+    }
+
+    /// An agent's registration, at the master's door.
+    pub fn registration(&self, from: agent::Registration) -> master::Registration {
+        let report = |report: agent::TaskReport| master::TaskReport {
+            framework: report.framework,
+            task: master::TaskInfo {
+                resources: report.resources,
+                ..self.task_info(self.read(&report.message), report.message)
+            },
+            role: report.role,
+            latest: report.latest,
+        };
+        master::Registration {
+            id: from.id,
+            info: from.info,
+            tasks: from.tasks.into_iter().map(report).collect(),
+            frameworks: from.frameworks,
+            epoch: from.epoch,
+        }
+    }
+
+    /// A command of the master, at the agent's door.
+    pub fn to_agent(&self, message: master::ToAgent) -> agent::FromMaster {
+        use agent::FromMaster;
+        let key = |framework, task| agent::TaskKey { framework, task };
+        match message {
+            master::ToAgent::Registered { agent, master, heartbeat, known } => FromMaster::Registered {
+                agent,
+                master,
+                heartbeat,
+                known: known.into_iter().map(|(framework, task)| key(framework, task)).collect(),
+            },
+            master::ToAgent::Run { framework, role, task } => {
+                let id = framework.id.clone().expect("the master knows every framework by its id");
+                let spec = TaskSpec { resources: task.resources.clone(), ..self.read(&task.message).clone() };
+                let assignment = agent::Assignment {
+                    key: key(id, task.id),
+                    role,
+                    resources: task.resources,
+                    message: task.message,
+                    work: agent::Work::Run(Box::new(spec)),
+                };
+                FromMaster::Run { framework: Box::new(framework), assignment: Box::new(assignment) }
+            }
+            master::ToAgent::Kill { framework, task, policy, reason } => {
+                FromMaster::Kill { task: key(framework, task), policy, reason }
+            }
+            master::ToAgent::Acknowledge { framework, task, uuid } => {
+                FromMaster::Acknowledge { task: key(framework, task), uuid }
+            }
+            master::ToAgent::ShutdownFramework { framework } => FromMaster::ShutdownFramework { framework },
+        }
+    }
+
+    /// A scheduler's call, at the master's door.
+    pub fn call(&mut self, call: sdk::Call) -> master::Call {
+        match call {
+            sdk::Call::Accept { offers, tasks, refuse } => {
+                let launches = tasks.into_iter().map(|task| self.launch(task)).collect();
+                master::Call::Accept(master::Accept { offers, launches, refuse })
+            }
+            sdk::Call::Decline { offers, refuse } => master::Call::Decline { offers, refuse },
+            sdk::Call::Revive { roles } => master::Call::Revive { roles },
+            sdk::Call::Suppress { roles } => master::Call::Suppress { roles },
+            sdk::Call::Kill { task, agent, policy } => master::Call::Kill { task, agent, policy },
+            sdk::Call::Acknowledge { agent, task, uuid } => master::Call::Acknowledge { agent, task, uuid },
+            sdk::Call::Reconcile { tasks } => master::Call::Reconcile { tasks },
+            sdk::Call::Teardown => master::Call::Teardown,
+        }
+    }
+}
+
+/// An agent's update, at the master's door.
+pub fn update(from: agent::StatusUpdate) -> master::StatusUpdate {
+    master::StatusUpdate { framework: from.framework, status: from.status, latest: from.latest }
+}
+
+/// A refusal, at the agent's door.
+pub fn refused(refused: master::AgentRefused) -> agent::FromMaster {
+    let master::AgentRefused { reason, message, shut_down } = refused;
+    agent::FromMaster::Refused { reason: reason.to_owned(), message, shut_down }
+}
+
+/// What the master says, at the scheduler's door. `describe` knows what agents say about themselves.
+pub fn to_scheduler<'a>(
+    message: master::ToScheduler,
+    describe: impl Fn(&bourse_types::AgentId) -> Option<&'a AgentInfo>,
+) -> sdk::FromMaster {
+    let offer = |offer: master::OfferMade| {
+        let agent = describe(&offer.agent);
+        sdk::OfferMade {
+            hostname: agent.map(|agent| agent.hostname.clone()).unwrap_or_default(),
+            address: agent.map(|agent| agent.address.clone()),
+            attributes: agent.map(|agent| agent.attributes.clone()).unwrap_or_default(),
+            id: offer.id,
+            agent: offer.agent,
+            role: offer.role,
+            resources: offer.resources,
+            unavailable_from: offer.unavailable_from,
+        }
+    };
+    match message {
+        master::ToScheduler::Subscribed { framework, master: _, heartbeat } => {
+            sdk::FromMaster::Subscribed { framework, heartbeat: Some(heartbeat) }
+        }
+        master::ToScheduler::Offers(offers) => {
+            sdk::FromMaster::Offers(offers.into_iter().map(offer).collect())
+        }
+        master::ToScheduler::Rescind { offer } => sdk::FromMaster::Rescind(offer),
+        master::ToScheduler::Update(status) => sdk::FromMaster::Update(status),
+        master::ToScheduler::AgentFailed { agent } => sdk::FromMaster::AgentFailed(agent),
+        master::ToScheduler::AgentDraining { agent, deadline } => {
+            sdk::FromMaster::AgentDraining { agent, deadline }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Operators, who change things at the wrong moment.
+
+use bourse_master_core::Command;
+use bourse_sdk_core::Input;
+use bourse_types::{Milli, Role};
+
+use super::{Act, Happening, World};
+use crate::workload::Poke;
+
+impl World {
+    pub(super) fn operates(&mut self) {
+        if self.act != Act::One {
+            return;
+        }
+        let wait = self.outside.random.millis(1_000, self.faults.operators_pause);
+        self.outside.agenda.enter(self.outside.now + wait, Happening::Operates);
+        let command = self.some_command();
+        self.operate(command);
+    }
+
+    pub(super) fn operate(&mut self, command: Option<Command>) {
+        let Some(life) = self.outside.answers.map(|process| process.life) else { return };
+        if let (Some(command), Some(master)) = (command, self.masters.get_mut(&life)) {
+            master.operate(command, &mut self.outside);
+        }
+    }
+
+    fn some_command(&mut self) -> Option<Command> {
+        let random = &mut self.outside.random;
+        let ids: Vec<_> = self.agents.iter().filter_map(|agent| agent.core()?.id().cloned()).collect();
+        let agent = random.pick(&ids).cloned();
+        let expendable = self.schedulers.last().and_then(|scheduler| scheduler.framework()).cloned();
+        match random.below(10) {
+            0..=2 => {
+                let scheduler = random.pick(&self.schedulers)?;
+                let (framework, witness) = (scheduler.framework()?.clone(), scheduler.witness()?);
+                let tasks: Vec<_> = witness.author().roster().iter().map(|(task, _)| task.clone()).collect();
+                Some(Command::Kill { framework, task: random.pick(&tasks)?.clone(), policy: None })
+            }
+            3 | 4 => {
+                let (deadline, mark_gone) = (random.millis(0, 40_000), random.chance(0.2));
+                Some(Command::Drain { agent: agent?, deadline, mark_gone })
+            }
+            5 | 6 => Some(Command::Reactivate { agent: agent? }),
+            7 => random.chance(0.3).then_some(Command::MarkGone { agent: agent? }),
+            8 => {
+                let role = Role::new(*random.pick(&["batch", "web", "web/eu"])?).expect("valid");
+                Some(Command::SetWeight { role, weight: Milli::new(random.between(0, 5_000)) })
+            }
+            _ => {
+                let count = random.between(0, 5) as usize;
+                self.schedulers[1].told(Input::Message(Poke::Scale(count)), &mut self.outside);
+                let tear_down = self.outside.random.chance(0.2);
+                expendable.filter(|_| tear_down).map(|framework| Command::Teardown { framework })
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The master's API for operators and services, called without a process in between: what tests look at often.
+
+use std::future::Future;
+
+use bourse_client::{Connection, Service, Settings, Target, Token, TokenSource};
+use bourse_proto::operator::operator_client::OperatorClient;
+use bourse_proto::operator::{
+    Agent, Cluster, Framework, GetClusterRequest, ListAgentsRequest, ListFrameworksRequest, ListTasksRequest,
+    Task,
+};
+use bourse_proto::services as wire;
+use bourse_proto::services::services_client::ServicesClient;
+use tokio::runtime::Runtime;
+use tonic::Status;
+
+/// A connection for tests, which are plain functions: every call waits.
+pub struct Api {
+    runtime: Runtime,
+    connection: Connection,
+}
+
+/// What a call came to.
+pub type Answer<T> = Result<T, Status>;
+
+impl Api {
+    /// Calls the master at this address with this token. Nothing is called yet.
+    ///
+    /// # Panics
+    /// When the address or the token can not be one.
+    pub fn new(master: &str, token: &str) -> Api {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a thread can be started");
+        let target: Target = master.parse().expect("a test's own address");
+        let token = TokenSource::Text(Token::new(token).expect("a test's own token"));
+        let connection = {
+            let _inside = runtime.enter();
+            Connection::lazy(&Settings::master(target).with_token(token)).expect("good settings")
+        };
+        Api { runtime, connection }
+    }
+
+    /// For calls that are not among those below.
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+
+    /// Waits for anything.
+    pub fn wait<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// The operator's client.
+    pub fn operator(&self) -> OperatorClient<Service> {
+        self.connection.operator()
+    }
+
+    fn services_client(&self) -> ServicesClient<Service> {
+        self.connection.services()
+    }
+
+    /// The whole in one answer.
+    pub fn cluster(&self) -> Answer<Cluster> {
+        Ok(self.wait(self.operator().get_cluster(GetClusterRequest {}))?.into_inner())
+    }
+
+    /// All agents.
+    pub fn agents(&self) -> Answer<Vec<Agent>> {
+        Ok(self.wait(self.operator().list_agents(ListAgentsRequest::default()))?.into_inner().agents)
+    }
+
+    /// All frameworks, also those that were torn down.
+    pub fn frameworks(&self) -> Answer<Vec<Framework>> {
+        let request = ListFrameworksRequest { completed: true, ..Default::default() };
+        Ok(self.wait(self.operator().list_frameworks(request))?.into_inner().frameworks)
+    }
+
+    /// All tasks, also those that have ended, page by page.
+    pub fn tasks(&self) -> Answer<Vec<Task>> {
+        let mut request = ListTasksRequest { completed: true, ..Default::default() };
+        let mut tasks = Vec::new();
+        loop {
+            let page = self.wait(self.operator().list_tasks(request.clone()))?.into_inner();
+            tasks.extend(page.tasks);
+            if page.next_page.is_empty() {
+                return Ok(tasks);
+            }
+            request.page = page.next_page;
+        }
+    }
+
+    /// One task by its id.
+    pub fn task(&self, id: &str) -> Answer<Task> {
+        let found = self.tasks()?.into_iter().find(|task| task.id == id);
+        found.ok_or_else(|| Status::not_found(format!("the master lists no task {id}")))
+    }
+
+    /// The tasks that run.
+    pub fn running(&self) -> Answer<Vec<Task>> {
+        Ok(self.tasks()?.into_iter().filter(|task| task.state == "TASK_RUNNING").collect())
+    }
+
+    /// Deploys a service file.
+    pub fn deploy(&self, toml: &str) -> Answer<wire::Service> {
+        let request = wire::DeployRequest { toml: toml.to_owned(), file_name: "test.toml".to_owned() };
+        let answer = self.wait(self.services_client().deploy(request))?.into_inner();
+        answer.service.ok_or_else(|| Status::internal("a deployment was answered without its service"))
+    }
+
+    /// All services.
+    pub fn services(&self) -> Answer<Vec<wire::Service>> {
+        Ok(self
+            .wait(self.services_client().list(wire::ListServicesRequest::default()))?
+            .into_inner()
+            .services)
+    }
+
+    /// One service by its name.
+    pub fn service(&self, name: &str) -> Answer<wire::Service> {
+        let found = self.services()?.into_iter().find(|service| service.name == name);
+        found.ok_or_else(|| Status::not_found(format!("no service {name} is listed")))
+    }
+
+    /// Changes how many instances a service has.
+    pub fn scale(&self, name: &str, count: u32) -> Answer<()> {
+        let request = wire::ScaleRequest { name: name.to_owned(), count };
+        self.wait(self.services_client().scale(request)).map(drop)
+    }
+
+    /// The service, as soon as it runs as it should with so many instances; else what is missing.
+    ///
+    /// # Errors
+    /// In words, for [`wait_for`](crate::wait_for).
+    pub fn settled(&self, name: &str, count: u32) -> Result<wire::Service, String> {
+        let service = self.service(name).map_err(|status| status.message().to_owned())?;
+        let settled = service.state == "running"
+            && (service.wanted, service.running, service.healthy) == (count, count, count);
+        if settled { Ok(service) } else { Err(format!("{service:?}")) }
+    }
+}

@@ -1,0 +1,421 @@
+//! A cluster of real processes: a master, agents, and where asked for the service framework.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bourse_proto::operator::Task;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::cli::Cli;
+use crate::leaks::Traces;
+use crate::ledger::Ledger;
+use crate::part::Part;
+use crate::process::Process;
+use crate::wait::{PATIENCE, wait_for};
+use crate::{binary, place};
+
+/// Who has a token, and of which kind. The token itself is made of the name: nobody guesses it from outside, and a test
+/// that finds it in the wrong place can tell whose it was.
+const PRINCIPALS: [(&str, &str); 5] = [
+    ("operator", "operator"),
+    ("agent", "agent"),
+    ("framework", "framework"),
+    ("bystander", "framework"),
+    ("stranger", "framework"),
+];
+
+/// How long what a cluster has left may take to go when it has stopped.
+const GONE: Duration = Duration::from_secs(5);
+
+/// What a cluster shall be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    agents: usize,
+    services: bool,
+    resources: String,
+    master: Vec<String>,
+    agent: Vec<String>,
+}
+
+impl Plan {
+    /// A master and so many agents. Each says that it has more than a small machine does, so that tests of the same
+    /// machine do not wait for each other; and hears the master, and is missed, sooner than on a real network.
+    pub fn agents(agents: usize) -> Plan {
+        Plan {
+            agents,
+            services: false,
+            resources: "cpus:8; mem:4096; disk:1024".to_owned(),
+            master: words("--heartbeat-interval 500ms --agent-timeout 5s"),
+            agent: words("--usage-interval 200ms --reconnect-wait 100ms --kill-tasks-on-exit"),
+        }
+    }
+
+    /// With the service framework.
+    pub fn services(self) -> Plan {
+        Plan { services: true, ..self }
+    }
+
+    /// With these resources on each agent, ports aside: those are its own.
+    pub fn resources(self, resources: &str) -> Plan {
+        Plan { resources: resources.to_owned(), ..self }
+    }
+
+    /// With these flags for the master; a flag that is given again replaces the first.
+    pub fn master(mut self, flags: &str) -> Plan {
+        replace(&mut self.master, flags);
+        self
+    }
+
+    /// With these flags for each agent.
+    pub fn agent(mut self, flags: &str) -> Plan {
+        replace(&mut self.agent, flags);
+        self
+    }
+
+    /// Starts everything and waits until it works together.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub fn start(self) -> Cluster {
+        Cluster::start(self)
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Adds flags, each with its values, in place of those of the same name.
+fn replace(flags: &mut Vec<String>, new: &str) {
+    let new = words(new);
+    for name in new.iter().filter(|word| word.starts_with("--")) {
+        if let Some(at) = flags.iter().position(|word| word == name) {
+            let values = flags[at + 1..].iter().take_while(|word| !word.starts_with("--")).count();
+            flags.drain(at..=at + values);
+        }
+    }
+    flags.extend(new);
+}
+
+/// A running cluster. Letting it go stops it, and proves that nothing of it is left.
+pub struct Cluster {
+    /// Where all of it listens.
+    pub ip: Ipv4Addr,
+    /// The master's API.
+    pub api: Api,
+    /// What tasks write, outside Bourse.
+    pub ledger: Ledger,
+    parts: BTreeMap<String, Part>,
+    traces: Traces,
+    logs: PathBuf,
+    folder: PathBuf,
+    /// Held so that it is removed last.
+    _folder: TempDir,
+}
+
+impl Cluster {
+    fn start(plan: Plan) -> Cluster {
+        let temporary =
+            tempfile::Builder::new().prefix("bourse-test-").tempdir().expect("a folder can be made");
+        let folder = temporary.path().canonicalize().expect("it was just made");
+        // A task is another user, and comes by here on its way to the ledger.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let inner = folder.join("cluster");
+        let shared = folder.join("shared");
+        for path in [&inner, &shared, &folder.join("home")] {
+            fs::create_dir(path).expect("the folder is new");
+        }
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("it is ours");
+        let logs = fresh_logs();
+        write_tokens(&inner);
+
+        let ip = place::address();
+        let ports = place::ports(40);
+        let mut cluster = Cluster {
+            ip,
+            api: Api::new(&format!("{ip}:5050"), &token("operator")),
+            ledger: Ledger::new(&shared),
+            parts: BTreeMap::new(),
+            traces: Traces {
+                folder: folder.clone(),
+                work_dirs: (1..=plan.agents).map(|n| inner.join(format!("agent-{n}"))).collect(),
+                listeners: vec![(ip, None), (Ipv4Addr::LOCALHOST, Some(ports.clone()))],
+            },
+            logs,
+            folder,
+            _folder: temporary,
+        };
+        cluster.plan_parts(&plan, &inner, ports);
+        // A cluster that does not come up is stopped like one that did, by letting it go.
+        cluster.parts.values_mut().for_each(Part::start);
+        cluster.wait_ready(plan.agents, plan.services);
+        cluster
+    }
+
+    fn plan_parts(&mut self, plan: &Plan, inner: &Path, ports: RangeInclusive<u16>) {
+        let (ip, master) = (self.ip, self.master());
+        let text = |path: PathBuf| path.display().to_string();
+        let part = |name: &str| {
+            Part::new(name, binary::bourse(), &self.logs).variable("HOME", self.folder.join("home"))
+        };
+
+        let mut arguments = words(&format!("master --listen {master}"));
+        arguments.extend(["--work-dir".into(), text(inner.join("master"))]);
+        arguments.extend(["--tokens".into(), text(inner.join("tokens.toml"))]);
+        let mut parts = vec![part("master").arguments(arguments).arguments(plan.master.clone())];
+
+        let each = ports.clone().count() / plan.agents.max(1);
+        for n in 1..=plan.agents {
+            let name = format!("agent-{n}");
+            let first = usize::from(*ports.start()) + (n - 1) * each;
+            let resources = format!("{}; ports:[{first}-{}]", plan.resources, first + each - 1);
+            let mut arguments =
+                words(&format!("agent --master {master} --listen {ip}:{} --hostname {name}", 5050 + n));
+            arguments.extend(["--resources".into(), resources]);
+            arguments.extend(["--work-dir".into(), text(inner.join(&name))]);
+            arguments.extend(["--token-file".into(), text(inner.join("agent.token"))]);
+            // Other agents of this machine, and the master, are none of its tasks' business.
+            arguments.extend(["--hide".into(), text(inner.to_owned())]);
+            parts.push(part(&name).arguments(arguments).arguments(plan.agent.clone()));
+        }
+        if plan.services {
+            let mut arguments = words(&format!("services --master {master} --listen {ip}:0"));
+            arguments.extend(["--token-file".into(), text(inner.join("framework.token"))]);
+            arguments.extend(["--state-dir".into(), text(inner.join("services"))]);
+            parts.push(part("services").arguments(arguments));
+        }
+        self.parts = parts.into_iter().map(|part| (part.name().to_owned(), part)).collect();
+    }
+
+    /// Waits until all agents are active, and the service framework answers where there is one.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    #[track_caller]
+    pub fn wait_ready(&mut self, agents: usize, services: bool) {
+        let parts = &mut self.parts;
+        let api = &self.api;
+        wait_for("the cluster to work together", PATIENCE, || {
+            for part in parts.values_mut() {
+                if let Some(status) = part.ended() {
+                    panic!("{} ended by itself: {status}; {}", part.name(), part.tail());
+                }
+            }
+            let found = api.agents().map_err(|status| status.message().to_owned())?;
+            let active = found.iter().filter(|agent| agent.state == "active").count();
+            if active != agents {
+                return Err(format!("{active} of {agents} agents are active"));
+            }
+            if services {
+                api.services().map_err(|status| format!("services: {}", status.message()))?;
+            }
+            Ok(())
+        });
+    }
+
+    /// The master's address.
+    pub fn master(&self) -> String {
+        format!("{}:5050", self.ip)
+    }
+
+    /// The command line of an operator.
+    pub fn cli(&self) -> Cli {
+        Cli {
+            home: self.folder.join("home"),
+            master: Some(self.master()),
+            token_file: Some(self.token_file("operator")),
+        }
+    }
+
+    /// The file with the token of a principal.
+    pub fn token_file(&self, principal: &str) -> PathBuf {
+        self.folder.join("cluster").join(format!("{principal}.token"))
+    }
+
+    /// Everything of the cluster that tasks must not see.
+    pub fn secrets(&self) -> PathBuf {
+        self.folder.join("cluster")
+    }
+
+    /// A folder that everybody may write to, tasks too.
+    pub fn shared(&self) -> PathBuf {
+        self.folder.join("shared")
+    }
+
+    /// A new folder that everybody may write to.
+    ///
+    /// # Panics
+    /// When there is one of that name.
+    pub fn folder_for_everybody(&self, name: &str) -> PathBuf {
+        let folder = self.shared().join(name);
+        fs::create_dir(&folder).expect("a test's own folder is writable, and the name is new");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
+        folder
+    }
+
+    /// Where this test's logs are.
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// A part by its name: `master`, `agent-1` and so on, `services`.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn part(&mut self, name: &str) -> &mut Part {
+        self.parts.get_mut(name).unwrap_or_else(|| panic!("there is no part {name}"))
+    }
+
+    /// Where to look for what the cluster could leave.
+    pub fn traces(&self) -> &Traces {
+        &self.traces
+    }
+
+    /// Kills a part as a power cut would, and starts it again at once.
+    ///
+    /// # Panics
+    /// When it did not run.
+    #[track_caller]
+    pub fn kill9_and_start(&mut self, name: &str) {
+        let part = self.part(name);
+        part.kill9();
+        part.start();
+    }
+
+    /// The main process of each task whose id begins so, by task id. They must run on: one that ends at its own time may
+    /// be gone between the master's answer and the look at it.
+    ///
+    /// # Panics
+    /// When the master names a process that there is not.
+    #[track_caller]
+    pub fn processes(&self, prefix: &str) -> BTreeMap<String, Process> {
+        let running = self.api.running().expect("the master answers");
+        let wanted = running.iter().filter(|task| task.id.starts_with(prefix));
+        wanted.map(|task| (task.id.clone(), process_of(task))).collect()
+    }
+
+    /// Waits until a task is in a state.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    #[track_caller]
+    pub fn wait_state(&self, task: &str, state: &str) -> Task {
+        wait_for(&format!("{task} to be {state}"), PATIENCE, || {
+            let task = self.api.task(task).map_err(|status| status.message().to_owned())?;
+            if task.state == state {
+                Ok(task)
+            } else {
+                Err(format!("{} {} {}", task.state, task.reason, task.message))
+            }
+        })
+    }
+
+    /// What the frameworks, and then the tasks, of this cluster leave when they are over: nothing, while it still runs.
+    ///
+    /// # Panics
+    /// When something is left.
+    #[track_caller]
+    pub fn assert_no_container_is_left(&self) {
+        wait_for("containers to be gone", GONE, || {
+            let groups = self.traces.groups().into_iter().map(|path| path.display().to_string());
+            let tasks = self.traces.tasks().into_iter().map(|pid| format!("process {pid}"));
+            let left: Vec<String> = groups.chain(tasks).collect();
+            if left.is_empty() { Ok(()) } else { Err(left.join(", ")) }
+        });
+    }
+
+    fn stop(&mut self) {
+        // Those who use others first, so that each can end what it does.
+        for name in
+            ["services"].into_iter().map(str::to_owned).chain(self.agent_names()).chain(["master".to_owned()])
+        {
+            if let Some(part) = self.parts.get_mut(&name)
+                && part.pid().is_some()
+                && part.ended().is_none()
+            {
+                let status = part.stop(Signal::SIGTERM);
+                assert!(
+                    status.success(),
+                    "{name} ended with {status} when it was asked to stop; {}",
+                    part.tail()
+                );
+            }
+        }
+        wait_for("nothing to be left", GONE, || {
+            let left = self.traces.all();
+            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+        });
+    }
+
+    fn agent_names(&self) -> Vec<String> {
+        self.parts.keys().filter(|name| name.starts_with("agent-")).cloned().collect()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for part in self.parts.values() {
+                eprintln!("--- {}", part.tail());
+            }
+            self.parts.clear();
+        } else {
+            // What stopping finds wrong fails the test; what is left is removed all the same.
+            let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stop()));
+            if let Err(failure) = stopped {
+                self.parts.clear();
+                self.traces.clean();
+                std::panic::resume_unwind(failure);
+            }
+        }
+        self.traces.clean();
+    }
+}
+
+/// The main process of a task, which the master says runs.
+///
+/// # Panics
+/// When there is no such process.
+#[track_caller]
+pub fn process_of(task: &Task) -> Process {
+    Process::of(task.pid)
+        .unwrap_or_else(|| panic!("{} is said to run as process {}, which is none", task.id, task.pid))
+}
+
+/// The token of a principal of every test's cluster.
+pub fn token(principal: &str) -> String {
+    format!("{principal}-of-a-test-and-of-no-real-cluster")
+}
+
+fn write_tokens(folder: &Path) {
+    let write = |name: String, text: String| {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("the folder is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    };
+    let mut table = String::new();
+    for (principal, kind) in PRINCIPALS {
+        let token = token(principal);
+        table +=
+            &format!("[[token]]\nprincipal = \"{principal}\"\nkind = \"{kind}\"\ntoken = \"{token}\"\n\n");
+        write(format!("{principal}.token"), token);
+    }
+    write("tokens.toml".to_owned(), table);
+}
+
+/// An empty folder for the logs of the test that calls.
+pub fn fresh_logs() -> PathBuf {
+    let test = std::thread::current().name().unwrap_or("main").replace("::", "-");
+    let logs = binary::logs().join(test);
+    // It is there when the test ran before.
+    let _ = fs::remove_dir_all(&logs);
+    fs::create_dir_all(&logs).unwrap_or_else(|error| panic!("making {}: {error}", logs.display()));
+    logs
+}

@@ -1,0 +1,45 @@
+//! What the end-to-end tests are made of: a cluster of real processes, and witnesses outside it.
+//!
+//! **What is this room for?** The tests in `tests/all` start masters, agents and service frameworks of the one binary
+//! on loopback, do to them what happens to real ones (`kill -9` first of all), and look from outside whether the
+//! promises hold. A file there is a promise.
+//!
+//! **What does it promise?** Every test has an address, a folder and ports of its own, so that all run at once. What a
+//! test starts ends with it, also when it fails, and nothing else does; a test that passes has also proven that no
+//! control group, mount, process or listener of its cluster is left. Whether something ran is told by a [`Ledger`] that
+//! tasks write themselves, not by the cluster's own word. Nothing sleeps for luck: a condition is waited for, with a
+//! deadline.
+//!
+//! **What does it leave to others?** Rules: the stories of the cores. Rare orders of events: the simulator. Numbers:
+//! `bench`.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod binary;
+pub mod browser;
+pub mod place;
+pub mod tree;
+pub mod wait;
+
+pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod part;
+
+pub mod audit;
+pub mod leaks;
+pub mod ledger;
+pub mod process;
+
+pub mod journal;
+pub mod load;
+
+pub use api::Api;
+pub use cli::{Cli, Ran};
+pub use cluster::{Cluster, Plan};
+pub use journal::Journal;
+pub use ledger::Ledger;
+pub use load::Load;
+pub use part::Part;
+pub use wait::{PATIENCE, wait_for, wait_until};

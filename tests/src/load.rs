@@ -1,0 +1,245 @@
+//! A framework that keeps a cluster busy, in a process of its own, so that it can be killed like any other part.
+//!
+//! It has a number of tasks to run, some of them at a time, each with an exit code of its own; and steady ones that run
+//! until the framework is torn down. It keeps its state by the SDK, so that its next life goes on with the same tasks.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bourse_sdk::{Calls, Event, Framework, Offer, RunError, Scheduler, StateDir, Task};
+use bourse_types::{AgentId, Milli, Now, TaskId, TaskState};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::Cluster;
+use crate::journal::{Journal, Pen};
+use crate::ledger::Ledger;
+use crate::part::Part;
+use crate::{audit, wait};
+
+/// Steady tasks of a load.
+pub const STEADY: u32 = 3;
+/// Tasks at a time, beside the steady ones.
+const AT_ONCE: usize = 8;
+/// Tasks from one offer at most, so that all agents have some.
+const AT_ONE_OFFER: usize = 4;
+
+/// A load as a part of a test.
+#[derive(Debug)]
+pub struct Load {
+    /// The process.
+    pub part: Part,
+    /// What it did and was told.
+    pub journal: Journal,
+    ledger: Ledger,
+    total: u32,
+}
+
+impl Load {
+    /// Starts a load of `total` tasks on the cluster. `program` is the path of `bourse-test-load`.
+    pub fn start(cluster: &Cluster, program: &Path, total: u32) -> Load {
+        let folder = cluster.secrets().join("load");
+        std::fs::create_dir(&folder).expect("the test's own folder is writable");
+        let journal = folder.join("journal");
+        let mut part = Part::new("load", program, cluster.logs())
+            .variable("BOURSE_MASTER", cluster.master())
+            .variable("BOURSE_TOKEN_FILE", cluster.token_file("framework"))
+            .variable("LOAD_STATE", folder.join("state"))
+            .variable("LOAD_JOURNAL", &journal)
+            .variable("LOAD_LEDGER", cluster.ledger.path())
+            .variable("LOAD_TOTAL", total.to_string());
+        part.start();
+        Load { part, journal: Journal::at(journal), ledger: cluster.ledger.clone(), total }
+    }
+
+    /// How many tasks have come to their end so far.
+    pub fn ended(&self) -> usize {
+        self.journal.read().values().filter(|story| story.end().is_some()).count()
+    }
+
+    /// Waits until the steady tasks run and `count` others have ended: the cluster is under load.
+    #[track_caller]
+    pub fn wait_ended(&self, count: usize) {
+        wait::wait_for(&format!("{count} tasks to end"), wait::PATIENCE, || {
+            let stories = self.journal.read();
+            let running = |told: &[(String, Option<i32>)]| {
+                told.last().is_some_and(|(state, _)| state == "TASK_RUNNING")
+            };
+            let steady = stories
+                .iter()
+                .filter(|(task, story)| task.starts_with("steady") && running(&story.told))
+                .count();
+            let ended = stories.values().filter(|story| story.end().is_some()).count();
+            let seen = format!(
+                "{ended} tasks ended, {steady} of {STEADY} steady tasks run, notes {:?}",
+                self.journal.notes()
+            );
+            if ended >= count && steady == STEADY as usize { Ok(()) } else { Err(seen) }
+        });
+    }
+
+    /// Waits until all tasks have ended, tears the framework down, and compares what it was told with what ran.
+    ///
+    /// # Panics
+    /// When something is wrong.
+    #[track_caller]
+    pub fn finish(mut self, cluster: &Cluster) -> audit::Sum {
+        let total = self.total as usize;
+        wait::wait_for("all tasks of the load to end", 2 * wait::PATIENCE, || {
+            let silent: Vec<String> = self
+                .journal
+                .read()
+                .into_iter()
+                .filter(|(_, story)| story.end().is_none())
+                .map(|(task, _)| task)
+                .collect();
+            let ended = self.ended();
+            // Those that were never started are launched again, under other ids.
+            let done = self.journal.notes().iter().any(|note| note == "all done");
+            if done { Ok(()) } else { Err(format!("{ended} of {total}; without an end: {silent:?}")) }
+        });
+        let status = self.part.stop(nix::sys::signal::Signal::SIGTERM);
+        assert!(status.success(), "the load ended with {status}; {}", self.part.tail());
+        wait::wait_until("the framework to be torn down", || {
+            let frameworks = cluster.api.frameworks().expect("the master answers");
+            frameworks
+                .iter()
+                .filter(|framework| framework.name == "load")
+                .all(|framework| framework.state == "completed")
+        });
+        cluster.assert_no_container_is_left();
+        let mut journal = self.journal.read();
+        let mut ledger = self.ledger.read();
+        // Nobody is told of the end of those: their framework was gone.
+        let steady: Vec<String> = journal.keys().filter(|task| task.starts_with("steady")).cloned().collect();
+        for task in steady {
+            let (ran, story) = (ledger.remove(&task).unwrap_or_default(), &journal[&task]);
+            assert!(ran.starts <= 1 && ran.ends == 0, "{task} has {ran:?} in the ledger");
+            assert!(
+                ran.starts == 0 || story.end().is_none(),
+                "{task} ran on, and was told as {:?}",
+                story.told
+            );
+            journal.remove(&task);
+        }
+        audit::audit(&journal, &ledger).unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+}
+
+/// The process' whole life. Ends at SIGTERM, with its framework.
+///
+/// # Errors
+/// The SDK's, when the framework can not go on.
+pub async fn run() -> Result<(), RunError> {
+    let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let state = StateDir::open(PathBuf::from(variable("LOAD_STATE")))?;
+    let kept = state.values()?;
+    let number = |key: &str| kept.get(key).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    let mut scheduler = Busy {
+        ledger: Ledger::at(variable("LOAD_LEDGER")),
+        total: variable("LOAD_TOTAL").parse().expect("LOAD_TOTAL is a number"),
+        done: number("done").unwrap_or(0),
+        launched: number("launched").unwrap_or(0),
+        alive: Vec::new(),
+        pen: Pen::open(Path::new(&variable("LOAD_JOURNAL"))).expect("the journal can be opened"),
+    };
+    for key in kept.keys() {
+        if let Some(id) = key.strip_prefix("task-") {
+            scheduler.alive.push(TaskId::new(id).expect("it was an id when it was kept"));
+        }
+    }
+    scheduler.pen.life(&scheduler.alive);
+    let known: Vec<(TaskId, Option<AgentId>)> = scheduler.alive.iter().map(|id| (id.clone(), None)).collect();
+    let mut stop = signal(SignalKind::terminate()).expect("a handler can be set");
+    let framework = Framework::new("load")
+        .state(state)
+        .tasks(known)
+        .user("nobody")
+        .patience(None)
+        .decline_for(Duration::from_millis(100))
+        .teardown_on(async move {
+            stop.recv().await;
+        });
+    framework.run(scheduler).await.map(drop)
+}
+
+/// Keeps so many tasks alive until all have been.
+struct Busy {
+    ledger: Ledger,
+    total: u32,
+    /// Came to their end after they had begun.
+    done: u32,
+    launched: u32,
+    /// Launched and not known to have ended, steady ones too.
+    alive: Vec<TaskId>,
+    pen: Pen,
+}
+
+impl Busy {
+    fn on_offer(&mut self, mut offer: Offer, calls: &mut Calls) {
+        for _ in 0..AT_ONE_OFFER {
+            let steady = self.alive.iter().filter(|task| task.as_str().starts_with("steady")).count();
+            let (name, command, code) = if (steady as u32) < STEADY {
+                ("steady", self.ledger.open("sleep 1000"), 0)
+            } else if self.alive.len() - steady < AT_ONCE && self.wanted() > 0 {
+                let code = self.launched % 7;
+                // From 0 to 0.6 s, so that ends fall into every moment of a restart.
+                ("short", self.ledger.wrap(&format!("sleep 0.{}", self.launched % 7), code), code as i32)
+            } else {
+                break;
+            };
+            let id = calls.task_id(name);
+            let task = Task::new(id.clone()).command(command).cpus(Milli::new(10)).mem_mib(16);
+            if offer.launch(task).is_err() {
+                break;
+            }
+            self.launched += 1;
+            calls.save("launched", self.launched.to_string());
+            calls.save(format!("task-{id}"), "");
+            self.pen.launch(&id, code);
+            self.alive.push(id);
+        }
+        calls.accept(offer);
+    }
+
+    /// How many of the short tasks have still to be launched.
+    fn wanted(&self) -> u32 {
+        let short = self.alive.iter().filter(|task| task.as_str().starts_with("short")).count() as u32;
+        self.total.saturating_sub(self.done + short)
+    }
+}
+
+impl Scheduler for Busy {
+    type Message = ();
+
+    fn on(&mut self, _now: Now, event: Event<()>, calls: &mut Calls) {
+        match event {
+            Event::Offer(offer) => self.on_offer(offer, calls),
+            Event::Update(status) => {
+                self.pen.update(&status);
+                let known = self.alive.iter().position(|task| *task == status.task_id);
+                let Some(known) = known.filter(|_| status.state.is_terminal()) else { return };
+                let task = self.alive.swap_remove(known);
+                calls.forget(format!("task-{task}"));
+                if matches!(status.state, TaskState::Finished | TaskState::Failed)
+                    && task.as_str().starts_with("short")
+                {
+                    self.done += 1;
+                    calls.save("done", self.done.to_string());
+                    if self.done == self.total {
+                        self.pen.note("all done");
+                    }
+                }
+                calls.revive();
+            }
+            Event::Subscribed { framework, again } => {
+                self.pen.note(&format!("subscribed as {framework}, again: {again}"))
+            }
+            Event::Disconnected => self.pen.note("disconnected"),
+            Event::Error(text) => self.pen.note(&format!("error: {text}")),
+            Event::Rescinded(offer) => self.pen.note(&format!("rescinded {offer}")),
+            Event::Reconciled | Event::AgentFailed(_) | Event::AgentDraining { .. } | Event::Deadline => {}
+            Event::Message(()) => {}
+        }
+    }
+}

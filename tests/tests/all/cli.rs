@@ -1,0 +1,336 @@
+//! The command line: what scripts and people rely on.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::{fs, thread};
+
+use bourse_tests::{Cluster, PATIENCE, Plan, wait_for};
+use serde_json::Value;
+
+/// A cluster with two agents, two services and three tasks.
+fn busy() -> Cluster {
+    let cluster = Plan::agents(2).services().start();
+    for (name, count) in [("alpha", 2), ("beta", 1)] {
+        let file = format!(
+            "name = \"{name}\"\ncount = {count}\ncommand = \"echo I am $BOURSE_INSTANCE; exec sleep 1000\"\n\
+             kill_grace = \"1s\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n"
+        );
+        cluster.api.deploy(&file).expect("a good file");
+    }
+    wait_for("alpha", PATIENCE, || cluster.api.settled("alpha", 2));
+    wait_for("beta", PATIENCE, || cluster.api.settled("beta", 1));
+    cluster
+}
+
+#[test]
+fn things_are_called_by_id_by_name_or_by_a_unique_beginning() {
+    let cluster = busy();
+    let cli = cluster.cli();
+    let id = cluster.api.service("beta").expect("it is there").instances[0].task_id.clone();
+    for name in [id.as_str(), "beta.0", "beta", &id[..id.len() - 1]] {
+        assert_eq!(cli.json(["task", name])["id"], id, "{name}");
+    }
+    for agent in ["agent-2", "S1", "s1"] {
+        let agents = cli.json(["agents", agent]);
+        assert_eq!(agents["agents"].as_array().map(Vec::len), Some(1), "{agent}: {agents}");
+    }
+    // What could be several is refused, with all of them to choose from.
+    let ran = cli.run(["kill", "alpha"]);
+    assert_eq!(ran.code(), 2, "{ran}");
+    assert!(ran.stderr.contains("alpha.0") && ran.stderr.contains("alpha.1"), "{ran}");
+    assert_eq!(cluster.api.settled("alpha", 2).map(|service| service.restarts), Ok(0), "nothing was killed");
+    cli.ok(["kill", "alpha.1"]);
+    wait_for("alpha.1 to be started again", PATIENCE, || {
+        let service = cluster.api.settled("alpha", 2)?;
+        if service.restarts == 1 { Ok(()) } else { Err(format!("{service:?}")) }
+    });
+}
+
+#[test]
+fn json_has_the_same_keys_whatever_there_is() {
+    let cluster = busy();
+    let cli = cluster.cli();
+    let keys = |value: &Value, wanted: &[&str], what: &str| {
+        for key in wanted {
+            assert!(value.get(key).is_some(), "{key} is not in what {what} prints: {value}");
+        }
+    };
+    let first = |list: &Value, name: &str| {
+        list[name].as_array().and_then(|list| list.first()).cloned().unwrap_or_default()
+    };
+
+    let status = cli.json(["status"]);
+    keys(
+        &status,
+        &["verdict", "problems", "resources", "agents_active", "epoch", "tasks", "version"],
+        "status",
+    );
+    assert_eq!(status["tasks"]["TASK_RUNNING"], 3, "{status}");
+    // Five kinds of amounts, never one for another.
+    let resources = &status["resources"];
+    keys(resources, &["total", "reserved", "offered", "allocated", "used", "available"], "status");
+    assert_eq!(resources["total"]["cpus"], 16.0, "{resources}");
+    let allocated = resources["allocated"]["cpus"].as_f64().expect("a number");
+    assert!((allocated - 0.3).abs() < 1e-9, "{resources}");
+
+    let task = first(&cli.json(["ps"]), "tasks");
+    keys(
+        &task,
+        &[
+            "id",
+            "name",
+            "framework_id",
+            "agent_id",
+            "state",
+            "reason",
+            "allocated",
+            "used",
+            "pid",
+            "statuses",
+        ],
+        "ps",
+    );
+    let agent = first(&cli.json(["agents"]), "agents");
+    keys(&agent, &["id", "hostname", "state", "resources", "attributes", "tasks"], "agents");
+    let framework = first(&cli.json(["frameworks"]), "frameworks");
+    keys(
+        &framework,
+        &["id", "name", "state", "roles", "allocated", "dominant_share", "unserved"],
+        "frameworks",
+    );
+    keys(&first(&cli.json(["roles"]), "roles"), &["name", "weight", "allocated"], "roles");
+    assert!(cli.json(["offers"])["offers"].is_array());
+    let service = first(&cli.json(["service", "list"]), "services");
+    keys(&service, &["name", "wanted", "running", "healthy", "state", "reason", "instances"], "service list");
+    keys(&cli.json(["service", "show", "beta"]), &["name", "toml", "version"], "service show");
+    keys(&cli.json(["why", "beta.0"]), &["kind", "id", "summary", "agents"], "why");
+    // Events are one a line, so that they can be followed.
+    let events = cli.ok(["events", "-o", "json"]).stdout;
+    assert!(events.lines().count() > 3);
+    for line in events.lines() {
+        keys(&serde_json::from_str(line).expect(line), &["sequence", "at_ms", "kind", "summary"], "events");
+    }
+    // And with nothing to list, the list is there and empty.
+    assert_eq!(cli.json(["ps", "no-such-task"])["tasks"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn tables_have_a_header_and_names_alone_are_for_scripts() {
+    let cluster = busy();
+    let cli = cluster.cli();
+    let table = cli.ok(["ps"]).stdout;
+    let mut lines = table.lines();
+    assert!(lines.next().is_some_and(|header| header.starts_with("TASK ")), "{table}");
+    assert_eq!(lines.filter(|line| line.contains("running")).count(), 3, "{table}");
+    assert!(!table.contains('\x1b'), "no colours for a file: {table}");
+    let names = cli.ok(["ps", "-o", "name"]).stdout;
+    assert_eq!(names.lines().count(), 3);
+    assert!(names.lines().all(|name| !name.contains(' ')), "{names}");
+    assert!(cli.ok(["status"]).stdout.lines().next().is_some_and(|verdict| verdict.contains("2 agents")));
+}
+
+#[test]
+fn exit_codes_are_those_that_the_help_names() {
+    let cluster = Plan::agents(1).start();
+    let mut cli = cluster.cli();
+    assert_eq!(cli.run(["ps"]).code(), 0);
+    for (arguments, code) in [
+        (&["no-such-verb"][..], 2),
+        (&["ps", "--no-such-flag"], 2),
+        (&["kill", "x", "--grace", "soon"], 2),
+        (&["kill", "no-such-task"], 3),
+        (&["task", "no-such-task"], 3),
+        (&["drain", "no-such-agent"], 3),
+        (&["service", "validate", "/no/such/file"], 1),
+    ] {
+        let ran = cli.run(arguments);
+        assert_eq!(ran.code(), code, "{arguments:?}: {ran}");
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{ran}");
+    }
+    cli.token_file = Some(cluster.token_file("framework"));
+    let ran = cli.run(["ps"]);
+    assert_eq!(ran.code(), 4, "{ran}");
+    assert!(ran.stderr.contains("operator"), "it says which kind of token is needed: {ran}");
+    cli.token_file = None;
+    assert_eq!(cli.run(["ps"]).code(), 4);
+    cli.master = Some(format!("{}:1", cluster.ip));
+    let ran = cli.run(["ps"]);
+    assert_eq!(ran.code(), 7, "{ran}");
+    assert!(ran.stderr.contains("no master answers at") && ran.stderr.contains("--master"), "{ran}");
+}
+
+#[test]
+fn a_service_file_that_is_not_right_is_told_by_line_column_and_the_word_that_was_meant() {
+    let cluster = Plan::agents(1).services().start();
+    let file = "name = \"web\"\ncommand = \"exec sleep 1000\"\nconut = 3\n\n[resources]\ncpu = 1\n";
+    for arguments in [["service", "validate", "-"], ["service", "deploy", "-"]] {
+        let ran = cluster.cli().run_with(arguments, file);
+        assert_eq!(ran.code(), 2, "{ran}");
+        for part in ["3:1", "conut", "count", "6:1", "cpu", "cpus"] {
+            assert!(ran.stderr.contains(part), "{part:?} is not in {ran}");
+        }
+    }
+    assert!(cluster.api.services().expect("it answers").is_empty());
+}
+
+#[test]
+fn deploy_waits_until_the_service_is_there_and_the_same_file_again_changes_nothing() {
+    let cluster = Plan::agents(1).services().start();
+    let file = "name = \"web\"\ncommand = \"exec sleep 1000\"\ncount = 2\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
+    let cli = cluster.cli();
+    let ran = cli.run_with(["service", "deploy", "-"], file);
+    assert!(
+        ran.status.success() && ran.stderr.contains("web: created") && ran.stderr.contains("2 of 2 running"),
+        "{ran}"
+    );
+    let before = cluster.processes("");
+    assert_eq!(before.len(), 2);
+    let ran = cli.run_with(["service", "deploy", "-"], file);
+    assert!(ran.status.success() && ran.stderr.contains("web: unchanged"), "{ran}");
+    assert_eq!(cluster.processes(""), before);
+    cli.ok(["service", "scale", "web", "1"]);
+    wait_for("one instance", PATIENCE, || cluster.api.settled("web", 1));
+    cli.ok(["service", "remove", "web"]);
+    wait_for("the service to be forgotten", PATIENCE, || {
+        let services = cluster.api.services().map_err(|status| status.to_string())?;
+        if services.is_empty() { Ok(()) } else { Err(format!("{services:?}")) }
+    });
+    assert_eq!(cli.run(["service", "show", "web"]).code(), 3);
+    cluster.assert_no_container_is_left();
+}
+
+/// A verb that goes on, line by line.
+struct Follower {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Follower {
+    fn start(cluster: &Cluster, arguments: &[&str]) -> Follower {
+        let mut child = cluster.cli().command(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (told, lines) = channel();
+        // Ends with the child, whose output it reads.
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+        Follower { child, lines }
+    }
+
+    /// The first line from now on that holds the word.
+    fn until(&mut self, word: &str) -> String {
+        loop {
+            let line =
+                self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line told of {word:?}"));
+            if line.contains(word) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn what_is_followed_goes_on_as_things_happen() {
+    let cluster = Plan::agents(1).start();
+    let mut tasks = Follower::start(&cluster, &["ps", "-f", "-o", "json"]);
+    let mut events = Follower::start(&cluster, &["events", "-f"]);
+    // What happened before is told first, so that it is known to listen.
+    events.until("was admitted");
+    let ran = cluster.cli().run(["run", "--name", "seen", "--", "sh", "-c", "echo one; exit 4"]);
+    assert_eq!(ran.code(), 4, "{ran}");
+    let change: Value = serde_json::from_str(&tasks.until("TASK_FAILED")).expect("JSON, one a line");
+    assert_eq!(
+        (&change["task"]["name"], &change["task"]["exit"]["code"]),
+        (&"seen".into(), &4.into()),
+        "{change}"
+    );
+    events.until("seen");
+    let logs = cluster.cli().ok(["logs", "seen"]);
+    assert_eq!(logs.stdout, "one\n");
+}
+
+#[test]
+fn logs_are_read_from_the_start_from_the_end_and_on_as_they_grow() {
+    let cluster = Plan::agents(1).start();
+    let gate = cluster.shared().join("gate");
+    let script =
+        format!("echo out; echo err >&2; until [ -e {} ]; do sleep 0.02; done; echo late", gate.display());
+    let mut run = cluster
+        .cli()
+        .command(["run", "--name", "talker", "--", "sh", "-c", &script])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    wait_for("its first words", PATIENCE, || {
+        let ran = cluster.cli().run(["logs", "talker"]);
+        if ran.stdout == "out\n" && ran.stderr == "err\n" { Ok(()) } else { Err(ran) }
+    });
+    assert_eq!(cluster.cli().ok(["logs", "talker", "--stderr"]).stderr, "err\n");
+    assert_eq!(cluster.cli().ok(["logs", "talker", "--stdout", "--tail", "3"]).stdout, "ut\n");
+    let following =
+        cluster.cli().command(["logs", "talker", "-f"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    fs::File::create(&gate).and_then(|mut gate| gate.write_all(b"x")).expect("a test's own folder");
+    let output = following.wait_with_output().expect("a child of ours");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "out\nlate\n", "it ends when the task does");
+    assert!(run.wait().expect("a child of ours").success());
+}
+
+#[test]
+fn why_tells_what_stands_in_the_way_and_what_would_help() {
+    let cluster = busy();
+    let file = "name = \"giant\"\ncommand = \"true\"\n[resources]\ncpus = 99\nmem = \"64MiB\"\n";
+    cluster.api.deploy(file).expect("a good file");
+    wait_for("the reason", PATIENCE, || {
+        let service = cluster.api.service("giant").map_err(|status| status.to_string())?;
+        if service.reason.contains("cpus") { Ok(()) } else { Err(format!("{service:?}")) }
+    });
+    let why = cluster.cli().json(["why", "services", "--resources", "cpus:99; mem:64"]);
+    let agents = why["agents"].as_array().expect("a list");
+    assert_eq!(agents.len(), 2, "{why}");
+    for agent in agents {
+        assert_eq!(agent["fits"], false, "{why}");
+        let too_small = |obstacle: &Value| obstacle["reason"] == "too_small";
+        assert!(agent["obstacles"].as_array().is_some_and(|all| all.iter().any(too_small)), "{why}");
+    }
+    assert!(why["nearest_fix"].as_str().is_some_and(|fix| fix.contains("cpus")), "{why}");
+}
+
+#[test]
+fn an_agent_is_drained_of_its_tasks_and_used_again_when_it_is_reactivated() {
+    let cluster = Plan::agents(2).services().start();
+    let file = "name = \"web\"\ncommand = \"exec sleep 1000\"\ncount = 4\nkill_grace = \"1s\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
+    cluster.api.deploy(file).expect("a good file");
+    wait_for("four instances", PATIENCE, || cluster.api.settled("web", 4));
+    let cli = cluster.cli();
+    cli.ok(["drain", "agent-1", "--deadline", "5s", "--follow"]);
+    let on = |agent: &str| {
+        let service = cluster.api.settled("web", 4)?;
+        Ok::<usize, String>(service.instances.iter().filter(|instance| instance.hostname == agent).count())
+    };
+    wait_for("all to be on the other agent", PATIENCE, || match on("agent-1")? {
+        0 => Ok(()),
+        left => Err(format!("{left} are left")),
+    });
+    let agents = cli.json(["agents", "agent-1"]);
+    assert_eq!(agents["agents"][0]["state"], "drained", "{agents}");
+    cli.ok(["reactivate", "agent-1"]);
+    wait_for("it to be active", PATIENCE, || {
+        let agents = cli.json(["agents", "agent-1"]);
+        if agents["agents"][0]["state"] == "active" { Ok(()) } else { Err(agents) }
+    });
+    cluster.api.scale("web", 8).expect("it takes calls");
+    wait_for("both to be used again", PATIENCE, || {
+        cluster.api.settled("web", 8)?;
+        let service = cluster.api.service("web").map_err(|status| status.to_string())?;
+        let there = service.instances.iter().filter(|instance| instance.hostname == "agent-1").count();
+        if there > 0 { Ok(()) } else { Err(format!("{service:?}")) }
+    });
+}

@@ -1,0 +1,207 @@
+//! `bourse dev`: a whole cluster by one command, and nothing left of it after Ctrl-C.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bourse_tests::cluster::fresh_logs;
+use bourse_tests::leaks::Traces;
+use bourse_tests::{Cli, PATIENCE, Part, binary, place, wait_for};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+/// A home with a dev cluster that may be started more than once.
+struct Dev {
+    part: Part,
+    cli: Cli,
+    port: u16,
+    state: PathBuf,
+    traces: Traces,
+    _home: TempDir,
+}
+
+impl Dev {
+    fn new(arguments: &[&str]) -> Dev {
+        let temporary =
+            tempfile::Builder::new().prefix("bourse-test-").tempdir().expect("a folder can be made");
+        let home = temporary.path().canonicalize().expect("it was just made");
+        let state = home.join("state");
+        let ports = place::ports(4);
+        let port = *ports.start();
+        let part = Part::new("dev", binary::bourse(), &fresh_logs())
+            .variable("HOME", &home)
+            .arguments(["dev", "--port", &port.to_string(), "--state-dir"])
+            .arguments([&state])
+            .arguments(arguments);
+        let traces = Traces {
+            folder: home.clone(),
+            work_dirs: (1..=3).map(|n| state.join(format!("agent-{n}"))).collect(),
+            listeners: vec![(Ipv4Addr::LOCALHOST, Some(ports))],
+        };
+        // Neither address nor token: the command line finds what `bourse dev` wrote.
+        let cli = Cli { home, master: None, token_file: None };
+        Dev { part, cli, port, state, traces, _home: temporary }
+    }
+
+    fn start(&mut self) {
+        let before = self.part.log().matches("Bourse is ready").count();
+        self.part.start();
+        wait_for("the cluster to be ready", PATIENCE, || {
+            if let Some(status) = self.part.ended() {
+                panic!("it ended with {status}; {}", self.part.tail());
+            }
+            let log = self.part.log();
+            if log.matches("Bourse is ready").count() > before { Ok(()) } else { Err(log) }
+        });
+    }
+
+    /// What Ctrl-C at its terminal does.
+    fn ctrl_c(&mut self) {
+        let status = self.part.stop(Signal::SIGINT);
+        assert!(status.success(), "{status}; {}", self.part.tail());
+        self.assert_nothing_is_left();
+    }
+
+    fn assert_nothing_is_left(&self) {
+        wait_for("nothing to be left", Duration::from_secs(5), || {
+            let left = self.traces.all();
+            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+        });
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- {}", self.part.tail());
+            for name in ["master", "agent-1", "agent-2", "agent-3", "services"] {
+                let log = std::fs::read_to_string(self.state.join("logs").join(format!("{name}.log")));
+                let log = log.unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("--- {name}:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            }
+        }
+        self.traces.clean();
+    }
+}
+
+#[test]
+fn dev_starts_a_cluster_that_the_command_line_finds_and_ctrl_c_leaves_nothing_of_it() {
+    let mut dev = Dev::new(&[]);
+    dev.start();
+    let said = dev.part.log();
+    for part in [&format!("http://127.0.0.1:{}/", dev.port), "bourse run ", "Ctrl-C", "3 agents"] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+    let status = dev.cli.json(["status"]);
+    assert_eq!((&status["agents_active"], &status["agents_total"]), (&3.into(), &3.into()), "{status}");
+    let ran = dev.cli.run(["run", "--cpus", "0.5", "--mem", "64MiB", "--", "sh", "-c", "echo hello; exit 3"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (3, "hello\n"), "{ran}");
+    // The example service runs, and is something that Ctrl-C has to end.
+    wait_for("the example to run", PATIENCE, || {
+        let services = dev.cli.json(["service", "list"]);
+        if services["services"][0]["state"] == "running" { Ok(()) } else { Err(services.to_string()) }
+    });
+    assert!(!dev.traces.groups().is_empty() && !dev.traces.tasks().is_empty());
+    dev.ctrl_c();
+}
+
+#[test]
+fn dev_goes_on_where_it_was_and_fresh_forgets() {
+    let mut dev = Dev::new(&["--no-example"]);
+    let file = dev.cli.home.join("kept.toml");
+    std::fs::write(
+        &file,
+        "name = \"kept\"\ncommand = \"exec sleep 1000\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n",
+    )
+    .expect("the test's own folder");
+    let services = |dev: &Dev| -> Vec<String> {
+        let listed = dev.cli.json(["service", "list"]);
+        let listed = listed["services"].as_array().expect("a list");
+        listed.iter().map(|service| service["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    dev.start();
+    assert!(services(&dev).is_empty());
+    dev.cli.ok(["service", "deploy", file.to_str().expect("a path")]);
+    dev.ctrl_c();
+
+    dev.start();
+    assert_eq!(services(&dev), ["kept"]);
+    wait_for("the service to run again", PATIENCE, || {
+        let shown = dev.cli.json(["service", "show", "kept"]);
+        if shown["state"] == "running" { Ok(()) } else { Err(shown.to_string()) }
+    });
+    dev.ctrl_c();
+
+    let (arguments, part) =
+        (["--fresh"], std::mem::replace(&mut dev.part, Part::new("none", binary::bourse(), &dev.state)));
+    dev.part = part.arguments(arguments);
+    dev.start();
+    assert!(services(&dev).is_empty());
+    dev.ctrl_c();
+}
+
+#[test]
+fn a_task_of_dev_though_it_is_root_sees_no_token_and_nothing_of_the_cluster() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let script = format!(
+        "id -u; cat {0}/*token* {0}/tokens.toml; ls -A {0}/master {0}/services {0}/logs; true",
+        dev.state.display()
+    );
+    let ran = dev.cli.ok(["run", "--", "sh", "-c", &script]);
+    assert_eq!(ran.stdout, "0\n", "{ran}");
+    dev.ctrl_c();
+}
+
+#[test]
+fn dev_that_is_killed_takes_its_parts_along_and_the_next_one_cleans_up() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let mut running = dev.cli.command(["run", "--", "sleep", "1000"]).spawn().expect("it starts");
+    wait_for("the task to run", PATIENCE, || {
+        let tasks = dev.cli.json(["ps"]);
+        if tasks["tasks"][0]["state"] == "TASK_RUNNING" { Ok(()) } else { Err(tasks.to_string()) }
+    });
+    dev.part.kill9();
+    wait_for("the parts to end with it", PATIENCE, || {
+        // The call of `bourse run` is not a part, and waits for a master.
+        let mut left = dev.traces.processes();
+        left.retain(|pid| *pid != running.id());
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+    let _ = running.kill(); // It may have given up.
+    running.wait().expect("a child of ours");
+    dev.start();
+    dev.ctrl_c();
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_clear_error_and_nothing_is_started() {
+    let mut dev = Dev::new(&[]);
+    for taken in [dev.port, dev.port + 2] {
+        let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).expect("it was free");
+        dev.part.start();
+        let status = dev.part.wait(PATIENCE);
+        assert_eq!((status.code(), status.signal()), (Some(1), None), "{}", dev.part.tail());
+        let said = dev.part.log();
+        let wanted = format!("port {taken} can not be had");
+        assert!(said.contains(&wanted) && said.contains("--port"), "{said}");
+        drop(holder);
+    }
+    dev.assert_nothing_is_left();
+}
+
+#[test]
+fn a_second_dev_of_the_same_state_is_refused_and_the_first_goes_on() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let state = dev.state.display().to_string();
+    let port = (dev.port + 100).to_string();
+    let ran = dev.cli.run(["dev", "--state-dir", &state, "--port", &port]);
+    assert_eq!(ran.code(), 1, "{ran}");
+    assert!(ran.stderr.contains("another `bourse dev` uses") && ran.stderr.contains("--state-dir"), "{ran}");
+    assert_eq!(dev.cli.ok(["run", "--", "echo", "hello"]).stdout, "hello\n");
+    dev.ctrl_c();
+}

@@ -1,0 +1,212 @@
+//! `kill -9` of any part, under load: no accepted task is silent, none runs twice, nothing leaks.
+//!
+//! The load is a framework in a process of its own. What it was told is compared with what its tasks wrote into a ledger
+//! outside Bourse; see `bourse_tests::audit`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bourse_tests::process::Process;
+use bourse_tests::{Cluster, Ledger, Load, PATIENCE, Part, Plan, binary, wait_for, wait_until};
+
+const LOAD: &str = env!("CARGO_BIN_EXE_bourse-test-load");
+
+/// Short tasks of a load: enough that some are in every state at each kill, few enough for a small machine.
+const TASKS: u32 = 60;
+
+fn under_load(agents: usize) -> (Cluster, Load) {
+    let cluster = Plan::agents(agents).start();
+    let load = Load::start(&cluster, Path::new(LOAD), TASKS);
+    load.wait_ended(5);
+    (cluster, load)
+}
+
+/// The tasks that go on until they are killed.
+fn steady(cluster: &Cluster) -> BTreeMap<String, Process> {
+    cluster.processes("steady")
+}
+
+#[test]
+fn a_master_that_is_killed_again_and_again_loses_no_task_and_runs_none_twice() {
+    let (mut cluster, load) = under_load(2);
+    let before = steady(&cluster);
+    let epoch = cluster.api.cluster().expect("it answers").epoch;
+    for round in 1..=3 {
+        let ended = load.ended();
+        cluster.kill9_and_start("master");
+        cluster.wait_ready(2, false);
+        load.wait_ended((ended + 6).min(TASKS as usize));
+        assert_eq!(
+            cluster.api.cluster().expect("it answers").epoch,
+            epoch + round,
+            "each master has an epoch of its own"
+        );
+    }
+    assert_eq!(steady(&cluster), before, "tasks go on with the same processes");
+    let sum = load.finish(&cluster);
+    assert_eq!(sum.ran, TASKS as usize, "{sum:?}");
+}
+
+#[test]
+fn an_agent_that_is_killed_keeps_its_tasks_with_the_same_processes_and_every_exit_code() {
+    let (mut cluster, load) = under_load(1);
+    let before = steady(&cluster);
+    for _ in 0..3 {
+        let ended = load.ended();
+        cluster.part("agent-1").kill9();
+        // The tasks that run now end while there is no agent: they last for 0.6 s at most.
+        let running = cluster.traces().tasks();
+        wait_until("short tasks to end without their agent", || {
+            let left = cluster.traces().tasks();
+            running.iter().filter(|pid| left.contains(pid)).count() <= 2 * before.len()
+        });
+        cluster.part("agent-1").start();
+        cluster.wait_ready(1, false);
+        assert_eq!(steady(&cluster), before, "tasks go on with the same processes");
+        load.wait_ended((ended + 6).min(TASKS as usize));
+    }
+    let sum = load.finish(&cluster);
+    assert_eq!(sum.ran, TASKS as usize, "{sum:?}");
+}
+
+#[test]
+fn a_framework_that_is_killed_goes_on_with_its_tasks() {
+    let (cluster, mut load) = under_load(2);
+    let before = steady(&cluster);
+    for _ in 0..4 {
+        let ended = load.ended();
+        load.part.kill9();
+        load.part.start();
+        load.wait_ended((ended + 6).min(TASKS as usize));
+        assert_eq!(steady(&cluster), before, "tasks go on with the same processes");
+    }
+    let frameworks = cluster.api.frameworks().expect("it answers");
+    assert_eq!(frameworks.len(), 1, "each life is the same framework: {frameworks:?}");
+    let sum = load.finish(&cluster);
+    assert_eq!(sum.ran, TASKS as usize, "{sum:?}");
+}
+
+#[test]
+fn a_service_framework_that_is_killed_under_load_keeps_every_instance_and_starts_none_twice() {
+    let mut cluster = Plan::agents(2).services().start();
+    let load = Load::start(&cluster, Path::new(LOAD), TASKS);
+    let own = Ledger::new(&cluster.folder_for_everybody("services"));
+    let file = format!(
+        "name = \"served\"\ncommand = '''{}'''\ncount = 3\nkill_grace = \"1s\"\n\
+         [resources]\ncpus = 0.05\nmem = \"32MiB\"\n",
+        own.open("sleep 1000")
+    );
+    cluster.api.deploy(&file).expect("it is a good file");
+    wait_for("three instances", PATIENCE, || cluster.api.settled("served", 3));
+    load.wait_ended(5);
+    let before = cluster.processes("served");
+    assert_eq!(before.len(), 3);
+    for _ in 0..2 {
+        cluster.kill9_and_start("services");
+        wait_for("the service framework to be back", PATIENCE, || cluster.api.settled("served", 3));
+        assert_eq!(cluster.processes("served"), before, "instances go on with the same processes");
+    }
+    // And it is not only back, it works.
+    cluster.api.scale("served", 5).expect("it takes calls");
+    wait_for("five instances", PATIENCE, || cluster.api.settled("served", 5));
+    let after = cluster.processes("served");
+    assert!(
+        before.iter().all(|(task, process)| after.get(task) == Some(process)),
+        "{before:?} became {after:?}"
+    );
+
+    let ran = own.read();
+    assert!(
+        ran.len() == 5 && ran.values().all(|entry| entry.starts == 1),
+        "five instances, each started once: {ran:?}"
+    );
+    let removed = cluster.cli().ok(["service", "remove", "served"]);
+    assert!(removed.stdout.is_empty(), "{removed}");
+    let sum = load.finish(&cluster);
+    assert_eq!(sum.ran, TASKS as usize, "{sum:?}");
+}
+
+#[test]
+fn output_that_is_followed_loses_no_line_and_doubles_none_when_master_and_agent_are_killed() {
+    let mut cluster = Plan::agents(1).start();
+    let gate = cluster.shared().join("gate");
+    // It counts on until the test says that all is done, and then a little more.
+    let script = format!(
+        "i=0; until [ -e {0} ]; do echo $i; i=$((i+1)); sleep 0.01; done; echo $i; exit 5",
+        gate.display()
+    );
+    let output = cluster.logs().join("output");
+    let mut run = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stdout(fs::File::create(&output).expect("the folder of logs is there"))
+        .spawn()
+        .expect("it starts");
+    let lines = || fs::read_to_string(&output).expect("it is there").lines().count();
+    for part in ["agent-1", "master", "agent-1"] {
+        let before = lines();
+        wait_until("some output", || lines() > before + 20);
+        cluster.kill9_and_start(part);
+        cluster.wait_ready(1, false);
+    }
+    let before = lines();
+    wait_until("some more output", || lines() > before + 20);
+    fs::write(gate, "").expect("a test's own folder is writable");
+    let status = run.wait().expect("a child of ours");
+    assert_eq!(status.code(), Some(5), "{status}");
+    let text = fs::read_to_string(&output).expect("it is there");
+    for (line, number) in text.lines().zip(0_u32..) {
+        assert_eq!(line, number.to_string(), "in {}", output.display());
+    }
+}
+
+#[test]
+fn hello_that_is_killed_goes_on_where_it_was_and_runs_no_task_twice() {
+    let (cluster, load) = under_load(2);
+    let home = cluster.shared().join("home-of-hello");
+    fs::create_dir(&home).expect("a test's own folder is writable");
+    let mut hello = Part::new("hello", &binary::example("hello"), cluster.logs())
+        .variable("HOME", &home)
+        .variable("BOURSE_MASTER", cluster.master())
+        .variable("BOURSE_TOKEN_FILE", cluster.token_file("bystander"));
+    for launched in [1, 4, 7] {
+        hello.start();
+        wait_until("hello to have launched some", || {
+            hello.log().matches(" is launched on ").count() >= launched
+        });
+        hello.kill9();
+    }
+    hello.start();
+    let status = hello.wait(PATIENCE);
+    assert!(status.success(), "{status}; {}", hello.tail());
+
+    // What each task wrote itself, in its own sandbox: one line, once.
+    let mut said = BTreeMap::new();
+    for agent in ["agent-1", "agent-2"] {
+        stdouts(&cluster.secrets().join(agent).join("slaves"), &mut said);
+    }
+    said.retain(|path: &PathBuf, _| {
+        path.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"hello-"))
+    });
+    let ran: Vec<&String> = said.values().filter(|text| !text.is_empty()).collect();
+    assert_eq!(ran.len(), 10, "ten tasks, each in one sandbox: {said:?}");
+    assert!(
+        ran.iter().all(|text| text.lines().count() == 1 && text.starts_with("hello from agent-")),
+        "{said:?}"
+    );
+    load.finish(&cluster);
+}
+
+/// All files named `stdout` below, with what is in them.
+fn stdouts(folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            stdouts(&path, found);
+        } else if entry.file_name() == "stdout" {
+            let text = fs::read_to_string(&path).expect("it is readable");
+            found.insert(path, text);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The promises that need real processes: one file each.
+//!
+//! Issue by issue this grows; a test is a sentence that a user could be told. What they are made of is in the library
+//! of this crate.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod dev;
+mod docs;
+mod hostile;
+mod house;
+mod kill9;
+mod limits;
+mod page;
+mod run;
+mod services;
+mod traces;

@@ -1,0 +1,180 @@
+//! `bourse run`: one task, its output, and its exit status as one's own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use bourse_tests::{Plan, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+#[test]
+fn run_shows_the_output_of_its_task_and_exits_with_its_status() {
+    let cluster = Plan::agents(1).start();
+    let cli = cluster.cli();
+    let ran = cli.run(["run", "--", "sh", "-c", "echo to stdout; echo to stderr >&2; exit 7"]);
+    assert_eq!((ran.code(), ran.stdout.as_str(), ran.stderr.as_str()), (7, "to stdout\n", "to stderr\n"));
+    let ran = cli.run(["run", "--cpus", "0.5", "--mem", "64MiB", "--", "echo", "hello"]);
+    assert_eq!((ran.code(), ran.stdout.as_str(), ran.stderr.as_str()), (0, "hello\n", ""));
+    // All of it, though it is more than any buffer on the way.
+    let ran = cli.run(["run", "--", "seq", "1", "200000"]);
+    assert_eq!((ran.code(), ran.stdout.lines().count()), (0, 200_000));
+    assert!(ran.stdout.lines().zip(1_u32..).all(|(line, number)| line == number.to_string()));
+}
+
+#[test]
+fn a_signal_becomes_128_and_its_number() {
+    let cluster = Plan::agents(1).start();
+    for (name, number) in [("KILL", 9), ("TERM", 15), ("USR1", 10)] {
+        let ran = cluster.cli().run(["run", "--", "sh", "-c", &format!("kill -{name} $$")]);
+        assert_eq!(ran.code(), 128 + number, "{ran}");
+    }
+}
+
+#[test]
+fn a_failure_of_bourse_itself_is_125_and_says_what_to_do() {
+    let cluster = Plan::agents(1).resources("cpus:1; mem:256; disk:10").start();
+    let mut cli = cluster.cli();
+    let ran = cli.run(["run", "--", "/no/such/program"]);
+    assert_eq!(ran.code(), 125, "{ran}");
+    assert!(ran.stderr.contains("/no/such/program"), "{ran}");
+    let ran = cli.run(["run", "--user", "nobody-of-that-name", "--", "true"]);
+    assert_eq!(ran.code(), 125, "{ran}");
+    assert!(ran.stderr.contains("nobody-of-that-name"), "{ran}");
+    cli.token_file = None;
+    let ran = cli.run(["run", "--", "true"]);
+    assert_eq!(ran.code(), 125, "{ran}");
+    assert!(ran.stderr.contains("token"), "{ran}");
+    cli.master = Some(format!("{}:1", cluster.ip));
+    let ran = cli.run(["run", "--", "true"]);
+    assert_eq!(ran.code(), 125, "{ran}");
+    assert!(ran.stderr.contains("no master answers") && ran.stderr.contains("bourse dev"), "{ran}");
+}
+
+#[test]
+fn the_task_gets_what_it_asked_for_and_no_more_and_its_ports_and_variables() {
+    let cluster = Plan::agents(1).start();
+    // It does not want to end: only SIGKILL ends it.
+    let script = "trap '' TERM; echo $PORT0 $PORT1; echo $GREETING; exec sleep 1000";
+    let arguments = [
+        "run",
+        "--name",
+        "sized",
+        "--cpus",
+        "0.25",
+        "--mem",
+        "96MiB",
+        "--ports",
+        "2",
+        "-e",
+        "GREETING=hi there",
+    ];
+    let mut child = cluster
+        .cli()
+        .command(arguments)
+        .args(["--", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut line = || lines.next().expect("a line").expect("it is text");
+    let (ports, greeting) = (line(), line());
+    assert_eq!(greeting, "hi there");
+    let ports: Vec<u16> = ports.split(' ').map(|port| port.parse().expect("a port")).collect();
+    assert!(ports.len() == 2 && ports[0] < ports[1], "{ports:?}");
+    let task = cluster
+        .api
+        .running()
+        .expect("it answers")
+        .into_iter()
+        .find(|task| task.name == "sized")
+        .expect("it runs");
+    let allocated = task.allocated.expect("it has resources");
+    assert_eq!((allocated.cpus, allocated.mem_mib), (0.25, 96.0));
+    assert!(task.id.starts_with("sized"), "{}", task.id);
+    interrupt(child.id());
+    cluster.wait_state(&task.id, "TASK_KILLING");
+    interrupt(child.id());
+    assert_eq!(
+        child.wait().expect("a child of ours").code(),
+        Some(128 + 9),
+        "a second Ctrl-C does not wait for the grace"
+    );
+}
+
+#[test]
+fn output_is_followed_while_the_task_runs() {
+    let cluster = Plan::agents(1).start();
+    let gate = cluster.shared().join("gate");
+    // It goes on only when the test has seen its first line, so that the line can not have come at the end.
+    let script = format!("echo first; until [ -e {} ]; do sleep 0.02; done; echo second", gate.display());
+    let mut child = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut reader = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut first = String::new();
+    reader.read_line(&mut first).expect("it is readable");
+    assert_eq!(first, "first\n");
+    std::fs::write(gate, "").expect("a test's own folder is writable");
+    let mut rest = String::new();
+    reader.read_to_string(&mut rest).expect("it is readable");
+    assert_eq!(rest, "second\n");
+    assert!(child.wait().expect("a child of ours").success());
+}
+
+#[test]
+fn ctrl_c_ends_the_task_with_its_grace_and_leaves_nothing() {
+    let cluster = Plan::agents(1).start();
+    let said = cluster.shared().join("said");
+    let script =
+        format!("trap 'echo goodbye; exit 3' TERM; echo > {}; while :; do sleep 0.02; done", said.display());
+    let child = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    wait_until("the task to run", || said.exists());
+    interrupt(child.id());
+    let output = child.wait_with_output().expect("a child of ours");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(3), &b"goodbye\n"[..]));
+    cluster.assert_no_container_is_left();
+}
+
+#[test]
+fn a_task_that_fits_nowhere_waits_and_says_why() {
+    let cluster = Plan::agents(1).resources("cpus:1; mem:256; disk:10").start();
+    let mut child = cluster
+        .cli()
+        .command(["run", "--cpus", "4", "--", "true"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut line = String::new();
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    said.read_line(&mut line).expect("it is readable");
+    assert!(line.contains("waiting") && line.contains("cpus"), "{line}");
+    interrupt(child.id());
+    assert_eq!(child.wait().expect("a child of ours").code(), Some(125), "it never ran");
+}
+
+#[test]
+fn a_hello_takes_well_under_a_second_once_the_cluster_is_there() {
+    let cluster = Plan::agents(1).start();
+    // The best of some: what is promised is that nothing in it waits for a timer.
+    let best = (0..5).map(|_| {
+        let begun = Instant::now();
+        cluster.cli().ok(["run", "--", "echo", "hello"]);
+        begun.elapsed()
+    });
+    let best = best.min().expect("there were five");
+    assert!(best < Duration::from_millis(900), "{best:?}");
+}
+
+/// What Ctrl-C at a terminal sends.
+fn interrupt(pid: u32) {
+    kill(Pid::from_raw(pid as i32), Signal::SIGINT).expect("it is a child of ours");
+}

@@ -1,0 +1,160 @@
+//! Services: nginx, as Debian packs it, is kept running whatever dies.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bourse_proto::services::Service;
+use bourse_tests::process::Process;
+use bourse_tests::{Cluster, PATIENCE, Plan, wait_for};
+
+/// An instance that was killed is back within this time.
+const BACK: Duration = Duration::from_secs(5);
+
+/// nginx as a service: one process that serves its instance's name on its port, with all its files in its sandbox.
+const NGINX: &str = r#"
+name = "web"
+count = 4
+ports = ["http"]
+spread = "agents"
+kill_grace = "1s"
+replace_unreachable_after = "1s"
+command = '''
+mkdir -p temp
+cat > nginx.conf << END
+daemon off;
+pid nginx.pid;
+events { worker_connections 64; }
+http {
+    access_log off;
+    client_body_temp_path temp;
+    proxy_temp_path temp;
+    fastcgi_temp_path temp;
+    uwsgi_temp_path temp;
+    scgi_temp_path temp;
+    server {
+        listen 127.0.0.1:$PORT_HTTP;
+        location / { return 200 "$BOURSE_INSTANCE\n"; }
+    }
+}
+END
+exec /usr/sbin/nginx -e stderr -p "$PWD" -c "$PWD/nginx.conf"
+'''
+
+[resources]
+cpus = 0.1
+mem = "64MiB"
+
+[health]
+http = "/"
+port = "http"
+interval = "200ms"
+timeout = "2s"
+grace = "10s"
+
+[restart]
+start = "200ms"
+"#;
+
+/// Four instances on three agents, all of which answer.
+fn web() -> Cluster {
+    let cluster = Plan::agents(3).services().start();
+    cluster.api.deploy(NGINX).expect("it is a good file");
+    let service = wait_for("four instances of nginx", PATIENCE, || cluster.api.settled("web", 4));
+    assert_all_answer(&service);
+    cluster
+}
+
+#[test]
+fn four_instances_of_nginx_are_spread_over_three_agents_and_all_answer() {
+    let cluster = web();
+    let service = cluster.api.service("web").expect("it is there");
+    let mut on: Vec<usize> = ["agent-1", "agent-2", "agent-3"]
+        .map(|agent| service.instances.iter().filter(|instance| instance.hostname == agent).count())
+        .into();
+    on.sort_unstable();
+    assert_eq!(on, [1, 1, 2], "{service:?}");
+    cluster.cli().ok(["service", "remove", "web"]);
+    cluster.assert_no_container_is_left();
+}
+
+#[test]
+fn an_instance_that_is_killed_is_back_within_five_seconds() {
+    let cluster = web();
+    let before = cluster.api.service("web").expect("it is there");
+    let victim = &before.instances[1];
+    let process = cluster.processes("")[&victim.task_id];
+    let begun = Instant::now();
+    process.kill9();
+    let after = wait_for("the instance to be back", BACK, || {
+        let service = cluster.api.settled("web", 4)?;
+        let new = &service.instances[1];
+        if new.task_id != victim.task_id { Ok(service) } else { Err(format!("{new:?}")) }
+    });
+    assert_all_answer(&after);
+    println!("back after {:?}", begun.elapsed());
+    assert!(begun.elapsed() <= BACK, "{:?}", begun.elapsed());
+    let others = |service: &Service| -> BTreeSet<String> {
+        let others = service.instances.iter().filter(|instance| instance.slot != victim.slot);
+        others.map(|instance| instance.task_id.clone()).collect()
+    };
+    assert_eq!(others(&after), others(&before), "nothing else was touched");
+    let attempt = &after.instances[1].attempts[0];
+    assert_eq!((attempt.task_id.as_str(), attempt.state.as_str()), (victim.task_id.as_str(), "TASK_FAILED"));
+}
+
+#[test]
+fn when_an_agent_dies_its_instances_are_replaced_on_the_others_and_its_own_end_when_it_is_back() {
+    let mut cluster = web();
+    let before = cluster.api.service("web").expect("it is there");
+    let dead = before.instances[0].hostname.clone();
+    let old: Vec<(String, Process)> = {
+        let processes = cluster.processes("");
+        let there = before.instances.iter().filter(|instance| instance.hostname == dead);
+        there.map(|instance| (instance.task_id.clone(), processes[&instance.task_id])).collect()
+    };
+    cluster.part(&dead).kill9();
+    let service = wait_for("its instances to be replaced", PATIENCE, || {
+        let service = cluster.api.settled("web", 4)?;
+        let left = service.instances.iter().filter(|instance| instance.hostname == dead).count();
+        if left == 0 { Ok(service) } else { Err(format!("{left} are still said to be on {dead}")) }
+    });
+    assert_all_answer(&service);
+    assert!(
+        old.iter().all(|(_, process)| process.is_alive()),
+        "nobody could tell the dead agent's tasks to end"
+    );
+
+    cluster.part(&dead).start();
+    wait_for("what is too many to end", PATIENCE, || {
+        let left: Vec<&String> =
+            old.iter().filter(|(_, process)| process.is_alive()).map(|(task, _)| task).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} still run")) }
+    });
+    wait_for("four instances and no more", PATIENCE, || {
+        let service = cluster.api.settled("web", 4)?;
+        let running = cluster.api.running().map_err(|status| status.to_string())?.len();
+        if running == 4 { Ok(service) } else { Err(format!("{running} tasks run")) }
+    });
+}
+
+#[track_caller]
+fn assert_all_answer(service: &Service) {
+    assert_eq!(service.instances.len(), 4);
+    for instance in &service.instances {
+        let [port] = instance.ports[..] else { panic!("{instance:?} has not one port") };
+        assert_eq!(get(port), format!("{}\n", instance.name), "{instance:?}");
+    }
+}
+
+/// The body of what answers at `/`.
+fn get(port: u32) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port as u16)).expect("the instance listens");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("it is HTTP");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
+}
