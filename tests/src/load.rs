@@ -40,7 +40,7 @@ impl Load {
     pub fn start(cluster: &Cluster, program: &Path, total: u32) -> Load {
         let folder = cluster.secrets().join("load");
         std::fs::create_dir(&folder).expect("the test's own folder is writable");
-        let journal = folder.join("journal");
+        let journal = cluster.logs().join("journal");
         let mut part = Part::new("load", program, cluster.logs())
             .variable("BOURSE_MASTER", cluster.master())
             .variable("BOURSE_TOKEN_FILE", cluster.token_file("framework"))

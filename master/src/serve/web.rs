@@ -13,6 +13,7 @@
 
 mod agents;
 mod assets;
+mod bars;
 mod changes;
 mod events;
 mod explain;
@@ -21,6 +22,7 @@ mod layout;
 mod live;
 mod load;
 mod log;
+mod names;
 mod offers;
 mod overview;
 mod page;

@@ -3,8 +3,10 @@
 use bourse_proto::operator::{Agent, HistoryEvent, Offer, Task};
 use maud::{Markup, html};
 
+use super::bars::{capacity, gauge};
+use super::names::id;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{capacity, command, dash, facts, gauge, id, quoted, state, time};
+use super::parts::{command, dash, facts, quoted, state, time};
 use super::{events, offers, tasks, view};
 
 /// So many agents are shown on one page. Others are found by their name.

@@ -3,8 +3,9 @@
 use bourse_proto::operator::HistoryEvent;
 use maud::{Markup, html};
 
+use super::names::{prose, short};
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{prose, quoted, short, time};
+use super::parts::{quoted, time};
 use super::view::{self, EventsQuery, View};
 
 /// So many are shown on one page.

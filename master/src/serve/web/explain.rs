@@ -3,8 +3,9 @@
 use bourse_proto::operator::{AgentVerdict, Explanation};
 use maud::{Markup, html};
 
+use super::names::prose;
 use super::page::Part;
-use super::parts::{Tone, prose, toned};
+use super::parts::{Tone, toned};
 use super::view;
 
 /// A reason's stable word as people read it.

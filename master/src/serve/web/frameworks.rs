@@ -1,10 +1,15 @@
 //! The frameworks: who holds which offers, what each has got, and why one waits.
 
+use std::time::Duration;
+
 use bourse_proto::operator::{Explanation, Framework, HistoryEvent, Offer, Task};
+use bourse_types::units;
 use maud::{Markup, html};
 
+use super::bars::share_bar;
+use super::names::{id, short};
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, command, dash, facts, id, number, quoted, share_bar, short, state, time};
+use super::parts::{amounts, command, dash, facts, number, quoted, state, time};
 use super::view::{self, View};
 use super::{events, explain, offers, tasks};
 
@@ -152,6 +157,13 @@ pub fn one(model: &OneFramework) -> Page {
     }
 }
 
+/// A time that no clock can hold is told as the seconds that it is.
+fn failover(framework: &Framework) -> String {
+    let seconds = framework.failover_timeout_seconds;
+    Duration::try_from_secs_f64(seconds)
+        .map_or_else(|_| format!("{} s", number(seconds)), units::format_duration)
+}
+
 fn about(framework: &Framework) -> Markup {
     let capabilities = html! {
         @if framework.capabilities.is_empty() { (dash()) }
@@ -177,7 +189,7 @@ fn about(framework: &Framework) -> Markup {
                 ("principal", or_dash(&framework.principal)),
                 ("user", or_dash(&framework.user)),
                 ("host", or_dash(&framework.hostname)),
-                ("fails over within", html! { (number(framework.failover_timeout_seconds)) " s" }),
+                ("fails over within", html! { (failover(framework)) }),
                 ("capabilities", capabilities),
                 ("registered", time(framework.registered_ms)),
             ]))

@@ -4,8 +4,9 @@ use bourse_proto::operator::{Cluster, Severity};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets;
+use super::names::{id, prose};
 use super::page::{Block, Page};
-use super::parts::{Tone, command, id, prose, time};
+use super::parts::{Tone, command, time};
 use super::view::{PLACES, View};
 
 /// Who sees a page, and how it goes on.

@@ -3,8 +3,9 @@
 use bourse_proto::operator::Offer;
 use maud::html;
 
+use super::names::id;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, id, time};
+use super::parts::{amounts, time};
 use super::view;
 
 /// The page.

@@ -3,8 +3,10 @@
 use bourse_proto::operator::{Cluster, HistoryEvent, Problem, Severity};
 use maud::{Markup, html};
 
+use super::bars::capacity;
+use super::names::prose;
 use super::page::{Page, Part};
-use super::parts::{Tone, capacity, command, prose, word};
+use super::parts::{Tone, command, word};
 use super::{events, view};
 
 /// So many of the newest events are shown.

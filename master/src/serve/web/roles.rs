@@ -3,8 +3,9 @@
 use bourse_proto::operator::Role;
 use maud::html;
 
+use super::bars::share_bar;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, dash, number, share_bar};
+use super::parts::{amounts, dash, number};
 use super::view;
 
 /// The page.
@@ -53,7 +54,7 @@ pub fn row(role: &Role) -> Row {
         html! {
             @if role.frameworks.is_empty() { (dash()) }
             @for framework in &role.frameworks {
-                a href=(view::framework(framework)) { (super::parts::id(framework)) } " "
+                a href=(view::framework(framework)) { (super::names::id(framework)) } " "
             }
         },
     ];

@@ -3,8 +3,9 @@
 use bourse_proto::services::{Attempt, Instance, Service};
 use maud::{Markup, html};
 
+use super::names::prose;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{Tone, command, dash, facts, prose, quoted, state, time, toned};
+use super::parts::{Tone, command, dash, facts, quoted, state, time, toned};
 use super::{explain, view};
 
 /// What is known of the services, and how well.

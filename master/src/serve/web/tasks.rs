@@ -4,12 +4,13 @@ use bourse_proto::operator::{Amounts, Explanation, Task, TaskUse};
 use bourse_proto::v1::TaskStatus;
 use maud::{Markup, html};
 
+use super::bars::{Measure, bar, said};
 use super::explain;
 use super::log::Tail;
+use super::names::prose;
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{
-    Measure, Tone, amounts, bar, command, dash, exit, facts, measured, mib, number, prose, quoted, said,
-    state, time, toned,
+    Tone, amounts, command, dash, exit, facts, measured, mib, number, quoted, state, time, toned,
 };
 use super::view::{self, TasksQuery, View};
 

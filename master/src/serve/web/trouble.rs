@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use maud::html;
 use tonic::{Code, Status};
 
+use super::names::prose;
 use super::page::{Page, Part};
-use super::parts::{Tone, prose};
+use super::parts::Tone;
 
 /// The page that tells what was refused, and why.
 pub fn page(status: &Status) -> Page {
