@@ -1,5 +1,5 @@
 # The commands of a newcomer and of CI. Each installs what it misses first; README.md says what that is and why.
-.PHONY: run build test check bench format clean help
+.PHONY: run build test check sim bench format clean help
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -19,6 +19,10 @@ check: ## formatting, lints, the architecture's rules
 	scripts/install-missing build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- --deny warnings
+
+sim: ## the whole cluster by seeds in virtual time: make sim SEEDS=10000, or ARGS="--seed 7 --trace"
+	scripts/install-missing build
+	cargo run --package bourse-sim -- $(if $(ARGS),$(ARGS),--seeds 0..$(or $(SEEDS),1000) --coverage)
 
 bench: ## what SPECIFICATION.md measures, beside a peer or a floor
 	scripts/install-missing bench

@@ -132,6 +132,7 @@ pub async fn recover<C: Containerizer>(containers: &C) -> Result<Vec<Found>, con
             RecoveredState::Running(launched) => Condition::Running { pid: launched.pid },
             RecoveredState::Ended(ended) => match ended.outcome {
                 Outcome::SetUpFailed(message) => Condition::NeverRan(message),
+                Outcome::CutShort => Condition::CutShort,
                 Outcome::Exited(_) | Outcome::Vanished(_) => Condition::Exited(end(ended)),
             },
         },
@@ -193,6 +194,7 @@ fn end(ended: containers::Ended) -> End {
         Outcome::Vanished(why) | Outcome::SetUpFailed(why) => {
             End { exit: None, limitation, message: Some(why) }
         }
+        Outcome::CutShort => End { exit: None, limitation, message: None },
     }
 }
 

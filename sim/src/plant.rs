@@ -118,7 +118,7 @@ impl Garden {
             match effect {
                 Effect::ToScheduler { framework, stream, message } => {
                     self.streams.insert(framework.clone(), stream);
-                    self.to_scheduler(framework, stream, message, effects);
+                    self.told_scheduler(framework, stream, message, effects);
                 }
                 Effect::ToAgent { message: ToAgent::Acknowledge { ref task, .. }, .. }
                     if self.plant == Some(Plant::AcknowledgementSwallowed) && is_unlucky(task) => {}
@@ -129,7 +129,7 @@ impl Garden {
         }
     }
 
-    fn to_scheduler(
+    fn told_scheduler(
         &mut self,
         framework: FrameworkId,
         stream: StreamId,
@@ -176,7 +176,7 @@ impl Garden {
     }
 
     /// On the way out of an agent.
-    pub fn from_agent(&mut self, message: &mut FromAgent) {
+    pub fn agent_says(&mut self, message: &mut FromAgent) {
         match (self.plant, message) {
             (Some(Plant::StaleEpoch), FromAgent::Register(registration)) => registration.epoch = Epoch(0),
             (Some(Plant::UpdateOrderSwapped), FromAgent::Update(update)) => {

@@ -109,6 +109,8 @@ pub enum Outcome {
     Exited(Exit),
     /// The set-up failed after the agent had stopped listening: nothing of the task has run.
     SetUpFailed(String),
+    /// The agent was gone before it had told the container to begin: nothing of the task has run.
+    CutShort,
     /// The container is gone without a record. The text says why, as far as it can be known.
     Vanished(String),
 }

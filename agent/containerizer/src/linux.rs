@@ -87,6 +87,8 @@ enum Life {
     Known { started: Started, init: OwnedFd },
     /// It was over when we came to know it; the text says what that means if there is no record.
     Over(String),
+    /// Nobody has written down who it is, and before that nothing of a task runs.
+    CutShort,
 }
 
 impl LinuxContainerizer {
@@ -144,7 +146,7 @@ impl Container {
     fn started(&self) -> Option<&Started> {
         match &self.life {
             Life::Known { started, .. } => Some(started),
-            Life::Over(_) => None,
+            Life::Over(_) | Life::CutShort => None,
         }
     }
 

@@ -50,6 +50,8 @@ pub enum Condition {
     Exited(End),
     /// Its set-up failed: nothing of the task ran. The text says which step, why, and what to do.
     NeverRan(String),
+    /// The agent was gone before the set-up was through: nothing of the task ran, and nothing was wrong with it.
+    CutShort,
     /// No process of it is left, and no exit record.
     Vanished,
 }
@@ -119,6 +121,10 @@ impl Agent {
             Some(Condition::Running { pid }) => self.go_on(now, key, container, pid, out),
             Some(Condition::Exited(end)) => self.on_ended(now, &container, &end, out),
             Some(Condition::NeverRan(message)) => self.on_launch_failed(now, &container, message, out),
+            Some(Condition::CutShort) => {
+                let why = "the agent was stopped while it launched the task; nothing of it has run";
+                self.lose(now, key, TaskState::Dropped, Reason::AgentRestarted, why, out);
+            }
             Some(Condition::Vanished) => {
                 let why = "its container vanished while the agent was down and left no exit record";
                 self.lose(now, key, TaskState::Failed, Reason::ExecutorTerminated, why, out);

@@ -195,15 +195,15 @@ mod tests {
     #[test]
     fn a_task_finds_its_ids_its_sandbox_and_its_ports_in_its_environment() {
         let launch = launch("cpus:0.5; mem:64; ports:[31000-31001, 31005-31005]", Command::shell("true"));
-        let spec = spec(&habits(), &launch, "/work/box".into()).expect("a container");
+        let spec = spec(&habits(), &launch, "/box".into()).expect("a container");
         for (name, value) in [
             ("HOSTNAME", "host"),
             ("MESOS_TASK_ID", "t1"),
             ("MESOS_EXECUTOR_ID", "t1"),
             ("MESOS_FRAMEWORK_ID", "F"),
             ("MESOS_SLAVE_ID", "S1"),
-            ("MESOS_SANDBOX", "/work/box"),
-            ("MESOS_DIRECTORY", "/work/box"),
+            ("MESOS_SANDBOX", "/box"),
+            ("MESOS_DIRECTORY", "/box"),
             ("PORT", "31000"),
             ("PORT0", "31000"),
             ("PORT1", "31001"),

@@ -157,9 +157,7 @@ impl OfferBook {
         let told: BTreeMap<Key, Resources> = told.into_iter().collect();
         let before = std::mem::take(&mut self.held);
         for (key, (on, resources)) in before {
-            if on != *agent {
-                self.held.insert(key, (on, resources));
-            } else if known.contains(&key) {
+            if on != *agent || known.contains(&key) {
                 self.held.insert(key, (on, resources));
             }
         }

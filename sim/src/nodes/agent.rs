@@ -361,7 +361,7 @@ impl AgentNode {
                 }
                 Effect::Send { link, mut message } => {
                     outside.coverage.note(coverage::from_agent(&message));
-                    outside.garden.from_agent(&mut message);
+                    outside.garden.agent_says(&mut message);
                     if let Some(conn) = self.conn(link) {
                         outside.send(conn, Side::Client, Letter::FromAgent(message));
                     }

@@ -144,7 +144,7 @@ impl MasterNode {
                         self.takes(Event::StatusUpdate { agent, link: LinkId(conn.0), update }, outside);
                     }
                     FromAgent::Heartbeat | FromAgent::Register(_) => {
-                        self.to_agent(conn, bourse_agent_core::FromMaster::HeartbeatAck, outside);
+                        self.tells_agent(conn, bourse_agent_core::FromMaster::HeartbeatAck, outside);
                     }
                 }
             }
@@ -379,12 +379,12 @@ impl MasterNode {
             match effect {
                 Effect::ToAgent { link, message, .. } => {
                     let message = outside.messages.to_agent(message);
-                    self.to_agent(ConnId(link.0), message, outside);
+                    self.tells_agent(ConnId(link.0), message, outside);
                 }
                 Effect::CloseLink { link, refused } => {
                     let conn = ConnId(link.0);
                     if let Some(refused) = refused {
-                        self.to_agent(conn, translate::refused(refused), outside);
+                        self.tells_agent(conn, translate::refused(refused), outside);
                     }
                     self.closes(conn, outside);
                 }
@@ -411,7 +411,7 @@ impl MasterNode {
         }
     }
 
-    fn to_agent(&mut self, conn: ConnId, message: bourse_agent_core::FromMaster, outside: &mut Outside) {
+    fn tells_agent(&mut self, conn: ConnId, message: bourse_agent_core::FromMaster, outside: &mut Outside) {
         let epoch = outside.garden.epoch(self.epoch);
         self.send(conn, Letter::ToAgent { epoch, sender: self.epoch, message }, outside);
     }

@@ -58,9 +58,8 @@ impl Hoarder {
             }
             // Sometimes it does not listen, and launches on what it does not have any more.
             Event::Rescinded(id) => {
-                if self.only_takes || self.random.chance(0.7) {
-                    self.held.retain(|offer| *offer.id() != id);
-                }
+                let listens = self.only_takes || self.random.chance(0.7);
+                self.held.retain(|offer| *offer.id() != id || !listens);
             }
             Event::Disconnected if self.only_takes || self.random.chance(0.5) => self.held.clear(),
             Event::Update(status) => {

@@ -49,7 +49,8 @@ impl Service {
         match event {
             Event::Offer(offer) => self.offered(offer, calls),
             Event::Update(status) => {
-                if self.roster.heard(&status, calls).is_some() {
+                let over = self.roster.heard(&status, calls);
+                if let Some(_instance) = over {
                     self.dying.remove(&status.task_id);
                     calls.revive();
                 }

@@ -271,7 +271,7 @@ impl Vandal {
     }
 
     fn some_agent(&mut self) -> AgentId {
-        match self.random.pick(&self.offers).filter(|_| self.made % 3 > 0) {
+        match self.random.pick(&self.offers).filter(|_| !self.made.is_multiple_of(3)) {
             Some(offer) => offer.agent.clone(),
             None => AgentId::new("nobody-S0").expect("valid"),
         }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bourse_init::record::Record;
+use bourse_init::step::Step;
 use bourse_types::time::Wall;
 use bourse_types::{ContainerId, Exit};
 use nix::unistd::{SysconfVar, sysconf};
@@ -32,15 +33,18 @@ pub fn ended(inner: &Inner, container: &Container) -> Ended {
         Some(Record::Signaled { signal, wall_ms }) => {
             (Outcome::Exited(Exit::Signal(signal)), Some(Wall(wall_ms)))
         }
+        // It waited for an agent that was gone.
+        Some(Record::Failed(failure)) if failure.step == Step::Gate => (Outcome::CutShort, None),
         Some(Record::Failed(failure)) => (Outcome::SetUpFailed(explain(&failure)), None),
         None => {
-            let why = match &container.life {
-                Life::Known { .. } => {
-                    "its first process was killed from outside, or could not write the exit record"
-                }
-                Life::Over(why) => why,
+            let outcome = match &container.life {
+                Life::Known { .. } => Outcome::Vanished(
+                    "its first process was killed from outside, or could not write the exit record".into(),
+                ),
+                Life::Over(why) => Outcome::Vanished(why.clone()),
+                Life::CutShort => Outcome::CutShort,
             };
-            (Outcome::Vanished(why.to_owned()), None)
+            (outcome, None)
         }
     };
     let limitation = usage.as_ref().and_then(|usage| limitation(&outcome, usage));

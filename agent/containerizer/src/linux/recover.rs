@@ -22,7 +22,7 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Recovered {
         Ok(container) => container,
         Err(_) => {
             let life = look(inner, &inner.runtime.container(&id));
-            if let Life::Over(_) = life
+            if let Life::Over(_) | Life::CutShort = life
                 && let Ok(groups) = &inner.groups
                 // Its first process is gone and with it all others, except a command that was just being
                 // started.
@@ -46,9 +46,7 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Recovered {
 /// What there is to know about a container from outside.
 fn look(inner: &Inner, dir: &ContainerDir) -> Life {
     let Some(started) = dir.read_started() else {
-        return Life::Over(
-            "the agent stopped while it was being started; nothing of the task has run".into(),
-        );
+        return Life::CutShort;
     };
     if started.boot_id != inner.boot_id {
         return Life::Over("the machine was restarted".into());

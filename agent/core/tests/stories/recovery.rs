@@ -91,6 +91,17 @@ fn a_task_that_was_accepted_and_never_launched_is_dropped_and_not_launched_late(
 }
 
 #[test]
+fn a_launch_that_was_cut_short_is_dropped_as_nothing_of_it_has_run() {
+    let mut world = World::registered();
+    world.run(spec("t1"));
+    let found = Found { container: world.container("t1"), condition: Condition::CutShort };
+    world.restarts(secs(60), BOOT, vec![found]);
+    world.expect(expect![[r#"
+        Checkpoint(UpdateMade F/t1 TASK_DROPPED#1 REASON_AGENT_RESTARTED "the agent was stopped while it launched the task; nothing of it has run")
+        Destroy(c1)"#]]);
+}
+
+#[test]
 fn a_launch_that_was_under_way_is_taken_up() {
     let mut world = World::registered();
     world.run(spec("t1"));
