@@ -82,7 +82,7 @@ fn a_busy_loop_with_half_a_cpu_never_gets_more_than_its_share_and_is_seen_thrott
 
     let task = wait_for("it to be seen throttled", PATIENCE, || {
         let task = cluster.api.task(&running.task.id).map_err(|status| status.to_string())?;
-        let used = task.used.clone().unwrap_or_default();
+        let used = task.used.unwrap_or_default();
         if used.throttled_seconds > 0.0 { Ok(task) } else { Err(format!("{used:?}")) }
     });
     let used = task.used.unwrap_or_default();
