@@ -1,7 +1,8 @@
 //! What a framework keeps on disk: its id, and what its scheduler saves.
 //!
-//! One file a value, each replaced as a whole: a crash leaves the old value or the new one. A folder belongs to one
-//! process at a time.
+//! One file a value, each replaced as a whole: a crash leaves the old value or the new one. Values that were saved in one
+//! turn change together: they are first written down as a batch, and what a crash left of it is carried out when the
+//! folder is opened again. A folder belongs to one process at a time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
@@ -10,9 +11,11 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bourse_proto::disk::{StateBatch, StateWrite};
 use bourse_sdk_core::Write;
 use bourse_types::FrameworkId;
 use bytes::Bytes;
+use prost::Message as _;
 
 /// The folder in which a framework keeps its id and its scheduler's values, so that its next life is the same framework.
 #[derive(Clone, Debug)]
@@ -49,6 +52,14 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
+    /// A batch can not be read: nobody but this room writes one, and only whole.
+    #[error("{path:?} is damaged: {source}; restore it, or remove it to go on without the last change")]
+    Batch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: prost::DecodeError,
+    },
     /// The key is too long for a file name.
     #[error("the key {0:?} is too long; use at most 80 bytes, or 240 of letters, digits, '-', '_' and '.'")]
     Key(String),
@@ -60,6 +71,8 @@ pub enum StateError {
 const ID_FILE: &str = "framework-id";
 const LOCK_FILE: &str = "lock";
 const VALUES: &str = "values";
+/// In the folder of values: no key gives this name.
+const BATCH: &str = "%batch";
 
 /// Linux' own limit is 255 bytes.
 const FILE_NAME_MAX: usize = 250;
@@ -79,10 +92,13 @@ impl StateDir {
         };
         let lock = open().map_err(|source| StateError::Io { path: path.clone(), doing: "opened", source })?;
         match lock.try_lock() {
-            Ok(()) => Ok(StateDir { path, _lock: Arc::new(lock) }),
-            Err(TryLockError::WouldBlock) => Err(StateError::InUse { path }),
-            Err(TryLockError::Error(source)) => Err(StateError::Io { path, doing: "locked", source }),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StateError::InUse { path }),
+            Err(TryLockError::Error(source)) => return Err(StateError::Io { path, doing: "locked", source }),
         }
+        let state = StateDir { path, _lock: Arc::new(lock) };
+        state.finish_batch()?;
+        Ok(state)
     }
 
     /// The folder of this name among the user's state: `$XDG_STATE_HOME/bourse/frameworks/NAME`, else below
@@ -133,30 +149,56 @@ impl StateDir {
             .map_err(|source| self.io("written", source))
     }
 
-    /// Carries out these writes, in order. Durable when this returns.
+    /// Carries out these writes, in order: all of them or, when a crash comes first, none. Durable when this returns.
     pub(crate) fn write(&self, writes: &[Write]) -> Result<(), StateError> {
         let folder = self.path.join(VALUES);
-        for write in writes {
-            let written = match write {
-                Write::Save { key, value } => self.replace(&folder, &file_name(key)?, value),
-                Write::Forget { key } => match fs::remove_file(folder.join(file_name(key)?)) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                    other => other,
-                },
-            };
-            written.map_err(|source| self.io("written", source))?;
+        let batch = StateBatch { writes: writes.iter().map(written_down).collect() };
+        // Refused before anything has changed.
+        for write in &batch.writes {
+            file_name(&write.key)?;
         }
-        // One sync of the folder makes all names of this batch durable; each content was synced before its name.
-        sync(&folder).map_err(|source| self.io("written", source))
+        if batch.writes.len() > 1 {
+            self.replace(&folder, BATCH, &batch.encode_to_vec())
+                .and_then(|()| sync(&folder))
+                .map_err(|source| self.io("written", source))?;
+        }
+        self.carry_out(&batch)
+    }
+
+    /// What a crash left of the last batch.
+    fn finish_batch(&self) -> Result<(), StateError> {
+        let path = self.path.join(VALUES).join(BATCH);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                let batch =
+                    StateBatch::decode(&*bytes).map_err(|source| StateError::Batch { path, source })?;
+                self.carry_out(&batch)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(self.io("read", source)),
+        }
+    }
+
+    /// A second time changes nothing more.
+    fn carry_out(&self, batch: &StateBatch) -> Result<(), StateError> {
+        let folder = self.path.join(VALUES);
+        for write in &batch.writes {
+            let name = file_name(&write.key)?;
+            match &write.value {
+                Some(value) => self.replace(&folder, &name, value),
+                None => remove(&folder.join(name)),
+            }
+            .map_err(|source| self.io("written", source))?;
+        }
+        // The folder's changes become durable in this order. One sync is for all of them; each content was synced before
+        // its name.
+        remove(&folder.join(BATCH)).and_then(|()| sync(&folder)).map_err(|source| self.io("written", source))
     }
 
     /// The framework was torn down: its id and values are of no use any more.
     pub(crate) fn clear(&self) -> Result<(), StateError> {
         let clear = || -> io::Result<()> {
-            match fs::remove_file(self.path.join(ID_FILE)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            remove(&self.path.join(ID_FILE))?;
             for entry in fs::read_dir(self.path.join(VALUES))? {
                 fs::remove_file(entry?.path())?;
             }
@@ -178,6 +220,21 @@ impl StateDir {
 
     fn io(&self, doing: &'static str, source: io::Error) -> StateError {
         StateError::Io { path: self.path.clone(), doing, source }
+    }
+}
+
+fn written_down(write: &Write) -> StateWrite {
+    match write {
+        Write::Save { key, value } => StateWrite { key: key.clone(), value: Some(value.clone()) },
+        Write::Forget { key } => StateWrite { key: key.clone(), value: None },
+    }
+}
+
+/// Removes a file that may be gone already.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
@@ -275,6 +332,44 @@ mod tests {
         let state = StateDir::open(folder.path()).expect("opened");
         fs::write(folder.path().join(VALUES).join("%new"), "half").expect("written");
         assert!(state.values().expect("read").is_empty());
+    }
+
+    #[test]
+    fn a_batch_that_a_crash_cut_short_is_finished_in_the_next_life() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let values = folder.path().join(VALUES);
+        let state = StateDir::open(folder.path()).expect("opened");
+        state.write(&[save("done", "1"), save("task-1", ""), save("task-2", "")]).expect("written");
+        assert!(!values.join(BATCH).exists(), "it is carried out");
+        // The crash: the batch was written down, and of its changes only the first was made.
+        let batch = [Write::Forget { key: "task-1".into() }, save("done", "2")];
+        let batch = StateBatch { writes: batch.iter().map(written_down).collect() };
+        fs::write(values.join(BATCH), batch.encode_to_vec()).expect("written");
+        fs::remove_file(values.join("task-1")).expect("removed");
+        drop(state);
+
+        let state = StateDir::open(folder.path()).expect("opened again");
+        let wanted = [("done", "2"), ("task-2", "")].map(|(key, value)| (key.to_owned(), Bytes::from(value)));
+        assert_eq!(state.values().expect("read"), BTreeMap::from(wanted));
+        assert!(!values.join(BATCH).exists(), "and not once more");
+    }
+
+    #[test]
+    fn a_batch_with_a_bad_key_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = StateDir::open(folder.path()).expect("opened");
+        let refused = state.write(&[save("good", "1"), save(&"x".repeat(300), "")]);
+        assert!(matches!(refused, Err(StateError::Key(_))));
+        assert!(state.values().expect("read").is_empty());
+    }
+
+    #[test]
+    fn a_damaged_batch_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(StateDir::open(folder.path()).expect("opened"));
+        fs::write(folder.path().join(VALUES).join(BATCH), [0xff]).expect("written");
+        let error = StateDir::open(folder.path()).expect_err("refused").to_string();
+        assert!(error.contains("%batch") && error.contains("is damaged"), "{error}");
     }
 
     #[test]

@@ -2,13 +2,17 @@
 //!
 //! A line a fact. A launch is written before the call leaves, so that what the framework launched is always a part of
 //! what is written, however it ends. What was written and did not leave is told by the next life: it does not know it.
+//! A line that was cut short by the kill is no fact: what it was about was not yet saved or acknowledged either.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bourse_types::{Exit, TaskId, TaskStatus};
+
+/// Ends a line that the writer's last life did not end.
+const CUT: &str = " (cut)";
 
 /// The writing end.
 #[derive(Debug)]
@@ -36,7 +40,17 @@ pub struct Story {
 impl Pen {
     /// Goes on with the file, or begins it.
     pub fn open(path: &Path) -> std::io::Result<Pen> {
-        Ok(Pen { file: OpenOptions::new().create(true).append(true).open(path)? })
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        if file.seek(SeekFrom::End(0))? > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(CUT.as_bytes())?;
+                file.write_all(b"\n")?;
+            }
+        }
+        Ok(Pen { file })
     }
 
     /// This task is about to be launched, and will exit with `code`.
@@ -85,7 +99,7 @@ impl Journal {
     pub fn read(&self) -> BTreeMap<String, Story> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let mut stories: BTreeMap<String, Story> = BTreeMap::new();
-        for line in text.lines() {
+        for line in whole_lines(&text).filter(|line| !line.ends_with(CUT)) {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
                 ["launch", task, code] => {
@@ -111,8 +125,13 @@ impl Journal {
     /// The notes so far.
     pub fn notes(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        text.lines().filter_map(|line| line.strip_prefix("note ")).map(str::to_owned).collect()
+        whole_lines(&text).filter_map(|line| line.strip_prefix("note ")).map(str::to_owned).collect()
     }
+}
+
+/// All lines but one that is just being written: a file grows in steps of pages, and not of writes.
+pub(crate) fn whole_lines(text: &str) -> impl Iterator<Item = &str> {
+    text.rfind('\n').map_or("", |end| &text[..end]).lines()
 }
 
 impl Story {

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::journal::whole_lines;
+
 /// What ran, told by those who ran. A line is `ID start` or `ID end`; a line so short is appended whole or not at all.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -62,7 +64,7 @@ impl Ledger {
     /// When a line is none that a task writes.
     pub fn read(&self) -> BTreeMap<String, Entry> {
         let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
-        for line in fs::read_to_string(&self.path).expect("the ledger is there").lines() {
+        for line in whole_lines(&fs::read_to_string(&self.path).expect("the ledger is there")) {
             match line.split_once(' ') {
                 Some((id, "start")) => entries.entry(id.to_owned()).or_default().starts += 1,
                 Some((id, "end")) => entries.entry(id.to_owned()).or_default().ends += 1,

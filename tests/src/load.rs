@@ -143,13 +143,17 @@ pub async fn run() -> Result<(), RunError> {
         alive: Vec::new(),
         pen: Pen::open(Path::new(&variable("LOAD_JOURNAL"))).expect("the journal can be opened"),
     };
-    for key in kept.keys() {
+    let mut known = Vec::new();
+    for (key, agent) in &kept {
         if let Some(id) = key.strip_prefix("task-") {
-            scheduler.alive.push(TaskId::new(id).expect("it was an id when it was kept"));
+            let id = TaskId::new(id).expect("it was an id when it was kept");
+            // Of a task whose agent is known the master can say that it is gone.
+            let agent = std::str::from_utf8(agent).ok().and_then(|id| AgentId::new(id).ok());
+            known.push((id.clone(), Some(agent.expect("it was an id when it was kept"))));
+            scheduler.alive.push(id);
         }
     }
     scheduler.pen.life(&scheduler.alive);
-    let known: Vec<(TaskId, Option<AgentId>)> = scheduler.alive.iter().map(|id| (id.clone(), None)).collect();
     let mut stop = signal(SignalKind::terminate()).expect("a handler can be set");
     let framework = Framework::new("load")
         .state(state)
@@ -195,7 +199,7 @@ impl Busy {
             }
             self.launched += 1;
             calls.save("launched", self.launched.to_string());
-            calls.save(format!("task-{id}"), "");
+            calls.save(format!("task-{id}"), offer.agent().to_string());
             self.pen.launch(&id, code);
             self.alive.push(id);
         }
