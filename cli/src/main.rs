@@ -80,6 +80,7 @@ fn main() -> ExitCode {
     runtime.shutdown_background();
     match ended {
         Ok(code) => code,
+        Err(error) if shutdown::is_closed_pipe(&error) && is_run => ExitCode::from(shutdown::NOBODY_READS),
         Err(error) if shutdown::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bourse: {error:#}");

@@ -40,6 +40,10 @@ pub fn requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     Ok(async move { requests.next().await })
 }
 
+/// The exit status of a program whose output nobody reads: as a shell would see the signal that the runtime of Rust
+/// switches off.
+pub const NOBODY_READS: u8 = 128 + nix::sys::signal::Signal::SIGPIPE as u8;
+
 /// From now on a macro that prints to somebody who has gone away (`bourse events | head`) ends the process without a word,
 /// as other programs end; by itself it panics.
 pub fn quietly_when_nobody_reads() {
@@ -48,8 +52,7 @@ pub fn quietly_when_nobody_reads() {
         // The macros panic with a formatted text.
         let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
         if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
-            // As a shell would see the signal that the runtime of Rust switches off.
-            std::process::exit(128 + nix::sys::signal::Signal::SIGPIPE as i32);
+            std::process::exit(NOBODY_READS.into());
         }
         usual(panic);
     }));

@@ -193,7 +193,7 @@ async fn speak(
         let report = match answer.map_err(|_| Lost::Slow(CALL_TIMEOUT))? {
             Ok(_) if call == Call::Teardown => Report::TornDown(attempt),
             Ok(_) => continue,
-            Err(status) if is_refusal(&status) => {
+            Err(status) if is_refusal(&status) || status.code() == Code::ResourceExhausted => {
                 Report::Refused { attempt, call: Box::new(call), why: status.message().to_owned() }
             }
             Err(status) => return Err(connection.explain(status).into()),
@@ -205,7 +205,8 @@ async fn speak(
     Ok(())
 }
 
-/// Whether the master (or this end, for a message that is too large) has looked at the message and will never take it.
+/// Whether the master has looked at the message and will never take it. Of a call, RESOURCE_EXHAUSTED is a refusal too: it
+/// is too large, and would be the next time. Of a subscription it means later.
 fn is_refusal(status: &Status) -> bool {
     match status.code() {
         Code::InvalidArgument

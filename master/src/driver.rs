@@ -269,8 +269,9 @@ impl Driver {
             }
         }
         self.forget_descriptions(&changes);
+        let view = self.master.view(now);
         for entry in &entries {
-            story::tell(entry);
+            story::tell(entry, &view);
             if self.recent_entries.len() == RECENT_ENTRIES_MAX {
                 self.recent_entries.pop_front();
             }
@@ -279,7 +280,7 @@ impl Driver {
         if !changes.is_empty() || !entries.is_empty() {
             self.keeper.keep(changes, entries).await.map_err(DriverError::Sync)?;
         }
-        let picture = Picture { view: self.master.view(now), recent: self.recent_entries.clone() };
+        let picture = Picture { view, recent: self.recent_entries.clone() };
         self.pictures.send_replace(Arc::new(picture));
         for effect in spoken {
             self.deliver(effect);

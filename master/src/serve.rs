@@ -22,6 +22,7 @@ mod amounts;
 mod explain;
 mod feed;
 mod forms;
+mod hostnames;
 mod operator;
 mod resolve;
 mod services;

@@ -2,14 +2,16 @@
 
 use tracing::{debug, info};
 
+use bourse_master_core::View;
 use bourse_master_core::history::Kind;
 
 use crate::history::Stamped;
 
 /// Logs an entry. The sentence is the same for all of a kind; the entry's own is a field, like who and what it is about.
-pub(crate) fn tell(stamped: &Stamped) {
+pub(crate) fn tell(stamped: &Stamped, view: &View) {
     let entry = &stamped.entry;
     let agent_id = entry.agent.as_ref().map(|id| id.as_str());
+    let hostname = entry.agent.as_ref().and_then(|id| view.hostname(id));
     let framework_id = entry.framework.as_ref().map(|id| id.as_str());
     let task_id = entry.task.as_ref().map(|id| id.as_str());
     let role = entry.role.as_ref().map(|role| role.as_str());
@@ -17,7 +19,18 @@ pub(crate) fn tell(stamped: &Stamped) {
     let (sequence, reason, summary) = (stamped.sequence, entry.reason.as_deref(), entry.summary.as_str());
     macro_rules! tell {
         ($level:ident, $sentence:literal) => {
-            $level!(sequence, agent_id, framework_id, task_id, role, reason, principal, summary, $sentence)
+            $level!(
+                sequence,
+                agent_id,
+                hostname,
+                framework_id,
+                task_id,
+                role,
+                reason,
+                principal,
+                summary,
+                $sentence
+            )
         };
     }
     match entry.kind {

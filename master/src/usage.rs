@@ -56,9 +56,11 @@ impl Usages {
         tasks.filter_map(|key| table.tasks.get(key)).fold(Total::default(), Total::plus)
     }
 
-    /// What all tasks used, all together.
-    pub fn total(&self) -> Total {
-        self.table().tasks.values().fold(Total::default(), Total::plus)
+    /// What the tasks of these agents used, all together.
+    pub fn total(&self, counts: impl Fn(&AgentId) -> bool) -> Total {
+        let table = self.table();
+        let tasks = table.agents.iter().filter(|(agent, _)| counts(agent)).flat_map(|(_, tasks)| tasks);
+        tasks.filter_map(|key| table.tasks.get(key)).fold(Total::default(), Total::plus)
     }
 
     /// Which tasks were measured since this was called last.
@@ -127,10 +129,11 @@ mod tests {
         usages.note(&agent("a"), &usage(&[("t1", 0.5, 10), ("t2", 0.25, 5)]));
         usages.note(&agent("b"), &usage(&[("t3", 1.0, 1)]));
         usages.note(&agent("a"), &usage(&[("t2", 0.75, 7)]));
-        assert_eq!(usages.total(), Total { cpus: 1.75, memory_bytes: 8 });
+        assert_eq!(usages.total(|_| true), Total { cpus: 1.75, memory_bytes: 8 });
         assert_eq!(usages.of_agent(&agent("a")), Total { cpus: 0.75, memory_bytes: 7 });
+        assert_eq!(usages.total(|id| id.as_str() == "b"), Total { cpus: 1.0, memory_bytes: 1 });
         usages.retain(|id| id.as_str() == "a");
-        assert_eq!(usages.total(), Total { cpus: 0.75, memory_bytes: 7 });
+        assert_eq!(usages.total(|_| true), Total { cpus: 0.75, memory_bytes: 7 });
     }
 
     #[test]
@@ -140,6 +143,6 @@ mod tests {
             &agent("a"),
             &usage(&[("t1", f64::NAN, u64::MAX), ("t2", -3.0, u64::MAX), ("../t", 1.0, 1)]),
         );
-        assert_eq!(usages.total(), Total { cpus: 0.0, memory_bytes: u64::MAX });
+        assert_eq!(usages.total(|_| true), Total { cpus: 0.0, memory_bytes: u64::MAX });
     }
 }

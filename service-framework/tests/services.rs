@@ -140,8 +140,8 @@ fn an_instance_that_ends_is_started_again_after_its_backoff_and_the_list_says_so
     check(
         stage.list(),
         expect![[r#"
-        job 0/1 waiting v1 restarts 0: job.0: backing off 970ms after 1 failed attempt; the last: exited with 3
-          job.0 BACKING_OFF : backing off 970ms after 1 failed attempt; the last: exited with 3
+        job 0/1 waiting v1 restarts 0: job.0: backing off under 1s after 1 failed attempt; the last: exited with 3
+          job.0 BACKING_OFF : backing off under 1s after 1 failed attempt; the last: exited with 3
             job.0.0 TASK_FAILED: exited with 3"#]],
     );
     stage.run(&mut master, 5_000);

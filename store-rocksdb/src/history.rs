@@ -79,16 +79,24 @@ impl History for RocksHistory {
     }
 
     fn read(&self, filter: &Filter, before: Option<u64>, limit: usize) -> Result<Vec<Stamped>, HistoryError> {
-        let mut found = Vec::new();
+        let (mut found, mut passed_over) = (Vec::new(), 0_usize);
         for item in self.newest_first(before.unwrap_or(u64::MAX)).take(SCAN_MAX) {
             if found.len() == limit {
                 break;
             }
             let (sequence, value) = item.map_err(|error| failed("reading", error))?;
-            let entry = disk::decode(sequence, &value).map_err(|error| failed("reading", error))?;
-            if filter.matches(&entry.entry) {
-                found.push(entry);
+            match disk::decode(sequence, &value) {
+                Ok(entry) if filter.matches(&entry.entry) => found.push(entry),
+                Ok(_) => {}
+                Err(_) => passed_over += 1,
             }
+        }
+        // A newer build may have written kinds that this one does not know: one of them is no reason to show nothing.
+        if passed_over > 0 {
+            tracing::warn!(
+                entries = passed_over,
+                "entries of the history can not be read by this build, passed over"
+            );
         }
         Ok(found)
     }
@@ -98,8 +106,10 @@ impl History for RocksHistory {
         let kept = self.count(|counted| *counted);
         for item in self.oldest_first() {
             let (sequence, value) = item.map_err(|error| failed("trimming", error))?;
-            let entry = disk::decode(sequence, &value).map_err(|error| failed("trimming", error))?;
-            if now.since(entry.at) <= bounds.max_age && kept - bytes <= bounds.max_bytes {
+            // What can not be read has no age that would keep it.
+            let young =
+                disk::decode(sequence, &value).is_ok_and(|entry| now.since(entry.at) <= bounds.max_age);
+            if young && kept - bytes <= bounds.max_bytes {
                 break;
             }
             dropped += 1;

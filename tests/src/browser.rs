@@ -10,9 +10,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,9 +23,41 @@ use crate::{PATIENCE, binary, wait_for};
 /// A call that takes longer than this will never be answered.
 const CALL: Duration = Duration::from_secs(60);
 
+/// Chromium with this profile, and the address at which it is driven.
+fn open_chromium(profile: &Path) -> (Child, String) {
+    let chromium = Command::new("chromium")
+        .args([
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--no-first-run",
+            "--remote-debugging-port=0",
+        ])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg("about:blank")
+        // Only what it is told by its arguments, and a group of its own, so that its many processes end with it.
+        .env("HOME", profile)
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("chromium can be started; `scripts/install-missing test` installs it");
+    let port = wait_for("chromium to say its port", PATIENCE, || {
+        let said =
+            fs::read_to_string(profile.join("DevToolsActivePort")).map_err(|error| error.to_string())?;
+        let port = said.split_once('\n').and_then(|(port, _)| port.parse::<u16>().ok());
+        port.ok_or_else(|| format!("it said {said:?}"))
+    });
+    (chromium, format!("{}:{port}", Ipv4Addr::LOCALHOST))
+}
+
 /// A browser with one page.
 pub struct Browser {
     driver: Child,
+    chromium: Child,
     port: u16,
     /// The path of the session, once there is one.
     session: String,
@@ -52,7 +85,6 @@ impl Browser {
             tempfile::Builder::new().prefix("bourse-browser-").tempdir().expect("a folder can be made");
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
-            // Only what it is told by its arguments, and a group of its own, so that the browser's many processes end too.
             .env("HOME", profile.path())
             .process_group(0)
             .stdin(Stdio::null())
@@ -75,19 +107,13 @@ impl Browser {
             }
         };
         // It goes on talking: somebody must listen, or it would stop at a full pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        let arguments = [
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--hide-scrollbars",
-            &format!("--user-data-dir={}", profile.path().display()),
-        ];
-        let mut browser = Browser { driver, port, session: String::new(), _profile: profile };
+        thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        // Left to itself, the driver would look for the browser at "localhost": a minimal system has no such name.
+        let (chromium, address) = open_chromium(profile.path());
+        let mut browser = Browser { driver, chromium, port, session: String::new(), _profile: profile };
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
-            "goog:chromeOptions": { "args": arguments },
+            "goog:chromeOptions": { "debuggerAddress": address },
             "goog:loggingPrefs": { "browser": "ALL" },
         } } });
         let session = browser.call("POST", "/session", &wanted);
@@ -223,10 +249,17 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Politely first: some of the browser's processes leave the group.
         let _ = self.try_call("DELETE", &self.session, &Value::Null);
-        let _ = killpg(Pid::from_raw(self.driver.id() as i32), Signal::SIGKILL);
-        let _ = self.driver.wait();
+        // Politely first: some of the browser's processes leave the group.
+        let _ = kill(Pid::from_raw(self.chromium.id() as i32), Signal::SIGTERM);
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.chromium.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        for group in [&mut self.chromium, &mut self.driver] {
+            let _ = killpg(Pid::from_raw(group.id() as i32), Signal::SIGKILL);
+            let _ = group.wait();
+        }
     }
 }
 

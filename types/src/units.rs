@@ -147,12 +147,12 @@ pub fn format_duration(duration: Duration) -> String {
 }
 
 /// Writes roughly how long something took or is ago, in one or two units, cut and not rounded: `3s`, `2m05s`,
-/// `1h20m`, `4d03h`.
+/// `1h20m`, `4d03h`; `under 1s` for less, as a figure that is another one at every look is read by nobody.
 pub fn format_rough(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 if duration.subsec_millis() == 0 => "0s".into(),
-        0 => format!("{}ms", duration.subsec_millis()),
+        0 => "under 1s".into(),
         1..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
@@ -279,7 +279,7 @@ mod tests {
     fn durations_are_written_for_reading() {
         for (milliseconds, exact, rough) in [
             (0, "0s", "0s"),
-            (500, "500ms", "500ms"),
+            (500, "500ms", "under 1s"),
             (1_500, "1s500ms", "1s"),
             (125_000, "2m5s", "2m05s"),
             (4_800_000, "1h20m", "1h20m"),

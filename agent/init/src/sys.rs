@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -47,6 +48,7 @@ unsafe extern "C" {
     fn capset(header: *mut CapHeader, data: *const CapData) -> c_int;
     fn dup2(old: c_int, new: c_int) -> c_int;
     fn execve(path: *const c_char, argv: *const *const c_char, env: *const *const c_char) -> c_int;
+    fn fchdir(fd: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn fork() -> c_int;
     fn getpid() -> c_int;
@@ -342,16 +344,33 @@ pub fn set_hostname(name: &OsStr) -> io::Result<()> {
     check(unsafe { sethostname(name.as_bytes().as_ptr().cast(), name.len()) }).map(drop)
 }
 
-/// Enters the mount, uts and ipc namespaces of the process behind a pid descriptor; children made from now on
-/// are in its pid namespace. Needs Linux 5.8.
+/// Enters the mount, uts and ipc namespaces and the root of the process behind a pid descriptor; children made from
+/// now on are in its pid namespace. Needs Linux 5.8.
+///
+/// The root is taken along because entering a mount namespace leads to that namespace's own root: an agent that runs
+/// in a chroot, and with it the container, has another.
 pub fn enter_namespaces(process: BorrowedFd<'_>) -> io::Result<()> {
     const CLONE_NEWNS: c_int = 0x0002_0000;
     const CLONE_NEWUTS: c_int = 0x0400_0000;
     const CLONE_NEWIPC: c_int = 0x0800_0000;
     const CLONE_NEWPID: c_int = 0x2000_0000;
     let kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID;
+    // If the process ends meanwhile and its number is used again, the root is a stranger's, but `setns` fails.
+    let root = File::open(format!("/proc/{}/root", pid_behind(process)?))?;
     // SAFETY: no memory involved.
-    check(unsafe { setns(process.as_raw_fd(), kinds) }).map(drop)
+    unsafe {
+        check(setns(process.as_raw_fd(), kinds))?;
+        check(fchdir(root.as_raw_fd()))?;
+    }
+    std::os::unix::fs::chroot(".")
+}
+
+/// The number of the process behind a pid descriptor, as `proc(5)` tells it; ESRCH when it has ended.
+fn pid_behind(process: BorrowedFd<'_>) -> io::Result<u32> {
+    const ESRCH: i32 = 3;
+    let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
+    let pid = about.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
+    pid.ok_or_else(|| io::Error::from_raw_os_error(ESRCH))
 }
 
 /// A limit of the process: open files.

@@ -7,12 +7,12 @@ use crate::lab::{FRAMEWORK, Lab, TOKEN, shell, text};
 #[tokio::test]
 async fn with_a_certificate_the_api_speaks_tls_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).expect("written");
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     let flags = [format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display())];
-    let lab = Lab::with(&["--advertise=localhost:0", &flags[0], &flags[1]]).await;
+    let lab = Lab::with(&["--advertise=127.0.0.1:0", &flags[0], &flags[1]]).await;
     lab.run(&shell("t1", "echo hello"));
     lab.until_state("t1", TaskFinished).await;
 

@@ -15,6 +15,10 @@ const TOKENS: [(&str, &str, &str); 3] = [
     ("framework-token", "framework", "framework"),
 ];
 
+/// With less room than this nothing is started: registry, history and logs of a fresh cluster need a few MiB, and its
+/// tasks want to write too.
+const ROOM_MIB: u64 = 32;
+
 /// The folder, held by this process alone.
 pub struct State {
     folder: PathBuf,
@@ -22,21 +26,15 @@ pub struct State {
 }
 
 impl State {
-    /// Takes the folder, makes what is missing, and forgets what is there when `fresh`.
+    /// Takes the folder and makes what is missing.
     ///
     /// # Errors
-    /// Another dev cluster uses it, or it can not be written.
-    pub fn open(folder: &Path, fresh: bool) -> anyhow::Result<State> {
-        // Passable, as tasks of other users have their sandboxes below; what is secret in it is closed by itself.
-        let make = |path: &Path| {
-            let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-            made.with_context(|| {
-                format!("making the folder {}; name another with --state-dir", path.display())
-            })
-        };
+    /// Another dev cluster uses it, it can not be written, or there is no room in it.
+    pub fn open(folder: &Path) -> anyhow::Result<State> {
         make(folder)?;
         let path = folder.join("lock");
-        let lock = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+        let lock = File::create(&path)
+            .with_context(|| format!("opening {}; name another folder with --state-dir", path.display()))?;
         let lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => lock,
             Err(_) => bail!(
@@ -45,16 +43,34 @@ impl State {
             ),
         };
         let state = State { folder: folder.to_owned(), _lock: lock };
-        if fresh {
-            state.forget()?;
-        }
-        make(&state.logs())?;
-        state.write_tokens()?;
+        state.look_for_room()?;
+        state.fill()?;
         Ok(state)
     }
 
-    /// Removes everything but the lock.
-    fn forget(&self) -> anyhow::Result<()> {
+    /// A cluster that runs out of room at its first write could not even say so in its logs.
+    fn look_for_room(&self) -> anyhow::Result<()> {
+        let of = || format!("asking how much room there is in {}", self.folder.display());
+        let disk = nix::sys::statvfs::statvfs(&self.folder).with_context(of)?;
+        let free = disk.blocks_available().saturating_mul(disk.fragment_size()) / (1 << 20);
+        if free < ROOM_MIB {
+            bail!(
+                "{} has {free} MiB of room, and a dev cluster needs {ROOM_MIB}; make room, or name another folder with \
+                 --state-dir",
+                self.folder.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Makes what is missing.
+    fn fill(&self) -> anyhow::Result<()> {
+        make(&self.logs())?;
+        self.write_tokens()
+    }
+
+    /// Begins anew: nothing of earlier runs is left but the folder itself.
+    pub fn forget(&self) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let path = entry.path();
@@ -67,7 +83,7 @@ impl State {
             };
             removed.with_context(|| format!("forgetting {}", path.display()))?;
         }
-        Ok(())
+        self.fill()
     }
 
     /// Keeps the tokens that are there, so that an open browser page goes on working.
@@ -120,6 +136,12 @@ impl State {
     pub fn logs(&self) -> PathBuf {
         self.folder.join("logs")
     }
+}
+
+/// Passable, as tasks of other users have their sandboxes below; what is secret in it is closed by itself.
+fn make(path: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.with_context(|| format!("making the folder {}; name another with --state-dir", path.display()))
 }
 
 fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {

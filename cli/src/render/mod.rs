@@ -8,7 +8,7 @@ mod words;
 
 pub use json::json;
 pub use table::{Style, Table, cell};
-pub use words::{ago, amounts, exit, left, mib, share};
+pub use words::{Shorts, ago, amounts, count, exit, left, mib, prose, sentence, share, short, state, used};
 
 use clap::ValueEnum;
 

@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal, Write};
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 use comfy_table::{ContentArrangement, Row, presets};
 
+use super::words;
+
 /// What a word means, always shown beside a symbol or the word itself, as colour alone tells some people nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
@@ -25,7 +27,7 @@ impl Style {
             | "recovered" | "removing" | "backing_off" | "drained" => Style::Waiting,
             "killed" | "completed" | "inactive" | "suspended" => Style::Faint,
             "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator"
-            | "unknown" | "disconnected" => Style::Bad,
+            | "unknown" | "disconnected" | "unhealthy" => Style::Bad,
             _ => Style::Plain,
         }
     }
@@ -59,7 +61,7 @@ impl Style {
 
 /// A state as a cell: symbol, word, colour.
 pub fn cell(state: &str) -> String {
-    Style::of(state).word(&state.trim_start_matches("TASK_").to_ascii_lowercase().replace('_', " "))
+    Style::of(state).word(&words::state(state))
 }
 
 /// Rows under a header.

@@ -4,7 +4,7 @@ use bourse_proto::operator::{Amounts, ListAgentsRequest, ListAgentsResponse, Res
 
 use super::list::{List, ListArgs, show};
 use crate::exit::refused;
-use crate::render::{Table, ago, amounts, cell, left};
+use crate::render::{Shorts, Table, ago, amounts, cell, left, used};
 use crate::session::Session;
 
 /// List agents: total, offered, allocated, used and available resources of each
@@ -29,7 +29,7 @@ impl List for Agents {
     fn table(&self, answer: &ListAgentsResponse) -> Table {
         let columns = [
             "agent",
-            "hostname",
+            "id",
             "state",
             "tasks",
             "total",
@@ -41,6 +41,7 @@ impl List for Agents {
             "heard",
         ];
         let mut table = Table::new(&columns, "no agents; start one with: bourse agent");
+        let shorts = Shorts::of(answer.agents.iter().map(|agent| agent.id.as_str()));
         for agent in &answer.agents {
             let resources = agent.resources.as_ref();
             let part = |pick: fn(&ResourceReport) -> &Option<Amounts>| {
@@ -51,15 +52,16 @@ impl List for Agents {
                 None => cell(&agent.state),
             };
             table.row([
-                agent.id.clone(),
-                agent.hostname.clone(),
+                // Of one that is gone only the id is known.
+                if agent.hostname.is_empty() { agent.id.clone() } else { agent.hostname.clone() },
+                shorts.show(&agent.id).to_string(),
                 state,
                 agent.tasks.to_string(),
                 part(|report| &report.total),
                 part(|report| &report.reserved),
                 part(|report| &report.offered),
                 part(|report| &report.allocated),
-                part(|report| &report.used),
+                used(resources.and_then(|report| report.used.as_ref())),
                 part(|report| &report.available),
                 ago(agent.heard_ms),
             ]);

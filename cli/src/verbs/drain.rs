@@ -6,7 +6,7 @@ use bourse_proto::operator::{DrainAgentRequest, ListAgentsRequest};
 use bourse_types::units;
 
 use crate::exit::{Exit, failed, refused};
-use crate::render::left;
+use crate::render::{count, left};
 use crate::session::Session;
 
 /// How often a waiting drain looks.
@@ -37,18 +37,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         .map_err(|error| failed(Exit::Usage, format!("--deadline: {error}")))?;
     let mut session = Session::open(&args.master).await?;
     let request = DrainAgentRequest {
-        agent: args.agent,
+        agent: args.agent.clone(),
         deadline_seconds: deadline.as_secs_f64(),
         mark_gone: args.mark_gone,
     };
     let draining = session.operator.drain_agent(request).await.map_err(refused)?.into_inner();
-    eprintln!(
-        "draining {}: {} task(s), {} left; undo with: bourse reactivate {}",
-        draining.agent_id,
-        draining.tasks,
-        left(draining.deadline_ms),
-        draining.agent_id
-    );
+    let (agent, tasks) = (&args.agent, count(draining.tasks, "task"));
+    let undo = match args.mark_gone {
+        true => String::new(),
+        false => format!("; undo with: bourse reactivate {agent}"),
+    };
+    eprintln!("draining {agent}: {tasks}, {} left{undo}", left(draining.deadline_ms));
     if args.follow { until_empty(&mut session, draining.agent_id).await } else { Ok(()) }
 }
 
@@ -60,7 +59,7 @@ async fn until_empty(session: &mut Session, agent: String) -> anyhow::Result<()>
         let agents = session.operator.list_agents(request).await.map_err(refused)?.into_inner().agents;
         let Some(agent) = agents.first().filter(|agent| agent.state == "draining") else { return Ok(()) };
         if told.replace(agent.tasks) != Some(agent.tasks) {
-            eprintln!("{} task(s) still run", agent.tasks);
+            eprintln!("{} left to end", count(agent.tasks, "task"));
         }
         tokio::time::sleep(LOOK).await;
     }

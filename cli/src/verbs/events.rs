@@ -4,7 +4,7 @@ use bourse_proto::operator::{HistoryEvent, ListEventsRequest, WatchRequest, watc
 
 use super::list::ListArgs;
 use crate::exit::refused;
-use crate::render::{Output, ago, json};
+use crate::render::{Output, ago, json, prose};
 use crate::session::Session;
 
 /// Show what happened, oldest first
@@ -69,7 +69,12 @@ fn print(event: &HistoryEvent, output: Output) -> anyhow::Result<()> {
         Output::Table => {
             let who =
                 if event.principal.is_empty() { String::new() } else { format!(" (by {})", event.principal) };
-            anstream::println!("{:>5} ago  {:<9}  {}{who}", ago(event.at_ms), event.kind, event.summary);
+            anstream::println!(
+                "{:>5} ago  {:<9}  {}{who}",
+                ago(event.at_ms),
+                event.kind,
+                prose(&event.summary)
+            );
         }
     }
     Ok(())

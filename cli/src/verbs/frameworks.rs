@@ -4,10 +4,12 @@ use bourse_proto::operator::{ListFrameworksRequest, ListFrameworksResponse};
 
 use super::list::{List, ListArgs, show};
 use crate::exit::refused;
-use crate::render::{Table, ago, amounts, cell, left, share};
+use crate::render::{Shorts, Table, ago, amounts, cell, left, share};
 use crate::session::Session;
 
 /// List frameworks: roles, offers they hold, what they got, their dominant share
+///
+/// One that is idle wants no offers right now, and its tasks run on.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this one: id, unique prefix or name
@@ -32,7 +34,7 @@ impl List for Frameworks {
     fn table(&self, answer: &ListFrameworksResponse) -> Table {
         let columns = [
             "framework",
-            "name",
+            "id",
             "state",
             "roles",
             "tasks",
@@ -43,6 +45,7 @@ impl List for Frameworks {
             "registered",
         ];
         let mut table = Table::new(&columns, "no frameworks; try: bourse run -- echo hello");
+        let shorts = Shorts::of(answer.frameworks.iter().map(|framework| framework.id.as_str()));
         for framework in &answer.frameworks {
             let state = match framework.failover_deadline_ms {
                 Some(deadline) => format!("{} {} left", cell(&framework.state), left(deadline)),
@@ -57,8 +60,8 @@ impl List for Frameworks {
                 false => format!("{} of {}", share(framework.dominant_share), framework.dominant_resource),
             };
             table.row([
-                framework.id.clone(),
                 framework.name.clone(),
+                shorts.show(&framework.id).to_string(),
                 state,
                 roles.collect::<Vec<_>>().join(", "),
                 framework.tasks.to_string(),

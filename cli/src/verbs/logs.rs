@@ -1,10 +1,11 @@
 //! `bourse logs`: what a task wrote.
 
-use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bourse_proto::agent_link::LogStream;
 use bourse_proto::operator::ReadTaskLogRequest;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
@@ -54,64 +55,102 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         offset: args.tail.map_or(0, |bytes| -i64::from(bytes)),
         follow: args.follow,
     };
-    let stdout =
-        async { if args.stderr { Ok(()) } else { copy(&session, &request, LogStream::Stdout).await } };
-    let stderr =
-        async { if args.stdout { Ok(()) } else { copy(&session, &request, LogStream::Stderr).await } };
-    tokio::try_join!(stdout, stderr)?;
+    let progress = Progress::default();
+    let some = |wanted: bool, stream| {
+        let (session, request, progress) = (&session, &request, &progress);
+        async move { if wanted { copy(session, request, stream, progress).await } else { Ok(()) } }
+    };
+    tokio::try_join!(some(!args.stderr, LogStream::Stdout), some(!args.stdout, LogStream::Stderr))?;
     Ok(())
+}
+
+/// How far copying has come, for whoever waits for its end: pieces that came, and pieces that were written.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64, AtomicU64);
+
+impl Progress {
+    /// Grows with every piece.
+    pub fn count(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    /// A piece has come that our own reader has not taken yet.
+    pub fn is_writing(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != self.count()
+    }
 }
 
 /// Copies one stream of a log to the same stream of ours, to its end. When the way to it breaks while it is followed
 /// (the agent or the master is started anew, say), it goes on where it was.
-pub async fn copy(session: &Session, request: &ReadTaskLogRequest, stream: LogStream) -> anyhow::Result<()> {
+pub async fn copy(
+    session: &Session,
+    request: &ReadTaskLogRequest,
+    stream: LogStream,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let mut request = ReadTaskLogRequest { stream: stream as i32, ..request.clone() };
     let mut broken_since = None;
+    let mut was_there = false;
     loop {
         let offset = request.offset;
-        let Err(error) = copy_until_broken(session, &mut request).await? else { return Ok(()) };
+        let Err(error) = copy_until_broken(session, &mut request, &mut was_there, progress).await? else {
+            return Ok(());
+        };
         if request.offset != offset {
             broken_since = None;
         }
         let since = *broken_since.get_or_insert_with(Instant::now);
-        if !request.follow || !may_pass(&error) || since.elapsed() > PATIENCE {
+        if !request.follow || !may_pass(&error, was_there) || since.elapsed() > PATIENCE {
             return Err(refused(error));
         }
         sleep(RETRY).await;
     }
 }
 
-/// Copies as far as it goes, and moves the request's offset along. The outer failure is of our own output.
+/// Copies as far as it goes, moves the request's offset along, and notes that there is such a log. The outer failure is
+/// of our own output.
 async fn copy_until_broken(
     session: &Session,
     request: &mut ReadTaskLogRequest,
+    was_there: &mut bool,
+    progress: &Progress,
 ) -> std::io::Result<Result<(), tonic::Status>> {
     let mut chunks = match session.operator.clone().read_log(request.clone()).await {
         Ok(answer) => answer.into_inner(),
         Err(error) => return Ok(Err(error)),
     };
+    *was_there = true;
     loop {
         let chunk = match chunks.message().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => return Ok(Ok(())),
             Err(error) => return Ok(Err(error)),
         };
+        // Whoever reads our output may take his time, and must not hold a thread that others wait for.
+        progress.0.fetch_add(1, Ordering::Relaxed);
         match request.stream() {
-            LogStream::Stderr => std::io::stderr().write_all(&chunk.data)?,
+            LogStream::Stderr => {
+                let mut out = tokio::io::stderr();
+                out.write_all(&chunk.data).await?;
+                out.flush().await?;
+            }
             LogStream::Stdout | LogStream::Unspecified => {
-                let mut out = std::io::stdout().lock();
-                out.write_all(&chunk.data)?;
-                out.flush()?;
+                let mut out = tokio::io::stdout();
+                out.write_all(&chunk.data).await?;
+                out.flush().await?;
             }
         }
+        progress.1.fetch_add(1, Ordering::Relaxed);
         request.offset = (chunk.offset + chunk.data.len() as u64) as i64;
     }
 }
 
-/// Whether trying again may help.
-fn may_pass(error: &tonic::Status) -> bool {
-    matches!(
-        error.code(),
-        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::Unknown | Code::Internal
-    )
+/// Whether trying again may help. A master that was started anew knows no task until its agent has told it: one that was
+/// there is there again in a moment.
+fn may_pass(error: &tonic::Status, was_there: bool) -> bool {
+    match error.code() {
+        Code::Unavailable | Code::Aborted | Code::Cancelled | Code::Unknown | Code::Internal => true,
+        Code::NotFound => was_there,
+        _ => false,
+    }
 }

@@ -4,17 +4,17 @@ use bourse_proto::operator::{ListOffersRequest, ListOffersResponse};
 
 use super::list::{List, ListArgs, show};
 use crate::exit::refused;
-use crate::render::{Table, ago, amounts, left};
+use crate::render::{Shorts, Table, ago, amounts, left};
 use crate::session::Session;
 
 /// List outstanding offers: which framework holds which agent's resources, and until when
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only this framework's: its id
-    #[arg(long, value_name = "ID")]
+    /// Only this framework's: id, unique prefix or name
+    #[arg(long, value_name = "FRAMEWORK")]
     framework: Option<String>,
-    /// Only of this agent: its id
-    #[arg(long, value_name = "ID")]
+    /// Only of this agent: id, unique prefix or hostname
+    #[arg(long, value_name = "AGENT")]
     agent: Option<String>,
     #[command(flatten)]
     list: ListArgs,
@@ -34,9 +34,10 @@ impl List for Offers {
         let columns = ["offer", "framework", "agent", "role", "resources", "held", "expires"];
         let mut table =
             Table::new(&columns, "no outstanding offers: nobody is asked to decide anything right now");
+        let shorts = Shorts::of(answer.offers.iter().map(|offer| offer.id.as_str()));
         for offer in &answer.offers {
             table.row([
-                offer.id.clone(),
+                shorts.show(&offer.id).to_string(),
                 offer.framework_name.clone(),
                 offer.hostname.clone(),
                 offer.role.clone(),

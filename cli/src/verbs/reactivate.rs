@@ -16,8 +16,8 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
-    let request = ReactivateAgentRequest { agent: args.agent };
-    let done = session.operator.reactivate_agent(request).await.map_err(refused)?.into_inner();
-    eprintln!("{} is offered again", done.agent_id);
+    let request = ReactivateAgentRequest { agent: args.agent.clone() };
+    session.operator.reactivate_agent(request).await.map_err(refused)?;
+    eprintln!("{} is offered again", args.agent);
     Ok(())
 }

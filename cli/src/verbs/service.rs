@@ -11,7 +11,7 @@ use clap::Subcommand;
 use tokio::time::Instant;
 
 use crate::exit::{Exit, failed, refused};
-use crate::render::{Output, Table, ago, cell, json, left};
+use crate::render::{self, Output, Table, ago, cell, json, left};
 use crate::session::Session;
 
 /// How often a waiting deploy looks.
@@ -91,7 +91,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Verb::Scale { name, count, master } => {
             let mut session = Session::open(&master).await?;
             session.services.scale(ScaleRequest { name: name.clone(), count }).await.map_err(refused)?;
-            eprintln!("{name} shall have {count} instance(s); see: bourse service show {name}");
+            let instances = render::count(count, "instance");
+            eprintln!("{name} shall have {instances}; see: bourse service show {name}");
             Ok(())
         }
         Verb::Remove { name, master } => {
@@ -198,7 +199,7 @@ async fn show(name: &str, mut session: Session, output: Output) -> anyhow::Resul
         Output::Json => anstream::println!("{:#}", json(&service)?),
         Output::Name => service.instances.iter().for_each(|instance| anstream::println!("{}", instance.name)),
         Output::Table => {
-            anstream::println!("{} {}\n", progress(&service), cell(&service.state));
+            anstream::println!("{}  {}\n", cell(&service.state), progress(&service));
             let columns = ["instance", "state", "agent", "ports", "task", "since", "why"];
             let mut table = Table::new(&columns, "no instances");
             for instance in &service.instances {

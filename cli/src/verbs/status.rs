@@ -1,10 +1,16 @@
 //! `bourse status`: how the cluster does, in one sentence, problems first.
 
+use std::time::Duration;
+
 use bourse_proto::operator::{Amounts, Cluster, GetClusterRequest, ResourceReport, Severity};
+use bourse_proto::services::{ListServicesRequest, Service};
 
 use crate::exit::refused;
-use crate::render::{Output, Style, Table, ago, json, mib};
+use crate::render::{Output, Style, Table, ago, count, json, mib, prose, sentence, state};
 use crate::session::Session;
+
+/// The service framework has this long to answer.
+const SERVICES_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Say in one sentence how the cluster does, then what is wrong, then what there is
 #[derive(clap::Args)]
@@ -22,19 +28,34 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.output {
         Output::Json => anstream::println!("{:#}", json(&cluster)?),
         Output::Name => anstream::println!("{}", cluster.master_id),
-        Output::Table => print(&cluster)?,
+        Output::Table => print(&cluster, &waiting(&mut session).await)?,
     }
     Ok(())
 }
 
-fn print(cluster: &Cluster) -> anyhow::Result<()> {
-    anstream::println!("{}", cluster.verdict);
+/// The services that are not as they should be. None where no service framework answers: that is no fault of the
+/// cluster's.
+async fn waiting(session: &mut Session) -> Vec<Service> {
+    let asked = session.services.list(ListServicesRequest::default());
+    let Ok(Ok(answer)) = tokio::time::timeout(SERVICES_PATIENCE, asked).await else { return Vec::new() };
+    let services = answer.into_inner().services.into_iter();
+    services.filter(|service| !service.reason.is_empty()).collect()
+}
+
+fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {
+    anstream::println!("{}", prose(&cluster.verdict));
     for problem in &cluster.problems {
         let style = if problem.severity() == Severity::Critical { Style::Bad } else { Style::Waiting };
-        anstream::println!("  {}", style.word(&problem.summary));
+        anstream::println!("  {}", style.word(&sentence(&prose(&problem.summary))));
         if !problem.advice.is_empty() {
-            anstream::println!("      {}", problem.advice);
+            anstream::println!("      {}", prose(&problem.advice));
         }
+    }
+    for service in waiting {
+        let text =
+            format!("Service {} is {}: {}", service.name, state(&service.state), prose(&service.reason));
+        anstream::println!("  {}", Style::Waiting.word(&text));
+        anstream::println!("      bourse service show {}", service.name);
     }
     anstream::println!();
     let mut table =
@@ -45,12 +66,12 @@ fn print(cluster: &Cluster) -> anyhow::Result<()> {
     table.row(row("disk", &report, |amounts| mib(amounts.disk_mib)));
     table.print()?;
     anstream::println!(
-        "\n{} of {} agents active, {} of {} frameworks active, {} offers outstanding\nmaster {} (epoch {}, {}), up {}",
+        "\n{} of {} active, {} of {} connected, {} outstanding\nmaster {} (epoch {}, Bourse {}), up {}",
         cluster.agents_active,
-        cluster.agents_total,
+        count(cluster.agents_total, "agent"),
         cluster.frameworks_active,
-        cluster.frameworks_total,
-        cluster.offers_outstanding,
+        count(cluster.frameworks_total, "framework"),
+        count(cluster.offers_outstanding, "offer"),
         cluster.master_id,
         cluster.epoch,
         cluster.version,

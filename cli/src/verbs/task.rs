@@ -4,7 +4,7 @@ use bourse_proto::operator::{ListTasksRequest, Task};
 use bourse_proto::v1::TaskStatus;
 
 use crate::exit::{Exit, failed, refused};
-use crate::render::{Output, ago, amounts, cell, exit, json, mib};
+use crate::render::{Output, ago, amounts, cell, exit, json, mib, prose, short};
 use crate::session::Session;
 
 /// Tell one task's story: state, why, since when, on which agent, what it uses
@@ -53,17 +53,17 @@ fn print(task: &Task) {
     };
     line("task", &task.id);
     line("name", &task.name);
-    line("state", &format!("{}, since {}", cell(&task.state), ago(task.changed_ms)));
+    line("state", &format!("{}, for {}", cell(&task.state), ago(task.changed_ms)));
     line("reason", &task.reason);
-    line("message", &task.message);
+    line("message", &prose(&task.message));
     if task.exit.is_some() {
         line("exit", &exit(task));
     }
     if let Some(healthy) = task.healthy {
         line("healthy", if healthy { "yes" } else { "no" });
     }
-    line("framework", &format!("{} ({})", task.framework_name, task.framework_id));
-    line("agent", &format!("{} ({})", task.hostname, task.agent_id));
+    line("framework", &format!("{} ({})", task.framework_name, short(&task.framework_id)));
+    line("agent", &format!("{} ({})", task.hostname, short(&task.agent_id)));
     line("role", &task.role);
     line("command", &task.command);
     line("allocated", &amounts(task.allocated.as_ref()));
@@ -72,8 +72,12 @@ fn print(task: &Task) {
             0.0 => String::new(),
             seconds => format!(", throttled for {seconds:.1}s"),
         };
+        let processes = match used.pids {
+            1 => "1 process".to_string(),
+            pids => format!("{pids} processes"),
+        };
         let memory = format!("{} (peak {})", mib(used.mem_mib), mib(used.mem_peak_mib));
-        line("used", &format!("{:.2} cpus, {memory}, {} processes{throttled}", used.cpus, used.pids));
+        line("used", &format!("{:.2} cpus, {memory}, {processes}{throttled}", used.cpus));
     }
     line("container", &task.container_id);
     if task.pid != 0 {

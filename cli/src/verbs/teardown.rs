@@ -16,8 +16,8 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
-    let request = TeardownFrameworkRequest { framework: args.framework };
+    let request = TeardownFrameworkRequest { framework: args.framework.clone() };
     let done = session.operator.teardown_framework(request).await.map_err(refused)?.into_inner();
-    eprintln!("{} is torn down", done.framework_id);
+    eprintln!("{} ({}) is torn down; its tasks are being killed", args.framework, done.framework_id);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use bourse_proto::operator::{ExplainRequest, Explanation};
 
 use crate::exit::refused;
-use crate::render::{Output, Style, Table, json};
+use crate::render::{Output, Style, Table, json, prose, sentence};
 use crate::session::Session;
 
 /// Say why a task, framework, service or agent is not where it should be, and what would change it
@@ -39,18 +39,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn print(explanation: &Explanation) -> anyhow::Result<()> {
-    anstream::println!("{} {}: {}", explanation.kind, explanation.id, explanation.summary);
+    anstream::println!("{}", sentence(&prose(&explanation.summary)));
     if !explanation.nearest_fix.is_empty() {
-        anstream::println!("nearest fix: {}", explanation.nearest_fix);
+        anstream::println!("nearest fix: {}", prose(&explanation.nearest_fix));
     }
     if !explanation.agents.is_empty() {
         anstream::println!();
         let mut table = Table::new(&["agent", "fits", "what stands in the way"], "");
         for agent in &explanation.agents {
             let fits = if agent.fits { Style::Good.word("yes") } else { Style::Bad.word("no") };
-            let obstacles =
-                agent.obstacles.iter().map(|obstacle| format!("{}: {}", obstacle.reason, obstacle.detail));
-            table.row([agent.hostname.clone(), fits, obstacles.collect::<Vec<_>>().join("; ")]);
+            let mut obstacles = agent
+                .obstacles
+                .iter()
+                .map(|obstacle| format!("{}: {}", obstacle.reason, prose(&obstacle.detail)));
+            table.row([agent.hostname.clone(), fits, obstacles.next().unwrap_or_default()]);
+            // One a line: each is a sentence of its own.
+            for obstacle in obstacles {
+                table.row([String::new(), String::new(), obstacle]);
+            }
         }
         table.print()?;
     }

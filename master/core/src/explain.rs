@@ -96,10 +96,7 @@ impl View {
         let summary = match (agents.len(), fitting) {
             (0, _) => format!("framework {name} is offered nothing: no agent has joined"),
             (_, 0) if held > 0 && wanted.is_none() => {
-                format!(
-                    "framework {name} holds {} that wait for its answer",
-                    format_count(held as u64, "offer")
-                )
+                format!("framework {name} holds {} and has yet to answer", format_count(held as u64, "offer"))
             }
             (1, 0) => format!("the one agent cannot serve {what} of framework {name} now"),
             (all, 0) => format!("none of {all} agents can serve {what} of framework {name} now"),

@@ -8,12 +8,15 @@
 //!
 //! **What does it leave to others?** What a principal may do behind its door is decided by the handlers.
 
+mod door;
+
 use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -23,8 +26,8 @@ use subtle::ConstantTimeEq;
 use tonic::Status;
 use tracing::warn;
 
-/// The cookie that holds the token of somebody who looks at the status page.
-const COOKIE: &str = "bourse_token";
+/// The cookie that holds the token of somebody who looks at the status page, without its port.
+const COOKIE: &str = "bourse-token";
 
 /// A token has at least so many characters: fewer could be guessed by trying.
 const TOKEN_MIN: usize = 16;
@@ -254,16 +257,39 @@ impl Refusal {
         Status::unauthenticated(self.text())
     }
 
-    /// As gRPC where the caller speaks it, else as plain text.
-    fn into_response(self, grpc: bool) -> Response {
-        if grpc {
-            return self.into_status().into_http();
-        }
-        let mut response = (StatusCode::UNAUTHORIZED, format!("{}\n", self.text())).into_response();
+    /// As gRPC where the caller speaks it, as a page for a browser, else as plain text.
+    fn into_response(self, asker: Asker) -> Response {
+        let mut response = match asker {
+            Asker::Grpc => return self.into_status().into_http(),
+            Asker::Browser => door::page(&self),
+            Asker::Other => (StatusCode::UNAUTHORIZED, format!("{}\n", self.text())).into_response(),
+        };
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bourse\""));
         response
+    }
+}
+
+/// Who is told that a call goes no further, and in what form.
+#[derive(Clone, Copy)]
+enum Asker {
+    Grpc,
+    Browser,
+    Other,
+}
+
+impl Asker {
+    fn of(request: &Request) -> Asker {
+        let accepts = |kind: &str| {
+            let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
+            accept.is_some_and(|accept| accept.contains(kind))
+        };
+        match is_grpc(request) {
+            true => Asker::Grpc,
+            false if accepts("text/html") => Asker::Browser,
+            false => Asker::Other,
+        }
     }
 }
 
@@ -273,18 +299,18 @@ pub(super) async fn check(State(tokens): State<Tokens>, mut request: Request, ne
     if request.uri().path() == "/health" {
         return next.run(request).await;
     }
-    let grpc = is_grpc(&request);
+    let asker = Asker::of(&request);
     if let Some(token) = query_token(request.uri().query()) {
         return match tokens.caller(token.as_bytes()) {
             Some(_) => keep_as_cookie(&request, &token),
-            None => Refusal::Unknown.into_response(grpc),
+            None => Refusal::Unknown.into_response(asker),
         };
     }
     let Some(token) = bearer(&request).or_else(|| cookie(&request)) else {
-        return Refusal::Missing.into_response(grpc);
+        return Refusal::Missing.into_response(asker);
     };
     let Some(caller) = tokens.caller(token).cloned() else {
-        return Refusal::Unknown.into_response(grpc);
+        return Refusal::Unknown.into_response(asker);
     };
     request.extensions_mut().insert(caller);
     next.run(request).await
@@ -300,10 +326,22 @@ fn bearer(request: &Request) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }
 
+/// Browsers keep one set of cookies for all ports of a host: the name has the port that the browser asked, so that two
+/// clusters on one machine do not take each other's token away.
+fn cookie_name(request: &Request) -> String {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let asked = host.and_then(|host| host.parse::<Authority>().ok());
+    match asked.as_ref().or(request.uri().authority()).and_then(Authority::port_u16) {
+        Some(port) => format!("{COOKIE}-{port}"),
+        None => COOKIE.to_owned(),
+    }
+}
+
 fn cookie(request: &Request) -> Option<&[u8]> {
+    let name = cookie_name(request);
     let all = request.headers().get_all(header::COOKIE).iter();
     let mut pairs = all.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"="))
+    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// The `token` of a query. Tokens are made of characters that need no escape; one with others is not found.
@@ -319,10 +357,11 @@ fn keep_as_cookie(request: &Request, token: &str) -> Response {
     // Only ever a path of ours: one that begins with two slashes would name another host.
     let path = format!("/{}", request.uri().path().trim_start_matches('/'));
     let place = if rest.is_empty() { path } else { format!("{path}?{rest}") };
-    let cookie = format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict");
+    let name = cookie_name(request);
+    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict");
     let mut response = StatusCode::SEE_OTHER.into_response();
     let (Ok(place), Ok(cookie)) = (HeaderValue::from_str(&place), HeaderValue::from_str(&cookie)) else {
-        return Refusal::Unknown.into_response(false);
+        return Refusal::Unknown.into_response(Asker::Other);
     };
     response.headers_mut().insert(header::LOCATION, place);
     response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -389,8 +428,20 @@ mod tests {
 
     #[test]
     fn a_cookie_is_found_among_others() {
-        let request = Request::builder().header("cookie", "a=b; bourse_token=secret; c=d");
+        let request = Request::builder().header("cookie", "a=b; bourse-token=secret; c=d");
         let request = request.body(axum::body::Body::empty()).expect("a request");
         assert_eq!(cookie(&request), Some(&b"secret"[..]));
+    }
+
+    #[test]
+    fn two_masters_on_one_host_have_cookies_of_their_own() {
+        let of = |host: &str| {
+            let request = Request::builder().header("host", host);
+            let request = request.header("cookie", "bourse-token-5050=one; bourse-token-6050=two");
+            cookie(&request.body(axum::body::Body::empty()).expect("a request")).map(<[u8]>::to_vec)
+        };
+        assert_eq!(of("127.0.0.1:5050"), Some(b"one".to_vec()));
+        assert_eq!(of("[::1]:6050"), Some(b"two".to_vec()));
+        assert_eq!((of("127.0.0.1:7050"), of("127.0.0.1")), (None, None));
     }
 }

@@ -5,6 +5,7 @@ use bourse_proto::operator as wire;
 use bourse_types::Resources;
 use tonic::Status;
 
+use super::hostnames;
 use super::operator::{agents, find_task, frameworks};
 use super::resolve;
 
@@ -20,7 +21,7 @@ pub(super) fn answer(view: &View, subject: &str, resources: &str) -> Result<wire
     let subject = find(view, subject)?;
     let explanation = view.explain(&subject, wanted.as_ref());
     let explanation = explanation.ok_or_else(|| Status::not_found("it has gone away meanwhile"))?;
-    Ok(write(explanation))
+    Ok(write(explanation, view))
 }
 
 /// A task, else a framework, else an agent: what people ask about most comes first. A text that could be several things
@@ -47,12 +48,13 @@ fn find(view: &View, text: &str) -> Result<Subject, Status> {
     }
 }
 
-fn write(explanation: Explanation) -> wire::Explanation {
+fn write(explanation: Explanation, view: &View) -> wire::Explanation {
+    let told = |text: &str| hostnames::told(text, view);
     wire::Explanation {
         kind: explanation.kind.to_owned(),
         id: explanation.id,
-        summary: explanation.summary,
-        nearest_fix: explanation.nearest_fix.unwrap_or_default(),
+        summary: told(&explanation.summary),
+        nearest_fix: explanation.nearest_fix.as_deref().map(told).unwrap_or_default(),
         agents: explanation
             .agents
             .into_iter()
@@ -65,7 +67,7 @@ fn write(explanation: Explanation) -> wire::Explanation {
                     .into_iter()
                     .map(|obstacle| wire::Obstacle {
                         reason: obstacle.reason.as_str().to_owned(),
-                        detail: obstacle.detail,
+                        detail: told(&obstacle.detail),
                     })
                     .collect(),
             })

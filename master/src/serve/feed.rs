@@ -123,7 +123,7 @@ impl Feed {
         let tasks = view.completed_tasks().chain(view.tasks());
         let tasks = tasks.map(|task| Part::Task(forms::task(task, view, &self.usages)));
         let offers = view.offers().map(|offer| Part::Offer(forms::offer(offer, view)));
-        let history = picture.recent.iter().map(|entry| Part::History(forms::history(entry)));
+        let history = picture.recent.iter().map(|entry| Part::History(forms::history(entry, view)));
         let cluster =
             std::iter::once_with(|| Part::Cluster(forms::cluster(view, &self.usages, &self.master)));
         cluster.chain(agents).chain(frameworks).chain(torn_down).chain(tasks).chain(offers).chain(history)
@@ -246,7 +246,7 @@ impl Feed {
         parts.extend(agents.map(|agent| Part::Agent(forms::agent(agent, &self.usages))));
         let seen = before.recent.back().map_or(0, |entry| entry.sequence);
         let entries = after.recent.iter().filter(|entry| entry.sequence > seen);
-        parts.extend(entries.map(|entry| Part::History(forms::history(entry))));
+        parts.extend(entries.map(|entry| Part::History(forms::history(entry, new))));
     }
 
     /// Frameworks and their tasks, also those that came and ended between the two pictures.

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use bourse_master_core::agents::Drain;
+use bourse_master_core::agents::{AgentState, Drain};
 use bourse_master_core::view::{FrameworkPicture, RolePicture, Severity};
 use bourse_master_core::{Agent, Framework, Offer, Task, View};
 use bourse_proto::operator as wire;
-use bourse_types::{AttributeValue, Mono, Now, Wall};
+use bourse_types::{AttributeValue, Mono, Now, TaskState, Wall};
 use bourse_wire::Form;
 
-use super::amounts;
+use super::{amounts, hostnames};
 use crate::history::Stamped;
-use crate::usage::Usages;
+use crate::usage::{Total, Usages};
 use crate::wire::scheduler::MasterIdentity;
 
 /// One agent.
@@ -28,7 +28,7 @@ pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
             reserved: Some(amounts::of(&agent.reserved())),
             offered: Some(amounts::of(&agent.offered)),
             allocated: Some(amounts::of(&agent.allocated)),
-            used: Some(amounts::used(usages.of_agent(&agent.id))),
+            used: answers(agent).then(|| amounts::used(usages.of_agent(&agent.id))),
             available: Some(amounts::of(&agent.available())),
         }),
         total: bourse_wire::resources::write(&agent.info.total, Form::Refined),
@@ -39,6 +39,16 @@ pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
         offers: count(agent.offers.len()),
         drain_deadline_ms: agent.drain.as_ref().map(|drain: &Drain| drain.until().as_millis()),
     }
+}
+
+/// Whether what an agent measured last still says what its tasks use: of one that is unreachable nobody knows.
+fn answers(agent: &Agent) -> bool {
+    !matches!(agent.state, AgentState::Unreachable { .. })
+}
+
+/// What all tasks use, of agents that answer.
+pub(super) fn used(view: &View, usages: &Usages) -> Total {
+    usages.total(|id| view.agent(id).is_some_and(answers))
 }
 
 /// One that was marked gone: little is known of it any more.
@@ -72,7 +82,8 @@ pub(super) fn completed_framework(framework: &Framework) -> wire::Framework {
     known_framework(framework, "completed")
 }
 
-/// "inactive" is one that wants nothing: it suppressed every role that it has.
+/// "inactive" is one that is connected and wants nothing: it suppressed every role that it has. Mesos' word, and a
+/// promise of the API; people are told that it is idle.
 fn framework_word(framework: &Framework) -> &'static str {
     match framework.state.stream() {
         Some(_) if framework.wanted_roles().next().is_none() => "inactive",
@@ -167,7 +178,7 @@ pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
         message: latest.and_then(|status| status.message.clone()).unwrap_or_default(),
         role: task.role.to_string(),
         allocated: Some(amounts::of(&task.info.resources)),
-        used: used.filter(|_| !task.state.is_terminal()),
+        used: used.filter(|_| !task.state.is_terminal() && task.state != TaskState::Unreachable),
         healthy: latest.and_then(|status| status.healthy),
         exit: latest.and_then(|status| status.exit).map(bourse_wire::status::write_exit),
         launched_ms: task.launched.as_millis(),
@@ -190,13 +201,13 @@ pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
 }
 
 /// An entry of the history.
-pub(super) fn history(stamped: &Stamped) -> wire::HistoryEvent {
+pub(super) fn history(stamped: &Stamped, view: &View) -> wire::HistoryEvent {
     let entry = &stamped.entry;
     wire::HistoryEvent {
         sequence: stamped.sequence,
         at_ms: stamped.at.as_millis(),
         kind: entry.kind.as_str().to_owned(),
-        summary: entry.summary.clone(),
+        summary: hostnames::told(&entry.summary, view),
         agent_id: entry.agent.as_ref().map(ToString::to_string).unwrap_or_default(),
         framework_id: entry.framework.as_ref().map(ToString::to_string).unwrap_or_default(),
         task_id: entry.task.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -215,14 +226,14 @@ pub(super) fn cluster(view: &View, usages: &Usages, master: &MasterIdentity) -> 
         epoch: view.epoch().0,
         started_ms: view.started().as_millis(),
         now_ms: view.now().wall.as_millis(),
-        verdict: view.verdict(),
-        problems: view.problems().into_iter().map(problem).collect(),
+        verdict: hostnames::told(&view.verdict(), view),
+        problems: view.problems().into_iter().map(|it| problem(it, view)).collect(),
         resources: Some(wire::ResourceReport {
             total: Some(amounts::of(&totals.total)),
             reserved: Some(amounts::of(&totals.reserved)),
             offered: Some(amounts::of(&totals.offered)),
             allocated: Some(amounts::of(&totals.allocated)),
-            used: Some(amounts::used(usages.total())),
+            used: Some(amounts::used(used(view, usages))),
             available: Some(amounts::of(&totals.available)),
         }),
         agents_active: count(totals.agents_active),
@@ -239,21 +250,22 @@ pub(super) fn cluster(view: &View, usages: &Usages, master: &MasterIdentity) -> 
     }
 }
 
-fn problem(problem: bourse_master_core::view::Problem) -> wire::Problem {
+fn problem(problem: bourse_master_core::view::Problem, view: &View) -> wire::Problem {
     let severity = match problem.severity {
         Severity::Critical => wire::Severity::Critical,
         Severity::Warning => wire::Severity::Warning,
     };
     wire::Problem {
         severity: severity as i32,
-        summary: problem.summary,
-        advice: problem.advice,
+        summary: hostnames::told(&problem.summary, view),
+        advice: hostnames::told(&problem.advice, view),
         kind: problem.kind.to_owned(),
         id: problem.id,
     }
 }
 
-fn framework_name(id: &bourse_types::FrameworkId, view: &View) -> String {
+/// What a framework is called; empty when it is not known any more.
+pub(super) fn framework_name(id: &bourse_types::FrameworkId, view: &View) -> String {
     let completed = || view.completed_frameworks().find(|framework| framework.id == *id);
     let framework = view.framework(id).or_else(completed);
     framework.map(|framework| framework.info.name.clone()).unwrap_or_default()

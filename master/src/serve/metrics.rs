@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Doors;
+use super::{Doors, forms};
 use crate::driver::Picture;
 use crate::usage::Total;
 
@@ -21,7 +21,8 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Answers a scrape.
 pub(super) async fn scrape(State(doors): State<Doors>) -> Response {
     let mut text = String::new();
-    let now = now(&doors.driver.picture(), doors.usages.total());
+    let picture = doors.driver.picture();
+    let now = now(&picture, forms::used(&picture.view, &doors.usages));
     let written = encode_registry(&mut text, doors.metrics.registry())
         .and_then(|()| encode_registry(&mut text, &now))
         .and_then(|()| encode_eof(&mut text));

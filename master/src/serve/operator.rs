@@ -25,7 +25,7 @@ use tonic::{Request, Response, Status};
 use super::auth::{Caller, Kind};
 use super::callback::forwarded;
 use super::resolve::{self, Named};
-use super::{Doors, forms, watch};
+use super::{Doors, forms, hostnames, watch};
 use crate::disk;
 use crate::history::Filter;
 
@@ -103,10 +103,11 @@ pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Resu
 impl OperatorDoor {
     async fn operate(&self, caller: Caller, command: Command) -> Result<Done, Status> {
         let answer = self.0.driver.operate(Some(caller.principal), command).await.map_err(super::stopping)?;
+        let told = |text: &str| hostnames::told(text, &self.0.driver.picture().view);
         answer.map_err(|refused| match refused {
-            Refused::NotFound(text) => Status::not_found(text),
-            Refused::Conflict(text) => Status::failed_precondition(text),
-            Refused::Invalid(text) => Status::invalid_argument(text),
+            Refused::NotFound(text) => Status::not_found(told(&text)),
+            Refused::Conflict(text) => Status::failed_precondition(told(&text)),
+            Refused::Invalid(text) => Status::invalid_argument(told(&text)),
         })
     }
 }
@@ -276,7 +277,8 @@ impl Operator for OperatorDoor {
         let entries = read
             .map_err(|_| Status::internal("reading the history panicked; the log has more"))?
             .map_err(|why| Status::unavailable(why.to_string()))?;
-        let events = entries.iter().map(forms::history).collect();
+        let picture = self.0.driver.picture();
+        let events = entries.iter().map(|entry| forms::history(entry, &picture.view)).collect();
         Ok(Response::new(wire::ListEventsResponse { events }))
     }
 
@@ -305,7 +307,7 @@ impl Operator for OperatorDoor {
     ) -> Result<Response<Self::ReadLogStream>, Status> {
         let caller = operator(&request)?;
         let wire::ReadTaskLogRequest { task, framework, stream, offset, follow } = request.into_inner();
-        let (id, address, request) = {
+        let (id, name, address, request) = {
             let picture = self.0.driver.picture();
             let task = find_task(&picture.view, &task, &framework)?;
             let agent = picture.view.agent(&task.agent).ok_or_else(|| {
@@ -321,14 +323,18 @@ impl Operator for OperatorDoor {
                 offset,
                 follow,
             };
-            (agent.id.clone(), agent.info.address.to_string(), request)
+            let name = hostnames::of(&agent.id, &picture.view);
+            (agent.id.clone(), name, agent.info.address.to_string(), request)
         };
-        let connection = self.0.callbacks.to_agent(&id, &address).await?;
+        let connection = self.0.callbacks.to_agent(&id, &address).await.map_err(|status| {
+            let text = hostnames::told(status.message(), &self.0.driver.picture().view);
+            Status::new(status.code(), text)
+        })?;
         let answer = connection.agent_api().read_log(forwarded(request, &caller.principal)).await;
         let mut chunks = answer
             .map_err(|status| match connection.explain(status) {
                 bourse_client::CallError::Refused { status } => Status::new(status.code(), status.message()),
-                other => Status::unavailable(format!("agent {id} did not answer: {other}")),
+                other => Status::unavailable(format!("agent {name} did not answer: {other}")),
             })?
             .into_inner();
         // The connection must live as long as the stream does.
@@ -343,7 +349,7 @@ impl Operator for OperatorDoor {
                 let Some(chunk) = chunk.transpose() else { return };
                 let lost = |status: Status| match status.code() {
                     tonic::Code::Unavailable | tonic::Code::Unknown => Status::unavailable(format!(
-                        "the connection to agent {id} broke; read on from where it ended"
+                        "the connection to agent {name} broke; read on from where it ended"
                     )),
                     code => Status::new(code, status.message()),
                 };

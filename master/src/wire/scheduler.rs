@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bourse_master_core::frameworks::check_roles;
 use bourse_master_core::{Accept, Call, Launch, OfferMade, TaskInfo};
 use bourse_proto::Required;
 use bourse_proto::v1::scheduler as wire;
@@ -145,6 +146,8 @@ pub fn read(call: carrier::Call, role_of: &dyn Fn(&OfferId) -> Option<Role>) -> 
             same_id("update_framework.framework_info.id", info.id.as_ref(), Some(&framework))?;
             info.id = Some(framework.clone());
             let suppressed = read_roles("update_framework.suppressed_roles", &update.suppressed_roles)?;
+            check_roles(&info.roles, &suppressed)
+                .map_err(|why| BadCall::malformed("update_framework", why))?;
             Some(Call::UpdateFramework { info: Box::new(info), suppressed })
         }
         // Mesos' allocator ignores requests as well, and answers to inverse offers are hints: what still runs at the

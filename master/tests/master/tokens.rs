@@ -94,14 +94,30 @@ async fn a_browser_that_comes_with_a_token_keeps_it_as_a_cookie_and_not_in_the_a
     let answer = answer.to_lowercase();
     assert!(answer.contains("location: /metrics?x=1\r\n"), "{answer}");
     assert!(
-        answer.contains(&format!("set-cookie: bourse_token={OPERATOR}; path=/; httponly; samesite=strict"))
+        answer.contains(&format!("set-cookie: bourse-token={OPERATOR}; path=/; httponly; samesite=strict"))
     );
-    let with_cookie = get(&cluster, "/metrics", &format!("Cookie: bourse_token={OPERATOR}\r\n")).await;
+    let with_cookie = get(&cluster, "/metrics", &format!("Cookie: bourse-token={OPERATOR}\r\n")).await;
     assert!(with_cookie.starts_with("HTTP/1.1 200 "));
     assert!(get(&cluster, "/metrics?token=wrong-wrong-wrong-wrong", "").await.starts_with("HTTP/1.1 401 "));
     // Another host's address is never answered with.
     let elsewhere = get(&cluster, &format!("//evil.example/?token={OPERATOR}"), "").await.to_lowercase();
     assert!(!elsewhere.contains("location: //"), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn a_browser_without_a_token_is_told_how_to_get_one() {
+    let cluster = Cluster::start().await;
+    let browser = "Accept: text/html,application/xhtml+xml\r\n";
+    for path in ["/agents", "/?token=wrong-wrong-wrong-wrong"] {
+        let answer = get(&cluster, path, browser).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        for text in ["text/html", "bourse dev", "<form", "default-src 'none'"] {
+            assert!(answer.contains(text), "{path}: {text} is not in {answer}");
+        }
+        assert!(!answer.contains("wrong-wrong"), "{answer}");
+    }
+    let script = get(&cluster, "/agents", "").await;
+    assert!(script.starts_with("HTTP/1.1 401 ") && !script.contains("<html"), "{script}");
 }
 
 #[tokio::test]

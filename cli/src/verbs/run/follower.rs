@@ -1,17 +1,19 @@
 //! What `bourse run` shows while its task lives: its output, and why it waits.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_proto::agent_link::LogStream;
 use bourse_proto::operator::{ExplainRequest, ReadTaskLogRequest};
 use bourse_types::{FrameworkId, TaskState, TaskStatus};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use crate::session::Session;
-use crate::verbs::logs;
+use crate::verbs::logs::{self, Progress};
 
-/// How long the rest of a log may take after the end of its task.
+/// How long it is waited, after the end of a task, for more of its log. What waits for our own reader does not count.
 const REST: Duration = Duration::from_secs(10);
 
 /// Copies the task's output to ours.
@@ -21,7 +23,11 @@ pub struct Follower {
     wanted: String,
     /// Known from the subscription on.
     pub framework: Option<FrameworkId>,
+    following: bool,
     copies: JoinSet<anyhow::Result<()>>,
+    progress: Arc<Progress>,
+    /// Our own output can not be written.
+    unwritten: Option<anyhow::Error>,
     /// What was said last about the waiting.
     said: String,
 }
@@ -29,13 +35,22 @@ pub struct Follower {
 impl Follower {
     /// Follows nothing yet.
     pub fn new(session: Session, wanted: String) -> Follower {
-        Follower { session, wanted, framework: None, copies: JoinSet::new(), said: String::new() }
+        Follower {
+            session,
+            wanted,
+            framework: None,
+            following: false,
+            copies: JoinSet::new(),
+            progress: Arc::default(),
+            unwritten: None,
+            said: String::new(),
+        }
     }
 
     /// Begins to copy at the first status of a task that has begun, or has begun and ended.
     pub fn follow(&mut self, status: &TaskStatus) {
         let begun = status.state == TaskState::Running || status.exit.is_some();
-        let Some(framework) = self.framework.as_ref().filter(|_| begun && self.copies.is_empty()) else {
+        let Some(framework) = self.framework.as_ref().filter(|_| begun && !self.following) else {
             return;
         };
         let request = ReadTaskLogRequest {
@@ -44,25 +59,57 @@ impl Follower {
             follow: true,
             ..Default::default()
         };
+        self.following = true;
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             let (session, request) = (self.session.clone(), request.clone());
-            self.copies.spawn(async move { logs::copy(&session, &request, stream).await });
+            let progress = self.progress.clone();
+            self.copies.spawn(async move { logs::copy(&session, &request, stream, &progress).await });
         }
     }
 
+    /// Resolves once: when our own output can not be written any more.
+    pub async fn broken(&mut self) {
+        while self.unwritten.is_none() {
+            let Some(copied) = self.copies.join_next().await else { break };
+            self.copied(copied);
+            if self.unwritten.is_some() {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Waits for the end of the output. What can not be read is said, and does not change the task's status.
-    pub async fn finish(&mut self) {
-        let all = async {
-            while let Some(copied) = self.copies.join_next().await {
-                match copied {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => eprintln!("bourse run: the task's output could not be read: {error:#}"),
-                    Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    ///
+    /// # Errors
+    /// The output could not be written.
+    pub async fn finish(&mut self) -> anyhow::Result<()> {
+        loop {
+            let before = self.progress.count();
+            match timeout(REST, self.copies.join_next()).await {
+                Ok(Some(copied)) => self.copied(copied),
+                Ok(None) => break,
+                Err(_) if self.progress.is_writing() || self.progress.count() != before => {}
+                Err(_) => {
+                    eprintln!(
+                        "bourse run: the rest of the task's output did not come within {} s",
+                        REST.as_secs()
+                    );
+                    break;
                 }
             }
-        };
-        if timeout(REST, all).await.is_err() {
-            eprintln!("bourse run: the rest of the task's output did not come within {} s", REST.as_secs());
+        }
+        self.unwritten.take().map_or(Ok(()), Err)
+    }
+
+    fn copied(&mut self, copied: Result<anyhow::Result<()>, JoinError>) {
+        match copied {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.downcast_ref::<io::Error>().is_some() => {
+                self.unwritten = Some(error.context("writing the task's output"));
+            }
+            Ok(Err(error)) => eprintln!("bourse run: the task's output could not be read: {error:#}"),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 

@@ -35,7 +35,8 @@ const KEPT: Duration = Duration::from_secs(60);
 ///   bourse run --cpus 0.5 --mem 64MiB -- sh -c 'echo hello; sleep 5'
 ///   bourse run --ports 1 -- sh -c 'python3 -m http.server $PORT0'
 ///
-/// Ctrl-C ends the task with its grace; a second one at once.
+/// Ctrl-C ends the task with its grace; a second one at once. So does closing the output (`| head -1`), with status 141.
+/// A task that fits nowhere now waits, and says why.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -135,7 +136,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let following = follow(hears, handle, follower);
     tokio::pin!(driving, following);
     let ended = tokio::select! {
-        ended = &mut following => ended?,
+        ended = &mut following => ended,
         driven = &mut driving => {
             driven.context("the task's framework")?;
             // The framework has ended, so that nothing more is told: this ends too.
@@ -144,7 +145,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // The teardown that the scheduler asked for at the end. Should it not come through, the failover timeout does it.
     let _ = timeout(LEAVE, driving).await;
-    status_of(ended)
+    status_of(ended?)
 }
 
 /// From the first word about the task to its end, or to the end of its framework.
@@ -158,8 +159,15 @@ async fn follow(
     loop {
         tokio::select! {
             told = hears.recv() => match told {
-                Some(Told::Subscribed(framework)) => follower.framework = Some(framework),
-                Some(Told::Disconnected) => eprintln!("bourse run: the master can not be reached; trying again"),
+                Some(Told::Subscribed { framework, again }) => {
+                    follower.framework = Some(framework);
+                    if again {
+                        eprintln!("bourse run: the master is back");
+                    }
+                }
+                Some(Told::Disconnected) => {
+                    eprintln!("bourse run: the master can not be reached; waiting for it, the task goes on meanwhile");
+                }
                 Some(Told::Error(error)) => return Err(failed(Exit::Failed, error)),
                 Some(Told::Again(status)) => {
                     waits = true;
@@ -169,7 +177,7 @@ async fn follow(
                     waits = false;
                     follower.follow(&status);
                     if status.state.is_terminal() {
-                        follower.finish().await;
+                        follower.finish().await?;
                         return Ok(Some(status));
                     }
                 }
@@ -177,6 +185,10 @@ async fn follow(
             },
             () = sleep(SILENCE), if waits => follower.say_why().await,
             () = interrupts.next() => {
+                handle.send(Ask::Kill).await;
+            }
+            // Nobody takes the output: the task is ended as by Ctrl-C, and its end is waited for.
+            () = follower.broken() => {
                 handle.send(Ask::Kill).await;
             }
         }

@@ -7,8 +7,8 @@ use tokio::sync::mpsc::UnboundedSender;
 /// What the verb is told of its task.
 #[derive(Debug)]
 pub enum Told {
-    /// The master knows the framework.
-    Subscribed(FrameworkId),
+    /// The master knows the framework; `again` after it could not be reached for a while.
+    Subscribed { framework: FrameworkId, again: bool },
     /// The master can not be reached; the task goes on.
     Disconnected,
     /// The task has a new state.
@@ -113,7 +113,7 @@ impl Scheduler for One {
             }
             Event::Update(status) => self.on_update(status, calls),
             Event::Message(Ask::Kill) => self.on_kill(calls),
-            Event::Subscribed { framework, .. } => self.tell(Told::Subscribed(framework)),
+            Event::Subscribed { framework, again } => self.tell(Told::Subscribed { framework, again }),
             Event::Disconnected => self.tell(Told::Disconnected),
             Event::Error(error) => self.tell(Told::Error(error)),
             Event::Offer(_)

@@ -1,5 +1,7 @@
 //! An agent leaves for good: marked gone by an operator, replaced by a newer one, or forgotten.
 
+use std::time::Duration;
+
 use bourse_types::{AgentId, FrameworkId, Now, Principal, Reason, TaskId, TaskState, Wall};
 
 use crate::agents::{Agent, AgentState};
@@ -104,7 +106,9 @@ impl Master {
     /// Forgets unreachable and gone agents that nobody asks about any more: those away for too long, and the oldest
     /// beyond the maximum. Reconciliation says UNKNOWN of their tasks from then on. Done now and then.
     pub(crate) fn on_forget_due(&mut self, now: Now, out: &mut Effects) {
-        self.deadlines.set(now.mono + self.config.forget_interval, Due::Forget);
+        // Without a pause this would be due again for ever.
+        let pause = self.config.forget_interval.max(Duration::from_secs(1));
+        self.deadlines.set(now.mono + pause, Due::Forget);
         let unreachable = self.agents.values().filter_map(|agent: &Agent| match agent.state {
             AgentState::Unreachable { since } => Some((since, agent.id.clone())),
             AgentState::Recovered { .. } | AgentState::Active { .. } | AgentState::Disconnected { .. } => {
@@ -113,8 +117,14 @@ impl Master {
         });
         for id in self.outdated(now, unreachable.collect()) {
             out.push(Effect::Persist(Change::AgentRemoved { id: id.clone() }));
+            let summary = format!("agent {id} was forgotten: it was unreachable for too long");
+            out.push(Effect::Record(Entry::new(Kind::Agent, summary).agent(&id)));
             for (framework, task) in self.unreachable_on(&id) {
                 self.framework_mut(&framework).unreachable.remove(&task);
+                let summary = format!("task {task} was forgotten with its agent, and is unknown from now on");
+                out.push(Effect::Record(
+                    Entry::new(Kind::Task, summary).agent(&id).framework(&framework).task(&task),
+                ));
             }
             self.clear_filters_of_agent(&id);
             self.leave_address(&id);

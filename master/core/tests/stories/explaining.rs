@@ -57,14 +57,14 @@ fn every_requirement_that_fails_is_told_agent_by_agent_with_figures_and_the_near
             filter: the framework declined the cpus:3; mem:960; ports:[31000-31009] that is free, for another 4s
           m-S1 on host7001
             too_small: wants cpus:4, and the machine has 1 that it may use
-            held: wants mem:2048, and 0 is free: 8192 mem offered to web for 30ms
+            held: wants mem:2048, and 0 is free: 8192 mem offered to web for under 1s
           m-S2 on host7002
             reservation: wants cpus:4, and 8 of 9 is reserved to other roles
             reservation: wants mem:2048, and 8192 of 8256 is reserved to other roles
           m-S3 on host7003
             draining: an operator drains the agent; tasks have until 2023-11-14T22:14:20.050Z
           m-S4 on host7004
-            inactive: the agent is disconnected for 50ms
+            inactive: the agent is disconnected for under 1s
         fix: end the drain of agent m-S3
     "#]],
     );
@@ -78,14 +78,14 @@ fn every_requirement_that_fails_is_told_agent_by_agent_with_figures_and_the_near
             filter: the framework declined the cpus:3; mem:960; ports:[31000-31009] that is free, for another 4s
           m-S1 on host7001
             too_small: wants cpus:2, and the machine has 1 that it may use
-            held: wants mem:512, and 0 is free: 8192 mem offered to web for 30ms
+            held: wants mem:512, and 0 is free: 8192 mem offered to web for under 1s
           m-S2 on host7002
             reservation: wants cpus:2, and 8 of 9 is reserved to other roles
             reservation: wants mem:512, and 8192 of 8256 is reserved to other roles
           m-S3 on host7003
             draining: an operator drains the agent; tasks have until 2023-11-14T22:14:20.050Z
           m-S4 on host7004
-            inactive: the agent is disconnected for 50ms
+            inactive: the agent is disconnected for under 1s
         fix: wait 4s, or let the framework revive role *
     "#]],
     );
@@ -94,17 +94,17 @@ fn every_requirement_that_fails_is_told_agent_by_agent_with_figures_and_the_near
         subject,
         None,
         expect![[r#"
-        framework web holds 2 offers that wait for its answer
+        framework web holds 2 offers and has yet to answer
           m-S0 on host7000
             filter: the framework declined the cpus:3; mem:960; ports:[31000-31009] that is free, for another 4s
           m-S1 on host7001
-            held: nothing is free: 1 cpus offered to web for 30ms
+            held: nothing is free: 1 cpus offered to web for under 1s
           m-S2 on host7002
-            held: nothing is free: 1 cpus offered to web for 30ms
+            held: nothing is free: 1 cpus offered to web for under 1s
           m-S3 on host7003
             draining: an operator drains the agent; tasks have until 2023-11-14T22:14:20.050Z
           m-S4 on host7004
-            inactive: the agent is disconnected for 50ms
+            inactive: the agent is disconnected for under 1s
         fix: wait 4s, or let the framework revive role *
     "#]],
     );

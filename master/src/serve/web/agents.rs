@@ -97,17 +97,19 @@ pub struct OneAgent {
     pub offers: Vec<Offer>,
     /// Those that name it, newest first.
     pub events: Vec<HistoryEvent>,
+    /// The frameworks in them.
+    pub names: events::Names,
 }
 
 /// The page of one agent.
 pub fn one(model: &OneAgent) -> Page {
-    let OneAgent { agent, tasks: running, offers: held, events: newest } = model;
+    let OneAgent { agent, tasks: running, offers: held, events: newest, names } = model;
     let name = quoted(&agent.hostname);
     let mut running = tasks::table("tasks", running);
     (running.heading, running.empty) = ("Tasks", html! { "Nothing runs here." });
     let mut held = offers::table(held);
     (held.heading, held.empty) = ("Offers", html! { "Nothing of this agent is on offer right now." });
-    let mut happened = events::table("events", newest);
+    let mut happened = events::table("events", newest, names);
     happened.heading = "Events";
     Page {
         title: format!("Agent {}", agent.hostname),

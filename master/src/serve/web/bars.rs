@@ -107,7 +107,7 @@ pub fn capacity(id: &'static str, report: Option<&ResourceReport>) -> Markup {
         if ports.is_empty() {
             dash()
         } else {
-            html! { span.ports { (ports) } }
+            html! { span.ports { (ranges(ports)) } }
         }
     };
     html! {
@@ -130,7 +130,11 @@ pub fn capacity(id: &'static str, report: Option<&ResourceReport>) -> Markup {
                             td.num role="cell" data-label="reserved" { (swatch("reserved")) (write(measure.reserved)) }
                             td.num role="cell" data-label="offered" { (swatch("offered")) (write(measure.offered)) }
                             td.num role="cell" data-label="allocated" { (swatch("allocated")) (write(measure.allocated)) }
-                            td.num role="cell" data-label="used" { (swatch("used")) (used(&measure, *write)) }
+                            td.num role="cell" data-label="used" {
+                                (swatch("used"))
+                                // Of an agent that is unreachable nobody knows.
+                                @if report.used.is_some() { (used(&measure, *write)) } @else { (dash()) }
+                            }
                             td.num role="cell" data-label="available" { (swatch("available")) (write(measure.available)) }
                         }
                     }
@@ -150,6 +154,15 @@ pub fn capacity(id: &'static str, report: Option<&ResourceReport>) -> Markup {
             }
         }
     }
+}
+
+/// "[31000-31000, 31002-31009]" as people write it: "31000, 31002-31009".
+fn ranges(ports: &str) -> String {
+    let each = ports.trim_matches(['[', ']']).split(", ").map(|range| match range.split_once('-') {
+        Some((first, last)) if first == last => first,
+        _ => range,
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// A sample of how a part is drawn.

@@ -1,9 +1,11 @@
 //! What happened, newest first.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bourse_proto::operator::HistoryEvent;
 use maud::{Markup, html};
 
-use super::names::{prose, short};
+use super::names;
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{quoted, time};
 use super::view::{self, EventsQuery, View};
@@ -15,7 +17,7 @@ pub const PAGE: u32 = 100;
 const KINDS: &[&str] = &["task", "agent", "framework", "offer", "operator"];
 
 /// The page.
-pub fn page(query: &EventsQuery, events: &[HistoryEvent]) -> Page {
+pub fn page(query: &EventsQuery, events: &[HistoryEvent], names: &Names) -> Page {
     let mut command = "bourse events".to_owned();
     if !query.kind.is_empty() {
         command += &format!(" --kind {}", quoted(&query.kind));
@@ -29,7 +31,7 @@ pub fn page(query: &EventsQuery, events: &[HistoryEvent]) -> Page {
         command: command + " -f",
         parts: vec![
             Part::Still(choice(query)),
-            Part::Table(table("events", events)),
+            Part::Table(table("events", events, names)),
             Part::Still(html! {
                 p.more {
                     @if query.before != 0 {
@@ -64,22 +66,22 @@ fn choice(query: &EventsQuery) -> Markup {
 }
 
 /// Events as a table.
-pub fn table(id: &'static str, events: &[HistoryEvent]) -> Table {
+pub fn table(id: &'static str, events: &[HistoryEvent], names: &Names) -> Table {
     Table {
         id,
         heading: "",
         columns: const { &[Column::text("when"), Column::text("kind"), Column::text("what")] },
-        rows: events.iter().map(row).collect(),
+        rows: events.iter().map(|event| row(event, names)).collect(),
         empty: html! { "Nothing has happened yet. Try " code { "bourse run -- echo hello" } "." },
     }
 }
 
-fn row(event: &HistoryEvent) -> Row {
+fn row(event: &HistoryEvent, names: &Names) -> Row {
     let cells = vec![
         time(event.at_ms),
         html! { span.kind { (event.kind) } },
         html! {
-            span.sentence title=[(!event.reason.is_empty()).then_some(&event.reason)] { (linked(event)) }
+            span.sentence title=[(!event.reason.is_empty()).then_some(&event.reason)] { (linked(event, names)) }
             @if !event.principal.is_empty() { small { " by " (event.principal) } }
         },
     ];
@@ -87,7 +89,7 @@ fn row(event: &HistoryEvent) -> Row {
 }
 
 /// The sentence, with whatever it names by an id as a link. What it is about and does not name follows.
-fn linked(event: &HistoryEvent) -> Markup {
+fn linked(event: &HistoryEvent, names: &Names) -> Markup {
     let mut things = Vec::new();
     if !event.task_id.is_empty() && !event.framework_id.is_empty() {
         things.push(("task", &event.task_id, view::task(&event.framework_id, &event.task_id)));
@@ -98,25 +100,25 @@ fn linked(event: &HistoryEvent) -> Markup {
     if !event.agent_id.is_empty() {
         things.push(("agent", &event.agent_id, view::agent(&event.agent_id)));
     }
-    let words = event.summary.split(' ').map(|word| {
-        // "agent S1: it ..." ends the id with a colon.
-        let bare = word.trim_end_matches([':', ',', ';', '.']);
-        (word, things.iter().position(|(_, id, _)| *id == bare), &word[bare.len()..])
-    });
-    let words = words.collect::<Vec<_>>();
+    let address =
+        |word: &str| things.iter().find(|(_, id, _)| *id == word).map(|(_, _, address)| address.clone());
+    let bare = |word: &str| word.trim_matches(['(', ')', ':', ',', ';', '.']).to_owned();
+    let said = event.summary.split(' ').map(bare).collect::<BTreeSet<_>>();
     html! {
-        @for (index, (word, thing, after)) in words.iter().enumerate() {
-            @if index > 0 { " " }
-            @match thing.map(|thing| &things[thing]) {
-                Some((_, id, address)) => { a href=(address) title=(id) { (short(id)) } (after) }
-                None => (prose(word)),
-            }
+        (names::linked(&event.summary, address))
+        @for (kind, id, address) in things.iter().filter(|(_, id, _)| !said.contains(*id)) {
+            " " small { (kind) " " a href=(address) title=(id) { (names.of(id)) } }
         }
-        @for (index, (kind, id, address)) in things.iter().enumerate() {
-            @if !words.iter().any(|(_, thing, _)| *thing == Some(index)) {
-                " " small { (kind) " " a href=(address) title=(id) { (short(id)) } }
-            }
-        }
+    }
+}
+
+/// What frameworks are called, by id: an event has the id alone.
+#[derive(Clone, Debug, Default)]
+pub struct Names(pub BTreeMap<String, String>);
+
+impl Names {
+    fn of(&self, id: &str) -> String {
+        self.0.get(id).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| names::short(id))
     }
 }
 
@@ -134,11 +136,12 @@ mod tests {
             task_id: "t1".into(),
             ..HistoryEvent::default()
         };
-        let html = linked(&event).into_string();
+        let names = Names([(format!("{master}-0003"), "batch".to_owned())].into());
+        let html = linked(&event, &names).into_string();
         let wanted = format!(
             "task <a href=\"/tasks/{master}-0003/t1\" title=\"t1\">t1</a> failed on agent \
              <a href=\"/agents/{master}-S1\" title=\"{master}-S1\">S1</a>: &lt;no&gt; space \
-             <small>framework <a href=\"/frameworks/{master}-0003\" title=\"{master}-0003\">0003</a></small>"
+             <small>framework <a href=\"/frameworks/{master}-0003\" title=\"{master}-0003\">batch</a></small>"
         );
         assert_eq!(html, wanted);
     }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::names::prose;
 use super::page::Part;
-use super::parts::{Tone, toned};
+use super::parts::{Tone, sentence, toned};
 use super::view;
 
 /// A reason's stable word as people read it.
@@ -22,7 +22,7 @@ pub fn block(heading: &str, explanation: Option<&Explanation>) -> Part {
         section #why.part.explanation hidden[explanation.is_none()] {
             @if let Some(explanation) = explanation {
                 h2 { (heading) }
-                p.summary { (prose(&explanation.summary)) }
+                p.summary { (prose(&sentence(&explanation.summary))) }
                 @if !explanation.nearest_fix.is_empty() { p { b { "Nearest fix: " } (prose(&explanation.nearest_fix)) } }
                 @if !explanation.agents.is_empty() {
                     ul.verdicts { @for agent in explanation.agents.iter().take(AGENTS) { (verdict(agent)) } }
@@ -40,7 +40,7 @@ fn verdict(agent: &AgentVerdict) -> Markup {
         li {
             a href=(view::agent(&agent.agent_id)) { (agent.hostname) } " " (toned(tone, fits))
             @if !agent.obstacles.is_empty() {
-                ul { @for obstacle in &agent.obstacles { li { b { (word(&obstacle.reason)) } " " (prose(&obstacle.detail)) } } }
+                ul { @for obstacle in &agent.obstacles { li { b { (word(&obstacle.reason)) ":" } " " (prose(&obstacle.detail)) } } }
             }
         }
     }

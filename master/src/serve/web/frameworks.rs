@@ -7,7 +7,7 @@ use bourse_types::units;
 use maud::{Markup, html};
 
 use super::bars::share_bar;
-use super::names::{id, short};
+use super::names::id;
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{amounts, command, dash, facts, number, quoted, state, time};
 use super::view::{self, View};
@@ -130,7 +130,7 @@ pub fn one(model: &OneFramework) -> Page {
     (held.heading, held.empty) = ("Offers that it holds", html! { "It holds no offer right now." });
     let mut own = tasks::table("tasks", own);
     (own.heading, own.empty) = ("Tasks", html! { "It has launched nothing that still runs." });
-    let mut happened = events::table("events", newest);
+    let mut happened = events::table("events", newest, &events::Names::default());
     happened.heading = "Events";
     let name = quoted(&framework.id);
     let steer = html! {
@@ -152,7 +152,7 @@ pub fn one(model: &OneFramework) -> Page {
     ];
     Page {
         title: format!("Framework {}", framework.name),
-        command: format!("bourse frameworks {}", quoted(&short(&framework.id))),
+        command: format!("bourse frameworks {}", quoted(&framework.name)),
         parts,
     }
 }

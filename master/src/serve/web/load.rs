@@ -45,7 +45,9 @@ pub async fn load(site: &Site, who: &Viewer, view: &View, occasion: Occasion) ->
     let page = match view {
         View::Overview => {
             let request = ListEventsRequest { limit: overview::EVENTS, ..ListEventsRequest::default() };
-            overview::page(&cluster, &site.events(who, request).await?)
+            let events = site.events(who, request).await?;
+            let services = site.services(who, cluster.now_ms).await;
+            overview::page(&cluster, &services, &events, &site.names(&events))
         }
         View::Agents => agents::page(&site.agents(who, ListAgentsRequest::default()).await?),
         View::Agent(id) => one_agent(site, who, id).await?,
@@ -87,7 +89,8 @@ pub async fn load(site: &Site, who: &Viewer, view: &View, occasion: Occasion) ->
             let EventsQuery { kind, about, before } = query.clone();
             let kinds = if kind.is_empty() { Vec::new() } else { vec![kind] };
             let request = ListEventsRequest { kinds, about, before, limit: events::PAGE };
-            events::page(query, &site.events(who, request).await?)
+            let events = site.events(who, request).await?;
+            events::page(query, &events, &site.names(&events))
         }
         View::Search(text) => search::page(text, &found(site, who, text, cluster.now_ms).await?),
     };
@@ -106,7 +109,8 @@ async fn one_agent(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> 
         site.offers(who, offers),
         site.events(who, newest_about(&agent.id))
     )?;
-    Ok(agents::one(&agents::OneAgent { agent, tasks: tasks.tasks, offers, events }))
+    let names = site.names(&events);
+    Ok(agents::one(&agents::OneAgent { agent, tasks: tasks.tasks, offers, events, names }))
 }
 
 async fn one_framework(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> {

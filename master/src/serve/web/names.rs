@@ -2,6 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
+use bourse_types::TaskState;
 use maud::{Markup, html};
 
 use super::parts::time;
@@ -14,8 +15,11 @@ pub fn id(id: &str) -> Markup {
 }
 
 /// The part of an id by which its master tells things apart, which names it everywhere: `S3` of an agent, `0001` of a
-/// framework. Other ids as they are, or their end when they are long.
+/// framework. Of a master its first characters; other ids as they are, or their end when they are long.
 pub fn short(id: &str) -> String {
+    if is_master(id) {
+        return id[..8].to_owned();
+    }
     match id.rsplit_once('-') {
         Some((master, number)) if master.len() >= UUID && !number.is_empty() => number.to_owned(),
         _ if id.chars().count() > ID_SHOWN => {
@@ -28,26 +32,66 @@ pub fn short(id: &str) -> String {
 /// The length of a master's id, which agents', frameworks' and offers' ids begin with.
 const UUID: usize = 36;
 
+fn is_master(id: &str) -> bool {
+    id.len() == UUID && id.is_ascii() && id.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+}
+
 /// So many characters of an id are shown where it stands beside a name.
 const ID_SHOWN: usize = 24;
 
-/// A sentence of the master's: agents and frameworks that it names by their ids are links, points in time are told as
-/// everywhere else.
+/// A sentence of the master's: agents and frameworks that it names by their ids are links, points in time and states
+/// are told as everywhere else.
 pub fn prose(sentence: &str) -> Markup {
-    html! {
-        @for (index, word) in sentence.split(' ').enumerate() {
-            @if index > 0 { " " }
-            @let bare = word.trim_matches(['(', ')', ':', ',', ';', '.', '"']);
-            @let (before, after) = word.split_once(bare).unwrap_or((word, ""));
-            @match named(bare) {
-                _ if bare.is_empty() => (word),
-                Named::Agent => { (before) a href=(view::agent(bare)) title=(bare) { (short(bare)) } (after) }
-                Named::Framework => { (before) a href=(view::framework(bare)) title=(bare) { (short(bare)) } (after) }
-                Named::Offer => { (before) span title=(bare) { (short(bare)) } (after) }
-                Named::Time(at_ms) => { (before) (time(at_ms)) (after) }
-                Named::Nothing => (word),
+    linked(sentence, |_| None)
+}
+
+/// The same, with links to what else is named: `address` knows the page of a word, where it has one.
+///
+/// Of `host-a (<id>)` the name is the link, and the id is seen on hover.
+pub fn linked(sentence: &str, address: impl Fn(&str) -> Option<String>) -> Markup {
+    let words = sentence.split(' ').collect::<Vec<_>>();
+    let mut pieces = Vec::with_capacity(words.len());
+    let mut index = 0;
+    while let Some(word) = words.get(index) {
+        index += 1;
+        pieces.push(match words.get(index).and_then(|next| named_before(next)) {
+            Some((id, address, after)) => {
+                index += 1;
+                html! { a href=(address) title=(id) { (word) } (after) }
             }
-        }
+            None => piece(word, &address),
+        });
+    }
+    html! { @for (index, piece) in pieces.iter().enumerate() { @if index > 0 { " " } (piece) } }
+}
+
+/// Of `(<id>)`, which says whose name the word before is: the id, its page, and what follows.
+fn named_before(word: &str) -> Option<(&str, String, &str)> {
+    let (id, after) = word.strip_prefix('(')?.split_once(')')?;
+    match named(id) {
+        Named::Agent => Some((id, view::agent(id), after)),
+        Named::Framework => Some((id, view::framework(id), after)),
+        Named::Offer | Named::Time(_) | Named::State | Named::Nothing => None,
+    }
+}
+
+fn piece(word: &str, address: &impl Fn(&str) -> Option<String>) -> Markup {
+    let bare = word.trim_matches(['(', ')', ':', ',', ';', '.', '"']);
+    let (before, after) = word.split_once(bare).unwrap_or((word, ""));
+    let link = |address: &str| html! { (before) a href=(address) title=(bare) { (short(bare)) } (after) };
+    if bare.is_empty() {
+        return html! { (word) };
+    }
+    if let Some(address) = address(bare) {
+        return link(&address);
+    }
+    match named(bare) {
+        Named::Agent => link(&view::agent(bare)),
+        Named::Framework => link(&view::framework(bare)),
+        Named::Offer => html! { (before) span title=(bare) { (short(bare)) } (after) },
+        Named::Time(at_ms) => html! { (before) (time(at_ms)) (after) },
+        Named::State => html! { (before) (super::parts::word(bare)) (after) },
+        Named::Nothing => html! { (word) },
     }
 }
 
@@ -57,6 +101,7 @@ enum Named {
     Framework,
     Offer,
     Time(u64),
+    State,
     Nothing,
 }
 
@@ -64,7 +109,7 @@ enum Named {
 fn named(word: &str) -> Named {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match word.rsplit_once('-') {
-        Some((master, number)) if master.len() == UUID && master.split('-').count() == 5 => {
+        Some((master, number)) if is_master(master) => {
             match (number.strip_prefix('S'), number.strip_prefix('O')) {
                 (Some(agent), _) if digits(agent) => Named::Agent,
                 (_, Some(offer)) if digits(offer) => Named::Offer,
@@ -72,6 +117,7 @@ fn named(word: &str) -> Named {
                 _ => Named::Nothing,
             }
         }
+        _ if word.starts_with("TASK_") && word.parse::<TaskState>().is_ok() => Named::State,
         _ if word.ends_with('Z') && word.contains('T') => match humantime::parse_rfc3339(word) {
             Ok(at) => Named::Time(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)),
             Err(_) => Named::Nothing,
@@ -83,6 +129,17 @@ fn named(word: &str) -> Named {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_before_an_id_is_the_link_and_states_are_words() {
+        let agent = "881cf9f0-ba0e-46d8-a2c6-b5118431bcc5-S1";
+        let html =
+            prose(&format!("t1 is TASK_FAILED on agent host-a ({agent}): TASK_RUNNING_LATE")).into_string();
+        let link = format!("<a href=\"/agents/{agent}\" title=\"{agent}\">host-a</a>");
+        assert_eq!(html, format!("t1 is failed on agent {link}: TASK_RUNNING_LATE"));
+        assert_eq!(short(agent), "S1");
+        assert_eq!(short(&agent[..36]), "881cf9f0");
+    }
 
     #[test]
     fn a_sentence_links_the_agents_and_frameworks_that_it_names_and_tells_times_as_everywhere() {

@@ -4,23 +4,28 @@ use bourse_proto::operator::{Cluster, HistoryEvent, Problem, Severity};
 use maud::{Markup, html};
 
 use super::bars::capacity;
+use super::events::Names;
 use super::names::prose;
 use super::page::{Page, Part};
-use super::parts::{Tone, command, word};
+use super::parts::{Tone, command, sentence, word};
+use super::services::Services;
 use super::{events, view};
 
 /// So many of the newest events are shown.
 pub const EVENTS: u32 = 20;
 
+/// So many services that wait are shown.
+const SERVICES: usize = 10;
+
 /// The page.
-pub fn page(cluster: &Cluster, newest: &[HistoryEvent]) -> Page {
-    let mut happened = events::table("events", newest);
+pub fn page(cluster: &Cluster, services: &Services, newest: &[HistoryEvent], names: &Names) -> Page {
+    let mut happened = events::table("events", newest, names);
     happened.heading = "What happened last";
     Page {
         title: "Overview".into(),
         command: "bourse status".into(),
         parts: vec![
-            Part::block("problems", problems(&cluster.problems)),
+            Part::block("problems", problems(&cluster.problems, services)),
             Part::block("tiles", tiles(cluster)),
             Part::block("capacity", capacity("capacity", cluster.resources.as_ref())),
             Part::Table(happened),
@@ -29,9 +34,11 @@ pub fn page(cluster: &Cluster, newest: &[HistoryEvent]) -> Page {
     }
 }
 
-fn problems(problems: &[Problem]) -> Markup {
+/// What the master sees, then what the service framework says of services that are not as they should be.
+fn problems(problems: &[Problem], services: &Services) -> Markup {
+    let waiting = services.services.iter().filter(|service| !service.reason.is_empty()).collect::<Vec<_>>();
     html! {
-        section #problems.part hidden[problems.is_empty()] {
+        section #problems.part hidden[problems.is_empty() && waiting.is_empty()] {
             h2 { "Needs a look" }
             ul.problems {
                 @for problem in problems {
@@ -41,10 +48,20 @@ fn problems(problems: &[Problem]) -> Markup {
                     };
                     li.(tone.class()) {
                         (tone.mark()) span.hidden { (how_soon) ": " }
-                        (prose(&problem.summary))
+                        (prose(&sentence(&problem.summary)))
                         @if let Some(address) = about(problem) { " " a href=(address) { "look" } }
                         @if !problem.advice.is_empty() { p { (advice(&problem.advice)) } }
                     }
+                }
+                @for service in waiting.iter().take(SERVICES) {
+                    li.busy {
+                        (Tone::Busy.mark()) span.hidden { "warning: " }
+                        "Service " a href=(view::service(&service.name)) { (service.name) } " is " (word(&service.state))
+                        p { (prose(&service.reason)) }
+                    }
+                }
+                @if waiting.len() > SERVICES {
+                    li.busy { a href="/services" { "and " (waiting.len() - SERVICES) " more services" } }
                 }
             }
         }
@@ -55,13 +72,14 @@ fn problems(problems: &[Problem]) -> Markup {
 fn advice(advice: &str) -> Markup {
     match advice.starts_with("bourse ") && !advice.contains("; ") {
         true => command(advice),
-        false => prose(advice),
+        false => prose(&sentence(advice)),
     }
 }
 
 fn about(problem: &Problem) -> Option<String> {
     match problem.kind.as_str() {
-        "agent" => Some(view::agent(&problem.id)),
+        // Its sentence names it, which is a link.
+        "agent" => None,
         "framework" => Some(view::framework(&problem.id)),
         // A task's address needs its framework too.
         "task" => Some(view::View::Search(problem.id.clone()).address()),
@@ -79,7 +97,7 @@ fn tiles(cluster: &Cluster) -> Markup {
     html! {
         div #tiles.tiles {
             (tile("/agents", "agents active", cluster.agents_active, format!("of {}", cluster.agents_total)))
-            (tile("/frameworks", "frameworks active", cluster.frameworks_active, format!("of {}", cluster.frameworks_total)))
+            (tile("/frameworks", "frameworks connected", cluster.frameworks_active, format!("of {}", cluster.frameworks_total)))
             (tile("/offers", "offers outstanding", cluster.offers_outstanding, String::new()))
             (tile("/tasks", "live tasks", tasks, by_state))
         }

@@ -58,8 +58,12 @@ impl Tone {
     }
 }
 
-/// "TASK_GONE_BY_OPERATOR" as people say it: "gone by operator".
+/// "TASK_GONE_BY_OPERATOR" as people say it: "gone by operator". A framework that is "inactive" on the wire wants
+/// nothing and is well: it is idle.
 pub fn word(state: &str) -> String {
+    if state == "inactive" {
+        return "idle".into();
+    }
     state.trim_start_matches("TASK_").to_ascii_lowercase().replace('_', " ")
 }
 
@@ -110,7 +114,7 @@ pub fn measured(number: f64) -> String {
 pub fn mib(amount: f64) -> String {
     if amount >= 1024.0 * 1024.0 {
         format!("{}TiB", number((amount / 1024.0 / 1024.0 * 10.0).round() / 10.0))
-    } else if amount >= 10_240.0 {
+    } else if amount >= 4096.0 {
         format!("{}GiB", number((amount / 1024.0 * 10.0).round() / 10.0))
     } else if amount >= 10.0 {
         format!("{}MiB", amount.round())
@@ -122,6 +126,9 @@ pub fn mib(amount: f64) -> String {
 /// "2 cpus, 512MiB": what people compare. With everything else on hover.
 pub fn amounts(amounts: Option<&Amounts>) -> Markup {
     let Some(amounts) = amounts else { return dash() };
+    if amounts.text.is_empty() && amounts.cpus == 0.0 && amounts.mem_mib == 0.0 {
+        return dash();
+    }
     let text = (!amounts.text.is_empty()).then_some(&amounts.text);
     html! { span title=[text] { (number(amounts.cpus)) " cpus, " (mib(amounts.mem_mib)) } }
 }
@@ -138,6 +145,13 @@ pub fn exit(exit: Option<&Exit>) -> Markup {
         Some((None, Some(signal))) => html! { "signal " (signal) },
         _ => dash(),
     }
+}
+
+/// A clause of the master's as a sentence: it begins with a capital, unless a command or a name does.
+pub fn sentence(clause: &str) -> String {
+    let mut chars = clause.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    first + chars.as_str()
 }
 
 /// A command to copy.
@@ -190,7 +204,7 @@ mod tests {
         assert_eq!([0.0, -0.0, 0.5, 2.0, 1.2346].map(number), ["0", "0", "0.5", "2", "1.235"]);
         assert_eq!(
             [3.25, 512.0, 4096.0, 12_288.0, 2_097_152.0].map(mib),
-            ["3.3MiB", "512MiB", "4096MiB", "12GiB", "2TiB"]
+            ["3.3MiB", "512MiB", "4GiB", "12GiB", "2TiB"]
         );
     }
 

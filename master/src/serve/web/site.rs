@@ -4,6 +4,7 @@
 //! that serve the command line, with the caller that the door has found out, so that it shows what they would answer
 //! and what the caller may see.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,16 +18,18 @@ use bourse_proto::operator::{
 };
 use bourse_proto::services::ListServicesRequest;
 use bourse_proto::services::services_server::Services as ServicesApi;
+use bourse_types::FrameworkId;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
+use super::events::Names;
 use super::services::Services;
-use crate::serve::Doors;
 use crate::serve::operator::OperatorDoor;
 use crate::serve::services::ServicesDoor;
+use crate::serve::{Doors, forms};
 
 /// Pages that are kept current at once. Each costs a look at its data twice a second at most; more viewers than
 /// operators have eyes are a script, and that has the API.
@@ -85,6 +88,14 @@ impl Site {
         request: ListFrameworksRequest,
     ) -> Result<Vec<Framework>, Status> {
         Ok(self.operator.list_frameworks(who.asks(request)).await?.into_inner().frameworks)
+    }
+
+    /// What the frameworks of events are called. Asked after the events, which only who may see everything gets.
+    pub(super) fn names(&self, events: &[HistoryEvent]) -> Names {
+        let picture = self.doors.driver.picture();
+        let ids = events.iter().map(|event| &event.framework_id).collect::<BTreeSet<_>>();
+        let ids = ids.into_iter().filter_map(|id| FrameworkId::new(id).ok());
+        Names(ids.map(|id| (id.to_string(), forms::framework_name(&id, &picture.view))).collect())
     }
 
     pub(super) async fn roles(&self, who: &Viewer) -> Result<Vec<Role>, Status> {

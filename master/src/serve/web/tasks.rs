@@ -119,8 +119,12 @@ fn task_state(task: &Task) -> Markup {
     }
 }
 
-/// How it ended and why, on one line.
+/// How it ended and why, on one line. Why its agent told of one that runs, say since its health was looked at, is no
+/// end.
 fn ended(task: &Task) -> Markup {
+    if matches!(task.state.as_str(), "TASK_STAGING" | "TASK_STARTING" | "TASK_RUNNING") {
+        return dash();
+    }
     let why = if task.message.is_empty() { &task.reason } else { &task.message };
     html! {
         @if task.exit.is_some() { (exit(task.exit.as_ref())) " " }

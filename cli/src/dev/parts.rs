@@ -1,0 +1,74 @@
+//! Which parts a dev cluster has, and how each is called.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use bourse_types::Resources;
+
+use crate::dev::children::Part;
+use crate::dev::state::State;
+
+/// The agents' flags that are the same for all.
+pub struct Agents {
+    /// Address of their master.
+    pub master: String,
+    /// How they isolate tasks.
+    pub isolation: String,
+}
+
+/// An agent and where it is.
+pub struct Agent {
+    pub part: Part,
+    pub address: SocketAddr,
+    /// Its folder of what runs now: one entry a container.
+    containers: PathBuf,
+}
+
+impl Agent {
+    /// Whether containers of it are left, be it running or not.
+    pub fn has_containers(&self) -> bool {
+        // A folder that was never made holds none.
+        self.containers.read_dir().is_ok_and(|mut entries| entries.next().is_some())
+    }
+}
+
+pub fn master(state: &State, listen: &str) -> Part {
+    let (work, tokens) = (path(state.of("master")), path(state.tokens()));
+    let mut arguments = words(&["master", "--listen", listen, "--work-dir", &work, "--tokens", &tokens]);
+    // Who kills an agent to see what happens does not want to wait for the minutes that suit a data centre.
+    arguments.extend(words(&["--heartbeat-interval", "2s", "--agent-timeout", "10s"]));
+    part(state, "master", arguments)
+}
+
+impl Agents {
+    /// The agent of this name, with these resources.
+    pub fn agent(&self, state: &State, name: &str, port: u16, resources: &Resources) -> Agent {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (hide, work, token) = (path(state.of("")), state.of(name), path(state.token("agent")));
+        let (listen, resources) = (address.to_string(), resources.to_string());
+        let mut arguments = words(&["agent", "--master", &self.master, "--listen", &listen]);
+        arguments.extend(words(&["--hostname", name, "--work-dir", &path(work.clone())]));
+        arguments.extend(words(&["--token-file", &token, "--resources", &resources]));
+        arguments.extend(words(&["--isolation", &self.isolation, "--allow-root", "--kill-tasks-on-exit"]));
+        arguments.extend(words(&["--hide", &hide, "--usage-interval", "1s", "--reconnect-wait", "50ms"]));
+        Agent { part: part(state, name, arguments), address, containers: work.join("run") }
+    }
+}
+
+pub fn services(state: &State, master: &str) -> Part {
+    let (token, folder) = (path(state.token("framework")), path(state.of("services")));
+    let arguments = ["services", "--master", master, "--token-file", &token, "--state-dir", &folder];
+    part(state, "services", words(&arguments))
+}
+
+fn part(state: &State, name: &str, arguments: Vec<String>) -> Part {
+    Part::new(name, arguments, state.logs().join(format!("{name}.log")))
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| word.to_string()).collect()
+}
+
+fn path(path: PathBuf) -> String {
+    path.display().to_string()
+}
