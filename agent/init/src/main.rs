@@ -40,6 +40,9 @@ use task::Files;
 /// The exit code when a set-up failed; nobody decides by it, the report and the record say why.
 const SET_UP_FAILED: u8 = 125;
 
+/// In bytes: more than a record of an end has, which is one short line.
+const RECORD_ROOM: i64 = 512;
+
 fn main() -> ExitCode {
     let numbers: Vec<RawFd> = std::env::args().skip(2).filter_map(|arg| arg.parse().ok()).collect();
     let (Some(&plan), Some(&report)) = (numbers.first(), numbers.get(1)) else {
@@ -122,12 +125,14 @@ fn read_plan(fd: RawFd) -> Result<Plan, Failure> {
     Plan::decode(&bytes).map_err(|bad| Failure { step: Step::Plan, errno: 0, detail: bad.to_string() })
 }
 
+/// With room for the record, so that a task that fills the disk does not lose its own exit status.
 fn open_record(path: &std::path::Path) -> Result<File, Failure> {
     File::options()
         .append(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
+        .and_then(|file| sys::reserve(&file, RECORD_ROOM).map(|()| file))
         .at(Step::Record, || path.display().to_string())
 }
 

@@ -48,6 +48,7 @@ unsafe extern "C" {
     fn capset(header: *mut CapHeader, data: *const CapData) -> c_int;
     fn dup2(old: c_int, new: c_int) -> c_int;
     fn execve(path: *const c_char, argv: *const *const c_char, env: *const *const c_char) -> c_int;
+    fn fallocate(fd: c_int, mode: c_int, offset: i64, length: i64) -> c_int;
     fn fchdir(fd: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn fork() -> c_int;
@@ -327,6 +328,18 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
         )
     };
     check(moved as c_int).map(drop)
+}
+
+/// Takes room on the disk for the first bytes of a file, whose length stays. Where a file system cannot, nothing is taken.
+pub fn reserve(file: &File, bytes: i64) -> io::Result<()> {
+    const FALLOC_FL_KEEP_SIZE: c_int = 1;
+    const ENOSYS: i32 = 38;
+    const EOPNOTSUPP: i32 = 95;
+    // SAFETY: no memory involved.
+    match check(unsafe { fallocate(file.as_raw_fd(), FALLOC_FL_KEEP_SIZE, 0, bytes) }) {
+        Err(error) if !matches!(error.raw_os_error(), Some(ENOSYS | EOPNOTSUPP)) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a character device that everybody may use.

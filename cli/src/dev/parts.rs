@@ -33,7 +33,7 @@ impl Agent {
 }
 
 pub fn master(state: &State, listen: &str) -> Part {
-    let (work, tokens) = (path(state.of("master")), path(state.tokens()));
+    let (work, tokens) = (path(state.master()), path(state.tokens()));
     let mut arguments = words(&["master", "--listen", listen, "--work-dir", &work, "--tokens", &tokens]);
     // Who kills an agent to see what happens does not want to wait for the minutes that suit a data centre.
     arguments.extend(words(&["--heartbeat-interval", "2s", "--agent-timeout", "10s"]));
@@ -44,7 +44,8 @@ impl Agents {
     /// The agent of this name, with these resources.
     pub fn agent(&self, state: &State, name: &str, port: u16, resources: &Resources) -> Agent {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (hide, work, token) = (path(state.of("")), state.of(name), path(state.token("agent")));
+        let (hide, work, token) =
+            (path(state.folder().into()), state.agent(name), path(state.token("agent")));
         let (listen, resources) = (address.to_string(), resources.to_string());
         let mut arguments = words(&["agent", "--master", &self.master, "--listen", &listen]);
         arguments.extend(words(&["--hostname", name, "--work-dir", &path(work.clone())]));
@@ -56,7 +57,7 @@ impl Agents {
 }
 
 pub fn services(state: &State, master: &str) -> Part {
-    let (token, folder) = (path(state.token("framework")), path(state.of("services")));
+    let (token, folder) = (path(state.token("framework")), path(state.services()));
     let arguments = ["services", "--master", master, "--token-file", &token, "--state-dir", &folder];
     part(state, "services", words(&arguments))
 }

@@ -39,7 +39,7 @@ pub async fn ready(state: &State, master: &str, agents: u32, with_example: bool)
         }
         missing = "the service framework".into();
         let Ok(list) = session.services.list(ListServicesRequest::default()).await else { continue };
-        let example = state.of("example-was-deployed");
+        let example = state.example();
         if with_example && !example.exists() {
             if list.into_inner().services.is_empty() {
                 let request = DeployRequest { toml: EXAMPLE.into(), file_name: "hello.toml".into() };

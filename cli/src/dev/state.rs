@@ -15,6 +15,13 @@ const TOKENS: [(&str, &str, &str); 3] = [
     ("framework-token", "framework", "framework"),
 ];
 
+/// What else is in the folder, beside a folder of each agent.
+const MASTER: &str = "master";
+const SERVICES: &str = "services";
+const LOGS: &str = "logs";
+const TOKENS_FILE: &str = "tokens.toml";
+const EXAMPLE: &str = "example-was-deployed";
+
 /// With less room than this nothing is started: registry, history and logs of a fresh cluster need a few MiB, and its
 /// tasks want to write too.
 const ROOM_MIB: u64 = 32;
@@ -69,14 +76,15 @@ impl State {
         self.write_tokens()
     }
 
-    /// Begins anew: nothing of earlier runs is left but the folder itself.
+    /// Begins anew: nothing of earlier runs is left. What no dev cluster makes stays where it is: the folder may be one
+    /// that was named by mistake.
     pub fn forget(&self) -> anyhow::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let path = entry.path();
-            if entry.file_name() == "lock" {
+            if !entry.file_name().to_str().is_some_and(is_ours) {
                 continue;
             }
+            let path = entry.path();
             let removed = match entry.file_type()?.is_dir() {
                 true => fs::remove_dir_all(&path),
                 false => fs::remove_file(&path),
@@ -124,18 +132,45 @@ impl State {
 
     /// The master's list of tokens.
     pub fn tokens(&self) -> PathBuf {
-        self.folder.join("tokens.toml")
+        self.folder.join(TOKENS_FILE)
     }
 
-    /// What a part keeps.
-    pub fn of(&self, part: &str) -> PathBuf {
-        self.folder.join(part)
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the master keeps.
+    pub fn master(&self) -> PathBuf {
+        self.folder.join(MASTER)
+    }
+
+    /// What the agent of this name, `agent-N`, keeps.
+    pub fn agent(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What the service framework keeps.
+    pub fn services(&self) -> PathBuf {
+        self.folder.join(SERVICES)
+    }
+
+    /// Is there when the example was deployed once: who removed it does not want it back.
+    pub fn example(&self) -> PathBuf {
+        self.folder.join(EXAMPLE)
     }
 
     /// The folder of logs.
     pub fn logs(&self) -> PathBuf {
-        self.folder.join("logs")
+        self.folder.join(LOGS)
     }
+}
+
+/// Whether a dev cluster makes something of this name in its folder. The lock is held, and stays.
+fn is_ours(name: &str) -> bool {
+    let agent = name.strip_prefix("agent-").is_some_and(|number| number.parse::<u16>().is_ok());
+    let token = TOKENS.iter().any(|token| token.0 == name);
+    agent || token || [MASTER, SERVICES, LOGS, TOKENS_FILE, EXAMPLE].contains(&name)
 }
 
 /// Passable, as tasks of other users have their sandboxes below; what is secret in it is closed by itself.

@@ -149,7 +149,8 @@ async fn deploy(file: &Path, mut session: Session, wait: Option<Duration>) -> an
     }
 }
 
-fn progress(service: &Service) -> String {
+/// How far a service is, in a line.
+pub fn progress(service: &Service) -> String {
     let mut line = format!("{}: {} of {} running", service.name, service.running, service.wanted);
     if service.healthy != service.running {
         line += &format!(", {} healthy", service.healthy);

@@ -1,20 +1,24 @@
 //! `bourse why`: why something waits or does not run.
 
 use bourse_proto::operator::{ExplainRequest, Explanation};
+use bourse_proto::services::{ListServicesRequest, Service};
+use bourse_service_framework::spec;
 
 use crate::exit::refused;
 use crate::render::{Output, Style, Table, json, prose, sentence};
 use crate::session::Session;
+use crate::verbs::service::progress;
 
 /// Say why a task, framework, service or agent is not where it should be, and what would change it
 ///
 /// Examples:
-///   bourse why web                               a framework that waits, agent by agent
+///   bourse why web                               a service, or a framework that waits, agent by agent
+///   bourse why web.0                             one instance of it
 ///   bourse why web --resources 'cpus:4; mem:8GiB'   would this size fit anywhere?
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// A task, framework or agent: id, unique prefix or name
+    /// A service or an instance of one, by name; else a task, framework or agent: id, unique prefix or name
     subject: String,
     /// The size in question, for instance 'cpus:4; mem:1GiB'
     #[arg(long, value_name = "RESOURCES")]
@@ -28,14 +32,65 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
-    let request = ExplainRequest { subject: args.subject, resources: args.resources.unwrap_or_default() };
-    let explanation = session.operator.explain(request).await.map_err(refused)?.into_inner();
+    let resources = args.resources.unwrap_or_default();
+    let of_service = if resources.is_empty() { of_service(&args.subject, &mut session).await? } else { None };
+    let explanation = match of_service {
+        Some(explanation) => explanation,
+        None => explain(args.subject, resources, &mut session).await?,
+    };
     match args.output {
         Output::Json => anstream::println!("{:#}", json(&explanation)?),
         Output::Name => anstream::println!("{}", explanation.id),
         Output::Table => print(&explanation)?,
     }
     Ok(())
+}
+
+async fn explain(subject: String, resources: String, session: &mut Session) -> anyhow::Result<Explanation> {
+    let request = ExplainRequest { subject, resources };
+    Ok(session.operator.explain(request).await.map_err(refused)?.into_inner())
+}
+
+/// The answer for a service or an instance: what its framework says, and what the master says about the size of what
+/// waits. `None` where there is no service of that name, or nobody to ask.
+async fn of_service(subject: &str, session: &mut Session) -> anyhow::Result<Option<Explanation>> {
+    let name = match subject.rsplit_once('.') {
+        Some((name, slot)) if slot.parse::<u32>().is_ok() => name,
+        _ => subject,
+    };
+    let Ok(answer) = session.services.list(ListServicesRequest { name: name.into() }).await else {
+        return Ok(None);
+    };
+    let answer = answer.into_inner();
+    let Some(service) = answer.services.into_iter().find(|service| service.name == name) else {
+        return Ok(None);
+    };
+    let instance = service.instances.iter().find(|instance| instance.name == subject);
+    if subject != name && instance.is_none() {
+        return Ok(None);
+    }
+    let waits = match instance {
+        Some(instance) if !instance.task_id.is_empty() => {
+            return explain(instance.task_id.clone(), String::new(), session).await.map(Some);
+        }
+        Some(_) => true,
+        None => service.instances.iter().any(|instance| instance.state == "WAITING"),
+    };
+    let of_master = match needs(&service).filter(|_| waits) {
+        Some(needs) => explain(answer.framework_id, needs, session).await?,
+        None => Explanation::default(),
+    };
+    let summary = match instance {
+        Some(instance) => format!("{}: {}", instance.name, instance.reason),
+        None => progress(&service),
+    };
+    Ok(Some(Explanation { kind: "service".into(), id: subject.into(), summary, ..of_master }))
+}
+
+/// What one instance asks for, but ports: the master is asked about amounts.
+fn needs(service: &Service) -> Option<String> {
+    let needs = spec::parse(&service.toml, &service.name).ok()?.template.resources;
+    Some(format!("cpus:{}; mem:{}", needs.cpus, needs.mem))
 }
 
 fn print(explanation: &Explanation) -> anyhow::Result<()> {

@@ -301,6 +301,23 @@ fn why_tells_what_stands_in_the_way_and_what_would_help() {
         assert!(agent["obstacles"].as_array().is_some_and(|all| all.iter().any(too_small)), "{why}");
     }
     assert!(why["nearest_fix"].as_str().is_some_and(|fix| fix.contains("cpus")), "{why}");
+
+    // A service is asked about by its own name, and each of its instances.
+    let file = "name = \"stuck\"\ncommand = \"sleep 1000\"\n[resources]\ncpus = 99\nmem = \"64MiB\"\n";
+    cluster.api.deploy(file).expect("a good file");
+    for name in ["stuck", "stuck.0"] {
+        let why = wait_for("the instance to wait", PATIENCE, || {
+            let why = cluster.cli().json(["why", name]);
+            let told = why["agents"].as_array().is_some_and(|agents| agents.len() == 2);
+            if told { Ok(why) } else { Err(why.to_string()) }
+        });
+        assert_eq!((&why["kind"], &why["id"]), (&Value::from("service"), &Value::from(name)), "{why}");
+        assert!(
+            why["agents"][0]["obstacles"][0]["detail"].as_str().is_some_and(|all| all.contains("99")),
+            "{why}"
+        );
+        assert!(why["summary"].as_str().is_some_and(|text| text.starts_with("stuck")), "{why}");
+    }
 }
 
 #[test]

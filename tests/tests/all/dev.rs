@@ -134,12 +134,18 @@ fn dev_goes_on_where_it_was_and_fresh_forgets() {
     });
     dev.ctrl_c();
 
+    // It may be a folder that was named by mistake.
+    let stranger = dev.state.join("thesis");
+    std::fs::create_dir(&stranger)
+        .and_then(|()| std::fs::write(stranger.join("text"), "long"))
+        .expect("ours");
     let (arguments, part) =
         (["--fresh"], std::mem::replace(&mut dev.part, Part::new("none", binary::bourse(), &dev.state)));
     dev.part = part.arguments(arguments);
     dev.start();
     assert!(services(&dev).is_empty());
     dev.ctrl_c();
+    assert!(stranger.join("text").exists(), "nothing goes that no dev cluster made");
 }
 
 #[test]

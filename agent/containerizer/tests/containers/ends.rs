@@ -2,8 +2,9 @@
 
 use bourse_containerizer::{ContainerError, Containerizer, Outcome};
 use bourse_types::Exit;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::lab::{Lab, exit_of, parent_of, processes_marked, read, until, within};
+use super::lab::{Lab, exit_of, groups_of, parent_of, processes_marked, read, until, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_and_exit_status_of_a_command_come() {
@@ -20,6 +21,37 @@ async fn a_task_that_a_signal_ended_says_which() {
     let spec = lab.shell("c1", "kill -SEGV $$");
     assert_eq!(lab.run(&spec).await, Exit::Signal(libc::SIGSEGV));
     lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_fills_the_disk_keeps_its_exit_status() {
+    let disk = SmallDisk::mount();
+    let lab = Lab::at(disk.folder.path(), &format!("test-{}-full", std::process::id()));
+    let spec = lab.shell("c1", "until ! echo more >> fill; do :; done 2> /dev/null; exit 7");
+    assert_eq!(lab.run(&spec).await, Exit::Code(7));
+    assert!(std::fs::write(spec.sandbox.join("more"), [0; 8192]).is_err(), "the disk is full");
+    lab.containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");
+    assert!(groups_of(&lab.instance).is_empty());
+}
+
+/// A disk of a quarter of a MiB.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount() -> SmallDisk {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        mount(Some("none"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=256k"))
+            .expect("a tmpfs can be mounted");
+        SmallDisk { folder }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = umount2(self.folder.path(), MntFlags::MNT_DETACH);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
