@@ -8,7 +8,7 @@ use crate::session::Session;
 /// Mark an agent gone: its machine will never come back, its tasks are told as gone; this can not be undone
 #[derive(clap::Args)]
 pub struct Args {
-    /// The agent: id, unique prefix or hostname
+    /// The agent: its whole id or hostname
     agent: String,
     #[command(flatten)]
     master: bourse_client::ClientArgs,

@@ -16,7 +16,7 @@ use bourse_master_core::{Agent, Command, Done, Framework, Refused, Task, View};
 use bourse_proto::agent_link as api;
 use bourse_proto::operator as wire;
 use bourse_proto::operator::operator_server::Operator;
-use bourse_types::{FrameworkId, KillPolicy, Milli, Role, TaskId, TaskState};
+use bourse_types::{AgentId, FrameworkId, KillPolicy, Milli, Role, TaskId, TaskState};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -391,7 +391,12 @@ impl Operator for OperatorDoor {
         let framework = {
             let picture = self.0.driver.picture();
             let text = &request.get_ref().framework;
-            resolve::one("framework", text, frameworks(&picture.view))?.id.clone()
+            // One that is gone is answered the same: who asks twice has lost the first answer.
+            let gone = picture.view.completed_frameworks().find(|framework| framework.id.as_str() == text);
+            match gone {
+                Some(framework) => framework.id.clone(),
+                None => resolve::one("framework", text, frameworks(&picture.view))?.id.clone(),
+            }
         };
         match self.operate(caller, Command::Teardown { framework }).await? {
             Done::TornDown { framework } => {
@@ -440,9 +445,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::MarkAgentGoneRequest>,
     ) -> Result<Response<wire::MarkAgentGoneResponse>, Status> {
         let caller = operator(&request)?;
-        let agent = resolve::one("agent", &request.get_ref().agent, agents(&self.0.driver.picture().view))?
-            .id
-            .clone();
+        let agent = agent_for_good(&self.0.driver.picture().view, &request.get_ref().agent)?;
         match self.operate(caller, Command::MarkGone { agent }).await? {
             Done::MarkedGone { agent } => {
                 Ok(Response::new(wire::MarkAgentGoneResponse { agent_id: agent.to_string() }))
@@ -468,6 +471,22 @@ impl Operator for OperatorDoor {
             other => Err(mixed_up(&other)),
         }
     }
+}
+
+/// The agent of something that cannot be undone: named as a whole, and not by whatever begins like it. One that is gone
+/// is answered the same again.
+fn agent_for_good(view: &View, text: &str) -> Result<AgentId, Status> {
+    if let Some((gone, _)) = view.gone_agents().find(|(id, _)| id.as_str() == text) {
+        return Ok(gone.clone());
+    }
+    let agent = resolve::one("agent", text, agents(view))?;
+    if agent.id.as_str() != text && agent.info.hostname != text {
+        return Err(Status::invalid_argument(format!(
+            "{text:?} is short for agent {} ({}), and gone can not be undone: give its whole id or hostname",
+            agent.info.hostname, agent.id
+        )));
+    }
+    Ok(agent.id.clone())
 }
 
 /// A task's place in lists: by framework and id; of those with the same id, the one that ended first comes first.

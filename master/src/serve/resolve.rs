@@ -80,7 +80,7 @@ pub(super) fn one<T>(kind: &str, text: &str, things: impl Iterator<Item = Named<
 
 /// Nothing is called so.
 pub(super) fn missing(kind: &str, text: &str) -> Status {
-    Status::not_found(format!("there is no {kind} {text:?}; `bourse {}` lists those there are", plural(kind)))
+    Status::not_found(format!("there is no {kind} {text:?}; `bourse {}` lists those there are", verb(kind)))
 }
 
 /// Several things are called so.
@@ -105,8 +105,16 @@ fn plural(kind: &str) -> &str {
     match kind {
         "agent" => "agents",
         "framework" => "frameworks",
-        "task" => "ps",
+        "task" => "tasks",
         other => other,
+    }
+}
+
+/// The verb that lists them.
+fn verb(kind: &str) -> &str {
+    match kind {
+        "task" => "ps",
+        other => plural(other),
     }
 }
 

@@ -9,7 +9,9 @@ use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::operator as wire;
 use bourse_proto::services;
 use bourse_proto::services::services_server::{Services, ServicesServer};
-use bourse_proto::v1;
+use bourse_proto::v1::scheduler as wire_scheduler;
+use bourse_proto::v1::scheduler::call::Type;
+use bourse_proto::v1::{self, carrier};
 use bourse_types::TaskState;
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
@@ -131,6 +133,44 @@ async fn a_drain_rescinds_offers_at_once_and_is_ended_by_reactivating() {
     let reactivate = wire::ReactivateAgentRequest { agent: "S0".to_owned() };
     connection.operator().reactivate_agent(reactivate).await.expect("carried out");
     scheduler.offer().await;
+}
+
+#[tokio::test]
+async fn what_can_not_be_undone_wants_a_whole_name_and_is_answered_again_when_it_is_repeated() {
+    let cluster = Cluster::start().await;
+    let (agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let connection = cluster.connect(OPERATOR).await;
+    let gone = |agent: &str| wire::MarkAgentGoneRequest { agent: agent.to_owned() };
+    for short in ["S0", "host"] {
+        let refused = connection.operator().mark_agent_gone(gone(short)).await.expect_err(short);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(refused.message().contains(agent.id.as_str()), "{refused:?}");
+    }
+    for _ in 0..2 {
+        let done = connection.operator().mark_agent_gone(gone(agent.id.as_str())).await.expect("carried out");
+        assert_eq!(done.get_ref().agent_id, agent.id.as_str());
+        let teardown = wire::TeardownFrameworkRequest { framework: scheduler.framework.clone() };
+        let done = connection.operator().teardown_framework(teardown).await.expect("carried out");
+        assert_eq!(done.get_ref().framework_id, scheduler.framework);
+    }
+}
+
+#[tokio::test]
+async fn an_update_of_a_framework_with_roles_that_can_not_be_is_refused() {
+    let cluster = Cluster::start().await;
+    let (_agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let update = wire_scheduler::call::UpdateFramework {
+        framework_info: Some(v1::FrameworkInfo {
+            id: Some(framework_id(&scheduler.framework)),
+            ..framework_info("batch")
+        }),
+        suppressed_roles: vec!["nobodys".to_owned()],
+        ..Default::default()
+    };
+    let call = carrier::Call { update_framework: Some(update), ..scheduler.blank(Type::UpdateFramework) };
+    let refused = scheduler.call(call).await.expect_err("it does not have that role");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert!(refused.message().contains("nobodys"), "{refused:?}");
 }
 
 #[tokio::test]
