@@ -41,6 +41,9 @@ fn a_failure_of_bourse_itself_is_125_and_says_what_to_do() {
     let ran = cli.run(["run", "--user", "nobody-of-that-name", "--", "true"]);
     assert_eq!(ran.code(), 125, "{ran}");
     assert!(ran.stderr.contains("nobody-of-that-name"), "{ran}");
+    let ran = cli.run(["run", "--cpus", "0", "--mem", "0", "--", "true"]);
+    assert_eq!(ran.code(), 125, "{ran}");
+    assert!(ran.stderr.contains("no resources"), "{ran}");
     cli.token_file = None;
     let ran = cli.run(["run", "--", "true"]);
     assert_eq!(ran.code(), 125, "{ran}");
@@ -145,20 +148,71 @@ fn ctrl_c_ends_the_task_with_its_grace_and_leaves_nothing() {
 }
 
 #[test]
-fn a_task_that_fits_nowhere_waits_and_says_why() {
-    let cluster = Plan::agents(1).resources("cpus:1; mem:256; disk:10").start();
+fn while_the_master_is_away_a_second_ctrl_c_leaves() {
+    let mut cluster = Plan::agents(1).start();
+    let began = cluster.shared().join("began");
+    let script = format!("echo > {}; exec sleep 1000", began.display());
     let mut child = cluster
         .cli()
-        .command(["run", "--cpus", "4", "--", "true"])
+        .command(["run", "--", "sh", "-c", &script])
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let mut line = String::new();
+    wait_until("the task to run", || began.exists());
+    cluster.part("master").kill9();
     let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
-    said.read_line(&mut line).expect("it is readable");
-    assert!(line.contains("waiting") && line.contains("cpus"), "{line}");
+    let mut hear = |what: &str| {
+        let mut line = String::new();
+        while !line.contains(what) {
+            line.clear();
+            assert!(
+                said.read_line(&mut line).expect("it is readable") > 0,
+                "it ended before it said {what:?}"
+            );
+        }
+    };
+    hear("can not be reached");
     interrupt(child.id());
-    assert_eq!(child.wait().expect("a child of ours").code(), Some(125), "it never ran");
+    hear("again");
+    interrupt(child.id());
+    hear("left while the master is away");
+    assert_eq!(child.wait().expect("a child of ours").code(), Some(125));
+    cluster.part("master").start();
+    cluster.wait_ready(1, false);
+    let task = cluster.api.tasks().expect("it answers").remove(0).id;
+    cluster.cli().ok(["kill", &task]);
+    wait_until("the task to end", || cluster.traces().tasks().is_empty());
+}
+
+#[test]
+fn output_that_nobody_takes_ends_the_task() {
+    let cluster = Plan::agents(1).start();
+    let mut child =
+        cluster.cli().command(["run", "--", "yes"]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut first).expect("it is readable");
+    assert_eq!(first, "y\n");
+    assert_eq!(child.wait().expect("a child of ours").code(), Some(141), "as a shell says it of SIGPIPE");
+    cluster.assert_no_container_is_left();
+}
+
+#[test]
+fn a_task_that_fits_nowhere_waits_and_says_why() {
+    let cluster = Plan::agents(1).resources("cpus:1; mem:256; disk:10").start();
+    for (flag, amount, word) in [("--cpus", "4", "cpus"), ("--ports", "99999", "99999 free ports")] {
+        let mut child = cluster
+            .cli()
+            .command(["run", flag, amount, "--", "true"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+        said.read_line(&mut line).expect("it is readable");
+        assert!(line.contains("waiting") && line.contains(word), "{line}");
+        interrupt(child.id());
+        assert_eq!(child.wait().expect("a child of ours").code(), Some(125), "it never ran");
+    }
 }
 
 #[test]

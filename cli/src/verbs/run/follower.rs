@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_proto::agent_link::LogStream;
-use bourse_proto::operator::{ExplainRequest, ReadTaskLogRequest};
+use bourse_proto::operator::{AgentVerdict, ExplainRequest, ReadTaskLogRequest};
 use bourse_types::{FrameworkId, TaskState, TaskStatus};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
+use crate::render::prose;
 use crate::session::Session;
 use crate::verbs::logs::{self, Progress};
 
@@ -21,6 +22,8 @@ pub struct Follower {
     session: Session,
     /// What the task wants, for the question why it waits.
     wanted: String,
+    /// How many ports it wants: the master is asked about amounts only.
+    ports: u64,
     /// Known from the subscription on.
     pub framework: Option<FrameworkId>,
     following: bool,
@@ -34,10 +37,11 @@ pub struct Follower {
 
 impl Follower {
     /// Follows nothing yet.
-    pub fn new(session: Session, wanted: String) -> Follower {
+    pub fn new(session: Session, wanted: String, ports: u64) -> Follower {
         Follower {
             session,
             wanted,
+            ports,
             framework: None,
             following: false,
             copies: JoinSet::new(),
@@ -120,9 +124,14 @@ impl Follower {
         let Ok(explanation) = self.session.operator.explain(request).await else { return };
         let explanation = explanation.into_inner();
         let mut why = explanation.summary;
-        if !explanation.nearest_fix.is_empty() {
-            why += &format!("; {}", explanation.nearest_fix);
+        // Our own declining passes by itself, and its seconds would be told anew each time.
+        let fixes = explanation.nearest_fix.split("; and ").filter(|fix| !fix.starts_with("wait "));
+        fixes.for_each(|fix| why += &format!("; {fix}"));
+        let only_declined = |agent: &AgentVerdict| agent.obstacles.iter().all(|it| it.reason == "filter");
+        if self.ports > 0 && explanation.agents.iter().any(only_declined) {
+            why = format!("no agent with room for its other resources offers {} free ports", self.ports);
         }
+        let why = prose(&why);
         if why != self.said {
             eprintln!("bourse run: waiting: {why}");
             self.said = why;

@@ -82,6 +82,9 @@ fn parse_cpus(text: &str) -> Result<Milli, String> {
 fn parse_env(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| format!("{text:?} has no '='; write NAME=VALUE"))?;
+    if name.is_empty() {
+        return Err(format!("{text:?} names no variable; write NAME=VALUE"));
+    }
     Ok((name.into(), value.into()))
 }
 
@@ -123,7 +126,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let prefix = args.prefix();
     let (told, hears) = unbounded_channel();
     let wanted: Resources = args.wanted().parse()?;
-    let follower = Follower::new(Session::over(&connection), args.wanted());
+    let follower = Follower::new(Session::over(&connection), args.wanted(), args.ports);
     let role = args.role.clone();
     let one = One::new(move |id| args.task(id, wanted.clone()), prefix.clone(), told);
     let framework = Framework::new(format!("run {prefix}"))
@@ -156,16 +159,20 @@ async fn follow(
 ) -> anyhow::Result<Option<TaskStatus>> {
     let mut interrupts = shutdown::Requests::open()?;
     let mut waits = true;
+    // Since the master went away: how often it was asked to end.
+    let mut away: Option<u32> = None;
     loop {
         tokio::select! {
             told = hears.recv() => match told {
                 Some(Told::Subscribed { framework, again }) => {
                     follower.framework = Some(framework);
+                    away = None;
                     if again {
                         eprintln!("bourse run: the master is back");
                     }
                 }
                 Some(Told::Disconnected) => {
+                    away = Some(0);
                     eprintln!("bourse run: the master can not be reached; waiting for it, the task goes on meanwhile");
                 }
                 Some(Told::Error(error)) => return Err(failed(Exit::Failed, error)),
@@ -186,6 +193,20 @@ async fn follow(
             () = sleep(SILENCE), if waits => follower.say_why().await,
             () = interrupts.next() => {
                 handle.send(Ask::Kill).await;
+                match &mut away {
+                    None => {}
+                    Some(asked @ 0) => {
+                        *asked = 1;
+                        eprintln!("bourse run: the task is ended when the master is back; again to leave it to that");
+                    }
+                    Some(_) => {
+                        let message = format!(
+                            "left while the master is away; it ends the task {} s after it is back",
+                            KEPT.as_secs()
+                        );
+                        return Err(failed(Exit::Failed, message));
+                    }
+                }
             }
             // Nobody takes the output: the task is ended as by Ctrl-C, and its end is waited for.
             () = follower.broken() => {

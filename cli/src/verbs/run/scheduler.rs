@@ -1,6 +1,6 @@
 //! The scheduler of `bourse run`: one task, from wanted to ended.
 
-use bourse_sdk::{Calls, Event, Scheduler, Task};
+use bourse_sdk::{Calls, Event, Scheduler, Task, WhyNot};
 use bourse_types::{FrameworkId, Now, TaskId, TaskState, TaskStatus};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -104,11 +104,20 @@ impl Scheduler for One {
     fn on(&mut self, _now: Now, event: Event<Ask>, calls: &mut Calls) {
         match event {
             Event::Offer(mut offer) if matches!(self.phase, Phase::Waiting) => {
-                // What does not fit is declined for a while by letting the offer go.
-                if let Ok(placed) = offer.launch((self.task)(calls.task_id(&self.name))) {
-                    self.phase = Phase::Alive { task: placed.task, kills: 0 };
-                    calls.accept(offer);
-                    calls.suppress();
+                match offer.launch((self.task)(calls.task_id(&self.name))) {
+                    Ok(placed) => {
+                        self.phase = Phase::Alive { task: placed.task, kills: 0 };
+                        calls.accept(offer);
+                        calls.suppress();
+                    }
+                    // Declined for a while by letting the offer go.
+                    Err(refused) if matches!(refused.why, WhyNot::NoRoom { .. }) => {}
+                    // It would be no better in any other offer.
+                    Err(refused) => {
+                        self.phase = Phase::Ended;
+                        self.tell(Told::Error(refused.why.to_string()));
+                        calls.teardown();
+                    }
                 }
             }
             Event::Update(status) => self.on_update(status, calls),
