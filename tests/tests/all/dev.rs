@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bourse_tests::cluster::fresh_logs;
 use bourse_tests::leaks::Traces;
+use bourse_tests::process::{self, Process};
 use bourse_tests::{Cli, PATIENCE, Part, binary, place, wait_for};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -61,6 +62,17 @@ impl Dev {
         let status = self.part.stop(Signal::SIGINT);
         assert!(status.success(), "{status}; {}", self.part.tail());
         self.assert_nothing_is_left();
+    }
+
+    /// The process that is this verb of the cluster, with this word in its command line.
+    fn part_of(&self, verb: &str, mark: &str) -> u32 {
+        let parts = self.traces.processes().into_iter();
+        let mut parts = parts.filter(|pid| {
+            let line = process::command_line(*pid);
+            let words: Vec<&str> = line.split(' ').collect();
+            words.get(1) == Some(&verb) && words.contains(&mark)
+        });
+        parts.next().unwrap_or_else(|| panic!("no {verb} with {mark} runs"))
     }
 
     fn assert_nothing_is_left(&self) {
@@ -181,6 +193,43 @@ fn dev_that_is_killed_takes_its_parts_along_and_the_next_one_cleans_up() {
     running.wait().expect("a child of ours");
     dev.start();
     dev.ctrl_c();
+}
+
+#[test]
+fn a_part_that_is_killed_is_told_and_started_again_and_its_task_goes_on() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let began = dev.cli.home.join("began");
+    let script = format!("echo >> {}; exec sleep 1000", began.display());
+    let mut running = dev.cli.command(["run", "--", "sh", "-c", &script]).spawn().expect("it starts");
+    wait_for("the task to run", PATIENCE, || {
+        let tasks = dev.cli.json(["ps"]);
+        if tasks["tasks"][0]["state"] == "TASK_RUNNING" { Ok(tasks) } else { Err(tasks.to_string()) }
+    });
+    for (verb, mark, part) in
+        [("agent", "agent-1", "agent-1"), ("agent", "agent-2", "agent-2"), ("master", "--listen", "master")]
+    {
+        let pid = dev.part_of(verb, mark);
+        Process::of(pid).expect("it runs").kill9();
+        wait_for("it to be started again", PATIENCE, || {
+            let said = dev.part.log();
+            let wanted = format!("{part} is started again");
+            if said.contains(&wanted) && said.contains(&format!("{part} (pid {pid})")) {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        });
+    }
+    wait_for("all agents to be there", PATIENCE, || {
+        let ran = dev.cli.run(["status", "-o", "json"]);
+        if ran.stdout.contains("\"agents_active\": 3") { Ok(()) } else { Err(ran.to_string()) }
+    });
+    let began = std::fs::read_to_string(began).expect("the task wrote it");
+    assert_eq!(began.lines().count(), 1, "the task went on, whoever of the two agents had it");
+    assert!(running.try_wait().expect("a child of ours").is_none(), "and so did who follows it");
+    dev.ctrl_c();
+    running.wait().expect("a child of ours");
 }
 
 #[test]
