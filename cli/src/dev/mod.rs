@@ -106,12 +106,13 @@ async fn live(
     cluster.start()?;
     let context = Context::path(&|name| std::env::var(name).ok())
         .context("neither HOME nor XDG_CONFIG_HOME is set: other commands could not find this cluster")?;
-    Context { master: master.into(), token_file: Some(state.token("operator")), ca_file: None }
-        .write(&context)?;
     tokio::select! {
         ready = ready(state, master, u32::from(args.agents), !args.no_example) => ready?,
         failure = cluster.first_failure() => return Err(failure),
     }
+    // Only now: commands that find another cluster until then go on with that one.
+    Context { master: master.into(), token_file: Some(state.token("operator")), ca_file: None }
+        .write(&context)?;
     welcome(args, state, master, share, begun)?;
     cluster.supervise().await
 }

@@ -79,11 +79,16 @@ fn framework_filter(view: &View, text: &str) -> Result<Option<FrameworkId>, Stat
 
 /// The task that a text names: one that is alive, or else the newest of that name that has ended.
 pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Result<&'a Task, Status> {
+    if text.is_empty() {
+        return Err(Status::invalid_argument(
+            "no task is named; give its id, a unique beginning of it, or its name",
+        ));
+    }
     let framework = framework_filter(view, framework)?;
     let wanted = |task: &&Task| framework.as_ref().is_none_or(|framework| task.framework == *framework);
     let alive = resolve::all(text, view.tasks().filter(wanted).map(named_task));
     match &alive[..] {
-        [one] if !text.is_empty() => Ok(one.thing),
+        [one] => Ok(one.thing),
         [] => {
             let mut ended = resolve::all(text, view.completed_tasks().filter(wanted).map(named_task));
             // The same task again and again is the usual case of several: the last time counts.
@@ -371,6 +376,12 @@ impl Operator for OperatorDoor {
         let command = {
             let picture = self.0.driver.picture();
             let task = find_task(&picture.view, &task, &framework)?;
+            if task.state.is_terminal() {
+                return Err(Status::not_found(format!(
+                    "task {} has ended; there is nothing to kill",
+                    task.info.id
+                )));
+            }
             let policy = grace.map(|grace| KillPolicy { grace: Some(grace) });
             Command::Kill { framework: task.framework.clone(), task: task.info.id.clone(), policy }
         };
