@@ -178,9 +178,9 @@ fn welcome(
     begun: Instant,
 ) -> anyhow::Result<()> {
     let token = state.operator_token()?;
-    let agents = args.agents;
+    let agents = if args.agents == 1 { "1 agent".into() } else { format!("{} agents", args.agents) };
     eprintln!(
-        "Bourse is ready after {:.1} s: a master, {agents} agents, the service framework, all on this machine.
+        "Bourse is ready after {:.1} s: a master, {agents}, the service framework, all on this machine.
 
   status page    http://{master}/?token={token}
   logs           {}

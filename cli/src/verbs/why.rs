@@ -81,8 +81,8 @@ async fn of_service(subject: &str, session: &mut Session) -> anyhow::Result<Opti
         None => Explanation::default(),
     };
     let summary = match instance {
-        Some(instance) => format!("{}: {}", instance.name, instance.reason),
-        None => progress(&service),
+        Some(instance) => format!("instance {}: {}", instance.name, instance.reason),
+        None => format!("service {}", progress(&service)),
     };
     Ok(Some(Explanation { kind: "service".into(), id: subject.into(), summary, ..of_master }))
 }

@@ -3,12 +3,13 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::process::Child;
 use std::time::Duration;
 
 use bourse_tests::cluster::fresh_logs;
 use bourse_tests::leaks::Traces;
 use bourse_tests::process::{self, Process};
-use bourse_tests::{Cli, PATIENCE, Part, binary, place, wait_for};
+use bourse_tests::{Cli, PATIENCE, Part, binary, place, wait_for, wait_until};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -73,6 +74,43 @@ impl Dev {
             words.get(1) == Some(&verb) && words.contains(&mark)
         });
         parts.next().unwrap_or_else(|| panic!("no {verb} with {mark} runs"))
+    }
+
+    /// The same, while a `bourse run` goes on. It may not have found the master again that was started last, and then waits
+    /// for the next.
+    fn ctrl_c_with(&mut self, running: &mut Child) {
+        let status = self.part.stop(Signal::SIGINT);
+        assert!(status.success(), "{status}; {}", self.part.tail());
+        let _ = running.kill(); // It may have seen its task's end.
+        running.wait().expect("a child of ours");
+        self.assert_nothing_is_left();
+    }
+
+    fn kill9(&self, part: &str) {
+        let pid = match part {
+            "master" => self.part_of("master", "--listen"),
+            "services" => self.part_of("services", "--master"),
+            agent => self.part_of("agent", agent),
+        };
+        Process::of(pid).expect("it was just found").kill9();
+    }
+
+    /// A task that ends only when it is ended, by a `bourse run` of its own, and its main process.
+    fn long_task(&self) -> (Child, Process) {
+        let running = self.cli.command(["run", "--", "sleep", "1000"]).spawn().expect("it starts");
+        let task = wait_for("the task to run", PATIENCE, || {
+            let tasks = self.cli.json(["ps"]);
+            let pid = tasks["tasks"][0]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+            pid.and_then(Process::of).ok_or(tasks.to_string())
+        });
+        (running, task)
+    }
+
+    fn wait_said(&self, text: &str) {
+        wait_for(&format!("{text:?} to be said"), PATIENCE, || {
+            let log = self.part.log();
+            if log.contains(text) { Ok(()) } else { Err(log) }
+        });
     }
 
     fn assert_nothing_is_left(&self) {
@@ -228,8 +266,7 @@ fn a_part_that_is_killed_is_told_and_started_again_and_its_task_goes_on() {
     let began = std::fs::read_to_string(began).expect("the task wrote it");
     assert_eq!(began.lines().count(), 1, "the task went on, whoever of the two agents had it");
     assert!(running.try_wait().expect("a child of ours").is_none(), "and so did who follows it");
-    dev.ctrl_c();
-    running.wait().expect("a child of ours");
+    dev.ctrl_c_with(&mut running);
 }
 
 #[test]
@@ -259,4 +296,70 @@ fn a_second_dev_of_the_same_state_is_refused_and_the_first_goes_on() {
     assert!(ran.stderr.contains("another `bourse dev` uses") && ran.stderr.contains("--state-dir"), "{ran}");
     assert_eq!(dev.cli.ok(["run", "--", "echo", "hello"]).stdout, "hello\n");
     dev.ctrl_c();
+}
+
+#[test]
+fn ctrl_c_while_killed_agents_wait_for_their_restart_ends_their_tasks_too() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let (mut running, task) = dev.long_task();
+    for agent in ["agent-1", "agent-2", "agent-3"] {
+        dev.kill9(agent);
+        dev.wait_said(&format!("{agent} (pid "));
+    }
+    dev.ctrl_c_with(&mut running);
+    assert!(!task.is_alive());
+}
+
+#[test]
+fn tasks_of_agents_that_were_killed_together_with_dev_are_taken_over_and_fresh_ends_them() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let (mut running, task) = dev.long_task();
+    let kill_all = |dev: &mut Dev| {
+        // Stopped first, so that it starts none of them again, and its end does not ask them to stop.
+        dev.part.signal(Signal::SIGSTOP);
+        for part in ["agent-1", "agent-2", "agent-3", "services", "master"] {
+            dev.kill9(part);
+        }
+        dev.part.kill9();
+        assert!(task.is_alive());
+    };
+    kill_all(&mut dev);
+    dev.start();
+    assert!(task.is_alive(), "it was taken over");
+    wait_for("the task to be known", PATIENCE, || {
+        let tasks = dev.cli.json(["ps"]);
+        if tasks["tasks"][0]["pid"] == task.pid { Ok(()) } else { Err(tasks.to_string()) }
+    });
+    kill_all(&mut dev);
+    let part = std::mem::replace(&mut dev.part, Part::new("none", binary::bourse(), &dev.state));
+    dev.part = part.arguments(["--fresh"]);
+    dev.start();
+    wait_until("the task to be ended", || !task.is_alive());
+    dev.ctrl_c_with(&mut running);
+}
+
+#[test]
+fn what_dev_can_not_work_with_is_one_clear_error_that_says_what_to_do() {
+    let dev = Dev::new(&[]);
+    let file = dev.cli.home.join("file");
+    std::fs::write(&file, "").expect("the test's own folder");
+    let below = file.join("state").display().to_string();
+    let port = dev.port.to_string();
+    for (arguments, wanted) in [
+        (["dev", "--port", "65534"], ["leaves no ports for 3 agents", "start with 65532 at most"]),
+        (["dev", "--state-dir", &below], ["making the folder", "name another with --state-dir"]),
+    ] {
+        let ran = dev.cli.command(arguments).args(["--isolation", "linux"]).output().expect("it starts");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!((ran.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        assert!(wanted.iter().all(|wanted| said.contains(wanted)), "{said}");
+    }
+    // The words of the part that could not start are dev's own.
+    let state = dev.state.display().to_string();
+    let ran = dev.cli.run(["dev", "--port", &port, "--state-dir", &state, "--isolation", "magic"]);
+    assert_eq!(ran.code(), 1, "{ran}");
+    assert!(ran.stderr.contains("ended (exit status: ") && ran.stderr.contains("\"magic\""), "{ran}");
+    dev.assert_nothing_is_left();
 }

@@ -228,6 +228,64 @@ fn a_hello_takes_well_under_a_second_once_the_cluster_is_there() {
     assert!(best < Duration::from_millis(900), "{best:?}");
 }
 
+#[test]
+fn a_master_that_is_killed_is_waited_for_with_one_line_and_nothing_of_the_task_is_lost() {
+    let mut cluster = Plan::agents(1).start();
+    let gate = cluster.shared().join("gate");
+    let script =
+        format!("echo first; until [ -e {} ]; do sleep 0.02; done; echo second; exit 4", gate.display());
+    let mut child = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    let mut stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+    let line = |reader: &mut dyn BufRead| {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("it is readable");
+        line
+    };
+    assert_eq!(line(&mut stdout), "first\n");
+    cluster.part("master").kill9();
+    let waits = line(&mut stderr);
+    assert!(waits.contains("the master can not be reached; waiting for it"), "{waits}");
+    cluster.part("master").start();
+    assert_eq!(line(&mut stderr), "bourse run: the master is back\n");
+    cluster.kill9_and_start("agent-1");
+    std::fs::write(gate, "").expect("a test's own folder is writable");
+    assert_eq!(line(&mut stdout), "second\n");
+    assert_eq!(child.wait().expect("a child of ours").code(), Some(4));
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).expect("it is readable");
+    assert_eq!(rest, "", "nothing else was said");
+}
+
+#[test]
+fn many_bytes_of_any_kind_come_whole_and_each_stream_for_itself() {
+    let cluster = Plan::agents(1).start();
+    let place = cluster.folder_for_everybody("bytes");
+    let file = |name: &str| std::fs::File::create(place.join(name)).expect("a test's own folder is writable");
+    let script = format!(
+        "head -c 30000000 /dev/urandom > {0}/made; cat {0}/made; head -c 1000000 {0}/made >&2",
+        place.display()
+    );
+    let ran = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stdout(file("stdout"))
+        .stderr(file("stderr"))
+        .status()
+        .expect("it starts");
+    assert!(ran.success(), "{ran}");
+    let bytes = |name: &str| std::fs::read(place.join(name)).expect("it is readable");
+    let made = bytes("made");
+    assert!(made.len() == 30_000_000 && bytes("stdout") == made, "standard output is another");
+    assert!(bytes("stderr") == made[..1_000_000], "standard error is another");
+}
+
 /// What Ctrl-C at a terminal sends.
 fn interrupt(pid: u32) {
     kill(Pid::from_raw(pid as i32), Signal::SIGINT).expect("it is a child of ours");

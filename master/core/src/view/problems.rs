@@ -63,12 +63,19 @@ impl View {
             (alive, running) if alive == running => format!("All {alive} tasks run"),
             (alive, running) => format!("{running} of {alive} tasks run"),
         };
-        let agents = match (totals.agents, totals.agents_active) {
+        let mut agents = match (totals.agents, totals.agents_active) {
             (0, _) => "no agent has joined yet".to_owned(),
             (all, active) if all == active => format!("{} active", count_of(all, "agent")),
             (1, _) => "the one agent is not active".to_owned(),
             (all, active) => format!("{active} of {all} agents active"),
         };
+        // A drain is no problem, but whoever forgot one wonders where the room is.
+        for word in ["draining", "drained"] {
+            match self.agents().filter(|agent| agent.word() == word).count() {
+                0 => {}
+                n => agents += &format!(", {n} {word}"),
+            }
+        }
         let problems = self.problems();
         match problems.first() {
             None => format!("{tasks}; {agents}"),

@@ -54,6 +54,8 @@ fn what_still_runs_at_the_deadline_is_killed_with_its_reason() {
     "#]],
     );
     assert_eq!(w.view().agent(&agent).expect("registered").word(), "drained");
+    // No problem, and not hidden either.
+    expect!["No tasks; 1 agent active, 1 drained"].assert_eq(&w.view().verdict());
 }
 
 #[test]
