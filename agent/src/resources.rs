@@ -13,6 +13,9 @@ pub const PORTS: &str = "ports:[31000-32000]";
 const MEMORY_KEPT_MIB: u64 = 1024;
 const DISK_KEPT_MIB: u64 = 5 * 1024;
 
+/// Where an agent that is in a container itself sees how much memory it may use, by v2 and by v1.
+const MEMORY_LIMITS: [&str; 2] = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+
 /// The machine's resources cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourcesError {
@@ -52,7 +55,7 @@ pub fn find(given: Option<&str>, work_dir: &Path) -> Result<Resources, Resources
     Ok(rest.chain(given.iter().cloned()).collect())
 }
 
-/// All cpus that this process may use; memory less 1 GiB and disk less 5 GiB, or half of what is little; the ports
+/// All cpus that this process may use; memory (of the machine, or of the container that the agent is in) less 1 GiB and disk less 5 GiB, or half of what is little; the ports
 /// 31000 to 32000.
 pub fn of_this_machine(work_dir: &Path) -> Result<Resources, ResourcesError> {
     let cpus = std::thread::available_parallelism().map_err(|source| ResourcesError::Read {
@@ -82,7 +85,13 @@ fn memory_mib() -> Result<u64, ResourcesError> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
     let kib = kib.ok_or_else(|| unreadable(io::Error::other("there is no line MemTotal in KiB")))?;
-    Ok(kib / 1024)
+    Ok(MEMORY_LIMITS.iter().filter_map(|path| limit_mib(Path::new(path))).fold(kib / 1024, u64::min))
+}
+
+/// What the cgroup allows in which this agent makes those of its tasks, if it allows no more than so much. The kernel
+/// writes `max`, or a number beyond any machine, where there is no limit; the file is absent outside of a container.
+fn limit_mib(path: &Path) -> Option<u64> {
+    Some(fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()? >> 20)
 }
 
 fn disk_mib(work_dir: &Path) -> Result<u64, ResourcesError> {
@@ -116,6 +125,16 @@ mod tests {
     fn little_memory_is_halved_and_much_keeps_a_gibibyte_back() {
         assert_eq!(less(512, MEMORY_KEPT_MIB), 256);
         assert_eq!(less(8192, MEMORY_KEPT_MIB), 7168);
+    }
+
+    #[test]
+    fn the_limit_of_a_container_around_the_agent_counts_and_no_limit_does_not() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for (text, found) in [("536870912\n", Some(512)), ("max\n", None), ("", None)] {
+            fs::write(file.path(), text).expect("writable");
+            assert_eq!(limit_mib(file.path()), found, "{text:?}");
+        }
+        assert_eq!(limit_mib(Path::new("/not/there")), None);
     }
 
     #[test]

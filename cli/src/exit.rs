@@ -3,6 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use bourse_client::{ConnectError, SettingsError};
 use tonic::Code;
 
 /// Exit codes, the same for all verbs but `run`, which exits with its task's status (and with [`RUN_FAILED`] for a
@@ -68,11 +69,18 @@ pub fn refused(status: tonic::Status) -> anyhow::Error {
 
 /// The exit code of an error, from wherever in its chain it is known.
 pub fn code_of(error: &anyhow::Error) -> ExitCode {
-    let known = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map(|failure| failure.exit);
-    let status = error.chain().find_map(|cause| cause.downcast_ref::<bourse_client::ConnectError>());
-    ExitCode::from(match (known, status) {
-        (Some(exit), _) => exit as u8,
-        (None, Some(_)) => Exit::Unreachable as u8,
-        (None, None) => Exit::Failed as u8,
-    })
+    ExitCode::from(error.chain().find_map(exit_of).unwrap_or(Exit::Failed) as u8)
+}
+
+fn exit_of(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return Some(failure.exit);
+    }
+    if let Some(error) = cause.downcast_ref::<ConnectError>() {
+        return Some(match error {
+            ConnectError::NoAnswer { .. } | ConnectError::Failed { .. } => Exit::Unreachable,
+            ConnectError::Plain { .. } | ConnectError::CaFile { .. } | ConnectError::Token(_) => Exit::Usage,
+        });
+    }
+    cause.is::<SettingsError>().then_some(Exit::Usage)
 }

@@ -10,8 +10,12 @@ use nix::unistd::{Uid, User};
 /// The longest host name that Linux takes, in bytes.
 const HOSTNAME_MAX: usize = 64;
 
-/// Memory of a task that asked for none, as in Mesos: less than this starts no program.
-const MEMORY_MIN_BYTES: u64 = 32 << 20;
+/// Memory of a task that asked for none, as in Mesos.
+const MEMORY_DEFAULT_BYTES: u64 = 32 << 20;
+
+/// The least that is enforced, whatever was asked for: with less not even the container's first process starts, and
+/// its end would look like somebody else's doing.
+const MEMORY_MIN_BYTES: u64 = 1 << 20;
 
 /// So many ports get a variable of their own; a task with more reads its resources elsewhere. Bounds the environment.
 const PORT_VARIABLES_MAX: usize = 256;
@@ -131,8 +135,8 @@ fn uid(user: &str) -> Option<Uid> {
 fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
     let bytes = |mebibytes: Milli| (u128::from(mebibytes.thousandths()) << 20) / 1000;
     let memory = spec.limit_of(&Name::mem()).map(|limit| match bytes(limit) {
-        0 => MEMORY_MIN_BYTES,
-        some => u64::try_from(some).unwrap_or(u64::MAX),
+        0 => MEMORY_DEFAULT_BYTES,
+        some => u64::try_from(some).unwrap_or(u64::MAX).max(MEMORY_MIN_BYTES),
     });
     Limits {
         cpus: spec.resources.cpus(),
@@ -238,6 +242,8 @@ mod tests {
         assert_eq!((found.cpu_quota, found.memory_bytes), (None, Some(128 << 20)));
         launch.spec.resources = "cpus:0.5".parse().expect("valid");
         launch.spec.limits.clear();
+        assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_DEFAULT_BYTES));
+        launch.spec.resources = "cpus:0.5; mem:0.001".parse().expect("valid");
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_MIN_BYTES));
     }
 

@@ -93,11 +93,14 @@ impl View {
         let what = wanted.map_or_else(|| "an offer".to_owned(), |wanted| format!("a request for {wanted}"));
         let name = &framework.info.name;
         let held = framework.offers.len();
+        // Asked about nothing in particular, who wants nothing lacks nothing.
+        let content = wanted.is_none() && framework.wanted_roles().next().is_none();
         let summary = match (agents.len(), fitting) {
             (0, _) => format!("framework {name} is offered nothing: no agent has joined"),
             (_, 0) if held > 0 && wanted.is_none() => {
                 format!("framework {name} holds {} and has yet to answer", format_count(held as u64, "offer"))
             }
+            (_, 0) if content => format!("framework {name} wants no offers now: it suppressed its roles"),
             (1, 0) => format!("the one agent cannot serve {what} of framework {name} now"),
             (all, 0) => format!("none of {all} agents can serve {what} of framework {name} now"),
             (1, _) => format!("the one agent can serve {what} of framework {name} in the next pass"),
@@ -105,7 +108,7 @@ impl View {
         };
         let nearest_fix = match (agents.is_empty(), fitting) {
             (true, _) => Some("start an agent".to_owned()),
-            (false, 0) => fix::nearest(&agents),
+            (false, 0) if !content => fix::nearest(&agents),
             (false, _) => None,
         };
         Explanation {

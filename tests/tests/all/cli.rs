@@ -154,6 +154,11 @@ fn exit_codes_are_those_that_the_help_names() {
     assert!(ran.stderr.contains("operator"), "it says which kind of token is needed: {ran}");
     cli.token_file = None;
     assert_eq!(cli.run(["ps"]).code(), 4);
+    cli.token_file = Some("/no/such/token".into());
+    assert_eq!(cli.run(["ps"]).code(), 2);
+    cli.token_file = None;
+    cli.master = Some("two words".into());
+    assert_eq!(cli.run(["ps"]).code(), 2);
     cli.master = Some(format!("{}:1", cluster.ip));
     let ran = cli.run(["ps"]);
     assert_eq!(ran.code(), 7, "{ran}");

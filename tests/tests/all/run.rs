@@ -44,6 +44,17 @@ fn a_failure_of_bourse_itself_is_125_and_says_what_to_do() {
     let ran = cli.run(["run", "--cpus", "0", "--mem", "0", "--", "true"]);
     assert_eq!(ran.code(), 125, "{ran}");
     assert!(ran.stderr.contains("no resources"), "{ran}");
+    for (flag, value, said) in [
+        ("--cpus", "0.0001", "0.001"),
+        ("--cpus", "-1", "-1"),
+        ("--mem", "-5", "-5"),
+        ("--name", "a/b", "letters"),
+        ("--name", "", "letters"),
+    ] {
+        let ran = cli.run(["run", flag, value, "--", "true"]);
+        assert_eq!(ran.code(), 2, "{flag} {value}: {ran}");
+        assert!(ran.stderr.contains(said) && !ran.stderr.contains("unexpected argument"), "{ran}");
+    }
     cli.token_file = None;
     let ran = cli.run(["run", "--", "true"]);
     assert_eq!(ran.code(), 125, "{ran}");

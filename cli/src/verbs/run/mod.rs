@@ -28,6 +28,9 @@ const LEAVE: Duration = Duration::from_secs(5);
 /// How long the master keeps the task when this process vanishes without a word.
 const KEPT: Duration = Duration::from_secs(60);
 
+/// The longest beginning of a task's id, in bytes: what is added makes it one of a kind.
+const NAME_MAX: usize = 40;
+
 /// Run one isolated task, follow its output, and exit with its status
 ///
 /// Examples:
@@ -41,13 +44,13 @@ const KEPT: Duration = Duration::from_secs(60);
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// CPUs, in thousandths at the finest
-    #[arg(long, default_value = "0.1", value_parser = parse_cpus)]
+    #[arg(long, default_value = "0.1", value_parser = parse_cpus, allow_negative_numbers = true)]
     cpus: Milli,
     /// Memory; a task that takes more is killed
-    #[arg(long, default_value = "64MiB", value_parser = units::parse_size)]
+    #[arg(long, default_value = "64MiB", value_parser = units::parse_size, allow_negative_numbers = true)]
     mem: Milli,
     /// Disk
-    #[arg(long, value_parser = units::parse_size)]
+    #[arg(long, value_parser = units::parse_size, allow_negative_numbers = true)]
     disk: Option<Milli>,
     /// How many ports, told in $PORT0, $PORT1 and so on
     #[arg(long, default_value_t = 0)]
@@ -58,8 +61,8 @@ pub struct Args {
     /// The user that the task runs as
     #[arg(long)]
     user: Option<String>,
-    /// What the task's id begins with [default: the command's name]
-    #[arg(long)]
+    /// What the task's id begins with: letters, digits, '.', '_', '-' [default: the command's name]
+    #[arg(long, value_parser = parse_name)]
     name: Option<String>,
     /// The role whose share of the cluster this counts to
     #[arg(long, default_value = "*")]
@@ -76,7 +79,24 @@ pub struct Args {
 
 fn parse_cpus(text: &str) -> Result<Milli, String> {
     let cpus = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
-    Milli::from_units(cpus).map_err(|error| error.to_string())
+    match Milli::from_units(cpus) {
+        Ok(Milli::ZERO) if cpus > 0.0 => Err(format!("{text} is less than the smallest amount, 0.001")),
+        read => read.map_err(|error| error.to_string()),
+    }
+}
+
+/// What an id may hold without quoting it in shells and paths.
+fn in_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > NAME_MAX || !text.chars().all(in_name) || text.starts_with('.') {
+        return Err(format!(
+            "{text:?} cannot begin a task's id; take up to {NAME_MAX} letters, digits, '.', '_' or '-', with no '.' first"
+        ));
+    }
+    Ok(text.into())
 }
 
 fn parse_env(text: &str) -> Result<(String, String), String> {
@@ -89,12 +109,14 @@ fn parse_env(text: &str) -> Result<(String, String), String> {
 }
 
 impl Args {
-    /// What the task's id begins with: the file name of the command, as far as an id may hold it.
+    /// What the task's id begins with: its name, or the file name of the command as far as an id may hold it.
     fn prefix(&self) -> String {
-        let name = self.name.as_deref().unwrap_or(&self.command[0]);
-        let name = name.rsplit('/').next().unwrap_or(name);
-        let kept: String =
-            name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let command = &self.command[0];
+        let name = command.rsplit('/').next().unwrap_or(command);
+        let kept: String = name.chars().filter(|c| in_name(*c)).take(NAME_MAX).collect();
         if kept.trim_matches('.').is_empty() { "run".into() } else { kept }
     }
 
@@ -124,7 +146,7 @@ impl Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let connection = Connection::open(&args.master.settings()?).await?;
     let prefix = args.prefix();
-    let (told, hears) = unbounded_channel();
+    let (told, mut hears) = unbounded_channel();
     let wanted: Resources = args.wanted().parse()?;
     let follower = Follower::new(Session::over(&connection), args.wanted(), args.ports);
     let role = args.role.clone();
@@ -136,24 +158,39 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .decline_for(Duration::from_secs(5))
         .connection(connection.clone());
     let (handle, driving) = framework.start(one);
-    let following = follow(hears, handle, follower);
-    tokio::pin!(driving, following);
-    let ended = tokio::select! {
-        ended = &mut following => ended,
-        driven = &mut driving => {
-            driven.context("the task's framework")?;
-            // The framework has ended, so that nothing more is told: this ends too.
-            return status_of(following.await?);
+    tokio::pin!(driving);
+    let ended = {
+        let following = follow(&mut hears, handle, follower);
+        tokio::pin!(following);
+        tokio::select! {
+            ended = &mut following => ended,
+            driven = &mut driving => {
+                driven.context("the task's framework")?;
+                // The framework has ended, so that nothing more is told: this ends too.
+                return status_of(following.await?);
+            }
         }
     };
     // The teardown that the scheduler asked for at the end. Should it not come through, the failover timeout does it.
-    let _ = timeout(LEAVE, driving).await;
+    tokio::select! {
+        _ = timeout(LEAVE, driving) => {}
+        () = master_lost(&mut hears) => {}
+    }
     status_of(ended?)
+}
+
+/// Ends when the master went away: then nobody is there to say goodbye to.
+async fn master_lost(hears: &mut UnboundedReceiver<Told>) {
+    while let Some(told) = hears.recv().await {
+        if matches!(told, Told::Disconnected) {
+            return;
+        }
+    }
 }
 
 /// From the first word about the task to its end, or to the end of its framework.
 async fn follow(
-    mut hears: UnboundedReceiver<Told>,
+    hears: &mut UnboundedReceiver<Told>,
     handle: Handle<Ask>,
     mut follower: Follower,
 ) -> anyhow::Result<Option<TaskStatus>> {

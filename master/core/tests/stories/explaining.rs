@@ -175,6 +175,17 @@ fn a_request_that_fits_is_said_to_fit() {
         fix: let the framework revive role *
     "#]],
     );
+    explained(
+        &w,
+        Subject::Framework(framework.id.clone()),
+        None,
+        expect![[r#"
+            framework web wants no offers now: it suppressed its roles
+              m-S0 on host7000
+                suppressed: the framework suppressed role *: it asked for no offers
+                filter: the framework declined the cpus:4; mem:1024; ports:[31000-31009] that is free, for another 1s
+        "#]],
+    );
     w.apply(framework.revive(&[]));
     w.apply(framework.closes());
     explained(
