@@ -293,10 +293,13 @@ impl Asker {
     }
 }
 
-/// Lets through what has a token that we know, with the [`Caller`] among the request's extensions. `/health` needs none.
+/// What anybody may ask: whether the master lives, in two dialects. Probes cannot carry tokens.
+const OPEN: [&str; 2] = ["/health", "/grpc.health.v1.Health/Check"];
+
+/// Lets through what has a token that we know, with the [`Caller`] among the request's extensions; [`OPEN`] needs none.
 /// A browser that comes with `?token=` is sent on without it and keeps it as a cookie.
 pub(super) async fn check(State(tokens): State<Tokens>, mut request: Request, next: Next) -> Response {
-    if request.uri().path() == "/health" {
+    if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let asker = Asker::of(&request);

@@ -158,6 +158,15 @@ fn ctrl_c_ends_the_task_with_its_grace_and_leaves_nothing() {
     cluster.assert_no_container_is_left();
 }
 
+/// Reads on until this is said.
+fn hear(said: &mut impl BufRead, what: &str) {
+    let mut line = String::new();
+    while !line.contains(what) {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("it is readable") > 0, "it ended before it said {what:?}");
+    }
+}
+
 #[test]
 fn while_the_master_is_away_a_second_ctrl_c_leaves() {
     let mut cluster = Plan::agents(1).start();
@@ -172,27 +181,43 @@ fn while_the_master_is_away_a_second_ctrl_c_leaves() {
     wait_until("the task to run", || began.exists());
     cluster.part("master").kill9();
     let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
-    let mut hear = |what: &str| {
-        let mut line = String::new();
-        while !line.contains(what) {
-            line.clear();
-            assert!(
-                said.read_line(&mut line).expect("it is readable") > 0,
-                "it ended before it said {what:?}"
-            );
-        }
-    };
-    hear("can not be reached");
+    hear(&mut said, "can not be reached");
     interrupt(child.id());
-    hear("again");
+    hear(&mut said, "again");
     interrupt(child.id());
-    hear("left while the master is away");
+    hear(&mut said, "left while the master is away");
     assert_eq!(child.wait().expect("a child of ours").code(), Some(125));
     cluster.part("master").start();
     cluster.wait_ready(1, false);
     let task = cluster.api.tasks().expect("it answers").remove(0).id;
     cluster.cli().ok(["kill", &task]);
     wait_until("the task to end", || cluster.traces().tasks().is_empty());
+}
+
+#[test]
+fn a_master_that_comes_back_with_other_tokens_is_named_as_what_is_waited_for() {
+    let mut cluster = Plan::agents(1).start();
+    let began = cluster.shared().join("began");
+    let script = format!("echo > {}; exec sleep 1000", began.display());
+    let mut child = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    wait_until("the task to run", || began.exists());
+    cluster.part("master").kill9();
+    let old = std::fs::read_to_string(cluster.token_file("operator")).expect("it is ours");
+    let tokens = cluster.token_file("operator").with_file_name("tokens.toml");
+    let table = std::fs::read_to_string(&tokens).expect("it is ours");
+    std::fs::write(&tokens, table.replace(old.trim(), "another-token-of-the-operator")).expect("it is ours");
+    cluster.part("master").start();
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    hear(&mut said, "waiting: the token of this call is none that this master knows");
+    interrupt(child.id());
+    hear(&mut said, "again");
+    interrupt(child.id());
+    assert_eq!(child.wait().expect("a child of ours").code(), Some(125));
 }
 
 #[test]

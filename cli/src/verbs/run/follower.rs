@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_proto::agent_link::LogStream;
-use bourse_proto::operator::{AgentVerdict, ExplainRequest, ReadTaskLogRequest};
+use bourse_proto::operator::{AgentVerdict, ExplainRequest, Explanation, ReadTaskLogRequest};
 use bourse_types::{FrameworkId, TaskState, TaskStatus};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
+use tonic::Code;
 
 use crate::render::prose;
 use crate::session::Session;
@@ -117,12 +118,24 @@ impl Follower {
         }
     }
 
-    /// Says why the task waits, when that is something else than was said last.
+    /// Says why the task waits, or why the master cannot be asked, when that is something else than was said last.
     pub async fn say_why(&mut self) {
         let Some(framework) = &self.framework else { return };
         let request = ExplainRequest { subject: framework.to_string(), resources: self.wanted.clone() };
-        let Ok(explanation) = self.session.operator.explain(request).await else { return };
-        let explanation = explanation.into_inner();
+        let why = match self.session.operator.explain(request).await {
+            Ok(explanation) => self.in_words(explanation.into_inner()),
+            // That nobody answers is said already.
+            Err(status) if status.code() == Code::Unavailable => return,
+            Err(status) => status.message().to_owned(),
+        };
+        let why = prose(&why);
+        if why != self.said {
+            eprintln!("bourse run: waiting: {why}");
+            self.said = why;
+        }
+    }
+
+    fn in_words(&self, explanation: Explanation) -> String {
         let mut why = explanation.summary;
         // Our own declining passes by itself, and its seconds would be told anew each time.
         let fixes = explanation.nearest_fix.split("; and ").filter(|fix| !fix.starts_with("wait "));
@@ -131,10 +144,6 @@ impl Follower {
         if self.ports > 0 && explanation.agents.iter().any(only_declined) {
             why = format!("no agent with room for its other resources offers {} free ports", self.ports);
         }
-        let why = prose(&why);
-        if why != self.said {
-            eprintln!("bourse run: waiting: {why}");
-            self.said = why;
-        }
+        why
     }
 }

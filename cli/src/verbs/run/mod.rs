@@ -227,7 +227,7 @@ async fn follow(
                 }
                 None => return Ok(None),
             },
-            () = sleep(SILENCE), if waits => follower.say_why().await,
+            () = sleep(SILENCE), if waits || away.is_some() => follower.say_why().await,
             () = interrupts.next() => {
                 handle.send(Ask::Kill).await;
                 match &mut away {
