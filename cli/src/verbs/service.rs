@@ -11,7 +11,7 @@ use clap::Subcommand;
 use tokio::time::Instant;
 
 use crate::exit::{Exit, failed, refused};
-use crate::render::{self, Output, Table, ago, cell, json, left};
+use crate::render::{self, Output, Table, ago, cell, json};
 use crate::session::Session;
 
 /// How often a waiting deploy looks.
@@ -130,13 +130,13 @@ async fn deploy(file: &Path, mut session: Session, wait: Option<Duration>) -> an
     eprintln!("{name}: {}", answer.outcome);
     let Some(timeout) = wait else { return Ok(()) };
     let give_up = Instant::now() + timeout;
-    let mut told = String::new();
+    let mut told = None;
     loop {
         let service = get(&name, &mut session).await?;
-        let line = progress(&service);
-        if line != told {
-            eprintln!("{line}");
-            told = line;
+        let step = Some(Step::of(&service));
+        if step != told {
+            eprintln!("{}", progress(&service));
+            told = step;
         }
         if service.state == "running" || service.state == "suspended" {
             return Ok(());
@@ -146,6 +146,26 @@ async fn deploy(file: &Path, mut session: Session, wait: Option<Duration>) -> an
             return Err(failed(Exit::TimedOut, message));
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What of a deployment is worth a line of its own when it changes. The seconds that a wait has left are not.
+#[derive(PartialEq)]
+struct Step {
+    running: u32,
+    healthy: u32,
+    /// Of each instance that does not run: the last attempt that ended, or else why there was none.
+    missing: Vec<String>,
+}
+
+impl Step {
+    fn of(service: &Service) -> Step {
+        let missing = service.instances.iter().filter(|instance| instance.task_id.is_empty());
+        let why = missing.map(|instance| match instance.attempts.first() {
+            Some(attempt) => attempt.task_id.clone(),
+            None => instance.reason.clone(),
+        });
+        Step { running: service.running, healthy: service.healthy, missing: why.collect() }
     }
 }
 
@@ -205,10 +225,6 @@ async fn show(name: &str, mut session: Session, output: Output) -> anyhow::Resul
             let mut table = Table::new(&columns, "no instances");
             for instance in &service.instances {
                 let ports = instance.ports.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
-                let why = match instance.retry_ms {
-                    Some(at) => format!("{} (again in {})", instance.reason, left(at)),
-                    None => instance.reason.clone(),
-                };
                 table.row([
                     instance.name.clone(),
                     cell(&instance.state),
@@ -216,7 +232,7 @@ async fn show(name: &str, mut session: Session, output: Output) -> anyhow::Resul
                     ports,
                     instance.task_id.clone(),
                     ago(instance.since_ms),
-                    why,
+                    instance.reason.clone(),
                 ]);
                 for attempt in &instance.attempts {
                     let why = if attempt.message.is_empty() { &attempt.reason } else { &attempt.message };

@@ -69,17 +69,22 @@ async fn of_service(subject: &str, session: &mut Session) -> anyhow::Result<Opti
     if subject != name && instance.is_none() {
         return Ok(None);
     }
-    let waits = match instance {
+    let asked = match instance {
         Some(instance) if !instance.task_id.is_empty() => {
             return explain(instance.task_id.clone(), String::new(), session).await.map(Some);
         }
-        Some(_) => true,
-        None => service.instances.iter().any(|instance| instance.state == "WAITING"),
+        Some(instance) => std::slice::from_ref(instance),
+        None => &service.instances,
     };
-    let of_master = match needs(&service).filter(|_| waits) {
-        Some(needs) => explain(answer.framework_id, needs, session).await?,
-        None => Explanation::default(),
+    let in_state = |state: &str| asked.iter().find(|instance| instance.state == state);
+    let of_master = match needs(&service) {
+        Some(needs) if in_state("WAITING").is_some() => explain(answer.framework_id, needs, session).await?,
+        _ => Explanation::default(),
     };
+    // What ends again and again lacks nothing that the master could give.
+    let fix =
+        in_state("BACKING_OFF").map(|instance| format!("see what it said: bourse logs {}", instance.name));
+    let of_master = Explanation { nearest_fix: fix.unwrap_or(of_master.nearest_fix.clone()), ..of_master };
     let summary = match instance {
         Some(instance) => format!("instance {}: {}", instance.name, instance.reason),
         None => format!("service {}", progress(&service)),

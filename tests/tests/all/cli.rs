@@ -326,6 +326,27 @@ fn why_tells_what_stands_in_the_way_and_what_would_help() {
 }
 
 #[test]
+fn a_service_that_ends_again_and_again_is_told_by_attempts_and_sent_to_its_log() {
+    let cluster = Plan::agents(1).services().start();
+    let file = "name = \"flaky\"\ncommand = \"exit 3\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
+    let ran = cluster.cli().run_with(["service", "deploy", "-", "--timeout", "4s"], file);
+    assert_eq!(ran.code(), 6, "{ran}");
+    // The seconds that a wait has left are no news.
+    let news = |line: &str| line.split(" after ").nth(1).map(str::to_owned);
+    let told: Vec<String> = ran.stderr.lines().filter_map(news).collect();
+    assert!(told.len() >= 2 && told.windows(2).all(|pair| pair[0] != pair[1]), "{ran}");
+    for subject in ["flaky", "flaky.0"] {
+        let why = wait_for("the back-off", PATIENCE, || {
+            let why = cluster.cli().json(["why", subject]);
+            let told = why["summary"].as_str().is_some_and(|text| text.contains("backing off"));
+            if told { Ok(why) } else { Err(why.to_string()) }
+        });
+        assert!(why["nearest_fix"].as_str().is_some_and(|fix| fix.contains("bourse logs flaky.0")), "{why}");
+        assert_eq!(why["agents"], Value::Array(Vec::new()), "no agent stands in the way: {why}");
+    }
+}
+
+#[test]
 fn an_agent_is_drained_of_its_tasks_and_used_again_when_it_is_reactivated() {
     let cluster = Plan::agents(2).services().start();
     let file = "name = \"web\"\ncommand = \"exec sleep 1000\"\ncount = 4\nkill_grace = \"1s\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
