@@ -39,6 +39,7 @@ fn open_chromium(profile: &Path) -> (Child, String) {
         .arg("about:blank")
         // Only what it is told by its arguments, and a group of its own, so that its many processes end with it.
         .env("HOME", profile)
+        .env("TMPDIR", profile)
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -86,6 +87,7 @@ impl Browser {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .env("HOME", profile.path())
+            .env("TMPDIR", profile.path())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
