@@ -4,6 +4,15 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// SIGINT: somebody at a terminal, who can ask again.
+    Interrupt,
+    /// SIGTERM: a program, which asks once and then waits or kills.
+    Terminate,
+}
+
 /// SIGINT and SIGTERM, each time they come.
 pub struct Requests {
     interrupt: Signal,
@@ -23,10 +32,10 @@ impl Requests {
     }
 
     /// Resolves at the next one.
-    pub async fn next(&mut self) {
+    pub async fn next(&mut self) -> Request {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Request::Interrupt,
+            _ = self.terminate.recv() => Request::Terminate,
         }
     }
 }
@@ -37,7 +46,9 @@ impl Requests {
 /// The kernel's, when no handler can be set.
 pub fn requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut requests = Requests::open()?;
-    Ok(async move { requests.next().await })
+    Ok(async move {
+        requests.next().await;
+    })
 }
 
 /// The exit status of a program whose output nobody reads: as a shell would see the signal that the runtime of Rust

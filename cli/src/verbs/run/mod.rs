@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::exit::{Exit, RUN_FAILED, failed};
 use crate::session::Session;
-use crate::shutdown;
+use crate::shutdown::{self, Request};
 use follower::Follower;
 use scheduler::{Ask, One, Told};
 
@@ -228,15 +228,15 @@ async fn follow(
                 None => return Ok(None),
             },
             () = sleep(SILENCE), if waits || away.is_some() => follower.say_why().await,
-            () = interrupts.next() => {
+            request = interrupts.next() => {
                 handle.send(Ask::Kill).await;
-                match &mut away {
-                    None => {}
-                    Some(asked @ 0) => {
+                match (&mut away, request) {
+                    (None, _) => {}
+                    (Some(asked @ 0), Request::Interrupt) => {
                         *asked = 1;
                         eprintln!("bourse run: the task is ended when the master is back; again to leave it to that");
                     }
-                    Some(_) => {
+                    (Some(_), _) => {
                         let message = format!(
                             "left while the master is away; it ends the task {} s after it is back",
                             KEPT.as_secs()
