@@ -13,6 +13,7 @@ mod session;
 mod shutdown;
 mod verbs;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -64,13 +65,13 @@ fn main() -> ExitCode {
     shutdown::quietly_when_nobody_reads();
     let verb = Cli::parse().verb;
     if let Err(error) = dev::children::heed_parent() {
-        eprintln!("bourse: {error:#}");
+        say(format_args!("{error:#}"));
         return ExitCode::from(exit::Exit::Failed as u8);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("bourse: no threads to run on: {error}");
+            say(format_args!("no threads to run on: {error}"));
             return ExitCode::from(exit::Exit::Failed as u8);
         }
     };
@@ -83,10 +84,15 @@ fn main() -> ExitCode {
         Err(error) if shutdown::is_closed_pipe(&error) && is_run => ExitCode::from(shutdown::NOBODY_READS),
         Err(error) if shutdown::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bourse: {error:#}");
+            say(format_args!("{error:#}"));
             if is_run { ExitCode::from(exit::RUN_FAILED) } else { exit::code_of(&error) }
         }
     }
+}
+
+/// The last word of a process. It is lost on a full disk; the exit status is not, as it would be by a panic of `eprintln`.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "bourse: {what}");
 }
 
 async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {

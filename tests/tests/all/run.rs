@@ -120,7 +120,7 @@ fn the_task_gets_what_it_asked_for_and_no_more_and_its_ports_and_variables() {
 fn output_is_followed_while_the_task_runs() {
     let cluster = Plan::agents(1).start();
     let gate = cluster.shared().join("gate");
-    // It goes on only when the test has seen its first line, so that the line can not have come at the end.
+    // It goes on only when the test has seen its first line, so that the line cannot have come at the end.
     let script = format!("echo first; until [ -e {} ]; do sleep 0.02; done; echo second", gate.display());
     let mut child = cluster
         .cli()
@@ -181,7 +181,7 @@ fn while_the_master_is_away_a_second_ctrl_c_leaves() {
     wait_until("the task to run", || began.exists());
     cluster.part("master").kill9();
     let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
-    hear(&mut said, "can not be reached");
+    hear(&mut said, "the master cannot be reached");
     interrupt(child.id());
     hear(&mut said, "again");
     interrupt(child.id());
@@ -191,6 +191,29 @@ fn while_the_master_is_away_a_second_ctrl_c_leaves() {
     cluster.wait_ready(1, false);
     let task = cluster.api.tasks().expect("it answers").remove(0).id;
     cluster.cli().ok(["kill", &task]);
+    wait_until("the task to end", || cluster.traces().tasks().is_empty());
+}
+
+#[test]
+fn while_the_agent_is_away_ctrl_c_leaves_and_the_task_is_ended_when_it_is_back() {
+    let mut cluster = Plan::agents(1).start();
+    let began = cluster.shared().join("began");
+    let script = format!("echo > {}; exec sleep 1000", began.display());
+    let mut child = cluster
+        .cli()
+        .command(["run", "--", "sh", "-c", &script])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    wait_until("the task to run", || began.exists());
+    cluster.part("agent-1").kill9();
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    hear(&mut said, "the task's agent cannot be reached");
+    interrupt(child.id());
+    hear(&mut said, "left while the task's agent is away");
+    assert_eq!(child.wait().expect("a child of ours").code(), Some(125));
+    assert!(!cluster.traces().tasks().is_empty(), "nobody was there to end it");
+    cluster.part("agent-1").start();
     wait_until("the task to end", || cluster.traces().tasks().is_empty());
 }
 
@@ -287,7 +310,7 @@ fn a_master_that_is_killed_is_waited_for_with_one_line_and_nothing_of_the_task_i
     assert_eq!(line(&mut stdout), "first\n");
     cluster.part("master").kill9();
     let waits = line(&mut stderr);
-    assert!(waits.contains("the master can not be reached; waiting for it"), "{waits}");
+    assert!(waits.contains("the master cannot be reached; waiting for it"), "{waits}");
     cluster.part("master").start();
     assert_eq!(line(&mut stderr), "bourse run: the master is back\n");
     cluster.kill9_and_start("agent-1");

@@ -30,7 +30,7 @@ pub struct Follower {
     following: bool,
     copies: JoinSet<anyhow::Result<()>>,
     progress: Arc<Progress>,
-    /// Our own output can not be written.
+    /// Our own output cannot be written.
     unwritten: Option<anyhow::Error>,
     /// What was said last about the waiting.
     said: String,
@@ -72,7 +72,7 @@ impl Follower {
         }
     }
 
-    /// Resolves once: when our own output can not be written any more.
+    /// Resolves once: when our own output cannot be written any more.
     pub async fn broken(&mut self) {
         while self.unwritten.is_none() {
             let Some(copied) = self.copies.join_next().await else { break };
@@ -84,7 +84,7 @@ impl Follower {
         std::future::pending().await
     }
 
-    /// Waits for the end of the output. What can not be read is said, and does not change the task's status.
+    /// Waits for the end of the output. What cannot be read is said, and does not change the task's status.
     ///
     /// # Errors
     /// The output could not be written.

@@ -1,6 +1,7 @@
 //! `bourse run`: one isolated task through a framework of its own, followed to its end.
 
 mod follower;
+mod presence;
 mod scheduler;
 
 use std::process::ExitCode;
@@ -15,8 +16,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::exit::{Exit, RUN_FAILED, failed};
 use crate::session::Session;
-use crate::shutdown::{self, Request};
+use crate::shutdown;
 use follower::Follower;
+use presence::{Answer, Presence};
 use scheduler::{Ask, One, Told};
 
 /// How long a task may wait in silence before the reason is shown.
@@ -196,22 +198,15 @@ async fn follow(
 ) -> anyhow::Result<Option<TaskStatus>> {
     let mut interrupts = shutdown::Requests::open()?;
     let mut waits = true;
-    // Since the master went away: how often it was asked to end.
-    let mut away: Option<u32> = None;
+    let mut presence = Presence::default();
     loop {
         tokio::select! {
             told = hears.recv() => match told {
                 Some(Told::Subscribed { framework, again }) => {
                     follower.framework = Some(framework);
-                    away = None;
-                    if again {
-                        eprintln!("bourse run: the master is back");
-                    }
+                    presence.master_came(again);
                 }
-                Some(Told::Disconnected) => {
-                    away = Some(0);
-                    eprintln!("bourse run: the master can not be reached; waiting for it, the task goes on meanwhile");
-                }
+                Some(Told::Disconnected) => presence.master_left(),
                 Some(Told::Error(error)) => return Err(failed(Exit::Failed, error)),
                 Some(Told::Again(status)) => {
                     waits = true;
@@ -219,6 +214,7 @@ async fn follow(
                 }
                 Some(Told::Update(status)) => {
                     waits = false;
+                    presence.task_is(status.state);
                     follower.follow(&status);
                     if status.state.is_terminal() {
                         follower.finish().await?;
@@ -227,24 +223,16 @@ async fn follow(
                 }
                 None => return Ok(None),
             },
-            () = sleep(SILENCE), if waits || away.is_some() => follower.say_why().await,
-            request = interrupts.next() => {
-                handle.send(Ask::Kill).await;
-                match (&mut away, request) {
-                    (None, _) => {}
-                    (Some(asked @ 0), Request::Interrupt) => {
-                        *asked = 1;
-                        eprintln!("bourse run: the task is ended when the master is back; again to leave it to that");
-                    }
-                    (Some(_), _) => {
-                        let message = format!(
-                            "left while the master is away; it ends the task {} s after it is back",
-                            KEPT.as_secs()
-                        );
-                        return Err(failed(Exit::Failed, message));
-                    }
+            () = sleep(SILENCE), if waits || presence.misses_master() => follower.say_why().await,
+            request = interrupts.next() => match presence.on_request(request) {
+                Answer::Go(ask) => {
+                    handle.send(ask).await;
                 }
-            }
+                Answer::Leave(ask, left) => {
+                    handle.send(ask).await;
+                    return Err(failed(Exit::Failed, left));
+                }
+            },
             // Nobody takes the output: the task is ended as by Ctrl-C, and its end is waited for.
             () = follower.broken() => {
                 handle.send(Ask::Kill).await;

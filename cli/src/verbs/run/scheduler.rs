@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 pub enum Told {
     /// The master knows the framework; `again` after it could not be reached for a while.
     Subscribed { framework: FrameworkId, again: bool },
-    /// The master can not be reached; the task goes on.
+    /// The master cannot be reached; the task goes on.
     Disconnected,
     /// The task has a new state.
     Update(TaskStatus),
@@ -20,10 +20,12 @@ pub enum Told {
 }
 
 /// What the verb may ask for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Ask {
     /// End the task; asking again does not wait for its grace.
     Kill,
+    /// End the framework: the master ends the task when it can.
+    Leave,
 }
 
 /// One task.
@@ -74,8 +76,7 @@ impl One {
             return calls.revive();
         }
         if status.state.is_terminal() {
-            self.phase = Phase::Ended;
-            calls.teardown();
+            self.leave(calls);
         }
         self.tell(Told::Update(status));
     }
@@ -90,11 +91,13 @@ impl One {
                         .kill_with(task, bourse_types::KillPolicy { grace: Some(std::time::Duration::ZERO) }),
                 }
             }
-            Phase::Waiting | Phase::Ended => {
-                self.phase = Phase::Ended;
-                calls.teardown();
-            }
+            Phase::Waiting | Phase::Ended => self.leave(calls),
         }
+    }
+
+    fn leave(&mut self, calls: &mut Calls) {
+        self.phase = Phase::Ended;
+        calls.teardown();
     }
 }
 
@@ -114,14 +117,14 @@ impl Scheduler for One {
                     Err(refused) if matches!(refused.why, WhyNot::NoRoom { .. }) => {}
                     // It would be no better in any other offer.
                     Err(refused) => {
-                        self.phase = Phase::Ended;
                         self.tell(Told::Error(refused.why.to_string()));
-                        calls.teardown();
+                        self.leave(calls);
                     }
                 }
             }
             Event::Update(status) => self.on_update(status, calls),
             Event::Message(Ask::Kill) => self.on_kill(calls),
+            Event::Message(Ask::Leave) => self.leave(calls),
             Event::Subscribed { framework, again } => self.tell(Told::Subscribed { framework, again }),
             Event::Disconnected => self.tell(Told::Disconnected),
             Event::Error(error) => self.tell(Told::Error(error)),
