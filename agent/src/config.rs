@@ -189,7 +189,7 @@ pub enum ConfigError {
         why: String,
     },
     /// A value cannot be read.
-    #[error("{name} {given:?} can not be read; write {example}")]
+    #[error("{name} {given:?} cannot be read; write {example}")]
     Value {
         /// Which setting.
         name: &'static str,
@@ -484,7 +484,7 @@ mod tests {
     #[test]
     fn values_that_mean_nothing_are_refused_with_one_that_does() {
         let args = AgentArgs { isolation: Some("none".into()), ..AgentArgs::default() };
-        assert_eq!(refused(args), r#"isolation "none" can not be read; write linux or process"#);
+        assert_eq!(refused(args), r#"isolation "none" cannot be read; write linux or process"#);
         let args = AgentArgs { listen: Some("here".into()), ..AgentArgs::default() };
         assert!(refused(args).contains("127.0.0.1:5051"));
         let args = AgentArgs { kill_grace: Some("soon".into()), ..AgentArgs::default() };

@@ -32,7 +32,7 @@ pub enum ResourcesError {
     },
     /// What the operator wrote makes no sense.
     #[error(
-        "--resources {given:?} can not be read; write for instance \"cpus:4; mem:8GiB; ports:[31000-32000]\""
+        "--resources {given:?} cannot be read; write for instance \"cpus:4; mem:8GiB; ports:[31000-32000]\""
     )]
     Given {
         /// As it was written.

@@ -52,7 +52,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // Its own child: it can not be another process that has taken the number.
+        // Its own child: it cannot be another process that has taken the number.
         let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
         let _ = self.process.wait();
     }

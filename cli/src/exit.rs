@@ -29,7 +29,7 @@ pub const HELP: &str = "\
 Exit codes:
   0  done                     4  denied
   1  failed                   6  timed out
-  2  wrong usage              7  the master can not be reached
+  2  wrong usage              7  the master cannot be reached
   3  not found                8  conflict with the present state
 `bourse run` exits with its task's status (128+n for signal n), or with 125 when Bourse itself failed.";
 

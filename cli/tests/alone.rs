@@ -24,7 +24,7 @@ fn the_help_names_every_exit_code() {
     assert!(help.status.success());
     let help = text(&help.stdout);
     for code in
-        ["0  done", "2  wrong usage", "3  not found", "4  denied", "7  the master can not be reached", "125"]
+        ["0  done", "2  wrong usage", "3  not found", "4  denied", "7  the master cannot be reached", "125"]
     {
         assert!(help.contains(code), "{code:?} is not in {help}");
     }

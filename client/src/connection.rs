@@ -76,9 +76,9 @@ pub enum ConnectError {
         /// Its host and port.
         authority: String,
     },
-    /// The certificate authority can not be read.
+    /// The certificate authority cannot be read.
     #[error(
-        "the certificate authority {path:?} can not be read; name a readable PEM file with --ca-file or BOURSE_CA_FILE"
+        "the certificate authority {path:?} cannot be read; name a readable PEM file with --ca-file or BOURSE_CA_FILE"
     )]
     CaFile {
         /// Which file.

@@ -28,12 +28,12 @@ pub struct Context {
     pub ca_file: Option<PathBuf>,
 }
 
-/// The context file can not be used.
+/// The context file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadContext {
-    /// It is there but can not be read.
+    /// It is there but cannot be read.
     #[error(
-        "the context file {path:?} can not be read; remove it, or name a master with --master and a token with --token-file"
+        "the context file {path:?} cannot be read; remove it, or name a master with --master and a token with --token-file"
     )]
     Unreadable {
         /// Which file.
@@ -50,7 +50,7 @@ pub enum BadContext {
         source: toml::de::Error,
     },
     /// It could not be written.
-    #[error("the context file {path:?} can not be written; check the owner and the room of its folder")]
+    #[error("the context file {path:?} cannot be written; check the owner and the room of its folder")]
     Unwritable {
         /// Which file.
         path: PathBuf,

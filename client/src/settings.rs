@@ -66,8 +66,8 @@ pub struct Given {
 /// The settings do not make sense.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The master's address can not be read.
-    #[error("the master's address ({origin}) can not be read")]
+    /// The master's address cannot be read.
+    #[error("the master's address ({origin}) cannot be read")]
     Target {
         /// Who gave it.
         origin: Origin,
@@ -77,7 +77,7 @@ pub enum SettingsError {
     /// The token in the environment is none.
     #[error("BOURSE_TOKEN is set and holds no token")]
     Token(#[source] BadToken),
-    /// The context file can not be used.
+    /// The context file cannot be used.
     #[error(transparent)]
     Context(#[from] BadContext),
 }
@@ -118,7 +118,7 @@ impl Settings {
     ///   master is the one of the context file: a token is not shown to a master it was not made for;
     /// - the certificate authority: given, `BOURSE_CA_FILE`, and the context file's under the same condition.
     ///
-    /// A variable that is set to nothing counts as not set. A context file that can not be read is an error only if
+    /// A variable that is set to nothing counts as not set. A context file that cannot be read is an error only if
     /// something of it would be needed.
     pub fn find(given: Given, env: &dyn Fn(&str) -> Option<String>) -> Result<Settings, SettingsError> {
         let set = |name| env(name).filter(|value| !value.is_empty());
@@ -281,6 +281,6 @@ mod tests {
     #[test]
     fn a_bad_address_says_who_gave_it() {
         let error = World::new().with("BOURSE_MASTER", "host:x").find(Given::default()).expect_err("bad");
-        assert_eq!(error.to_string(), "the master's address (from BOURSE_MASTER) can not be read");
+        assert_eq!(error.to_string(), "the master's address (from BOURSE_MASTER) cannot be read");
     }
 }

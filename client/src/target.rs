@@ -23,7 +23,7 @@ pub enum Scheme {
     Https,
 }
 
-/// An address that can not be read.
+/// An address that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     /// Nothing before the port, or nothing at all.

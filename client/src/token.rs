@@ -27,9 +27,9 @@ pub enum BadToken {
          copy it again as `bourse dev` or your operator gave it"
     )]
     Form,
-    /// The file can not be read.
+    /// The file cannot be read.
     #[error(
-        "the token file {path:?} can not be read; name another by --token-file or BOURSE_TOKEN_FILE, or ask its owner"
+        "the token file {path:?} cannot be read; name another by --token-file or BOURSE_TOKEN_FILE, or ask its owner"
     )]
     Unreadable {
         /// Which file.

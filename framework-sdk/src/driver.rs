@@ -21,19 +21,19 @@ const EVENTS_WAITING: usize = 256;
 /// How long the last calls may take to leave after the session ended.
 const FLUSH: Duration = Duration::from_secs(5);
 
-/// How long the process waits to be torn down when it was asked to end and the master can not be reached.
+/// How long the process waits to be torn down when it was asked to end and the master cannot be reached.
 const TEARDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a framework stopped running, other than by its own will.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A role that the author gave is none.
-    #[error("the framework's role can not be used")]
+    #[error("the framework's role cannot be used")]
     Role(#[from] BadRole),
     /// The framework has no name.
     #[error("the framework has no name; give it one")]
     NoName,
-    /// The master's address or the token can not be found out.
+    /// The master's address or the token cannot be found out.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// No master was reached in time, or the connection can never work.

@@ -18,7 +18,7 @@ use crate::subscription::Way;
 /// How long the first subscription may take, unless the author says otherwise.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A framework that keeps no state can not come back under its id, and with it goes the right to its tasks: the master
+/// A framework that keeps no state cannot come back under its id, and with it goes the right to its tasks: the master
 /// waits only as long as a short disconnection may last.
 const FAILOVER_WITHOUT_STATE: Duration = Duration::from_secs(60);
 

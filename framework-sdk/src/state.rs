@@ -25,7 +25,7 @@ pub struct StateDir {
     _lock: Arc<File>,
 }
 
-/// The state can not be used.
+/// The state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Two processes would be one framework.
@@ -37,7 +37,7 @@ pub enum StateError {
         path: PathBuf,
     },
     /// Reading or writing failed.
-    #[error("the state folder {path:?} can not be {doing}; check its owner and the room on its disk")]
+    #[error("the state folder {path:?} cannot be {doing}; check its owner and the room on its disk")]
     Io {
         /// The folder.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum StateError {
         /// The file.
         path: PathBuf,
     },
-    /// A batch can not be read: nobody but this room writes one, and only whole.
+    /// A batch cannot be read: nobody but this room writes one, and only whole.
     #[error("{path:?} is damaged: {source}; restore it, or remove it to go on without the last change")]
     Batch {
         /// The file.

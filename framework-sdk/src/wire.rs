@@ -17,7 +17,7 @@ use bourse_wire::{
 use bytes::Bytes;
 use prost::Message;
 
-/// An event of the master that can not be read. It is passed over: the master and the SDK are of different releases, or
+/// An event of the master that cannot be read. It is passed over: the master and the SDK are of different releases, or
 /// one of them has a fault.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum BadEvent {

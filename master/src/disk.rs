@@ -17,7 +17,7 @@ mod nouns;
 #[cfg(test)]
 mod tests;
 
-/// A record that can not be read.
+/// A record that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRecord {
     /// Not a message of its kind.

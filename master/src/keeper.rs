@@ -6,7 +6,7 @@
 //! **What does it promise?** The answer to a batch with changes comes after its one sync. A batch without changes is
 //! not synced and not waited for. Entries of a batch are written only after its changes are on the disk.
 //!
-//! **What does it leave to others?** What to do when a write fails: the driver stops. A history that can not be written
+//! **What does it leave to others?** What to do when a write fails: the driver stops. A history that cannot be written
 //! is logged and does not stop anybody.
 
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub enum RegistryError {
     #[error("reading the registry failed; look at the disk of the work directory")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A record is there but makes no sense.
-    #[error("the registry has a record {key:?} that can not be read; restore the work directory from a copy")]
+    #[error("the registry has a record {key:?} that cannot be read; restore the work directory from a copy")]
     Corrupt {
         /// Which one.
         key: String,

@@ -55,10 +55,10 @@ pub enum MasterError {
         #[source]
         source: std::io::Error,
     },
-    /// The registry can not be read, or the new epoch not be written.
+    /// The registry cannot be read, or the new epoch not be written.
     #[error("taking over from the master before")]
     Registry(#[from] RegistryError),
-    /// The history can not be read.
+    /// The history cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
     /// No thread for the disk.

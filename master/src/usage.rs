@@ -27,7 +27,7 @@ struct Table {
 }
 
 impl Usages {
-    /// An agent measured. Tasks whose names can not be names are left out.
+    /// An agent measured. Tasks whose names cannot be names are left out.
     pub fn note(&self, agent: &AgentId, usage: &wire::Usage) {
         let told = usage.tasks.iter().filter_map(|task| {
             let key = (FrameworkId::new(&task.framework_id).ok()?, TaskId::new(&task.task_id).ok()?);

@@ -25,16 +25,16 @@ pub enum RunError {
     /// The flags do not fit together.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The master's address or the token can not be found out.
+    /// The master's address or the token cannot be found out.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The state folder can not be used.
+    /// The state folder cannot be used.
     #[error(transparent)]
     StateDir(#[from] StateError),
-    /// What is in it can not be read.
+    /// What is in it cannot be read.
     #[error("reading the state folder")]
     State(#[from] BadState),
-    /// The port can not be had.
+    /// The port cannot be had.
     #[error("listening on {address}; choose another address with --listen")]
     Listen {
         /// As given.

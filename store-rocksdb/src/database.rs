@@ -19,7 +19,7 @@ pub(crate) enum Recovery {
     UpToDamage,
 }
 
-/// A database can not be used.
+/// A database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Somebody else has it.

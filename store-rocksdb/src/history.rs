@@ -95,7 +95,7 @@ impl History for RocksHistory {
         if passed_over > 0 {
             tracing::warn!(
                 entries = passed_over,
-                "entries of the history can not be read by this build, passed over"
+                "entries of the history cannot be read by this build, passed over"
             );
         }
         Ok(found)
@@ -106,7 +106,7 @@ impl History for RocksHistory {
         let kept = self.count(|counted| *counted);
         for item in self.oldest_first() {
             let (sequence, value) = item.map_err(|error| failed("trimming", error))?;
-            // What can not be read has no age that would keep it.
+            // What cannot be read has no age that would keep it.
             let young =
                 disk::decode(sequence, &value).is_ok_and(|entry| now.since(entry.at) <= bounds.max_age);
             if young && kept - bytes <= bounds.max_bytes {

@@ -26,7 +26,7 @@ impl Api {
     /// Calls the master at this address with this token. Nothing is called yet.
     ///
     /// # Panics
-    /// When the address or the token can not be one.
+    /// When the address or the token cannot be one.
     pub fn new(master: &str, token: &str) -> Api {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.expect("a thread can be started");

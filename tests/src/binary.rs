@@ -14,7 +14,7 @@ use std::{env, fs};
 /// The one binary.
 ///
 /// # Panics
-/// When it can not be built; cargo has said why.
+/// When it cannot be built; cargo has said why.
 pub fn bourse() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match env::var_os("BOURSE_BINARY") {
@@ -26,7 +26,7 @@ pub fn bourse() -> &'static Path {
 /// An example, by name.
 ///
 /// # Panics
-/// When it can not be built; cargo has said why.
+/// When it cannot be built; cargo has said why.
 pub fn example(name: &str) -> PathBuf {
     fresh(&format!("examples/{name}"), &["--package", "bourse-examples", "--example", name])
 }

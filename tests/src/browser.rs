@@ -193,7 +193,7 @@ impl Browser {
     /// Keeps a picture of the page in `target/screenshots`.
     ///
     /// # Panics
-    /// When it can not be written.
+    /// When it cannot be written.
     #[track_caller]
     pub fn picture(&self, name: &str) {
         let picture = self.ask("GET", "/screenshot", &Value::Null);

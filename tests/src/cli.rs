@@ -50,7 +50,7 @@ impl Cli {
     /// Calls and waits for the end.
     ///
     /// # Panics
-    /// When the binary can not be started.
+    /// When the binary cannot be started.
     pub fn run<T: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = T>) -> Ran {
         self.command(arguments).output().expect("the binary can be started").into()
     }
@@ -58,7 +58,7 @@ impl Cli {
     /// Calls with a text as standard input. It goes through a file: a pipe would have to be fed.
     ///
     /// # Panics
-    /// When the binary can not be started.
+    /// When the binary cannot be started.
     pub fn run_with<T: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = T>, input: &str) -> Ran {
         let mut file = tempfile::tempfile_in(&self.home).expect("a test's own folder is writable");
         file.write_all(input.as_bytes()).expect("a test's own folder is writable");

@@ -96,7 +96,7 @@ impl Traces {
                 let _ = kill(Pid::from_raw(*pid as i32), Signal::SIGKILL);
             }
             let mut groups = self.groups();
-            // The innermost first: a group with groups in it can not be removed.
+            // The innermost first: a group with groups in it cannot be removed.
             groups.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
             for group in &groups {
                 let _ = fs::remove_dir(group); // The next round tries again.

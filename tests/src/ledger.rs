@@ -26,7 +26,7 @@ impl Ledger {
     /// An empty one in this folder, that every user may append to.
     ///
     /// # Panics
-    /// When the folder can not be written.
+    /// When the folder cannot be written.
     pub fn new(folder: &Path) -> Ledger {
         let path = folder.join("ledger");
         fs::write(&path, "").expect("a test's own folder is writable");

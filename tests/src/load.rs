@@ -129,7 +129,7 @@ impl Load {
 /// The process' whole life. Ends at SIGTERM, with its framework.
 ///
 /// # Errors
-/// The SDK's, when the framework can not go on.
+/// The SDK's, when the framework cannot go on.
 pub async fn run() -> Result<(), RunError> {
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let state = StateDir::open(PathBuf::from(variable("LOAD_STATE")))?;

@@ -56,7 +56,7 @@ impl Part {
     /// Starts it; it must not run.
     ///
     /// # Panics
-    /// When it runs, or can not be started.
+    /// When it runs, or cannot be started.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log);

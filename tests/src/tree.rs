@@ -20,7 +20,7 @@ const MADE: [&str; 2] = ["target", ".git"];
 /// All text files of the repository, in the order of their paths.
 ///
 /// # Panics
-/// When one can not be read.
+/// When one cannot be read.
 pub fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     collect(binary::repository(), &mut found);

@@ -34,7 +34,7 @@ pub enum BadTask {
     #[error("the task uses no resources; give it at least cpus and mem")]
     NoResources,
     /// A limit of something that cannot be limited.
-    #[error("{0:?} can not have a limit; limits are for cpus and mem")]
+    #[error("{0:?} cannot have a limit; limits are for cpus and mem")]
     Limit(String),
     /// Nothing to run.
     #[error("the task has no command; set it")]

@@ -123,8 +123,8 @@ async fn open_log(path: &Path) -> Result<File, Status> {
         .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK | nix::libc::O_CLOEXEC)
         .open(path)
         .await
-        .map_err(|error| refused(format!("can not be read: {error}")))?;
-    let about = file.metadata().await.map_err(|error| refused(format!("can not be read: {error}")))?;
+        .map_err(|error| refused(format!("cannot be read: {error}")))?;
+    let about = file.metadata().await.map_err(|error| refused(format!("cannot be read: {error}")))?;
     if !about.is_file() {
         return Err(refused("is not a plain file; the task has replaced it".into()));
     }
@@ -156,7 +156,7 @@ async fn send_rest(file: &mut File, from: u64, chunks: &Chunks) -> Result<Option
 }
 
 fn unreadable(error: std::io::Error) -> Status {
-    Status::internal(format!("the log can not be read any more: {error}"))
+    Status::internal(format!("the log cannot be read any more: {error}"))
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Cluster {
     /// Starts again what ends by itself, for ever.
     ///
     /// # Errors
-    /// A child can not be waited for.
+    /// A child cannot be waited for.
     pub async fn supervise(&mut self) -> anyhow::Result<()> {
         let begun = Instant::now();
         let mut restarts = Restarts::new(self.parts().count());
@@ -79,7 +79,7 @@ impl Cluster {
     }
 
     /// Stops every part, in the order that lets each finish what it does: services, then agents with their tasks, then
-    /// the master that hears of it. What can not be stopped well is said, and the others are stopped all the same.
+    /// the master that hears of it. What cannot be stopped well is said, and the others are stopped all the same.
     pub async fn stop(&mut self) {
         stop_all(&mut [&mut self.services]).await;
         stop_all(&mut self.agents.iter_mut().map(|agent| &mut agent.part).collect::<Vec<_>>()).await;

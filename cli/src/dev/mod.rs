@@ -50,7 +50,7 @@ pub struct Args {
     /// Do not start the example service
     #[arg(long)]
     no_example: bool,
-    /// How tasks are isolated: linux, or process where this machine can not isolate
+    /// How tasks are isolated: linux, or process where this machine cannot isolate
     #[arg(long, default_value = "linux")]
     isolation: String,
 }
@@ -166,7 +166,7 @@ fn ports(master: u16, agents: u16) -> anyhow::Result<Vec<u16>> {
 /// Whether a port can be had; the part that wants it would only be able to say so in its log.
 fn free(port: u16) -> anyhow::Result<()> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).with_context(|| {
-        format!("port {port} can not be had; stop what listens there, or start with another --port")
+        format!("port {port} cannot be had; stop what listens there, or start with another --port")
     })
 }
 

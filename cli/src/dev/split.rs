@@ -16,7 +16,7 @@ pub fn share(whole: &Resources, index: u64, agents: u64) -> Resources {
                     ResourceValue::Scalar(Milli::new(part / grain * grain))
                 }
                 ResourceValue::Ranges(ranges) => ResourceValue::Ranges(run(ranges, index, agents)),
-                // A set's items can not be told apart by what they are good for: the first agent has them all.
+                // A set's items cannot be told apart by what they are good for: the first agent has them all.
                 ResourceValue::Set(items) if index == 0 => ResourceValue::Set(items.clone()),
                 ResourceValue::Set(_) => return None,
             };

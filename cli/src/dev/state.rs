@@ -36,7 +36,7 @@ impl State {
     /// Takes the folder and makes what is missing.
     ///
     /// # Errors
-    /// Another dev cluster uses it, it can not be written, or there is no room in it.
+    /// Another dev cluster uses it, it cannot be written, or there is no room in it.
     pub fn open(folder: &Path) -> anyhow::Result<State> {
         make(folder)?;
         let path = folder.join("lock");

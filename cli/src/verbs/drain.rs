@@ -24,7 +24,7 @@ pub struct Args {
     /// How long tasks may go on, for instance 10m
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     deadline: String,
-    /// Mark the agent gone once it is empty; this can not be undone
+    /// Mark the agent gone once it is empty; this cannot be undone
     #[arg(long)]
     mark_gone: bool,
     /// Wait until the agent is empty

@@ -5,7 +5,7 @@ use bourse_proto::operator::MarkAgentGoneRequest;
 use crate::exit::refused;
 use crate::session::Session;
 
-/// Mark an agent gone: its machine will never come back, its tasks are told as gone; this can not be undone
+/// Mark an agent gone: its machine will never come back, its tasks are told as gone; this cannot be undone
 #[derive(clap::Args)]
 pub struct Args {
     /// The agent: its whole id or hostname

@@ -155,7 +155,7 @@ impl Offer {
         &self.made.role
     }
 
-    /// The agent will be away from then on: a task that can not end by then should run elsewhere.
+    /// The agent will be away from then on: a task that cannot end by then should run elsewhere.
     pub fn unavailable_from(&self) -> Option<Wall> {
         self.made.unavailable_from
     }

@@ -33,7 +33,7 @@ pub enum Event<M> {
         /// This process had been subscribed before and was disconnected in between. All offers from then are void.
         again: bool,
     },
-    /// The master can not be reached, or does not answer. Tasks go on; the session comes back by itself. Calls that are
+    /// The master cannot be reached, or does not answer. Tasks go on; the session comes back by itself. Calls that are
     /// made meanwhile are not lost where they can make sense later: kills, suppress, revive, teardown.
     Disconnected,
     /// Every task that the session knows to be alive has been told of since the subscription began; what was told

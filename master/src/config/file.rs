@@ -22,7 +22,7 @@ pub(super) struct SettingsFile {
 }
 
 impl SettingsFile {
-    /// Reads the file. What can not be read, or is no TOML, leaves no keys and a problem.
+    /// Reads the file. What cannot be read, or is no TOML, leaves no keys and a problem.
     pub(super) fn read(path: &Path) -> (SettingsFile, Vec<Problem>) {
         match std::fs::read_to_string(path) {
             Ok(text) => SettingsFile::parse(&path.display().to_string(), &text),

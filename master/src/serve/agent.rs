@@ -207,7 +207,7 @@ impl Link {
                     // Ending the link would not help: the agent would come back and send it again, before the updates
                     // of its other tasks. Unacknowledged, it is sent again ever more rarely.
                     Err(why) => {
-                        warn!(agent_id = %agent, %why, "an update that can not be read is passed over")
+                        warn!(agent_id = %agent, %why, "an update that cannot be read is passed over")
                     }
                 },
                 Some(Said::Usage(usage)) => self.door.usages.note(&agent, &usage),

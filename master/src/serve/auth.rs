@@ -99,7 +99,7 @@ pub struct Tokens {
 /// The tokens file is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
-    /// It can not be read.
+    /// It cannot be read.
     #[error("reading the tokens file {}; write one with [[token]] entries, or name another with tokens", path.display())]
     Read {
         /// Which.
@@ -122,7 +122,7 @@ pub enum TokensError {
         /// Without a piece of the file, which could be a token.
         why: String,
     },
-    /// A principal's name can not be one.
+    /// A principal's name cannot be one.
     #[error("entry {entry} of the tokens file {} has a bad principal", path.display())]
     Principal {
         /// Which.

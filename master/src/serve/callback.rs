@@ -84,7 +84,7 @@ impl Callbacks {
             Status::unavailable(format!("{who} has not connected to this master yet; try again in a moment"))
         })?;
         let unusable =
-            |why: String| Status::unavailable(format!("{who} can not be called back at {address:?}: {why}"));
+            |why: String| Status::unavailable(format!("{who} cannot be called back at {address:?}: {why}"));
         let target = Target::parse(address, 0).map_err(|why| unusable(why.to_string()))?;
         let token = Token::new(&*caller.token).map_err(|why| unusable(why.to_string()))?;
         let mut settings = Settings::agent(target).with_token(TokenSource::Text(token));

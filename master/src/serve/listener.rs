@@ -31,10 +31,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// When stopping, calls under way have so long to end.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// The certificate can not be used.
+/// The certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file can not be read.
+    /// A file cannot be read.
     #[error("reading {}; name a PEM file with tls-cert and tls-key", path.display())]
     Read {
         /// Which.
@@ -52,7 +52,7 @@ pub enum TlsError {
         what: &'static str,
     },
     /// They do not go together.
-    #[error("the certificate {} can not be used with the key {}", cert.display(), key.display())]
+    #[error("the certificate {} cannot be used with the key {}", cert.display(), key.display())]
     Unusable {
         /// The chain.
         cert: PathBuf,

@@ -493,7 +493,7 @@ fn agent_for_good(view: &View, text: &str) -> Result<AgentId, Status> {
     let agent = resolve::one("agent", text, agents(view))?;
     if agent.id.as_str() != text && agent.info.hostname != text {
         return Err(Status::invalid_argument(format!(
-            "{text:?} is short for agent {} ({}), and gone can not be undone: give its whole id or hostname",
+            "{text:?} is short for agent {} ({}), and gone cannot be undone: give its whole id or hostname",
             agent.info.hostname, agent.id
         )));
     }

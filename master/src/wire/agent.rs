@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::scheduler::in_words;
 
-/// What an agent said can not be read.
+/// What an agent said cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {why}")]
 pub struct BadMessage {

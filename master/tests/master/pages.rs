@@ -521,7 +521,7 @@ async fn a_log_is_on_the_page_and_its_next_lines_come_by_themselves() {
 #[tokio::test]
 async fn services_are_told_with_their_age_when_the_service_framework_is_away() {
     let mut scene = Scene::set().await;
-    assert!(!get(&scene.cluster, "/services").await.body.contains("can not be asked"));
+    assert!(!get(&scene.cluster, "/services").await.body.contains("cannot be asked"));
     drop(scene.services_framework.take());
     scene.apis.pop();
     let page = scene.until("/services", "What is shown is from").await;

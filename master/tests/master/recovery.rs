@@ -128,7 +128,7 @@ async fn when_the_registry_can_not_be_written_nothing_is_said_and_the_master_end
         Ok(None) | Err(_) => {}
         Ok(Some(said)) => panic!("the master said {said:?}"),
     }
-    let ended = cluster.ended().await.expect_err("it can not go on");
+    let ended = cluster.ended().await.expect_err("it cannot go on");
     assert!(matches!(ended, MasterError::Driver(_)), "{ended:?}");
     assert_eq!(exit_code(&ended), EXIT_SYNC_FAILED);
     assert!(cluster.registry.snapshot().agents.is_empty());

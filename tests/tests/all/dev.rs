@@ -278,7 +278,7 @@ fn a_port_that_is_taken_is_a_clear_error_and_nothing_is_started() {
         let status = dev.part.wait(PATIENCE);
         assert_eq!((status.code(), status.signal()), (Some(1), None), "{}", dev.part.tail());
         let said = dev.part.log();
-        let wanted = format!("port {taken} can not be had");
+        let wanted = format!("port {taken} cannot be had");
         assert!(said.contains(&wanted) && said.contains("--port"), "{said}");
         drop(holder);
     }

@@ -58,7 +58,7 @@ pub enum BadResource {
     #[error("{0} is not the number of a value type; send 0 (SCALAR), 1 (RANGES) or 2 (SET)")]
     Type(i32),
     /// TEXT, which is for attributes.
-    #[error("a resource can not be TEXT; send SCALAR, RANGES or SET")]
+    #[error("a resource cannot be TEXT; send SCALAR, RANGES or SET")]
     Text,
     /// A value of another type beside the announced one.
     #[error("the type is {0}, but this value is set too; leave it out")]
@@ -83,7 +83,7 @@ pub enum BadResource {
     /// A reservation that does not say how it came about.
     #[error("the reservation is neither STATIC nor DYNAMIC; set its type")]
     ReservationType,
-    /// A refinement that the agent's flags can not have made.
+    /// A refinement that the agent's flags cannot have made.
     #[error("only the first reservation of a stack can be STATIC; send DYNAMIC")]
     StaticRefinement,
     /// A refinement for a role that is not below the one before.
@@ -98,7 +98,7 @@ pub enum BadResource {
     #[error("{0} is not a value of {1} that this release knows; leave it out or send a known one")]
     Unknown(i32, &'static str),
     /// A volume of a persistent disk with an image or a source of its own.
-    #[error("the volume of a disk resource can not have an image or a source; leave them out")]
+    #[error("the volume of a disk resource cannot have an image or a source; leave them out")]
     VolumeSource,
     /// Allocated to another role.
     #[error(

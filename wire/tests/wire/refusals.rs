@@ -88,7 +88,7 @@ fn a_resource_is_refused_with_the_remedy() {
             name: the field is required and was not sent; set it
             type: the field is required and was not sent; set it
             type: 77 is not the number of a value type; send 0 (SCALAR), 1 (RANGES) or 2 (SET)
-            type: a resource can not be TEXT; send SCALAR, RANGES or SET
+            type: a resource cannot be TEXT; send SCALAR, RANGES or SET
             scalar: the field is required and was not sent; set it
             scalar.value: the field is required and was not sent; set it
             scalar.value: cpus is -1; it must be a number from 0 to 1e12
@@ -187,7 +187,7 @@ fn a_task_is_refused_with_the_remedy() {
             container.type: this release runs plain command tasks; leave container.type out
             container.hostname: this release runs plain command tasks; leave container.hostname out
             limits["mem"].value: mem is -inf; it must be a number from 0 to 1e12
-            limits["gpus"]: "gpus" can not have a limit; limits are for cpus and mem
+            limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem
             max_completion_time.nanoseconds: -1 ns is negative; send 0 or more
             labels.labels[0].key: the field is required and was not sent; set it
         "#]],

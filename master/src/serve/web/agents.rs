@@ -161,7 +161,7 @@ fn steer(agent: &Agent, name: &str) -> Markup {
                     }
                 }
                 @if away {
-                    li { (command(&format!("bourse gone {name}"))) " the machine will never come back; can not be undone" }
+                    li { (command(&format!("bourse gone {name}"))) " the machine will never come back; cannot be undone" }
                 }
                 li { (command(&format!("bourse why {name}"))) " tells why it is not offered" }
             }

@@ -98,7 +98,7 @@ impl Decoder {
     }
 }
 
-/// The end of one of a task's logs, or why it can not be read.
+/// The end of one of a task's logs, or why it cannot be read.
 pub async fn tail(site: &Site, who: &Viewer, task: &Task, stream: LogStream) -> Tail {
     let read = async {
         let chunks = site.log(who, &task.framework_id, &task.id, stream, -TAIL, false).await?;

@@ -63,9 +63,9 @@ fn source(known: &Services) -> Markup {
                 p.notice.busy role="status" {
                     (Tone::Busy.mark())
                     @if known.told_ms == 0 {
-                        "The service framework can not be asked: " (prose(trouble)) ". Start it with " code { "bourse services" } "."
+                        "The service framework cannot be asked: " (prose(trouble)) ". Start it with " code { "bourse services" } "."
                     } @else {
-                        "What is shown is from " (time(known.told_ms)) ", as the service framework can not be asked now: " (prose(trouble))
+                        "What is shown is from " (time(known.told_ms)) ", as the service framework cannot be asked now: " (prose(trouble))
                         ". The services themselves go on running."
                     }
                 }

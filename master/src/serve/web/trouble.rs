@@ -1,4 +1,4 @@
-//! What is shown instead of a page that can not be.
+//! What is shown instead of a page that cannot be.
 
 use axum::http::StatusCode;
 use maud::html;
