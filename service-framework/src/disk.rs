@@ -361,6 +361,7 @@ fn slot(key: &str, disk: DiskSlot) -> Result<Slot, BadState> {
             since: Mono::ZERO,
             since_wall: Wall(instance.running_ms.unwrap_or(instance.launched_ms)),
             heard: Mono::ZERO,
+            told: false,
             kill: why.map(|why| KillSent { why, sent: false }),
         });
     }

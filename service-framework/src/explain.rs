@@ -119,6 +119,9 @@ fn why_instance(definition: &Definition, instance: &Instance, now: Now) -> Strin
             format!("its agent {host} has not answered for {here}{then}")
         }
         TaskState::Killing => format!("ending on {host} since {here}"),
+        TaskState::Staging if !instance.told => {
+            format!("launched on {host}; not heard of yet since the service framework came back")
+        }
         TaskState::Staging | TaskState::Starting => format!("launched on {host} {here} ago, not running yet"),
         TaskState::Finished
         | TaskState::Failed

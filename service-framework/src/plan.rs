@@ -7,7 +7,8 @@
 //!
 //! - a slot is filled only when every earlier instance of it has ended, or has been unreachable for as long as its
 //!   service waits; of those that can be reached at most one is not being killed;
-//! - an update or a drain takes one instance at a time, and only while all others of the service are well;
+//! - an update or a drain takes one instance at a time, and only while all others of the service are well, as was told
+//!   since the subscription began;
 //! - with resources enough, and agents that answer, every slot gets its instance.
 //!
 //! Which offer serves a slot is decided in [`place`]; sending anything is the scheduler's.
@@ -192,6 +193,7 @@ impl Launch {
             since: now.mono,
             since_wall: now.wall,
             heard: now.mono,
+            told: true,
             kill: None,
         }
     }
@@ -228,9 +230,11 @@ impl<'a> Pass<'a> {
                 Some(definition) if name.index >= definition.count => Some(KillReason::ScaledDown),
                 Some(_) => None,
             };
-            let keeper = slot.keeper().map(|keeper| &keeper.task);
+            // One that nobody has told of yet may be the one that is out of reach.
+            let keeper = slot.keeper().filter(|keeper| keeper.told).map(|keeper| &keeper.task);
             for instance in slot.instances.iter().filter(|instance| instance.is_reachable()) {
-                let duplicate = (keeper != Some(&instance.task)).then_some(KillReason::Duplicate);
+                let duplicate =
+                    keeper.is_some_and(|keeper| *keeper != instance.task).then_some(KillReason::Duplicate);
                 let why = match instance.kill {
                     Some(KillSent { sent: true, .. }) => None,
                     Some(KillSent { why, sent: false }) => Some(why),

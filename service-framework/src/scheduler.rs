@@ -332,14 +332,13 @@ impl Scheduler for ServiceScheduler {
                 self.subscribed = true;
                 // What was said to an earlier subscription is said again.
                 self.offers.clear();
-                self.seen.asked.clear();
-                self.seen.suppressed.clear();
+                self.seen.begin();
             }
             Event::Disconnected => {
                 self.subscribed = false;
                 self.offers.clear();
             }
-            Event::Reconciled => idle = true,
+            Event::Reconciled => self.seen.reconciled(),
             Event::Offer(offer) => {
                 // An agent that offers is not, or no longer, being drained.
                 self.seen.draining.remove(offer.agent());

@@ -266,6 +266,23 @@ impl Seen {
         restarts.push_back(now.wall);
     }
 
+    /// A subscription begins: nobody has been told of in it, and nothing was said in it to the master.
+    pub fn begin(&mut self) {
+        self.tell_all(false);
+        self.asked.clear();
+        self.suppressed.clear();
+    }
+
+    /// Everybody has been told of since the subscription began.
+    pub fn reconciled(&mut self) {
+        self.tell_all(true);
+    }
+
+    fn tell_all(&mut self, told: bool) {
+        let slots = self.slots.values_mut();
+        slots.flat_map(|slot| &mut slot.instances).for_each(|instance| instance.told = told);
+    }
+
     /// Moves what was read from a file onto this process' clock. Waits go on with what was left of them by the
     /// wall clock, and are never longer than they were; what must be waited for in full starts anew.
     pub fn wake(&mut self, wanted: &Wanted, now: Now) {

@@ -261,6 +261,26 @@ fn after_a_kill_9_the_next_process_finds_its_tasks_and_launches_nothing_twice() 
 }
 
 #[test]
+fn a_kill_9_during_an_update_that_does_not_come_up_takes_nothing_more_down() {
+    let mut stage = Stage::new();
+    let mut master = Master::new();
+    stage.subscribe();
+    stage.ask(deploy("name = \"web\"\ncommand = \"old\"\ncount = 3"));
+    stage.run(&mut master, 10_000);
+    assert_eq!(master.running(), ["web.0.0", "web.1.1", "web.2.2"]);
+    master.fail_new_tasks();
+    stage.ask(deploy("name = \"web\"\ncommand = \"new\"\ncount = 3"));
+    stage.run(&mut master, 10_000);
+    assert_eq!(master.running(), ["web.1.1", "web.2.2"]);
+    for _ in 0..3 {
+        stage.crash();
+        stage.subscribe();
+        stage.run(&mut master, 60_000);
+        assert_eq!(master.running(), ["web.1.1", "web.2.2"]);
+    }
+}
+
+#[test]
 fn what_ended_while_the_framework_was_away_is_replaced() {
     let mut stage = Stage::new();
     let mut master = Master::new();

@@ -27,6 +27,7 @@ fn state() -> (Wanted, Seen) {
             since: Mono::ZERO,
             since_wall: Wall(2_000),
             heard: Mono::ZERO,
+            told: false,
             kill: Some(KillSent { why: KillReason::Updated, sent: false }),
         };
         seen.enter(SlotName { service: web.clone(), index }, instance);

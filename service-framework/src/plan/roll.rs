@@ -1,7 +1,8 @@
 //! One at a time: instances of an older definition, and those on an agent that is being drained, are replaced while
 //! all others are well.
 //!
-//! An update that does not come up stops after its first instance; the rest go on as they were.
+//! An update that does not come up stops after its first instance; the rest go on as they were. So they do while it is
+//! not known how they are: after a restart or a gap, until each has been told of.
 
 use std::time::Duration;
 
@@ -20,10 +21,14 @@ impl<'a> Pass<'a> {
     pub(super) fn roll(&mut self, definition: &'a Definition) {
         let seen = self.seen;
         let count = definition.wanted();
+        let slots = || seen.slots_of(&definition.spec.name).take_while(|(name, _)| name.index < count);
+        if slots().filter_map(|(_, slot)| slot.keeper()).any(|keeper| !keeper.told) {
+            return; // Whoever seems not to serve may well do. What is missing is heard of.
+        }
         let mut stale: Vec<(KillReason, SlotName, &Instance)> = Vec::new();
         let mut well = 0;
         let mut settled: Option<Mono> = None;
-        for (name, slot) in seen.slots_of(&definition.spec.name).take_while(|(name, _)| name.index < count) {
+        for (name, slot) in slots() {
             let Some(keeper) = slot.keeper() else { continue };
             if let Some(why) = self.why_stale(definition, keeper) {
                 if !keeper.is_serving() {

@@ -33,6 +33,9 @@ pub struct Instance {
     pub since_wall: Wall,
     /// When it was heard of last, or asked about.
     pub heard: Mono,
+    /// Whether it was launched or told of since the subscription began. Until then it may be in any state: all but its
+    /// launch may have passed unheard.
+    pub told: bool,
     /// It is to end, and why.
     pub kill: Option<KillSent>,
 }
@@ -88,6 +91,7 @@ impl Instance {
     /// Takes in a status that does not end it. Answers whether anything changed.
     pub(super) fn hear(&mut self, now: Now, status: &TaskStatus) -> bool {
         self.heard = now.mono;
+        self.told = true;
         let Some(state) = self.state.step(status.state) else { return false };
         // A status without health, as an answer to a reconciliation may be, says nothing about it.
         let healthy = if state == TaskState::Running { status.healthy.or(self.healthy) } else { None };

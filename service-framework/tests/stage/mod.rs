@@ -293,6 +293,8 @@ pub struct Master {
     tasks: BTreeMap<TaskId, AgentId>,
     wants_offers: bool,
     most: usize,
+    /// Tasks that are launched fail at once.
+    failing: bool,
     /// Rounds of work so far.
     round: u64,
     /// Calls that take their time, and the round they are dealt with, in that order.
@@ -322,6 +324,11 @@ impl Master {
     /// A task ends and nobody is told.
     pub fn lose(&mut self, task: &str) {
         self.tasks.remove(&id(TaskId::new(task)));
+    }
+
+    /// Whatever is launched from now on fails at once.
+    pub fn fail_new_tasks(&mut self) {
+        self.failing = true;
     }
 
     /// A task runs that nobody launched.
@@ -360,6 +367,11 @@ impl Master {
         match call {
             Call::Accept { tasks, .. } => {
                 for task in tasks {
+                    if self.failing {
+                        let status = stage.status(task.id.as_str(), TaskState::Failed);
+                        stage.hear(FromMaster::Update(Box::new(status)));
+                        continue;
+                    }
                     self.tasks.insert(task.id.clone(), task.agent);
                     self.count();
                     let mut status = stage.status(task.id.as_str(), TaskState::Running);

@@ -105,6 +105,39 @@ fn an_instance_that_is_killed_is_back_within_five_seconds() {
 }
 
 #[test]
+fn a_kill_9_of_the_service_framework_during_an_update_that_fails_leaves_the_old_instances_serving() {
+    let file = |command: &str| {
+        format!(
+            "name = \"web\"\ncommand = \"{command}\"\ncount = 3\nkill_grace = \"1s\"\n\
+             [resources]\ncpus = 0.05\nmem = \"32MiB\"\n[restart]\nstart = \"200ms\"\nmax = \"500ms\"\n"
+        )
+    };
+    let mut cluster = Plan::agents(2).services().start();
+    cluster.api.deploy(&file("sleep 1000")).expect("it is a good file");
+    wait_for("three instances", PATIENCE, || cluster.api.settled("web", 3));
+    let before = cluster.processes("web");
+    cluster.api.deploy(&file("exit 3")).expect("it is a good file");
+    for _ in 0..3 {
+        // An attempt that is new was launched after the framework had looked at everything.
+        let tried = attempts(&cluster, &BTreeSet::new());
+        cluster.kill9_and_start("services");
+        wait_for("two more attempts", PATIENCE, || match attempts(&cluster, &tried).len() {
+            more if more >= 2 => Ok(()),
+            more => Err(format!("{more} more attempts")),
+        });
+        let old = before.values().filter(|process| process.is_alive()).count();
+        assert!(old >= 2, "only the instance that the update begins with was ended: {before:?}");
+    }
+}
+
+/// The tasks of `web` that ended, but for these.
+fn attempts(cluster: &Cluster, known: &BTreeSet<String>) -> BTreeSet<String> {
+    let Ok(service) = cluster.api.service("web") else { return BTreeSet::new() };
+    let ended = service.instances.into_iter().flat_map(|instance| instance.attempts);
+    ended.map(|attempt| attempt.task_id).filter(|task| !known.contains(task)).collect()
+}
+
+#[test]
 fn when_an_agent_dies_its_instances_are_replaced_on_the_others_and_its_own_end_when_it_is_back() {
     let mut cluster = web();
     let before = cluster.api.service("web").expect("it is there");

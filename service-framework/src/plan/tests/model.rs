@@ -1,7 +1,7 @@
 //! A cluster of three agents in a few lines, that loses, repeats, delays, ends, partitions and crashes.
 //!
-//! The truth (which task really runs where) is kept apart from what the framework believes, and after every step
-//! the launches are held against it. Then everything heals, and the framework has to get where it was told to.
+//! The truth (which task really runs where) is kept apart from what the framework believes, and every plan is held
+//! against it. Then everything heals, and the framework has to get where it was told to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::at;
+use crate::disk;
 use crate::seen::Heard;
 use crate::wanted::Wanted;
 
@@ -32,6 +33,7 @@ enum Step {
     Deploy(u32),
     Drain(usize),
     Crash,
+    Answer(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -51,15 +53,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..4u32).prop_map(Step::Deploy),
         1 => agent.prop_map(Step::Drain),
         1 => Just(Step::Crash),
+        3 => (0..20usize).prop_map(Step::Answer),
     ];
     prop::collection::vec(step, 0..120)
 }
 
 /// A task as it really is.
 struct Task {
+    slot: SlotName,
     agent: usize,
     state: TaskState,
     kill: bool,
+    /// The framework had forgotten it, and said so when it was told of it.
+    stranger: bool,
 }
 
 struct World {
@@ -67,7 +73,9 @@ struct World {
     wanted: Wanted,
     seen: Seen,
     /// What was written to disk last.
-    saved: Seen,
+    saved: Vec<(String, Vec<u8>)>,
+    /// What was asked about since the last crash, and has not been answered yet.
+    unanswered: BTreeSet<TaskId>,
     offers: Vec<Offered>,
     dealt: u64,
     /// Tasks that have not ended, in truth.
@@ -95,7 +103,8 @@ impl World {
             now: at(0),
             wanted,
             seen: Seen::default(),
-            saved: Seen::default(),
+            saved: Vec::new(),
+            unanswered: BTreeSet::new(),
             offers: Vec::new(),
             dealt: 0,
             tasks: BTreeMap::new(),
@@ -129,6 +138,13 @@ impl World {
             }
             Step::Drain(agent) => drop(self.seen.draining.insert(id(agent))),
             Step::Crash => self.crash(),
+            Step::Answer(nth) => {
+                let nth = nth % self.unanswered.len().max(1);
+                if let Some(task) = self.unanswered.iter().nth(nth).cloned() {
+                    self.unanswered.remove(&task);
+                    self.answer(&task);
+                }
+            }
         }
         self.seen.check().expect("the index agrees");
     }
@@ -165,13 +181,19 @@ impl World {
         self.offers.retain(|offer| !gone.contains(&offer.id));
         let again = super::super::plan(&self.wanted, &self.seen, &self.offers, self.now);
         assert!(again.is_empty(), "a second look does more: {again:?}");
-        if !plan.launches.is_empty() {
-            self.saved = self.seen.clone();
+        if !plan.launches.is_empty() || !plan.kills.is_empty() {
+            self.save();
         }
         for launch in &plan.launches {
             let agent = AGENTS.iter().position(|agent| *agent == launch.agent.as_str()).expect("one of ours");
             if !lose_accepts && self.cut[agent].is_none() {
-                let task = Task { agent, state: TaskState::Staging, kill: false };
+                let task = Task {
+                    slot: launch.slot.clone(),
+                    agent,
+                    state: TaskState::Staging,
+                    kill: false,
+                    stranger: false,
+                };
                 self.tasks.insert(launch.task.clone(), task);
             }
         }
@@ -193,8 +215,7 @@ impl World {
             assert!(self.used.insert(launch.task.clone()), "{} was used before", launch.task);
             assert!(launch.slot.index < definition.wanted());
             for (task, truth) in &self.tasks {
-                let known = self.seen.instance(task);
-                if known.is_some_and(|(slot, _)| *slot == launch.slot) {
+                if truth.slot == launch.slot && !truth.stranger {
                     let cut = self.cut[truth.agent].unwrap_or_else(|| panic!("{task} runs, and {launch:?}"));
                     assert!(
                         self.now.mono.since(cut.mono) >= PATIENCE,
@@ -210,21 +231,24 @@ impl World {
                 left = left.checked_sub(&launch.resources).expect("no more than was offered");
             }
         }
-        let slots =
-            (0..definition.wanted()).map(|index| SlotName { service: definition.spec.name.clone(), index });
-        let down = slots
-            .filter(|name| {
-                let keeper = self.seen.slots.get(name).and_then(|slot| slot.keeper());
-                keeper.is_none_or(|keeper| !keeper.is_serving())
-            })
-            .count();
+        let serving: BTreeSet<&TaskId> = self
+            .tasks
+            .iter()
+            .filter(|(task, truth)| self.serves(task, truth))
+            .map(|(task, _)| task)
+            .collect();
+        let up: BTreeSet<u32> = serving.iter().map(|task| self.tasks[*task].slot.index).collect();
+        let down = (0..definition.wanted()).filter(|index| !up.contains(index)).count();
         let rolled =
             plan.kills.iter().filter(|kill| matches!(kill.why, KillReason::Updated | KillReason::Draining));
-        let serving = rolled.filter(|kill| {
-            let (_, instance) = self.seen.instance(&kill.task).expect("known");
-            instance.kill.is_none() && instance.is_serving()
-        });
-        assert!(serving.count() + down <= down.max(1), "more than one is taken down: {plan:?}");
+        let taken = rolled.filter(|kill| serving.contains(&kill.task)).count();
+        assert!(taken + down <= down.max(1), "more than one is taken down: {plan:?}");
+    }
+
+    /// Whether a task serves in truth, and is not to end.
+    fn serves(&self, task: &TaskId, truth: &Task) -> bool {
+        let to_end = self.seen.instance(task).is_some_and(|(_, instance)| instance.kill.is_some());
+        truth.state == TaskState::Running && self.cut[truth.agent].is_none() && !truth.kill && !to_end
     }
 
     fn kill(&mut self, task: &TaskId) {
@@ -312,6 +336,9 @@ impl World {
         status.healthy = None;
         if self.seen.hear(&self.wanted, self.now, &status) == Heard::Stranger {
             self.kill(task);
+            if let Some(truth) = self.tasks.get_mut(task) {
+                truth.stranger = true;
+            }
         }
     }
 
@@ -319,29 +346,35 @@ impl World {
         self.now = at(self.now.mono.as_nanos() / 1_000_000 + milliseconds);
     }
 
-    /// The process is gone, and a new one reads what was written: only launches and definitions are sure to be.
+    fn save(&mut self) {
+        let groups: BTreeSet<_> = self.seen.slots.keys().map(disk::group_of).collect();
+        let slots = groups
+            .into_iter()
+            .filter_map(|group| Some((disk::group_key(&group), disk::group_value(&self.seen, &group)?)));
+        let next = (disk::next_key(), disk::next_value(self.seen.next_task));
+        self.saved = slots.chain([next]).collect();
+    }
+
+    /// The process is gone, and a new one reads what was written: only launches, kills and definitions are sure to be.
+    /// It is subscribed at once, and answered later.
     fn crash(&mut self) {
         self.offers.clear();
         self.kills.clear();
-        self.seen = self.saved.clone();
-        self.seen.asked.clear();
-        self.seen.suppressed.clear();
-        self.seen.draining.clear();
+        let values = self.saved.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        self.seen = disk::read(vec![], values).expect("just written").1;
         self.seen.wake(&self.wanted, self.now);
-        let known: Vec<_> = self.seen.instances().map(|(_, instance)| instance.task.clone()).collect();
-        for task in known {
-            self.answer(&task);
-        }
-        let all: Vec<_> = self.tasks.keys().cloned().collect();
-        for task in all {
-            self.answer(&task);
-        }
+        self.seen.begin();
+        let known = self.seen.instances().map(|(_, instance)| instance.task.clone());
+        self.unanswered = known.chain(self.tasks.keys().cloned()).collect();
     }
 
     /// Everything answers again, and every agent offers what it has.
     fn converge(&mut self) {
         for agent in 0..AGENTS.len() {
             self.heal(agent);
+        }
+        for task in std::mem::take(&mut self.unanswered) {
+            self.answer(&task);
         }
         self.seen.draining.clear();
         for _ in 0..400 {
