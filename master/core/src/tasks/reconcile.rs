@@ -14,7 +14,7 @@ enum Known {
     Task(Box<TaskStatus>),
     /// Not in the table, and so this is its state.
     Absent { state: TaskState, since: Option<Wall> },
-    /// An agent that may run it is not back yet: no answer is better than a wrong one.
+    /// An agent that may run it is not back yet, or its end is about to be told: no answer is better than a wrong one.
     Silence,
 }
 
@@ -31,7 +31,7 @@ impl Master {
         if tasks.is_empty() {
             let record = self.frameworks.get(framework).expect("the caller accepted its call");
             let alive = record.tasks.values().filter(|task| !task.state.is_terminal());
-            for status in alive.map(|task| answer(task, now.wall)).collect::<Vec<_>>() {
+            for status in alive.filter_map(|task| answer(task, now.wall)).collect::<Vec<_>>() {
                 self.tell_status(framework, status, out);
             }
         }
@@ -65,7 +65,7 @@ impl Master {
     /// The table of the Mesos documentation, from top to bottom.
     fn look_up(&self, now: Now, framework: &Framework, task: &TaskId, agent: Option<&AgentId>) -> Known {
         if let Some(task) = framework.tasks.get(task).or_else(|| framework.unreachable.get(task)) {
-            return Known::Task(Box::new(answer(task, now.wall)));
+            return answer(task, now.wall).map_or(Known::Silence, |status| Known::Task(Box::new(status)));
         }
         let Some(id) = agent else {
             return match self.agents.values().any(is_recovering) {
@@ -97,21 +97,24 @@ fn is_recovering(agent: &Agent) -> bool {
 }
 
 /// What is known of a task, without data and message: those belong to the update that brought them.
-fn answer(task: &Task, at: Wall) -> TaskStatus {
-    let latest = task.latest();
-    // An end is told in the words that it was told in before.
-    let end =
-        latest.map(|status| status.state).filter(|state| state.is_terminal() && task.state.is_terminal());
-    TaskStatus {
+///
+/// So do exit and reason of an end. Until the update that brings it is on its way to the framework, the answer is what
+/// is on its way before it, or `None`: a scheduler that heard of the end here would take the update for old news. Mesos
+/// answers with the state of the update on its way too (`status_update_state`).
+fn answer(task: &Task, at: Wall) -> Option<TaskStatus> {
+    let ended = task.state.is_terminal();
+    let told = if ended { Some(task.pending.as_ref()?) } else { task.latest() };
+    let state = told.filter(|_| ended).map_or(task.state, |status| status.state);
+    Some(TaskStatus {
         agent_id: Some(task.agent.clone()),
-        executor_id: latest.and_then(|status| status.executor_id.clone()),
+        executor_id: told.and_then(|status| status.executor_id.clone()),
         reason: Some(Reason::Reconciliation),
-        healthy: latest.and_then(|status| status.healthy),
-        container: latest.and_then(|status| status.container.clone()),
-        exit: latest.filter(|_| task.state.is_terminal()).and_then(|status| status.exit),
-        unreachable_since: latest
-            .filter(|_| task.state == TaskState::Unreachable)
-            .and_then(|s| s.unreachable_since),
-        ..TaskStatus::new(task.info.id.clone(), end.unwrap_or(task.state), Source::Master, at)
-    }
+        healthy: told.and_then(|status| status.healthy),
+        container: told.and_then(|status| status.container.clone()),
+        exit: told.filter(|_| state.is_terminal()).and_then(|status| status.exit),
+        unreachable_since: told
+            .filter(|_| state == TaskState::Unreachable)
+            .and_then(|status| status.unreachable_since),
+        ..TaskStatus::new(task.info.id.clone(), state, Source::Master, at)
+    })
 }

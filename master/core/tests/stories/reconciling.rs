@@ -1,7 +1,8 @@
 //! Reconciliation, by the table.
 
 use bourse_master_core::event::{Command, Event};
-use bourse_types::TaskState;
+use bourse_master_core::{Effect, ToScheduler};
+use bourse_types::{Exit, TaskState};
 use expect_test::expect;
 
 use crate::world::*;
@@ -40,6 +41,90 @@ fn a_known_task_is_answered_with_its_latest_state_even_when_its_end_is_not_ackno
         framework.reconcile(&[("t1", Some("m-S0"))]),
         expect![[r#"
         m-0000@1 <- Update t1 TASK_FAILED REASON_RECONCILIATION SOURCE_MASTER m-S0
+    "#]],
+    );
+}
+
+/// Of each update in the last effects that is an end: how the task exited.
+fn exits(w: &World) -> Vec<Option<Exit>> {
+    let ends = w.last.iter().filter_map(|effect| match effect {
+        Effect::ToScheduler { message: ToScheduler::Update(status), .. } if status.state.is_terminal() => {
+            Some(status.exit)
+        }
+        _ => None,
+    });
+    ends.collect()
+}
+
+/// The event with this exit wherever it tells of an end.
+fn exiting(mut event: Event, code: i32) -> Event {
+    if let Event::StatusUpdate { update, .. } = &mut event {
+        let told = [&mut update.status, &mut update.latest];
+        told.into_iter()
+            .filter(|status| status.state.is_terminal())
+            .for_each(|status| status.exit = Some(Exit::Code(code)));
+    }
+    event
+}
+
+#[test]
+fn an_end_whose_update_has_to_wait_for_an_earlier_one_is_told_by_that_update_with_its_exit() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.apply(framework.closes());
+    let late = update_late(&agent, link, &framework.id, "t1", TaskState::Running, 50, TaskState::Failed);
+    w.apply(exiting(late, 3));
+    let stream = w.stream();
+    w.apply(framework.again(stream, framework_info(&["*"])));
+    let framework = Sub { stream, ..framework };
+    w.check(
+        framework.reconcile(&[("t1", None)]),
+        expect![[r#"
+        m-0000@2 <- Update t1 TASK_RUNNING REASON_RECONCILIATION SOURCE_MASTER m-S0
+    "#]],
+    );
+    w.apply(framework.acknowledge(&agent, "t1", 50));
+    w.check(framework.reconcile(&[("t1", None)]), expect![""]);
+    w.check(
+        exiting(update(&agent, link, &framework.id, "t1", TaskState::Failed, 51), 3),
+        expect![[r#"
+        m-0000@2 <- Update t1 TASK_FAILED SOURCE_EXECUTOR m-S0 #51
+    "#]],
+    );
+    assert_eq!(exits(&w), [Some(Exit::Code(3))]);
+    w.apply(framework.reconcile(&[("t1", None)]));
+    assert_eq!(exits(&w), [Some(Exit::Code(3))], "and who asks then is told the same");
+}
+
+#[test]
+fn an_end_that_a_new_master_knows_of_an_agent_that_is_back_is_told_by_its_update() {
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.restart(secs(1));
+    let stream = w.stream();
+    w.apply(framework.again(stream, framework_info(&["*"])));
+    let framework = Sub { stream, ..framework };
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Failed);
+    w.apply(registers_with(back, Some(&agent), MACHINE, vec![known], vec![]));
+    w.check(framework.reconcile(&[("t1", Some("m-S0"))]), expect![""]);
+    let late = update_late(&agent, back, &framework.id, "t1", TaskState::Running, 199, TaskState::Failed);
+    w.apply(late);
+    w.check(
+        framework.reconcile(&[("t1", Some("m-S0"))]),
+        expect![[r#"
+        m-0000@2 <- Update t1 TASK_RUNNING REASON_RECONCILIATION SOURCE_MASTER m-S0
+    "#]],
+    );
+    w.apply(framework.acknowledge(&agent, "t1", 199));
+    w.check(
+        update(&agent, back, &framework.id, "t1", TaskState::Failed, 200),
+        expect![[r#"
+        m-0000@2 <- Update t1 TASK_FAILED SOURCE_EXECUTOR m-S0 #200
     "#]],
     );
 }
