@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::handle::Said;
 use crate::state::{StateDir, StateError};
-use crate::subscription::{Lost, Report, Subscription, Way};
+use crate::subscription::{Lost, Report, Reports, Subscription, Way};
 
 /// So many events wait for the scheduler at most; then the stream waits, and in the end the master.
 const EVENTS_WAITING: usize = 256;
@@ -103,7 +103,7 @@ struct Driver<S: Scheduler> {
     clock: Clock,
     subscription: Option<Subscription>,
     framework: Option<FrameworkId>,
-    reports: mpsc::Sender<Report>,
+    reports: Reports,
     /// The master has known the framework in this run.
     was_subscribed: bool,
     /// There is no connection, and the log knows it.
@@ -121,14 +121,15 @@ pub(crate) async fn run<S>(
 where
     S: Scheduler,
 {
-    let (reports, mut reported) = mpsc::channel(EVENTS_WAITING);
+    let (said, mut heard) = mpsc::channel(EVENTS_WAITING);
+    let (done, mut came_of_calls) = mpsc::unbounded_channel();
     let mut driver = Driver {
         session: Session::new(plan.config.clone(), scheduler),
         framework: plan.config.info.id.clone(),
         plan,
         clock: Clock(Instant::now()),
         subscription: None,
-        reports,
+        reports: Reports { said, done },
         was_subscribed: false,
         down: false,
         ending_since: None,
@@ -142,7 +143,7 @@ where
         input = loop {
             let deadline = driver.deadline();
             tokio::select! {
-                Some(report) = reported.recv() => break driver.heard(report)?,
+                Some(report) = next(&mut came_of_calls, &mut heard) => break driver.heard(report)?,
                 said = inbox.recv(), if !inbox.is_closed() || !inbox.is_empty() => match said {
                     Some(Said::Message(message)) => break Input::Message(message),
                     Some(Said::Stop) => break driver.ending(false),
@@ -333,6 +334,18 @@ async fn blocking(work: impl FnOnce() -> Result<(), StateError> + Send + 'static
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(RunError::State),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// What became of a call first: the end of its subscription, which is told behind it, makes it void.
+async fn next(
+    came_of_calls: &mut mpsc::UnboundedReceiver<Report>,
+    heard: &mut mpsc::Receiver<Report>,
+) -> Option<Report> {
+    tokio::select! {
+        biased;
+        Some(report) = came_of_calls.recv() => Some(report),
+        report = heard.recv() => report,
     }
 }
 

@@ -34,6 +34,16 @@ pub(crate) enum Way {
     Given(Connection),
 }
 
+/// How a subscription reaches the driver.
+#[derive(Clone)]
+pub(crate) struct Reports {
+    /// What the master says; waits while the driver is behind.
+    pub(crate) said: mpsc::Sender<Report>,
+    /// What became of calls. It never waits: the driver may itself be waiting for room among the calls. One report a
+    /// call at most, so it is bounded by what the scheduler asked for.
+    pub(crate) done: mpsc::UnboundedSender<Report>,
+}
+
 /// What a subscription tells the driver.
 pub(crate) enum Report {
     Heard(Attempt, FromMaster),
@@ -90,12 +100,12 @@ impl Subscription {
         way: Way,
         info: FrameworkInfo,
         suppressed: Vec<Role>,
-        reports: mpsc::Sender<Report>,
+        reports: Reports,
     ) -> Subscription {
         let (calls, waiting) = mpsc::channel(CALLS_WAITING);
         let task = tokio::spawn(async move {
             let Err(why) = run(attempt, way, info, suppressed, waiting, &reports).await else { return };
-            let _ = reports.send(Report::Closed { attempt, why }).await; // The driver is gone: so is the session.
+            let _ = reports.said.send(Report::Closed { attempt, why }).await; // The driver is gone: so is the session.
         });
         Subscription { attempt, calls: Some(calls), task }
     }
@@ -128,7 +138,7 @@ async fn run(
     info: FrameworkInfo,
     suppressed: Vec<Role>,
     waiting: mpsc::Receiver<(FrameworkId, Call)>,
-    reports: &mpsc::Sender<Report>,
+    reports: &Reports,
 ) -> Result<(), Lost> {
     let connection = match way {
         Way::Open(settings) => Connection::open(&settings).await?,
@@ -141,11 +151,11 @@ async fn run(
         .await
         .map_err(|status| connection.explain(status))?;
     let stream_id = answer.metadata().get(STREAM_ID).ok_or(Lost::NoStreamId)?.clone();
-    // Both at once: while the driver waits for room among the calls, calls still leave. Whichever ends first ends the
-    // other, and with it the queue that the driver may be waiting for.
+    // Both at once: while the driver waits for room among the calls, calls still leave, whatever is waiting to be told.
+    // Whichever ends first ends the other, and with it the queue that the driver may be waiting for.
     tokio::select! {
-        lost = listen(attempt, answer.into_inner(), &connection, reports) => Err(lost),
-        sent = speak(attempt, client, form, stream_id, waiting, &connection, reports) => sent,
+        lost = listen(attempt, answer.into_inner(), &connection, &reports.said) => Err(lost),
+        sent = speak(attempt, client, form, stream_id, waiting, &connection, &reports.done) => sent,
     }
 }
 
@@ -183,7 +193,7 @@ async fn speak(
     stream_id: MetadataValue<Ascii>,
     mut waiting: mpsc::Receiver<(FrameworkId, Call)>,
     connection: &Connection,
-    reports: &mpsc::Sender<Report>,
+    reports: &mpsc::UnboundedSender<Report>,
 ) -> Result<(), Lost> {
     while let Some((framework, call)) = waiting.recv().await {
         tracing::debug!(%call, "call");
@@ -198,7 +208,7 @@ async fn speak(
             }
             Err(status) => return Err(connection.explain(status).into()),
         };
-        if reports.send(report).await.is_err() {
+        if reports.send(report).is_err() {
             return Ok(()); // The driver is gone, and with it whoever would send more.
         }
     }

@@ -23,6 +23,7 @@ enum Say {
     Stop,
     Teardown,
     Kill(&'static str),
+    KillMany(usize),
 }
 
 impl Scheduler for Author {
@@ -51,6 +52,9 @@ impl Scheduler for Author {
             Event::Update(status) => calls.save("last", status.state.as_str().to_owned()),
             Event::Message(Say::Stop) => calls.stop(),
             Event::Message(Say::Teardown) => calls.teardown(),
+            Event::Message(Say::KillMany(count)) => {
+                (0..count).for_each(|n| calls.kill(&format!("t{n}").parse().expect("valid")));
+            }
             Event::Message(Say::Kill(task)) => calls.kill(&task.parse().expect("valid")),
             _ => {}
         }
@@ -187,6 +191,24 @@ async fn a_call_that_the_master_refuses_costs_its_tasks_and_not_the_subscription
     handle.stop().await;
     running.await.expect("no panic").expect("stopped");
     assert!(log.lock().expect("done").contains(&"error accept.operations[0]: too odd".to_owned()));
+}
+
+#[tokio::test]
+async fn more_refused_calls_of_one_moment_than_any_queue_holds_are_all_told() {
+    const CALLS: usize = 2_000;
+    let mut master = Master::start().await;
+    let (author, log) = author();
+    let (handle, running) = framework(&master).start(author);
+    let running = tokio::spawn(running);
+    let stream = master.subscribed().await;
+    stream.say(subscribed("f-1")).await;
+    assert_eq!(master.call().await.kind, Type::Reconcile);
+    (0..CALLS).for_each(|_| master.refuse_next(Status::invalid_argument("not today")));
+    assert!(handle.send(Say::KillMany(CALLS)).await);
+    let told = || log.lock().expect("fine").iter().filter(|line| *line == "error not today").count();
+    master.wait_for(|| told() == CALLS).await;
+    handle.stop().await;
+    running.await.expect("no panic").expect("stopped");
 }
 
 #[tokio::test]
