@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bourse_client::{CallError, ConnectError, SettingsError};
-use bourse_sdk_core::{Config, End, Input, Note, Output, Scheduler, Session, Write};
+use bourse_sdk_core::{Config, End, FromMaster, Input, Note, Output, Scheduler, Session, Write};
 use bourse_types::{BadRole, FrameworkId, Mono, Now, Wall};
 use tokio::sync::mpsc;
 
@@ -106,6 +106,8 @@ struct Driver<S: Scheduler> {
     reports: Reports,
     /// The master has known the framework in this run.
     was_subscribed: bool,
+    /// Why the last try failed, before the first subscription.
+    lost: Option<Lost>,
     /// There is no connection, and the log knows it.
     down: bool,
     /// The process was asked to end then.
@@ -131,6 +133,7 @@ where
         subscription: None,
         reports: Reports { said, done },
         was_subscribed: false,
+        lost: None,
         down: false,
         ending_since: None,
     };
@@ -156,6 +159,7 @@ where
                 }
                 () = sleep_until(deadline) => {
                     driver.give_up_in_time()?;
+                    driver.be_patient()?;
                     break Input::Tick;
                 }
             }
@@ -198,23 +202,56 @@ impl<S: Scheduler> Driver<S> {
     /// A report as an input; an error if it ends the run.
     fn heard(&mut self, report: Report) -> Result<Input<S::Message>, RunError> {
         Ok(match report {
-            Report::Heard(attempt, message) => Input::Heard(attempt, message),
+            Report::Heard(attempt, message) => {
+                self.was_subscribed |= matches!(message, FromMaster::Subscribed { .. });
+                Input::Heard(attempt, message)
+            }
             Report::Refused { attempt, call, why } => Input::Refused { attempt, call, why },
             Report::TornDown(attempt) => Input::TornDown(attempt),
             Report::Closed { attempt, why } => {
-                let too_long = self.plan.patience.filter(|patience| self.clock.0.elapsed() >= *patience);
-                if !self.was_subscribed && (why.is_lasting() || too_long.is_some()) {
-                    return Err(match why {
-                        Lost::Connect(error) => error.into(),
-                        Lost::Call(error) => error.into(),
-                        Lost::Ended | Lost::Slow(_) | Lost::NoStreamId => {
-                            RunError::NoMaster { patience: self.clock.0.elapsed(), why: why.to_string() }
-                        }
-                    });
+                let closed = Input::Closed { attempt, why: why.to_string() };
+                if !self.was_subscribed {
+                    if why.is_lasting() {
+                        return Err(self.no_master(Some(why)));
+                    }
+                    self.lost = Some(why);
                 }
-                Input::Closed { attempt, why: why.to_string() }
+                closed
             }
         })
+    }
+
+    /// Until when the first subscription is waited for.
+    fn patience_ends(&self) -> Option<Instant> {
+        let patience = self.plan.patience.filter(|_| !self.was_subscribed)?;
+        self.clock.0.checked_add(patience)
+    }
+
+    /// A master that takes a connection and says nothing is waited for no longer than one that is not there.
+    fn be_patient(&mut self) -> Result<(), RunError> {
+        match self.patience_ends() {
+            Some(end) if end <= Instant::now() => {
+                let lost = self.lost.take();
+                Err(self.no_master(lost))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn no_master(&self, lost: Option<Lost>) -> RunError {
+        let tried = self.clock.0.elapsed();
+        let patience = self.plan.patience.map_or(tried, |patience| patience.min(tried));
+        match lost {
+            Some(Lost::Connect(error)) => error.into(),
+            Some(Lost::Call(error)) => error.into(),
+            Some(why @ (Lost::Ended | Lost::Slow(_) | Lost::NoStreamId)) => {
+                RunError::NoMaster { patience, why: why.to_string() }
+            }
+            None => RunError::NoMaster {
+                patience,
+                why: "the master does not answer; is it stopped or overloaded?".into(),
+            },
+        }
     }
 
     fn ending(&mut self, teardown: bool) -> Input<S::Message> {
@@ -235,14 +272,14 @@ impl<S: Scheduler> Driver<S> {
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.next_deadline().and_then(|mono| self.clock.instant(mono));
         let ending = self.ending_since.map(|since| since + TEARDOWN_PATIENCE);
-        session.into_iter().chain(ending).min()
+        session.into_iter().chain(ending).chain(self.patience_ends()).min()
     }
 
     fn note(&mut self, note: Note) {
         let name = &self.plan.config.info.name;
         match note {
             Note::Subscribed { framework, again } => {
-                (self.was_subscribed, self.down) = (true, false);
+                self.down = false;
                 tracing::info!(framework = name, framework_id = %framework, again, "subscribed");
             }
             Note::Disconnected { why, retry } => {

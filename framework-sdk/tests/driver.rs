@@ -249,6 +249,20 @@ async fn where_no_master_is_the_run_ends_with_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_master_that_takes_the_connection_and_says_nothing_is_waited_for_as_long_as_one_that_is_not_there()
+{
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = mute.local_addr().expect("bound").port();
+    let framework = Framework::new("hello").settings(Settings::master(Target::loopback(port)));
+    let run = framework.patience(Some(Duration::from_millis(300))).run(author().0);
+    // Well before any other time limit.
+    let ended = tokio::time::timeout(Duration::from_secs(10), run).await.expect("it keeps its patience");
+    let Err(error) = ended else { panic!("nobody answers") };
+    assert!(matches!(error, RunError::NoMaster { .. }), "{error}");
+    assert!(error.to_string().contains("the master does not answer"), "{error}");
+}
+
+#[tokio::test]
 async fn a_token_that_is_refused_is_told_at_once() {
     let master = Master::start().await;
     master.refuse_next(Status::unauthenticated("there is no token in the call"));
