@@ -304,6 +304,9 @@ impl<S: Scheduler> Driver<S> {
             Note::Reconciled => {
                 tracing::debug!(framework = name, "every task was told since the subscription")
             }
+            Note::BegunAnew(old) => {
+                tracing::warn!(framework = name, framework_id = %old, "the framework was torn down, beginning anew");
+            }
             Note::LostTaskRuns(task) => {
                 tracing::warn!(framework = name, task_id = %task, "a task that was told to be lost runs, killing it");
             }
@@ -327,6 +330,9 @@ impl<S: Scheduler> Driver<S> {
             End::Refused(why) => {
                 // An id that the master will never take again is kept in that folder.
                 let advice = match &self.plan.state {
+                    Some(_) if self.plan.config.begin_anew => {
+                        "; if it was torn down, start it again to begin anew".to_owned()
+                    }
                     Some(state) => {
                         format!("; if it was torn down, remove {} to begin anew", state.path().display())
                     }

@@ -128,6 +128,15 @@ impl Framework {
         self
     }
 
+    /// Begins anew when the framework was torn down, or timed out, while it was away: as a new framework, with what the
+    /// scheduler has saved. Tasks of its former life that were named with [`Framework::tasks`] are told as TASK_GONE
+    /// first. Without this the run ends then, and the state folder must be removed by hand. One that is torn down while
+    /// it is subscribed ends in any case: somebody wants it to.
+    pub fn begin_anew(mut self) -> Framework {
+        self.config.begin_anew = true;
+        self
+    }
+
     /// Which master to call and how; without it, as [`Settings::from_env`] finds it.
     pub fn settings(mut self, settings: Settings) -> Framework {
         self.way = Some(Way::Open(settings));

@@ -89,6 +89,8 @@ pub async fn run(
         .settings(settings.clone())
         .tasks(scheduler.tasks())
         .state(state)
+        // A teardown ends the instances. The definitions are people's own, and wanted until somebody removes them.
+        .begin_anew()
         // Definitions can be changed while the master is away; it is waited for as long as it takes.
         .patience(None)
         .until(shutdown)

@@ -281,6 +281,39 @@ fn a_kill_9_during_an_update_that_does_not_come_up_takes_nothing_more_down() {
 }
 
 #[test]
+fn a_framework_that_was_torn_down_begins_anew_with_its_definitions() {
+    let mut stage = Stage::new();
+    let mut master = Master::new();
+    stage.subscribe();
+    stage.ask(deploy(WEB));
+    stage.run(&mut master, 2_000);
+    stage.crash();
+    master.tear_down();
+    stage.was_torn_down();
+    stage.subscribe();
+    check(
+        stage.told(),
+        expect![[r#"
+            subscribe
+            unsubscribe
+            subscribe
+            write slots/web.0
+            write slots/web.0
+            persist f2
+            call REVIVE *
+            call RECONCILE"#]],
+    );
+    stage.run(&mut master, 2_000);
+    assert_eq!(master.running(), ["web.0.2", "web.1.3"]);
+    check(stage.list(), expect![[r#"
+        web 2/2 running v1 restarts 0: 
+          web.0 TASK_RUNNING web.0.2 on host-a1: 
+            web.0.0 TASK_GONE: its framework was torn down
+          web.1 TASK_RUNNING web.1.3 on host-a2: 
+            web.1.1 TASK_GONE: its framework was torn down"#]]);
+}
+
+#[test]
 fn what_ended_while_the_framework_was_away_is_replaced() {
     let mut stage = Stage::new();
     let mut master = Master::new();

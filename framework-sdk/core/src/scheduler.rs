@@ -28,7 +28,8 @@ pub trait Scheduler {
 pub enum Event<M> {
     /// The master knows the framework now. Events and calls flow until [`Event::Disconnected`].
     Subscribed {
-        /// The framework's id, the same for all its life. It was made durable before this is told.
+        /// The framework's id, the same for all its life; another one after it was torn down and began anew. It was made
+        /// durable before this is told.
         framework: FrameworkId,
         /// This process had been subscribed before and was disconnected in between. All offers from then are void.
         again: bool,

@@ -46,6 +46,7 @@ fn life(disk: &BTreeMap<String, Vec<u8>>, framework: Option<FrameworkId>) -> Ses
     let mut config = Config::new("services", 7);
     config.info.id = framework;
     config.tasks = scheduler.tasks();
+    config.begin_anew = true;
     Session::new(config, scheduler)
 }
 
@@ -86,8 +87,15 @@ impl Stage {
     }
 
     pub fn subscribe(&mut self) {
-        let framework = self.framework.clone().unwrap_or_else(|| id(FrameworkId::new("f1")));
+        let framework =
+            self.framework.clone().unwrap_or_else(|| id(FrameworkId::new(format!("f{}", self.attempt.0))));
         self.hear(FromMaster::Subscribed { framework, heartbeat: Some(Duration::from_secs(3_600)) });
+    }
+
+    /// The master answers the subscription as one of a framework that it has torn down.
+    pub fn was_torn_down(&mut self) {
+        self.framework = None;
+        self.hear(FromMaster::Error("Framework has been removed; subscribe without an id".into()));
     }
 
     pub fn offer(&mut self, agent: &str, resources: &str) {
@@ -329,6 +337,12 @@ impl Master {
     /// Whatever is launched from now on fails at once.
     pub fn fail_new_tasks(&mut self) {
         self.failing = true;
+    }
+
+    /// Its framework is torn down.
+    pub fn tear_down(&mut self) {
+        self.tasks.clear();
+        self.wants_offers = true;
     }
 
     /// A task runs that nobody launched.

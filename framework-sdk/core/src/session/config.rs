@@ -23,6 +23,9 @@ pub struct Config {
     pub decline_for: Duration,
     /// Tasks of a former life that may be alive, to be reconciled by name.
     pub tasks: Vec<(TaskId, Option<AgentId>)>,
+    /// Whether a framework that was torn down while it was away begins anew: without its id, with its state, and each of
+    /// its tasks told as TASK_GONE. Otherwise the session ends.
+    pub begin_anew: bool,
     /// For jitter and task ids. A live framework takes it from the system's random source at each start.
     pub seed: u64,
 }
@@ -39,6 +42,13 @@ impl Config {
         info.capabilities.task_killing = true;
         info.capabilities.multi_role = true;
         info.capabilities.reservation_refinement = true;
-        Config { info, suppressed: BTreeSet::new(), decline_for: DECLINE_FOR, tasks: Vec::new(), seed }
+        Config {
+            info,
+            suppressed: BTreeSet::new(),
+            decline_for: DECLINE_FOR,
+            tasks: Vec::new(),
+            begin_anew: false,
+            seed,
+        }
     }
 }

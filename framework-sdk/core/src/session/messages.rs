@@ -122,6 +122,8 @@ pub enum Note {
     },
     /// Every task was told since the gap.
     Reconciled,
+    /// The framework of this id was torn down while it was away, and begins anew without it.
+    BegunAnew(FrameworkId),
     /// A task that was told to be lost runs, and is killed.
     LostTaskRuns(TaskId),
     /// Something was refused.

@@ -24,7 +24,7 @@ use std::mem;
 use std::time::Duration;
 
 use bourse_types::{
-    FrameworkId, FrameworkInfo, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskSpec, TaskState,
+    AgentId, FrameworkId, FrameworkInfo, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskState,
     TaskStatus,
 };
 
@@ -47,6 +47,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// So many heartbeats may be missed before the master counts as lost.
 const HEARTBEATS_MISSED: u32 = 5;
+
+/// How the master's words begin when a framework was torn down; Mesos' own.
+const REMOVED: &str = "Framework has been removed";
 
 /// The first and the longest wait before the next try.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -72,6 +75,7 @@ pub struct Session<S: Scheduler> {
     /// Roles that have been revived since they were suppressed last; said again after a gap.
     revived: BTreeSet<Role>,
     decline_for: Duration,
+    begin_anew: bool,
     tasks: Tasks,
     kills: Kills,
     reconcile: Reconcile,
@@ -116,6 +120,7 @@ impl<S: Scheduler> Session<S> {
             suppressed_there: BTreeSet::new(),
             revived: BTreeSet::new(),
             decline_for: config.decline_for,
+            begin_anew: config.begin_anew,
             tasks,
             kills: Kills::default(),
             reconcile: Reconcile::default(),
@@ -343,9 +348,31 @@ impl<S: Scheduler> Session<S> {
             self.end(End::TornDown, out); // It is gone, which is what was wanted.
             return;
         }
+        let away = matches!(self.link, Link::Subscribing { .. });
+        if self.begin_anew
+            && away
+            && why.starts_with(REMOVED)
+            && let Some(old) = self.info.id.take()
+        {
+            return self.begin_anew(now, old, out);
+        }
         self.tell(now, Event::Error(why.clone()), out);
         out.push(Output::Note(Note::Refused(why.clone())));
         self.end(End::Refused(why), out);
+    }
+
+    /// The framework was torn down, and its tasks with it. This is another one, with the same wishes.
+    fn begin_anew(&mut self, now: Now, old: FrameworkId, out: &mut Vec<Output>) {
+        out.push(Output::Note(Note::BegunAnew(old)));
+        out.push(Output::Unsubscribe(self.attempt));
+        let tasks: Vec<TaskId> = self.tasks.live().map(|(task, _)| task.clone()).collect();
+        for task in tasks {
+            self.kills.done(&task);
+            let agent = self.tasks.agent_of(&task);
+            let why = "its framework was torn down".to_owned();
+            self.own_status(now, task, agent, TaskState::Gone, Reason::FrameworkRemoved, why);
+        }
+        self.subscribe(now, out);
     }
 
     fn on_refused(&mut self, now: Now, call: Call, why: String, out: &mut Vec<Output>) {
@@ -353,7 +380,8 @@ impl<S: Scheduler> Session<S> {
         // No task that was put into an offer is silent: the master has not even looked at these.
         if let Call::Accept { tasks, .. } = call {
             for task in tasks {
-                self.own_status(now, &task, TaskState::Error, Reason::TaskInvalid, why.clone());
+                let agent = Some(task.agent);
+                self.own_status(now, task.id, agent, TaskState::Error, Reason::TaskInvalid, why.clone());
             }
         }
         self.tell(now, Event::Error(why), out);
@@ -519,8 +547,9 @@ impl<S: Scheduler> Session<S> {
             // Those of the offers that hold go back without a filter: they are wanted, only not like this.
             self.decline(answer.ids, Duration::ZERO, out);
             for task in tasks {
-                let why = "the offer holds no longer; launch the task on another one";
-                self.own_status(now, &task, TaskState::Dropped, Reason::InvalidOffers, why.to_owned());
+                let why = "the offer holds no longer; launch the task on another one".to_owned();
+                let agent = Some(task.agent);
+                self.own_status(now, task.id, agent, TaskState::Dropped, Reason::InvalidOffers, why);
             }
             return;
         }
@@ -538,13 +567,21 @@ impl<S: Scheduler> Session<S> {
     }
 
     /// A status that only the session knows.
-    fn own_status(&mut self, now: Now, task: &TaskSpec, state: TaskState, reason: Reason, why: String) {
-        let mut status = TaskStatus::new(task.id.clone(), state, Source::Master, now.wall);
-        status.agent_id = Some(task.agent.clone());
+    fn own_status(
+        &mut self,
+        now: Now,
+        task: TaskId,
+        agent: Option<AgentId>,
+        state: TaskState,
+        reason: Reason,
+        why: String,
+    ) {
+        let mut status = TaskStatus::new(task, state, Source::Master, now.wall);
+        status.agent_id = agent;
         status.reason = Some(reason);
         status.message = Some(why);
         if self.tasks.judge(&status) == Verdict::Show {
-            self.reconcile.told(&task.id);
+            self.reconcile.told(&status.task_id);
             self.own.push_back(Event::Update(status));
         }
     }

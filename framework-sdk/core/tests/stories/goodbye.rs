@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bourse_sdk_core::{Calls, Event, FromMaster, Input};
+use bourse_sdk_core::{Calls, Config, Event, FromMaster, Input};
 use bourse_types::TaskState::Finished;
 use expect_test::expect;
 
@@ -23,6 +23,50 @@ fn the_last_update_is_acknowledged_before_the_framework_is_torn_down() {
         TEARDOWN
         -- nothing more is told
         end: torn down
+    "#]]);
+}
+
+#[test]
+fn a_framework_that_was_torn_down_while_it_was_away_begins_anew_if_it_wants_to() {
+    let gone =
+        || FromMaster::Error("Framework has been removed; subscribe without an id to start a new one".into());
+    let mut config = Config::new("hello", 7);
+    config.info.id = Some("f-0".parse().expect("valid"));
+    config.tasks = vec![("t1".parse().expect("valid"), Some("a1".parse().expect("valid")))];
+    let mut world = World::with(config.clone(), idle);
+    world.input(Input::Start);
+    world.hear(gone());
+    world.say("and if it does");
+    world.check(expect![[r#"
+        SUBSCRIBE #1 hello as f-0
+        > Error("Framework has been removed; subscribe without an id to start a new one")
+        note: refused: Framework has been removed; subscribe without an id to start a new one
+        end: refused by the master: Framework has been removed; subscribe without an id to start a new one
+        -- and if it does
+    "#]]);
+    config.begin_anew = true;
+    let mut world = World::with(config, idle);
+    world.input(Input::Start);
+    world.hear(gone());
+    world.hear(subscribed());
+    world.say("torn down while it is there, it is not wanted any more");
+    world.hear(gone());
+    world.check(expect![[r#"
+        SUBSCRIBE #1 hello as f-0
+        > Update t1 TASK_GONE (its framework was torn down)
+        note: framework f-0 was torn down; beginning anew
+        give up #1
+        SUBSCRIBE #2 hello
+        > Subscribed f-1 again=false
+        > Reconciled
+        persist f-1
+        note: subscribed as f-1
+        RECONCILE everything
+        note: every task was told since the subscription
+        -- torn down while it is there, it is not wanted any more
+        > Error("Framework has been removed; subscribe without an id to start a new one")
+        note: refused: Framework has been removed; subscribe without an id to start a new one
+        end: refused by the master: Framework has been removed; subscribe without an id to start a new one
     "#]]);
 }
 
