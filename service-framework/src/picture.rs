@@ -73,7 +73,7 @@ pub fn picture(definition: &Definition, seen: &Seen, now: Now) -> ServicePicture
         story: explain::service(definition, seen, now),
         text: definition.text.clone(),
         version: definition.version,
-        restarts: seen.restarts.get(name).map_or(0, |restarts| restarts.len() as u32),
+        restarts: seen.restarts_of(name, now),
         instances: wanted.chain(beyond).map(|name| instance(definition, seen, now, &name)).collect(),
     }
 }

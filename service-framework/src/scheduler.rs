@@ -239,7 +239,8 @@ impl ServiceScheduler {
             calls.kill(&kill.task);
         }
         self.launch(now, &plan, calls);
-        self.save(now, calls);
+        self.tidy(now, calls);
+        self.save(calls);
         self.call_roles(&plan, calls);
         if !plan.asks.is_empty() {
             calls.reconcile();
@@ -285,25 +286,29 @@ impl ServiceScheduler {
         }
     }
 
-    /// Hands what changed to the SDK, which makes it durable before any call of this event leaves.
-    fn save(&mut self, now: Now, calls: &mut Calls) {
+    /// Walks over everything, so it is for a look and not for every event.
+    fn tidy(&mut self, now: Now, calls: &mut Calls) {
         let (empty, gone) = self.seen.tidy(&self.wanted, now);
+        self.unsaved.extend(empty);
+        for name in gone {
+            tracing::info!(service = %name, "service removed");
+            self.wanted.services.remove(&name);
+            calls.forget(disk::service_key(&name));
+        }
+    }
+
+    /// Hands what changed to the SDK, which makes it durable before any call of this event leaves.
+    fn save(&mut self, calls: &mut Calls) {
         if self.seen.next_task != self.saved_next {
             self.saved_next = self.seen.next_task;
             calls.save(disk::next_key(), disk::next_value(self.seen.next_task));
         }
-        let changed: BTreeSet<_> =
-            std::mem::take(&mut self.unsaved).iter().chain(&empty).map(disk::group_of).collect();
+        let changed: BTreeSet<_> = std::mem::take(&mut self.unsaved).iter().map(disk::group_of).collect();
         for group in changed {
             match disk::group_value(&self.seen, &group) {
                 Some(value) => calls.save(disk::group_key(&group), value),
                 None => calls.forget(disk::group_key(&group)),
             }
-        }
-        for name in gone {
-            tracing::info!(service = %name, "service removed");
-            self.wanted.services.remove(&name);
-            calls.forget(disk::service_key(&name));
         }
     }
 
@@ -374,7 +379,7 @@ impl Scheduler for ServiceScheduler {
         if self.subscribed && self.next_look().is_some_and(|at| at <= now.mono) {
             self.look(now, calls);
         } else {
-            self.save(now, calls);
+            self.save(calls);
         }
     }
 

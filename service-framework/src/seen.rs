@@ -8,6 +8,7 @@ mod instance;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
+use std::time::Duration;
 
 use bourse_types::{AgentId, Mono, Now, Reason, Role, TaskId, TaskState, TaskStatus, Wall};
 
@@ -20,6 +21,8 @@ pub use instance::{Instance, KillReason, KillSent};
 pub const ATTEMPTS_MAX: usize = 5;
 /// Restarts that a service remembers; more in an hour are shown as this many.
 pub const RESTARTS_MAX: usize = 1_000;
+/// How long a restart is remembered.
+const RESTARTS_FOR: Duration = Duration::from_secs(3600);
 /// Unreachable instances that a slot remembers beside the present one. One that is forgotten and returns is killed
 /// as unknown.
 pub const UNREACHABLE_MAX: usize = 4;
@@ -237,7 +240,7 @@ impl Seen {
             keep
         });
         for restarts in self.restarts.values_mut() {
-            while restarts.front().is_some_and(|&at| now.wall.since(at).as_secs() >= 3600) {
+            while restarts.front().is_some_and(|&at| now.wall.since(at) >= RESTARTS_FOR) {
                 restarts.pop_front();
             }
         }
@@ -255,6 +258,12 @@ impl Seen {
             slot.retry = None;
             slot.lack = None;
         }
+    }
+
+    /// How often instances of a service were started again within the last hour; at most [`RESTARTS_MAX`].
+    pub fn restarts_of(&self, service: &ServiceName, now: Now) -> u32 {
+        let restarts = self.restarts.get(service).into_iter().flatten();
+        restarts.filter(|&&at| now.wall.since(at) < RESTARTS_FOR).count() as u32
     }
 
     /// Notes that an instance is started again.

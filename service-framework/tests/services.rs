@@ -152,6 +152,9 @@ fn an_instance_that_ends_is_started_again_after_its_backoff_and_the_list_says_so
           job.0 TASK_RUNNING job.0.1 on host-a1: 
             job.0.0 TASK_FAILED: exited with 3"#]],
     );
+    stage.pass(3_600_000);
+    let list = stage.list();
+    assert!(list.starts_with("job 1/1 running v1 restarts 0"), "of the last hour: {list}");
 }
 
 #[test]
