@@ -15,7 +15,7 @@ use crate::handle::Said;
 use crate::state::{StateDir, StateError};
 use crate::subscription::{Lost, Report, Reports, Subscription, Way};
 
-/// So many events wait for the scheduler at most; then the stream waits, and in the end the master.
+/// At most this many events wait for the scheduler; then the stream waits, and in the end the master.
 const EVENTS_WAITING: usize = 256;
 
 /// How long the last calls may take to leave after the session ended.
@@ -63,7 +63,7 @@ pub enum RunError {
         "no master could be reached to tear the framework down; it and its tasks go on, end it with `bourse teardown {framework}`"
     )]
     NotTornDown {
-        /// Its id.
+        /// The one that goes on.
         framework: FrameworkId,
     },
     /// What must be durable could not be written. Nothing that rests on it was said.
@@ -302,13 +302,13 @@ impl<S: Scheduler> Driver<S> {
                 }
             }
             Note::Reconciled => {
-                tracing::debug!(framework = name, "every task was told since the subscription")
+                tracing::debug!(framework = name, "every task has been accounted for since the subscription")
             }
             Note::BegunAnew(old) => {
                 tracing::warn!(framework = name, framework_id = %old, "the framework was torn down, beginning anew");
             }
             Note::LostTaskRuns(task) => {
-                tracing::warn!(framework = name, task_id = %task, "a task that was told to be lost runs, killing it");
+                tracing::warn!(framework = name, task_id = %task, "a task reported lost is running; killing it");
             }
             Note::Refused(why) => tracing::warn!(framework = name, reason = why, "the master refused"),
         }

@@ -2,7 +2,7 @@
 
 use tokio::sync::mpsc;
 
-/// So many messages wait for the scheduler at most; whoever sends more waits.
+/// At most this many messages wait for the scheduler; whoever sends more waits.
 pub(crate) const INBOX: usize = 1024;
 
 /// Sends messages of the author's own type to a running scheduler, and asks it to end. Cheap to clone.

@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use crate::wire;
 
-/// So many calls wait to be sent at most. Then the scheduler waits, and with it the stream, until the master has caught
+/// At most this many calls wait to be sent. Then the scheduler waits, and with it the stream, until the master has caught
 /// up.
 const CALLS_WAITING: usize = 1024;
 
@@ -118,7 +118,7 @@ impl Subscription {
         }
     }
 
-    /// Sends what still waits, for at most so long, and ends.
+    /// Sends what still waits, for at most this long, and ends.
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.calls = None;
         let _ = tokio::time::timeout(patience, &mut self.task).await; // What is not sent by then is lost, as in a crash.

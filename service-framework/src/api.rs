@@ -21,10 +21,9 @@ use auth::Gate;
 /// A question is answered within this time, or the caller is told to try again; whether it was carried out is then
 /// not known, and asking again changes nothing more.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A call has at most so many bytes: a service file and some air.
+/// A call has at most this many bytes: a service file and some air.
 const CALL_BYTES_MAX: usize = 256 * 1024;
 
-/// The service.
 struct Door {
     scheduler: Handle<Ask>,
     gate: Gate,

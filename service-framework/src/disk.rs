@@ -55,7 +55,7 @@ pub enum BadState {
     #[error("the key {0:?} is not one of this framework; give it a state directory of its own")]
     Key(String),
     /// A name that is none.
-    #[error("the value under {key:?} names a service wrongly")]
+    #[error("the value under {key:?} names a service wrongly; restore the state directory from a copy")]
     Name {
         /// The key.
         key: String,
@@ -63,7 +63,7 @@ pub enum BadState {
         source: BadName,
     },
     /// An id that is none.
-    #[error("the value under {key:?} holds a wrong id")]
+    #[error("the value under {key:?} holds a wrong id; restore the state directory from a copy")]
     Id {
         /// The key.
         key: String,

@@ -105,7 +105,7 @@ fn why_instance(definition: &Definition, instance: &Instance, now: Now) -> Strin
         TaskState::Running if instance.is_serving() => String::new(),
         TaskState::Running if instance.healthy == Some(false) => {
             let message = instance.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
-            format!("fails its health check on {host} since {here}{message}")
+            format!("fails its health check on {host} for {here}{message}")
         }
         TaskState::Running => format!("runs on {host}; its health check has not passed yet"),
         TaskState::Unreachable => {
@@ -118,7 +118,7 @@ fn why_instance(definition: &Definition, instance: &Instance, now: Now) -> Strin
             };
             format!("its agent {host} has not answered for {here}{then}")
         }
-        TaskState::Killing => format!("ending on {host} since {here}"),
+        TaskState::Killing => format!("ending on {host} for {here}"),
         TaskState::Staging if !instance.told => {
             format!("launched on {host}; not heard of yet since the service framework came back")
         }

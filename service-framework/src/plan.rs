@@ -24,10 +24,10 @@ use bourse_types::{AgentId, Mono, Now, OfferId, Resources, Role, TaskId, TaskSta
 use crate::seen::{Instance, KillReason, KillSent, Seen, Slot, SlotName, UNREACHABLE_MAX};
 use crate::wanted::{Definition, Wanted};
 
-/// An offer is held for so long before it is used, so that those of other agents can arrive beside it: a service
+/// An offer is held for this long before it is used, so that those of other agents can arrive beside it: a service
 /// that is spread over agents needs more than one to choose from.
 pub const GATHER: Duration = Duration::from_millis(100);
-/// An instance that was launched and not heard of for so long is asked about, and so is one out of reach: when its
+/// An instance that was launched and not heard of for this long is asked about, and so is one out of reach: when its
 /// launch was lost as well, its agent comes back without a word about it. All others are asked about by the SDK's
 /// session, from time to time.
 pub const ASK: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ pub struct Kill {
     pub agent: AgentId,
     /// Whose it is.
     pub slot: SlotName,
-    /// Why.
+    /// Told to people, and kept until the instance has ended.
     pub why: KillReason,
 }
 

@@ -17,10 +17,10 @@ use crate::seen::{Heard, Seen, SlotName};
 use crate::task::task;
 use crate::wanted::{Outcome, Refusal, Wanted};
 
-/// Between two looks at least so much time passes: a thousand updates at once cost one look, and one alone none of
+/// At least this much time passes between two looks: a thousand updates at once cost one look, and one alone none of
 /// it.
 pub const PACE: Duration = Duration::from_millis(20);
-/// A declined offer comes back after so long even when nobody revives, so that what people read about waiting slots
+/// A declined offer comes back after this long even when nobody revives, so that what people read about waiting slots
 /// is not older.
 pub const DECLINE_FOR: Duration = Duration::from_secs(60);
 
@@ -47,11 +47,11 @@ pub enum Request {
         /// A name; `None`: all.
         name: Option<String>,
     },
-    /// Want so many.
+    /// Want another number of instances.
     Scale {
         /// The service.
         name: String,
-        /// Instances.
+        /// 0 to [`COUNT_MAX`](crate::spec::COUNT_MAX).
         count: u32,
     },
     /// Want it no more.

@@ -81,7 +81,7 @@ pub struct ServiceSpec {
     pub restart: Backoff,
     /// Which agents are preferred.
     pub spread: Spread,
-    /// An instance that the master cannot reach is replaced after so long; when it returns it is killed.
+    /// An instance that the master cannot reach is replaced after this long; when it returns it is killed.
     pub replace_unreachable_after: Duration,
 }
 
@@ -164,11 +164,11 @@ pub struct Health {
     pub probe: Probe,
     /// Between two questions.
     pub interval: Duration,
-    /// After so long without an answer a question has failed.
+    /// A question without an answer has failed after this long.
     pub timeout: Duration,
-    /// After the start, failures do not count for so long.
+    /// Failures do not count for this long after the start.
     pub grace: Duration,
-    /// So many failures in a row, at least 1, and the instance is killed.
+    /// After this many failures in a row, at least 1, the instance is killed.
     pub failures: u32,
 }
 

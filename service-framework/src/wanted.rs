@@ -139,7 +139,7 @@ impl Wanted {
         Ok((name, outcome))
     }
 
-    /// Wants so many instances of a service, 0 to [`COUNT_MAX`].
+    /// Wants this many instances of a service, 0 to [`COUNT_MAX`].
     pub fn scale(&mut self, name: &str, count: u32) -> Result<ServiceName, Refusal> {
         if count > COUNT_MAX {
             return Err(Refusal::Count(count));

@@ -20,9 +20,9 @@ pub enum Call {
         /// How long the rest is not wanted.
         refuse: Duration,
     },
-    /// These offers are not wanted, nor any part of them for so long.
+    /// These offers are not wanted, nor any part of them for `refuse`.
     Decline {
-        /// Which ones.
+        /// Of any agents and roles.
         offers: Vec<OfferId>,
         /// Zero: offer it again at once.
         refuse: Duration,
@@ -39,7 +39,7 @@ pub enum Call {
     },
     /// Kill a task.
     Kill {
-        /// Which one.
+        /// The task to end.
         task: TaskId,
         /// Where it is, if that is known.
         agent: Option<AgentId>,
@@ -48,11 +48,11 @@ pub enum Call {
     },
     /// An update has been dealt with.
     Acknowledge {
-        /// Whose update.
+        /// The agent that sent it.
         agent: AgentId,
-        /// Of which task.
+        /// The task that it is about.
         task: TaskId,
-        /// Which update.
+        /// As the update named itself.
         uuid: [u8; 16],
     },
     /// Tell the state of these tasks; without any, of all that are not at their end.
@@ -76,7 +76,7 @@ pub enum Write {
     },
     /// Forget this key. One that is not there is forgotten already.
     Forget {
-        /// Which one.
+        /// As it was saved.
         key: String,
     },
 }
@@ -94,7 +94,7 @@ pub struct Acknowledgement {
 }
 
 impl Acknowledgement {
-    /// Whose update.
+    /// The task that the update is about.
     pub fn task(&self) -> &TaskId {
         &self.task
     }
@@ -151,7 +151,7 @@ impl Calls {
         self.asked.push(Asked::Answer(offer.answer()));
     }
 
-    /// Does not want the offer, nor any part of it for so long; a larger offer of that agent may still come. The tasks
+    /// Does not want the offer, nor any part of it for `refuse`; a larger offer of that agent may still come. The tasks
     /// that were put into it are forgotten: they never existed.
     pub fn decline(&mut self, offer: Offer, refuse: Duration) {
         self.asked.push(Asked::Decline { ids: offer.answer().ids, refuse });

@@ -50,7 +50,7 @@ pub struct Offer {
 /// A task was put into an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// Which task.
+    /// The task that was put into the offer.
     pub task: TaskId,
     /// On which agent.
     pub agent: AgentId,

@@ -53,7 +53,7 @@ pub enum Event<M> {
     AgentFailed(AgentId),
     /// An agent is being drained: what still runs there at the deadline is killed.
     AgentDraining {
-        /// Which one.
+        /// The agent that its operator empties.
         agent: AgentId,
         /// When its tasks are killed.
         deadline: Wall,

@@ -48,11 +48,6 @@ impl Task {
         &self.id
     }
 
-    /// The same task under another id, for launching a prepared one again. The name stays.
-    pub fn with_id(self, id: TaskId) -> Task {
-        Task { id, ..self }
-    }
-
     /// A name for people; need not be unique.
     pub fn name(self, name: impl Into<String>) -> Task {
         Task { name: name.into(), ..self }
@@ -99,7 +94,7 @@ impl Task {
         self.scalar(Name::disk(), Milli::whole(mib))
     }
 
-    /// So many ports of the machine, the lowest ones that the offer has. The task finds them in `PORT0`, `PORT1` and so
+    /// This many ports of the machine, the lowest ones that the offer has. The task finds them in `PORT0`, `PORT1` and so
     /// on of its environment, and the scheduler in [`Placed::ports`](crate::Placed::ports).
     pub fn ports(self, count: u64) -> Task {
         Task { ports: count, ..self }
@@ -112,7 +107,7 @@ impl Task {
         Task { wanted, ..self }
     }
 
-    /// Lets the task use up to so much where others leave it, in place of exactly what it asked for; `None` is without
+    /// Lets the task use up to this much where others leave it, in place of exactly what it asked for; `None` is without
     /// limit. Of cpus and mem only.
     pub fn limit(mut self, name: Name, limit: Option<Milli>) -> Task {
         self.limits.insert(name, limit);

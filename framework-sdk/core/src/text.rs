@@ -69,9 +69,9 @@ impl Display for Note {
             Note::Subscribed { framework, again: false } => write!(f, "subscribed as {framework}"),
             Note::Subscribed { framework, again: true } => write!(f, "subscribed again as {framework}"),
             Note::Disconnected { why, retry } => write!(f, "disconnected: {why}; next try in {retry:?}"),
-            Note::Reconciled => f.write_str("every task was told since the subscription"),
+            Note::Reconciled => f.write_str("every task has been accounted for since the subscription"),
             Note::BegunAnew(old) => write!(f, "framework {old} was torn down; beginning anew"),
-            Note::LostTaskRuns(task) => write!(f, "task {task} was told to be lost and runs; it is killed"),
+            Note::LostTaskRuns(task) => write!(f, "task {task}, reported lost, is running; killing it"),
             Note::Refused(why) => write!(f, "refused: {why}"),
         }
     }

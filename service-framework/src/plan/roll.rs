@@ -12,7 +12,7 @@ use super::Pass;
 use crate::seen::{Instance, KillReason, SlotName};
 use crate::wanted::Definition;
 
-/// An instance without a health check counts as well once it has run so long: one that dies at its start must not
+/// An instance without a health check counts as well once it has run this long: one that dies at its start must not
 /// take the next one with it.
 pub const SETTLE: Duration = Duration::from_secs(5);
 

@@ -27,7 +27,7 @@ pub struct Stage {
     calls: VecDeque<Call>,
     launched: Vec<TaskSpec>,
     answers: Answers,
-    /// So many outputs are carried out before the process is gone.
+    /// This many outputs are carried out before the process is gone.
     left: usize,
     offers: u64,
 }
@@ -81,7 +81,7 @@ impl Stage {
         self.apply(Input::Start);
     }
 
-    /// The process is gone after so many more outputs; what it is told then, nobody hears.
+    /// The process is gone after this many more outputs; what it is told then, nobody hears.
     pub fn crash_after(&mut self, outputs: usize) {
         self.left = outputs;
     }
@@ -309,9 +309,9 @@ pub struct Master {
     slow: VecDeque<(u64, Call)>,
 }
 
-/// A master that was asked for the state of tasks answers after so many rounds: offers are there long before.
+/// A master that was asked for the state of tasks answers after this many rounds: offers are there long before.
 const RECONCILE_ROUNDS: u64 = 40;
-/// A task that is told to end takes so many rounds.
+/// A task that is told to end takes this many rounds.
 const KILL_ROUNDS: u64 = 5;
 
 impl Master {

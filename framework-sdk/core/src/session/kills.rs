@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bourse_types::{KillPolicy, Mono, Now, TaskId};
 
-/// The first repeat comes after so long, each further one after twice the time.
+/// The first repeat comes after this long, each further one after twice the time.
 const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(300);
 

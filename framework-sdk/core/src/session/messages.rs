@@ -20,7 +20,7 @@ pub enum Input<M> {
     Heard(Attempt, FromMaster),
     /// This subscription ended, or could not be opened, or one of its calls could not be brought to the master.
     Closed {
-        /// Which one.
+        /// The subscription that ended.
         attempt: Attempt,
         /// Why, in words.
         why: String,
@@ -66,7 +66,7 @@ pub enum FromMaster {
     AgentFailed(AgentId),
     /// An agent is being drained.
     AgentDraining {
-        /// Which one.
+        /// The agent that its operator empties.
         agent: AgentId,
         /// When its tasks are killed.
         deadline: Wall,
@@ -115,7 +115,7 @@ pub enum Note {
     },
     /// There is no connection.
     Disconnected {
-        /// Why.
+        /// In words, for the log.
         why: String,
         /// When the next try comes.
         retry: Duration,
@@ -124,7 +124,7 @@ pub enum Note {
     Reconciled,
     /// The framework of this id was torn down while it was away, and begins anew without it.
     BegunAnew(FrameworkId),
-    /// A task that was told to be lost runs, and is killed.
+    /// A task that was reported lost is running, and is killed.
     LostTaskRuns(TaskId),
     /// Something was refused.
     Refused(String),

@@ -45,7 +45,7 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Where the master names no heartbeat interval: Mesos' own.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// So many heartbeats may be missed before the master counts as lost.
+/// This many heartbeats may be missed before the master counts as lost.
 const HEARTBEATS_MISSED: u32 = 5;
 
 /// How the master's words begin when a framework was torn down; Mesos' own.
@@ -55,10 +55,10 @@ const REMOVED: &str = "Framework has been removed";
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// A deadline of the scheduler that has passed is told at most so often.
+/// A deadline of the scheduler that has passed is told at most once in this time.
 const DEADLINE_AGAIN: Duration = Duration::from_millis(10);
 
-/// So many tasks are named in one RECONCILE, so that no call grows beyond what the master takes.
+/// At most this many tasks are named in one RECONCILE, so that no call grows beyond what the master takes.
 const RECONCILE_CHUNK: usize = 1000;
 
 /// A scheduler and its conversation with the master.

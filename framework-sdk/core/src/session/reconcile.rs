@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bourse_types::{Mono, Now, TaskId};
 
-/// What was not answered is asked again after so long, then after twice the time, and so on.
+/// What was not answered is asked again after this long, then after twice the time, and so on.
 const FIRST: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// So often everything is asked for without a reason.
+/// Everything is asked for this often without a reason.
 const EVERY: Duration = Duration::from_secs(15 * 60);
 
 /// Whose state is not known since the gap.

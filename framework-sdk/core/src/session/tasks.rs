@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bourse_types::{AgentId, Reason, TaskId, TaskState, TaskStatus};
 
-/// So many tasks that have ended are remembered, so that a late repeat of their last update is not shown again. A repeat
+/// At most this many tasks that have ended are remembered, so that a late repeat of their last update is not shown again. A repeat
 /// comes after 10 s to 10 min; this is enough for sixteen ends a second all that time.
 pub(super) const ENDED_REMEMBERED: usize = 10_000;
 
@@ -30,7 +30,7 @@ struct Ended {
     shown: Shown,
 }
 
-/// So many updates of a task are remembered. An agent has one in flight at a time, so that one would do if nothing on
+/// At most this many updates of a task are remembered. An agent has one in flight at a time, so that one would do if nothing on
 /// the way ever came late.
 const SHOWN_REMEMBERED: usize = 8;
 
@@ -79,7 +79,7 @@ pub(super) enum Verdict {
     PutOff,
     /// Older than what was shown, or no news: acknowledge, do not show.
     Stale,
-    /// It was told to be lost, and runs: nobody owns it any more. Acknowledge, do not show, kill it.
+    /// It was reported lost, and is running: nobody owns it any more. Acknowledge, do not show, kill it.
     Back,
 }
 

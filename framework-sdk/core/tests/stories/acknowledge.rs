@@ -159,7 +159,7 @@ fn a_task_that_was_told_to_be_lost_and_runs_is_killed() {
         ACKNOWLEDGE t1 on a1 01
         > Update t1 TASK_LOST
         ACKNOWLEDGE t1 on a1 02
-        note: task t1 was told to be lost and runs; it is killed
+        note: task t1, reported lost, is running; killing it
         KILL t1 on a1
         ACKNOWLEDGE t1 on a1 02
         KILL t1

@@ -36,7 +36,7 @@ fn after_a_gap_the_framework_comes_back_with_its_id_and_every_task_is_asked_for(
         -- the first runs on, the second never reached its agent
         > Update t2 TASK_GONE
         > Reconciled
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
     "#]]);
 }
 
@@ -105,7 +105,7 @@ fn tasks_that_the_master_is_silent_about_are_asked_for_again() {
         > Update t2 TASK_RUNNING
         > Reconciled
         ACKNOWLEDGE t2 on a1 02
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
         -- all told: nothing more to ask
     "#]]);
 }
@@ -153,7 +153,7 @@ fn what_is_revived_is_revived_again_after_a_gap() {
         note: subscribed again as f-1
         REVIVE *
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
     "#]]);
 }
 

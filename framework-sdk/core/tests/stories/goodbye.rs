@@ -62,7 +62,7 @@ fn a_framework_that_was_torn_down_while_it_was_away_begins_anew_if_it_wants_to()
         persist f-1
         note: subscribed as f-1
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
         -- torn down while it is there, it is not wanted any more
         > Error("Framework has been removed; subscribe without an id to start a new one")
         note: refused: Framework has been removed; subscribe without an id to start a new one

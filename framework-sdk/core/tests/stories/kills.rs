@@ -82,7 +82,7 @@ fn a_kill_survives_a_gap_and_ends_when_nobody_knows_the_task() {
         note: subscribed again as f-1
         KILL t1
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
         > Update t1 TASK_UNKNOWN
     "#]]);
 }

@@ -24,7 +24,7 @@ fn the_id_is_durable_before_the_scheduler_hears_of_it_or_says_anything() {
         note: subscribed as f-1
         REVIVE *
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
     "#]]);
 }
 
@@ -109,7 +109,7 @@ fn what_an_older_subscription_still_says_is_dropped() {
         > Reconciled
         note: subscribed again as f-1
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
     "#]]);
 }
 
@@ -154,7 +154,7 @@ fn suppressed_roles_stay_suppressed_over_a_gap_and_a_change_in_between_is_not_lo
         persist f-1
         note: subscribed as f-1
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
         -- only what is new is said
         > Message("suppress")
         SUPPRESS b
@@ -170,7 +170,7 @@ fn suppressed_roles_stay_suppressed_over_a_gap_and_a_change_in_between_is_not_lo
         note: subscribed again as f-1
         REVIVE b
         RECONCILE everything
-        note: every task was told since the subscription
+        note: every task has been accounted for since the subscription
     "#]]);
 }
 
