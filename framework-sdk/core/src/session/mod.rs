@@ -13,6 +13,7 @@
 //! when a connection broke is trusted: tasks are reconciled, kills are asked again, acknowledgements come again because
 //! the agents repeat their updates.
 
+mod asked;
 mod config;
 mod kills;
 mod messages;
@@ -24,17 +25,17 @@ use std::mem;
 use std::time::Duration;
 
 use bourse_types::{
-    AgentId, FrameworkId, FrameworkInfo, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskState,
-    TaskStatus,
+    FrameworkId, FrameworkInfo, Mono, Now, OfferId, Reason, Role, TaskId, TaskState, TaskStatus,
 };
 
 use crate::backoff::{Backoff, Seeded};
-use crate::calls::{Acknowledgement, Asked, Call, Calls, Closing};
-use crate::offer::{Answer, Bin, Offer, OfferMade};
+use crate::calls::{Acknowledgement, Call, Calls, Closing};
+use crate::offer::{Bin, Offer, OfferMade};
 use crate::scheduler::{Event, Scheduler};
 pub use config::{Config, DECLINE_FOR, FAILOVER_TIMEOUT};
 pub use messages::{Attempt, End, FromMaster, Input, Note, Output};
 
+use asked::acknowledge;
 use kills::Kills;
 use reconcile::Reconcile;
 use tasks::{Tasks, Verdict};
@@ -482,110 +483,6 @@ impl<S: Scheduler> Session<S> {
         }
     }
 
-    fn on_asked(&mut self, now: Now, asked: Asked, out: &mut Vec<Output>) {
-        let subscribed = matches!(self.link, Link::Subscribed { .. });
-        match asked {
-            Asked::Answer(answer) => self.on_answer(now, answer, out),
-            Asked::Decline { ids, refuse } => self.decline(ids, refuse, out),
-            Asked::Kill { task, policy } => {
-                if !self.tasks.has_ended(&task) && self.kills.ask(now, &task, policy) && subscribed {
-                    let agent = self.tasks.agent_of(&task);
-                    out.push(Output::Call(Call::Kill { task, agent, policy }));
-                }
-            }
-            Asked::Revive { roles } => {
-                let roles = self.roles_or_all(roles);
-                for role in &roles {
-                    self.suppressed.remove(role);
-                    self.revived.insert(role.clone());
-                }
-                if subscribed && !roles.is_empty() {
-                    out.push(Output::Call(Call::Revive { roles }));
-                }
-            }
-            Asked::Suppress { roles } => {
-                let mut roles = self.roles_or_all(roles);
-                roles.retain(|role| self.suppressed.insert(role.clone()));
-                for role in &roles {
-                    self.revived.remove(role);
-                }
-                if subscribed && !roles.is_empty() {
-                    out.push(Output::Call(Call::Suppress { roles }));
-                }
-            }
-            Asked::Reconcile if subscribed => self.begin_to_ask(now, out),
-            Asked::Reconcile => {} // It comes with the next subscription.
-            Asked::Acknowledge(acknowledgement) => {
-                self.tasks.acknowledged(&acknowledgement.task, acknowledgement.uuid);
-                if subscribed {
-                    out.push(acknowledge(acknowledgement)); // Otherwise the agent sends the update again, and so do we.
-                }
-            }
-        }
-    }
-
-    fn on_answer(&mut self, now: Now, answer: Answer, out: &mut Vec<Output>) {
-        if answer.tasks.is_empty() {
-            return self.decline(answer.ids, self.decline_for, out);
-        }
-        let mut tasks = answer.tasks;
-        tasks.retain(|task| {
-            let fresh = self.tasks.launched(&task.id, &task.agent);
-            if !fresh {
-                // Not by a status: it would be taken for one of the other task of this id.
-                let why = format!(
-                    "task {} is not launched: its id was used before; take a new one from Calls::task_id",
-                    task.id
-                );
-                out.push(Output::Note(Note::Refused(why.clone())));
-                self.own.push_back(Event::Error(why));
-            }
-            fresh
-        });
-        let holds = answer.ids.iter().all(|id| self.offers.contains(id));
-        if !holds || tasks.is_empty() {
-            // Those of the offers that hold go back without a filter: they are wanted, only not like this.
-            self.decline(answer.ids, Duration::ZERO, out);
-            for task in tasks {
-                let why = "the offer holds no longer; launch the task on another one".to_owned();
-                let agent = Some(task.agent);
-                self.own_status(now, task.id, agent, TaskState::Dropped, Reason::InvalidOffers, why);
-            }
-            return;
-        }
-        for id in &answer.ids {
-            self.offers.remove(id);
-        }
-        out.push(Output::Call(Call::Accept { offers: answer.ids, tasks, refuse: self.decline_for }));
-    }
-
-    fn decline(&mut self, ids: Vec<OfferId>, refuse: Duration, out: &mut Vec<Output>) {
-        let offers: Vec<OfferId> = ids.into_iter().filter(|id| self.offers.remove(id)).collect();
-        if !offers.is_empty() {
-            out.push(Output::Call(Call::Decline { offers, refuse }));
-        }
-    }
-
-    /// A status that only the session knows.
-    fn own_status(
-        &mut self,
-        now: Now,
-        task: TaskId,
-        agent: Option<AgentId>,
-        state: TaskState,
-        reason: Reason,
-        why: String,
-    ) {
-        let mut status = TaskStatus::new(task, state, Source::Master, now.wall);
-        status.agent_id = agent;
-        status.reason = Some(reason);
-        status.message = Some(why);
-        if self.tasks.judge(&status) == Verdict::Show {
-            self.reconcile.told(&status.task_id);
-            self.own.push_back(Event::Update(status));
-        }
-    }
-
     fn begin_to_ask(&mut self, now: Now, out: &mut Vec<Output>) {
         let tasks = self.tasks.live().map(|(task, _)| task.clone()).collect();
         self.reconcile.ask(now, tasks);
@@ -609,10 +506,6 @@ impl<S: Scheduler> Session<S> {
         }
     }
 
-    fn roles_or_all(&self, roles: Vec<Role>) -> Vec<Role> {
-        if roles.is_empty() { self.info.roles.clone() } else { roles }
-    }
-
     fn close(&mut self, closing: Closing, out: &mut Vec<Output>) {
         let known = self.closing >= Some(closing);
         self.closing = self.closing.max(Some(closing));
@@ -633,8 +526,4 @@ impl<S: Scheduler> Session<S> {
         self.link = Link::Over;
         out.push(Output::End(end));
     }
-}
-
-fn acknowledge(due: Acknowledgement) -> Output {
-    Output::Call(Call::Acknowledge { agent: due.agent, task: due.task, uuid: due.uuid })
 }
