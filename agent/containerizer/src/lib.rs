@@ -3,8 +3,7 @@
 //! **For what.** The agent says what to run, with which limits and hidden from what; this room makes the
 //! container, watches it, measures it, ends it, and finds it again after a restart of the agent.
 //! [`Containerizer`] is the whole contract; [`LinuxContainerizer`] fulfils it with control groups (v1, v2 and
-//! hybrid), namespaces and a first process (`bourse-init`) that outlives the agent; `FakeContainerizer`
-//! (feature `testing`) runs nothing and follows a script.
+//! hybrid), namespaces and a first process (`bourse-init`) that outlives the agent.
 //!
 //! **Promises.**
 //! - Nothing of a task runs outside its limits, or before it is written down who it is.
@@ -33,15 +32,10 @@ mod process;
 mod runtime_dir;
 mod spawn;
 
-#[cfg(any(test, feature = "testing"))]
-pub mod fake;
-
 pub use containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, Limitation, Outcome,
     RecoverError, Recovered, RecoveredState, Usage,
 };
-#[cfg(any(test, feature = "testing"))]
-pub use fake::FakeContainerizer;
 pub use linux::{Config, LinuxContainerizer};
 pub use probe::{CannotIsolate, Capabilities, probe};
 pub use spec::{BadSpec, ContainerSpec, Isolation, Limits};
