@@ -72,12 +72,11 @@ impl<C: Containerizer + Clone> Launcher<C> {
     }
 
     pub fn signal(&mut self, container: ContainerId, signal: Signal) {
-        let number = match signal {
-            Signal::Term => nix::libc::SIGTERM,
-        };
-        self.job(
-            |containers| async move { ignore_end(containers.signal(&container, number).await, "signal") },
-        );
+        match signal {
+            Signal::Term => self.job(|containers| async move {
+                ignore_end(containers.terminate(&container).await, "terminate");
+            }),
+        }
     }
 
     pub fn kill_all(&mut self, container: ContainerId) {

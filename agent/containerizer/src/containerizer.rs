@@ -31,16 +31,13 @@ pub trait Containerizer: Send + Sync + 'static {
     /// `destroy`.
     fn wait(&self, id: &ContainerId) -> impl Future<Output = Result<Ended, ContainerError>> + Send;
 
-    /// Sends a signal (a number of signal(7)) to the task's main process. [`ContainerError::Ended`] when that
-    /// is gone.
-    fn signal(
-        &self,
-        id: &ContainerId,
-        signal: i32,
-    ) -> impl Future<Output = Result<(), ContainerError>> + Send;
+    /// Asks every process of the task to end, with SIGTERM. Does not wait for the end: that is `wait`'s, and
+    /// comes with the end of the last process, no longer with that of the main one. A repeat asks again.
+    /// [`ContainerError::Ended`] when the container has ended.
+    fn terminate(&self, id: &ContainerId) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
-    /// Kills all processes of the task with SIGKILL. Does not wait for the end: that is `wait`'s. A repeat,
-    /// or a call after the end, does nothing.
+    /// Kills all processes of the task with SIGKILL, whether or not its main process still runs. Does not
+    /// wait for the end: that is `wait`'s. A repeat, or a call after the end, does nothing.
     fn kill_all(&self, id: &ContainerId) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// Removes every trace of the container but its sandbox, killing what still runs. A repeat, or an id that

@@ -15,6 +15,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bourse_init::order;
 use bourse_types::{BadId, ContainerId};
 
 use crate::cgroup::{CgroupError, Hierarchy};
@@ -170,9 +171,9 @@ impl Containerizer for LinuxContainerizer {
         end::wait(&self.0, &container).await
     }
 
-    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), ContainerError> {
+    async fn terminate(&self, id: &ContainerId) -> Result<(), ContainerError> {
         let container = self.0.find(id)?;
-        end::signal(&container, signal)
+        end::order(&container, order::END)
     }
 
     async fn kill_all(&self, id: &ContainerId) -> Result<(), ContainerError> {

@@ -27,14 +27,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bourse_init::plan::{Place, Plan};
 use bourse_init::record::{Failure, Record};
 use bourse_init::step::Step;
 
 use failure::At;
-use sys::End;
+use supervise::Reach;
 use task::Files;
 
 /// The exit code when a set-up failed; nobody decides by it, the report and the record say why.
@@ -78,28 +77,33 @@ fn main() -> ExitCode {
     };
 
     let end = match plan.place {
-        Place::Inside { .. } => match supervise::wait_while_wanted(main, &report) {
-            Some(end) => {
-                let _ = sys::send_message(report.as_fd(), &tell(end).encode());
-                end
+        Place::Inside { namespaces } => {
+            let mut end = None;
+            let wanted = supervise::wait_while_wanted(main, &report, &mut end);
+            if let Some(end) = end.as_ref().filter(|_| wanted) {
+                let _ = sys::send_message(report.as_fd(), &end.encode());
             }
-            None => return ExitCode::from(SET_UP_FAILED),
-        },
+            if !namespaces {
+                supervise::kill_descendants(main, &mut end);
+            }
+            return ExitCode::SUCCESS;
+        }
         Place::Container { .. } | Place::Host => {
             // The last word to the agent: with this copy closed it sees that the program runs.
             drop(report);
             sys::shrink();
-            supervise::wait_for(main)
+            let reach = if plan.place == Place::Host { Reach::Descendants } else { Reach::Namespace };
+            supervise::wait_for(main, reach)
         }
     };
-    let told = tell(end);
+    let mut end = Some(end);
     if plan.place == Place::Host {
-        supervise::kill_descendants(main);
+        supervise::kill_descendants(main, &mut end);
     }
-    if let Some(record) = &mut record {
+    if let (Some(record), Some(end)) = (&mut record, end) {
         // One small write: whole or not there. Without room for it the container counts as failed without a
         // record.
-        let _ = record.write_all(&told.encode());
+        let _ = record.write_all(&end.encode());
     }
     // In a container the kernel now kills what is left in the pid namespace and waits until all of it is
     // gone.
@@ -150,8 +154,9 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i3
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }
         }
-        Place::Host => sys::adopt_orphans().at(Step::Fork, || "adopt orphans".into())?,
-        Place::Inside { namespaces: false } => {}
+        Place::Host | Place::Inside { namespaces: false } => {
+            sys::adopt_orphans().at(Step::Fork, || "adopt orphans".into())?;
+        }
         Place::Inside { namespaces: true } => {
             let container = container
                 .ok_or_else(|| io::Error::from_raw_os_error(9))
@@ -200,12 +205,4 @@ fn give_up(report: &OwnedFd, record: Option<File>, failure: Failure) -> ExitCode
     }
     let _ = sys::send_message(report.as_fd(), &line);
     ExitCode::from(SET_UP_FAILED)
-}
-
-fn tell(end: End) -> Record {
-    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    match end {
-        End::Exited(code) => Record::Exited { code, wall_ms },
-        End::Signaled(signal) => Record::Signaled { signal, wall_ms },
-    }
 }

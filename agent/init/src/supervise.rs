@@ -1,42 +1,71 @@
-//! Life after the start: wait for the task's main process, pass signals on, reap what others leave behind.
+//! Life after the start: wait for the task's main process, obey the agent's orders, reap what others leave behind.
 
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bourse_init::order;
+use bourse_init::record::Record;
 
 use crate::sys::{self, End};
 
-/// Signals for the task that reach us instead, for instance from a person who looked up the wrong pid.
-const PASSED_ON: [i32; 6] =
-    [sys::SIGHUP, sys::SIGINT, sys::SIGQUIT, sys::SIGUSR1, sys::SIGUSR2, sys::SIGTERM];
+/// Signals that ask for an end. They go to every process, as a shell that runs a command neither passes them on
+/// nor waits for it.
+const ENDING: [i32; 3] = [order::END, sys::SIGINT, sys::SIGQUIT];
 
-/// Waits until the main process has ended. Signals are blocked beforehand, so none is lost in between.
-pub fn wait_for(main: i32) -> End {
+/// Signals for the main process that reach us instead, for instance from a person who looked up the wrong pid.
+/// They mean something to it alone ("read your settings again"), and would end others that never heard of them.
+const PASSED_ON: [i32; 3] = [sys::SIGHUP, sys::SIGUSR1, sys::SIGUSR2];
+
+/// How far the task reaches: which processes are its own.
+#[derive(Clone, Copy)]
+pub enum Reach {
+    /// All in this pid namespace, whose first process we are.
+    Namespace,
+    /// All that descend from us: there is no pid namespace.
+    Descendants,
+}
+
+/// Waits until the main process has ended, and all others too if the task was asked to end. Tells the end of the
+/// main one, with the time at which that was. Signals are blocked beforehand, so none is lost in between.
+pub fn wait_for(main: i32, reach: Reach) -> Record {
+    let mut end = None;
+    let mut asked_to_end = false;
     loop {
-        if let Some(end) = reap_until(main) {
+        let others = reap_ended(main, &mut end);
+        if let Some(end) = end.take_if(|_| !(asked_to_end && others)) {
             return end;
         }
-        match sys::next_signal() {
-            number if PASSED_ON.contains(&number) => sys::kill(main, number),
+        match (sys::next_signal(), reach) {
+            (order::KILL, Reach::Namespace) => sys::kill(sys::ALL_BUT_US, sys::SIGKILL),
+            (order::KILL, Reach::Descendants) => kill_descendants(main, &mut end),
+            (number, _) if ENDING.contains(&number) => {
+                asked_to_end = true;
+                match reach {
+                    Reach::Namespace => sys::kill(sys::ALL_BUT_US, number),
+                    Reach::Descendants => signal_descendants(number),
+                }
+            }
+            // Once it is reaped, someone else may have its number.
+            (number, _) if PASSED_ON.contains(&number) && end.is_none() => sys::kill(main, number),
             _ => {}
         }
     }
 }
 
-/// The same for a command inside a running container: when the agent hangs up (a timeout, or its own death)
-/// the command and its process group are killed. `None` when it came to that.
-pub fn wait_while_wanted(main: i32, report: &OwnedFd) -> Option<End> {
-    // Without the descriptor there would be no end to wait for but the command's own.
-    let Ok(signals) = sys::signal_descriptor() else { return Some(wait_for(main)) };
-    let mut signals = fs::File::from(signals);
-    loop {
-        if let Some(end) = reap_until(main) {
-            return Some(end);
-        }
+/// Waits for a command inside a running container, which takes its process group along when it ends. When the
+/// agent hangs up (a timeout, or its own death) they are killed. Tells whether the command was wanted until its
+/// end, which is kept once it is seen.
+pub fn wait_while_wanted(main: i32, report: &OwnedFd, end: &mut Option<Record>) -> bool {
+    // Without the descriptor we could not see both, the end of the command and that of the wish for it.
+    let mut signals = sys::signal_descriptor().ok().map(fs::File::from);
+    while let Some(signals) = &mut signals
+        && !sys::has_ended(main)
+    {
         let (signal, hung_up) = sys::wait_readable(signals.as_fd(), report.as_fd());
         if hung_up {
-            sys::kill(-main, sys::SIGKILL);
-            return None;
+            break;
         }
         if signal {
             // 128 bytes is one signalfd_siginfo; which signal it was does not matter: SIGCHLD is the one we
@@ -44,41 +73,96 @@ pub fn wait_while_wanted(main: i32, report: &OwnedFd) -> Option<End> {
             let _ = signals.read(&mut [0; 128]);
         }
     }
+    let wanted = sys::has_ended(main);
+    // Before its leader is reaped, so that the number is still that of this group.
+    sys::kill(-main, sys::SIGKILL);
+    reap_ended(main, end);
+    wanted
 }
 
-/// Reaps every child that has ended; the main one's end, when it is among them.
-fn reap_until(main: i32) -> Option<End> {
-    while let Ok(Some((pid, end))) = sys::reap(false) {
-        if pid == main {
-            return Some(end);
+/// Reaps every child that has ended, and keeps the end of the main one. Tells whether children are left.
+fn reap_ended(main: i32, end: &mut Option<Record>) -> bool {
+    loop {
+        match sys::reap(false) {
+            Ok(Some((pid, how))) if pid == main => *end = Some(record(how)),
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
         }
     }
-    None
+}
+
+/// An end that is seen now.
+fn record(end: End) -> Record {
+    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    match end {
+        End::Exited(code) => Record::Exited { code, wall_ms },
+        End::Signaled(signal) => Record::Signaled { signal, wall_ms },
+    }
 }
 
 /// Kills all descendants, generation by generation: the children of a killed process become ours. Only for a
-/// place without a pid namespace; in a container the kernel does it when pid 1 ends, and better.
-pub fn kill_descendants(main: i32) {
-    sys::kill(-main, sys::SIGKILL);
+/// place without a pid namespace; in a container the kernel does it when pid 1 ends, and better. Keeps the end of
+/// the main process, if that is still to come.
+pub fn kill_descendants(main: i32, end: &mut Option<Record>) {
+    if end.is_none() {
+        // All at once, so that none of the group can fork away.
+        sys::kill(-main, sys::SIGKILL);
+    }
+    let us = sys::own_pid();
     loop {
-        for child in children() {
+        for (child, _) in processes().into_iter().filter(|&(_, parent)| parent == us) {
             sys::kill(child, sys::SIGKILL);
         }
-        if sys::reap(true).is_err() {
-            return;
+        match sys::reap(true) {
+            Ok(Some((pid, how))) if pid == main => *end = Some(record(how)),
+            Ok(_) => {}
+            Err(_) => return,
         }
     }
 }
 
-fn children() -> Vec<i32> {
-    let own = sys::own_pid().to_string();
+/// Sends a signal to each descendant once, and to those that were made meanwhile: two rounds, as a task that
+/// forks without end must not keep us from hearing the next order.
+fn signal_descendants(signal: i32) {
+    let mut reached = Vec::new();
+    for _ in 0..2 {
+        for pid in descendants() {
+            if !reached.contains(&pid) {
+                reached.push(pid);
+                sys::signal_if(pid, signal, || descendants().contains(&pid));
+            }
+        }
+    }
+}
+
+fn descendants() -> Vec<i32> {
+    let mut rest = processes();
+    let mut found = vec![sys::own_pid()];
+    let mut next = 0;
+    while let Some(&parent) = found.get(next) {
+        next += 1;
+        rest.retain(|&(pid, its_parent)| {
+            let child = its_parent == parent;
+            if child {
+                found.push(pid);
+            }
+            !child
+        });
+    }
+    found.split_off(1)
+}
+
+/// All processes that there are, each with its parent.
+fn processes() -> Vec<(i32, i32)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        .filter_map(|entry| {
+            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             // The command's name, in parentheses, may hold anything: fields are counted from the last one.
-            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)) == Some(&own)
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            Some((pid, parent))
         })
         .collect()
 }

@@ -17,6 +17,10 @@ use std::ptr;
 #[repr(C)]
 struct SignalSet([u64; 16]);
 
+/// As large as a `siginfo_t`; the first number is that of the signal.
+#[repr(C, align(8))]
+struct SignalInfo([c_int; 32]);
+
 #[repr(C)]
 struct Rlimit {
     soft: u64,
@@ -89,6 +93,7 @@ unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
     #[link_name = "umask"]
     fn c_umask(mask: c_uint) -> c_uint;
+    fn waitid(kind: c_int, id: c_uint, info: *mut SignalInfo, options: c_int) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
 }
 
@@ -98,7 +103,10 @@ pub const SIGQUIT: i32 = 3;
 pub const SIGKILL: i32 = 9;
 pub const SIGUSR1: i32 = 10;
 pub const SIGUSR2: i32 = 12;
-pub const SIGTERM: i32 = 15;
+const SIGCHLD: i32 = 17;
+
+/// For [`kill`] in the first process of a pid namespace: all others in it.
+pub const ALL_BUT_US: i32 = -1;
 
 pub const MS_RDONLY: u64 = 0x1;
 pub const MS_NOSUID: u64 = 0x2;
@@ -110,8 +118,10 @@ pub const MS_REC: u64 = 0x4000;
 pub const MS_PRIVATE: u64 = 0x4_0000;
 
 // Numbers that are the same on every architecture (all calls since Linux 5.1 are).
+const SYS_PIDFD_SEND_SIGNAL: c_long = 424;
 const SYS_OPEN_TREE: c_long = 428;
 const SYS_MOVE_MOUNT: c_long = 429;
+const SYS_PIDFD_OPEN: c_long = 434;
 const SYS_CLOSE_RANGE: c_long = 436;
 
 /// How a process ended.
@@ -205,6 +215,36 @@ pub fn reap(wait: bool) -> io::Result<Option<(i32, End)>> {
         number => End::Signaled(number),
     };
     Ok((pid != 0).then_some((pid, end)))
+}
+
+/// Whether this child has ended; it is still there to be reaped.
+pub fn has_ended(child: i32) -> bool {
+    const P_PID: c_int = 1;
+    const WNOHANG: c_int = 1;
+    const WEXITED: c_int = 4;
+    const WNOWAIT: c_int = 0x0100_0000;
+    let mut info = SignalInfo([0; 32]);
+    // SAFETY: `info` is valid for writes, and as large as the kernel's.
+    let asked = unsafe { waitid(P_PID, child as c_uint, &mut info, WEXITED | WNOHANG | WNOWAIT) };
+    asked == 0 && info.0[0] == SIGCHLD
+}
+
+/// Sends a signal to a process of which `still` says, once nobody else can take its number any more, that it is
+/// the one that is meant.
+pub fn signal_if(pid: i32, signal: i32, still: impl FnOnce() -> bool) {
+    // SAFETY: no memory involved; the result is a fresh descriptor that nobody else owns.
+    let process = unsafe {
+        match syscall(SYS_PIDFD_OPEN, pid, 0 as c_uint) {
+            ..0 => return,
+            fd => OwnedFd::from_raw_fd(fd as RawFd),
+        }
+    };
+    if still() {
+        // SAFETY: a null siginfo is allowed and means the same as kill(2).
+        unsafe {
+            syscall(SYS_PIDFD_SEND_SIGNAL, process.as_raw_fd(), signal, ptr::null::<c_void>(), 0 as c_uint)
+        };
+    }
 }
 
 /// Sends a signal; to a process group when `pid` is negative. A target that is gone is not an error.

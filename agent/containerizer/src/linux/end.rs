@@ -3,6 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use bourse_init::order;
 use bourse_init::record::Record;
 use bourse_init::step::Step;
 use bourse_types::time::Wall;
@@ -82,22 +83,19 @@ fn usage_of_session(session: u32) -> Usage {
     usage
 }
 
-pub fn signal(container: &Container, signal: i32) -> Result<(), ContainerError> {
+/// Tells the first process what to do with the task (see `bourse_init::order`). It is there as long as the container
+/// is, sees every process of the task and nobody else's, and does it to all of them at once.
+pub fn order(container: &Container, order: i32) -> Result<(), ContainerError> {
     let ended = || ContainerError::Ended(container.id.clone());
-    let started = container.started().ok_or_else(ended)?;
-    let task =
-        started.task.open().map_err(container.io("find the task's main process"))?.ok_or_else(ended)?;
-    match process::send_signal(task.as_fd(), signal)
-        .map_err(container.io("signal the task's main process"))?
-    {
+    let Life::Known { init, .. } = &container.life else { return Err(ended()) };
+    match process::send_signal(init.as_fd(), order).map_err(container.io("signal its first process"))? {
         true => Ok(()),
         false => Err(ended()),
     }
 }
 
-/// The main process is enough: its first process ends with it, and takes all others along.
 pub fn kill_all(container: &Container) -> Result<(), ContainerError> {
-    match signal(container, libc::SIGKILL) {
+    match order(container, order::KILL) {
         Err(ContainerError::Ended(_)) => Ok(()),
         result => result,
     }

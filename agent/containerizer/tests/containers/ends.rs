@@ -1,6 +1,8 @@
 //! How containers end, and what is left of them.
 
-use bourse_containerizer::{ContainerError, Containerizer, Outcome};
+use std::path::Path;
+
+use bourse_containerizer::{ContainerError, ContainerSpec, Containerizer, Outcome, RecoveredState};
 use bourse_types::Exit;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -76,17 +78,57 @@ async fn everyone_who_waits_hears_of_the_end_and_who_asks_later_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_reaches_the_main_process_and_finds_nobody_after_the_end() {
+async fn a_task_that_is_asked_to_end_hears_it_and_after_the_end_there_is_nobody_to_ask() {
     let lab = Lab::new();
     let spec = lab.shell("c1", "trap 'echo caught; exit 5' TERM; echo ready; while :; do sleep 0.01; done");
     lab.launch(&spec).await;
     until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
-    lab.containerizer.signal(&spec.container_id, libc::SIGTERM).await.expect("the task runs");
+    lab.containerizer.terminate(&spec.container_id).await.expect("the task runs");
     assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Code(5));
     assert_eq!(read(&spec, "stdout"), "ready\ncaught\n");
-    let late = lab.containerizer.signal(&spec.container_id, libc::SIGTERM).await;
+    let late = lab.containerizer.terminate(&spec.container_id).await;
     assert!(matches!(late, Err(ContainerError::Ended(_))), "{late:?}");
     lab.containerizer.kill_all(&spec.container_id).await.expect("a kill after the end does nothing");
+    lab.finish().await;
+}
+
+/// A server under a shell that waits for it and neither passes signals on nor outlives one: what `sh -c 'server'`
+/// is with dash. The server is told to end, and needs its time for it.
+pub fn server_under_a_shell(lab: &Lab) -> ContainerSpec {
+    let server = "trap 'sleep 0.3; echo saved; exit 0' TERM; echo ready; while :; do sleep 0.01; done";
+    lab.shell("c1", &format!("sh -c \"{server}\"; exit 9"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_a_shell_is_asked_to_end_and_has_its_time_for_it() {
+    let lab = Lab::new();
+    let spec = server_under_a_shell(&lab);
+    lab.launch(&spec).await;
+    until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
+    lab.containerizer.terminate(&spec.container_id).await.expect("the task runs");
+    let ended = lab.wait(&spec).await;
+    assert_eq!(exit_of(&ended), Exit::Signal(libc::SIGTERM), "the status is that of the main process");
+    assert_eq!(read(&spec, "stdout"), "ready\nsaved\n");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_end_when_asked_is_killed_even_after_the_main_process_has_ended() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "sh -c \"trap '' TERM; echo ready; while :; do sleep 1000; done\"; exit 9");
+    let main = lab.launch(&spec).await.pid;
+    until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
+    lab.containerizer.terminate(&spec.container_id).await.expect("the task runs");
+    until("the main process is gone", || !Path::new("/proc").join(main.to_string()).exists()).await;
+    assert!(!processes_marked(&format!("LAB={}", lab.instance)).is_empty(), "its child has not ended");
+
+    // An agent that comes in between finds a container that is not over.
+    let next = Lab::at(lab.root(), &lab.instance);
+    let found = next.containerizer.recover().await.expect("it is readable");
+    assert!(matches!(found[0].state, RecoveredState::Running(_)), "{found:?}");
+    next.containerizer.kill_all(&spec.container_id).await.expect("the container is known");
+    assert_eq!(exit_of(&next.wait(&spec).await), Exit::Signal(libc::SIGTERM));
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
     lab.finish().await;
 }
 

@@ -2,8 +2,10 @@
 
 use bourse_containerizer::{Check, CheckEnd, ContainerSpec, Containerizer, Isolation, RecoveredState};
 use bourse_types::Exit;
+use std::path::Path;
 use std::time::Duration;
 
+use super::ends::server_under_a_shell;
 use super::lab::{Lab, exit_of, groups_of, processes_marked, read, until};
 
 fn plain(lab: &Lab, script: &str) -> ContainerSpec {
@@ -60,4 +62,32 @@ async fn destroying_a_running_task_leaves_nothing() {
     lab.launch(&spec).await;
     lab.containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");
     lab.assert_nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_under_a_shell_is_asked_to_end_and_has_its_time_for_it() {
+    let lab = Lab::new();
+    let spec = ContainerSpec { isolation: Isolation::Process, ..server_under_a_shell(&lab) };
+    lab.launch(&spec).await;
+    until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
+    lab.containerizer.terminate(&spec.container_id).await.expect("the task runs");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Signal(libc::SIGTERM));
+    assert_eq!(read(&spec, "stdout"), "ready\nsaved\n");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_end_when_asked_is_killed_even_from_another_session_and_after_the_main_process() {
+    let lab = Lab::new();
+    let deaf = "trap '' TERM; echo ready; while :; do sleep 1000; done";
+    let spec = plain(&lab, &format!("setsid sh -c \"{deaf}\"; exit 9"));
+    let main = lab.launch(&spec).await.pid;
+    until("the trap is set", || read(&spec, "stdout").contains("ready")).await;
+    lab.containerizer.terminate(&spec.container_id).await.expect("the task runs");
+    until("the main process is gone", || !Path::new("/proc").join(main.to_string()).exists()).await;
+    assert!(!processes_marked(&format!("LAB={}", lab.instance)).is_empty(), "its child has not ended");
+    lab.containerizer.kill_all(&spec.container_id).await.expect("the container is known");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Signal(libc::SIGTERM));
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
+    lab.finish().await;
 }
