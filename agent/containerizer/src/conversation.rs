@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bourse_init::record::Record;
 use bourse_init::report::{GO, MESSAGE_MAX, READY};
@@ -44,9 +44,18 @@ impl Conversation {
 
     /// Waits for the next message, blocking this thread, at most `timeout`.
     pub fn next(&self, timeout: Duration) -> io::Result<Message> {
-        let timeout = TimeVal::new(timeout.as_secs() as i64, timeout.subsec_micros().into());
-        setsockopt(&self.0, sockopt::ReceiveTimeout, &timeout)?;
-        self.receive(MsgFlags::empty())
+        let deadline = Instant::now() + timeout;
+        loop {
+            // Nothing left is not zero, which would be for ever.
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_micros(1));
+            let left = TimeVal::new(left.as_secs() as i64, left.subsec_micros().into());
+            setsockopt(&self.0, sockopt::ReceiveTimeout, &left)?;
+            match self.receive(MsgFlags::empty()) {
+                // A socket with a timeout is interrupted even by a stop and a continuation (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// Waits for the next message.
@@ -94,5 +103,45 @@ impl Conversation {
                 )
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    /// Whether a thread of ours waits in a call.
+    fn waits_in(thread: i32, call: libc::c_long) -> bool {
+        let text = fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).unwrap_or_default();
+        text.split(' ').next() == Some(&call.to_string())
+    }
+
+    #[test]
+    fn a_stop_and_a_continuation_are_not_taken_for_silence() {
+        let (ours, theirs) = Conversation::begin().expect("a socket");
+        let (tell, told) = mpsc::channel();
+        let waiting = thread::spawn(move || {
+            tell.send(nix::unistd::gettid().as_raw()).expect("the test waits");
+            ours.next(Duration::from_secs(60))
+        });
+        let waiter = told.recv().expect("it tells");
+        let until_it_waits = || {
+            while !waits_in(waiter, libc::SYS_recvmsg) && !waiting.is_finished() {
+                thread::yield_now();
+            }
+        };
+        until_it_waits();
+        let stop_and_continue =
+            Command::new("sh").args(["-c", "kill -STOP $PPID; kill -CONT $PPID"]).status();
+        assert!(stop_and_continue.expect("sh can be started").success());
+        until_it_waits();
+        send(theirs.as_raw_fd(), READY, MsgFlags::empty()).expect("it is open");
+        let message = waiting.join().expect("it does not panic").expect("a message");
+        assert_eq!(message, Message::Ready(std::process::id()));
     }
 }
