@@ -36,8 +36,13 @@ pub async fn run(
     check_command(&check.argv, &check.env).map_err(bad)?;
 
     let (started, command) = (container.clone(), check.clone());
-    let (conversation, child) = containerizer.blocking(move |_| start(&started, &command)).await?;
-    tokio::spawn(reap_in_time(child.fd));
+    // Whether or not anybody still waits here when the command has been started.
+    let start = move |_: &_| {
+        let (conversation, child) = start(&started, &command)?;
+        tokio::spawn(reap_in_time(child.fd));
+        Ok(conversation)
+    };
+    let conversation = containerizer.blocking(start).await?;
 
     let message = match timeout(check.timeout, conversation.next_async()).await {
         Ok(message) => message.map_err(container.io("hear of the end of a check"))?,

@@ -113,3 +113,52 @@ async fn a_check_counts_towards_the_limits_of_the_task() {
     assert!(usage.oom_kills >= 1, "{usage:?}");
     lab.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_takes_along_what_it_left_running() {
+    let lab = Lab::new();
+    let spec = running(&lab).await;
+    let end = lab.containerizer.exec(&spec.container_id, &check("sleep 999 & exit 0")).await;
+    assert_eq!(end.expect("it can be run"), CheckEnd::Exited(Exit::Code(0)));
+    until("the check is gone", || processes_marked("CHECK=yes").iter().all(|pid| !marked(&lab, *pid))).await;
+    assert!(lab.containerizer.usage(&spec.container_id).await.expect("it lives").pids > 0);
+    lab.finish().await;
+}
+
+/// First processes of containers and checks that this test program has started, zombies included.
+fn first_processes() -> Vec<u32> {
+    let by_us = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.split_once("(bourse-init) ").and_then(|(_, rest)| rest.split(' ').nth(1));
+        parent == Some(&std::process::id().to_string())
+    };
+    let pids = std::fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(by_us).collect()
+}
+
+#[test]
+fn a_check_that_nobody_waits_for_while_it_is_being_started_leaves_no_zombie() {
+    // With one thread for what blocks, checks are started in the order in which they are asked for.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.max_blocking_threads(1).enable_all().build().expect("threads can be made");
+    runtime.block_on(async {
+        let lab = Lab::new();
+        let spec = running(&lab).await;
+        let (id, check) = (&spec.container_id, check("true"));
+        let before = first_processes();
+        for _ in 0..20 {
+            let mut starting = Box::pin(lab.containerizer.exec(id, &check));
+            // Once asked, it is under way on the other thread; then nobody asks any more.
+            std::future::poll_fn(|context| {
+                let _ = starting.as_mut().poll(context);
+                std::task::Poll::Ready(())
+            })
+            .await;
+        }
+        lab.containerizer.exec(id, &check).await.expect("it can be run");
+        let mut started = first_processes();
+        started.retain(|pid| !before.contains(pid));
+        until("all have gone", || first_processes().iter().all(|pid| !started.contains(pid))).await;
+        lab.finish().await;
+    });
+}

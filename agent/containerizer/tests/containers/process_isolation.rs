@@ -91,3 +91,19 @@ async fn who_does_not_end_when_asked_is_killed_even_from_another_session_and_aft
     assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
     lab.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_leaves_nothing_running_not_even_in_another_session() {
+    let lab = Lab::new();
+    let spec = plain(&lab, "sleep 1000");
+    lab.launch(&spec).await;
+    let script = "sleep 1000 & setsid sleep 1000 & touch begun; exit 0";
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    let env = vec![("CHECK".to_owned(), lab.instance.clone())];
+    let check = Check { argv, env, timeout: Duration::from_secs(5) };
+    let end = lab.containerizer.exec(&spec.container_id, &check).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
+    until("what it started is gone", || processes_marked(&format!("CHECK={}", lab.instance)).is_empty())
+        .await;
+    lab.finish().await;
+}
