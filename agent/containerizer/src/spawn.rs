@@ -1,4 +1,4 @@
-//! Starts `bourse-init`: one `clone3`, in new namespaces or not, and an `execveat` of the program in memory.
+//! Starts `bourse-init`: one `clone`, in new namespaces or not, and an `execveat` of the program in memory.
 //!
 //! The agent has many threads. After a fork of such a process only system calls are safe until the next
 //! program runs: a lock that another thread held stays held forever. So everything that takes memory is done
@@ -90,6 +90,18 @@ fn made_with_signals_blocked(namespaces: u64, work: impl FnOnce() -> i32) -> io:
 
 /// A fork with a pid descriptor: `None` in the child.
 fn clone(namespaces: u64) -> io::Result<Option<Child>> {
+    match clone3(namespaces) {
+        // Docker and Podman answer so without `--privileged`: their filter cannot read the flags, which lie in
+        // memory, and so cannot tell a fork from new namespaces. Docker before 20.10.10 said EPERM. Where it is the
+        // namespaces that are not allowed, the older call says so, too.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            older_clone(namespaces)
+        }
+        result => result,
+    }
+}
+
+fn clone3(namespaces: u64) -> io::Result<Option<Child>> {
     let mut fd: RawFd = -1;
     // SAFETY: all zero is the valid "nothing asked for".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -99,10 +111,68 @@ fn clone(namespaces: u64) -> io::Result<Option<Child>> {
     // SAFETY: no memory is shared with the child (no CLONE_VM) and it keeps this stack (no new one), so it
     // goes on as after fork; the descriptor is written before the call returns.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    made(pid, &fd)
+}
+
+/// The same by the call that takes its flags in a register.
+fn older_clone(namespaces: u64) -> io::Result<Option<Child>> {
+    let mut fd: RawFd = -1;
+    let flags = namespaces | (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+    let none = ptr::null_mut::<libc::c_void>();
+    // SAFETY: as above. With CLONE_PIDFD the third argument is where the descriptor goes (clone(2)); the last two are
+    // not looked at with these flags, so that it does not matter that architectures differ in their order.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, &raw mut fd, none, none) };
+    made(pid, &fd)
+}
+
+/// What a clone returned, and the descriptor that it has written by then.
+fn made(pid: libc::c_long, fd: &RawFd) -> io::Result<Option<Child>> {
     match pid {
         0 => Ok(None),
         // SAFETY: the kernel has just made it for us (it closes on exec); nobody else owns it.
-        1.. => Ok(Some(Child { pid: pid as u32, fd: unsafe { OwnedFd::from_raw_fd(fd) } })),
+        1.. => Ok(Some(Child { pid: pid as u32, fd: unsafe { OwnedFd::from_raw_fd(*fd) } })),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::wait::WaitStatus;
+
+    use super::*;
+
+    /// This thread may not make processes by `clone3` any more: a filter as Docker sets it, on a thread of its own.
+    fn deny_clone3(errno: i32) {
+        let step = |code: u32, k: u32, jf: u8| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+        let mut steps = [
+            // The number of the call comes first in what the filter sees.
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+            step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_clone3 as u32, 1),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | errno as u32, 0),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+        ];
+        let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+        // SAFETY: the program and its steps outlive the calls.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program, 0, 0), 0);
+        }
+    }
+
+    #[test]
+    fn where_clone3_is_filtered_a_process_is_made_all_the_same() {
+        for errno in [libc::ENOSYS, libc::EPERM] {
+            let filtered = move || {
+                deny_clone3(errno);
+                let denied = clone3(0).expect_err("it is filtered");
+                assert_eq!(denied.raw_os_error(), Some(errno));
+                let program = std::fs::File::open("/bin/true").expect("it is there");
+                let child = spawn(program.as_fd(), "c1", &[], false).expect("it can be made");
+                let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
+                assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 0));
+            };
+            std::thread::spawn(filtered).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
     }
 }
