@@ -31,6 +31,13 @@ pub enum UserError {
     /// This machine does not know the user.
     #[error("this machine has no user {0:?}; create it on every agent, or name another user")]
     NoSuchUser(String),
+    /// The number with which a process that switches its user says that it stays who it is.
+    #[error(
+        "user {0:?} has the number {number}, which no user can have: to the kernel it means no change; name \
+         another user",
+        number = u32::MAX
+    )]
+    NoChange(String),
     /// The agent does not run as root.
     #[error("the agent runs as uid {agent} and cannot switch to {wanted:?}; run it as root, or name no user")]
     NotRoot {
@@ -84,15 +91,19 @@ fn look_up(name: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
         Some(uid) => User::from_uid(Uid::from_raw(uid)),
         None => User::from_name(name),
     };
-    match (found.map_err(failed)?, by_number) {
+    let (uid, gid, groups) = match (found.map_err(failed)?, by_number) {
         (Some(user), _) => {
             let c_name = CString::new(user.name).map_err(|_| UserError::NoSuchUser(name.to_owned()))?;
             let groups = getgrouplist(&c_name, user.gid).map_err(failed)?;
-            Ok((user.uid.as_raw(), user.gid.as_raw(), groups.into_iter().map(|gid| gid.as_raw()).collect()))
+            (user.uid.as_raw(), user.gid.as_raw(), groups.into_iter().map(|gid| gid.as_raw()).collect())
         }
         // A number needs no entry: images and shared file systems have users that the machine does not know.
-        (None, Some(uid)) => Ok((uid, uid, Vec::new())),
-        (None, None) => Err(UserError::NoSuchUser(name.to_owned())),
+        (None, Some(uid)) => (uid, uid, Vec::new()),
+        (None, None) => return Err(UserError::NoSuchUser(name.to_owned())),
+    };
+    match uid == u32::MAX || gid == u32::MAX {
+        true => Err(UserError::NoChange(name.to_owned())),
+        false => Ok((uid, gid, groups)),
     }
 }
 
@@ -122,6 +133,12 @@ mod tests {
             look_up("3999999999").expect("a number needs no entry"),
             (3_999_999_999, 3_999_999_999, vec![])
         );
+    }
+
+    #[test]
+    fn the_number_that_means_no_change_to_the_kernel_is_no_user() {
+        let error = look_up("4294967295").expect_err("it would stay root");
+        assert!(error.to_string().contains("no user can have"), "{error}");
     }
 
     #[test]

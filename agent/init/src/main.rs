@@ -55,6 +55,7 @@ fn main() -> ExitCode {
     // runs.
     sys::set_name();
     sys::block_signals();
+    sys::keep_children();
     sys::setsid();
     sys::umask(0o022);
     let report = match detach(&numbers).and_then(|()| sys::inherited(report)) {

@@ -50,6 +50,7 @@ struct CapData {
 
 unsafe extern "C" {
     fn capset(header: *mut CapHeader, data: *const CapData) -> c_int;
+    fn close(fd: c_int) -> c_int;
     fn dup2(old: c_int, new: c_int) -> c_int;
     fn execve(path: *const c_char, argv: *const *const c_char, env: *const *const c_char) -> c_int;
     fn fallocate(fd: c_int, mode: c_int, offset: i64, length: i64) -> c_int;
@@ -57,6 +58,8 @@ unsafe extern "C" {
     fn fcntl(fd: c_int, command: c_int, ...) -> c_int;
     fn fork() -> c_int;
     fn getpid() -> c_int;
+    fn getresgid(real: *mut u32, effective: *mut u32, saved: *mut u32) -> c_int;
+    fn getresuid(real: *mut u32, effective: *mut u32, saved: *mut u32) -> c_int;
     fn getrlimit(resource: c_int, limit: *mut Rlimit) -> c_int;
     #[link_name = "kill"]
     fn c_kill(pid: c_int, signal: c_int) -> c_int;
@@ -155,16 +158,34 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes every descriptor above standard error except the given ones.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
-    let mut keep: Vec<c_uint> = keep.iter().map(|&fd| fd as c_uint).collect();
-    keep.sort_unstable();
+    const ENOSYS: i32 = 38;
+    let mut sorted: Vec<c_uint> = keep.iter().map(|&fd| fd as c_uint).collect();
+    sorted.sort_unstable();
     let mut first: c_uint = 3;
-    for fd in keep.into_iter().chain([c_uint::MAX]) {
+    for fd in sorted.into_iter().chain([c_uint::MAX]) {
         if first < fd {
             // SAFETY: runs before this process owns any descriptor but those it keeps.
             let closed = unsafe { syscall(SYS_CLOSE_RANGE, first, fd - 1, 0 as c_uint) };
-            check(closed as c_int)?;
+            match check(closed as c_int) {
+                Err(error) if error.raw_os_error() == Some(ENOSYS) => return close_each_but(keep),
+                closed => closed?,
+            };
         }
         first = fd.wrapping_add(1);
+    }
+    Ok(())
+}
+
+/// The same where the kernel cannot close a range, which came with Linux 5.9.
+fn close_each_but(keep: &[RawFd]) -> io::Result<()> {
+    let open: Vec<RawFd> = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2 && !keep.contains(fd))
+        .collect();
+    for fd in open {
+        // SAFETY: as above; the descriptor of the listing itself is closed by now, and closing it again is
+        // refused without effect.
+        unsafe { close(fd) };
     }
     Ok(())
 }
@@ -265,6 +286,14 @@ pub fn block_signals() {
     const SIG_SETMASK: c_int = 2;
     // SAFETY: the set is valid; the old mask is not wanted.
     unsafe { sigprocmask(SIG_SETMASK, &set_of_all(), ptr::null_mut()) };
+}
+
+/// Takes back what an agent may have been started with and hands on: a process that ignores SIGCHLD never hears
+/// of the end of a child, and has none to reap (waitpid(2)).
+pub fn keep_children() {
+    const SIG_DFL: usize = 0;
+    // SAFETY: the default action is no function pointer.
+    unsafe { signal(SIGCHLD, SIG_DFL) };
 }
 
 /// Puts every signal back to its default and unblocks all, as a fresh program expects.
@@ -443,12 +472,25 @@ pub fn set_soft_limit(resource: i32, wanted: u64) -> io::Result<()> {
 }
 
 /// Becomes another user with exactly these groups. Groups first: afterwards the right to change them is gone.
+///
+/// Looks afterwards whether that is what it became: to the kernel the greatest number means "leave it as it is",
+/// and the call succeeds (setresuid(2)).
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
-    // SAFETY: the list is valid for its length.
+    const EINVAL: i32 = 22;
+    let (mut gids, mut uids) = ([0; 3], [0; 3]);
+    // SAFETY: the list is valid for its length, and each of the numbers for writes.
     unsafe {
         check(setgroups(groups.len(), groups.as_ptr()))?;
         check(setresgid(gid, gid, gid))?;
-        check(setresuid(uid, uid, uid)).map(drop)
+        check(setresuid(uid, uid, uid))?;
+        let [real, effective, saved] = &mut gids;
+        check(getresgid(real, effective, saved))?;
+        let [real, effective, saved] = &mut uids;
+        check(getresuid(real, effective, saved))?;
+    }
+    match gids == [gid; 3] && uids == [uid; 3] {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(EINVAL)),
     }
 }
 
@@ -543,4 +585,47 @@ pub fn execute(program: &Path, argv: &[CString], env: &[CString]) -> io::Error {
     // SAFETY: all strings and both null-ended lists outlive the call.
     unsafe { execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe extern "C" {
+        fn geteuid() -> u32;
+    }
+
+    /// What a child process finds: it may do to itself what would hurt the other tests.
+    fn in_child(find: impl FnOnce() -> bool) -> bool {
+        let Some(child) = make_child().expect("a process can be made") else {
+            std::process::exit(i32::from(!find()));
+        };
+        let mut status = 0;
+        // SAFETY: `status` is valid for writes.
+        check(unsafe { waitpid(child, &mut status, 0) }).expect("it is our child");
+        status == 0
+    }
+
+    #[test]
+    fn without_close_range_each_descriptor_is_closed_but_those_to_keep() {
+        let files = [File::open("/dev/null"), File::open("/dev/null")].map(|file| file.expect("it is there"));
+        let [kept, closed] = files.each_ref().map(|file| file.as_raw_fd());
+        let right = in_child(|| {
+            close_each_but(&[kept]).is_ok() && inherited(kept).is_ok() && inherited(closed).is_err()
+        });
+        assert!(right);
+    }
+
+    #[test]
+    fn a_user_that_the_kernel_takes_for_no_change_is_not_become() {
+        const ROOT: u32 = 0;
+        // SAFETY: no memory involved.
+        if unsafe { geteuid() } != ROOT {
+            // Another user may not switch at all.
+            return;
+        }
+        assert!(in_child(|| become_user(1, 1, &[]).is_ok()));
+        assert!(in_child(|| become_user(u32::MAX, 1, &[]).is_err()));
+        assert!(in_child(|| become_user(1, u32::MAX, &[]).is_err()));
+    }
 }

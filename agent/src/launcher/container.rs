@@ -116,8 +116,9 @@ fn user(habits: &Habits, launch: &Launch) -> Option<String> {
     }
 }
 
+/// The greatest number is root in disguise: to the kernel it means "stay who you are".
 fn is_root(user: &str) -> bool {
-    uid(user).is_some_and(Uid::is_root)
+    uid(user).is_some_and(|uid| uid.is_root() || uid.as_raw() == u32::MAX)
 }
 
 fn is_own(user: &str) -> bool {
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!(run_as(&habits(), None, "daemon").as_deref(), Some("daemon"));
         assert_eq!(run_as(&habits(), Some("www-data"), "daemon").as_deref(), Some("www-data"));
         assert_eq!(run_as(&habits(), None, "").as_deref(), Some("nobody"));
-        for root in ["root", "0"] {
+        for root in ["root", "0", "4294967295"] {
             assert_eq!(run_as(&habits(), None, root).as_deref(), Some("nobody"));
             assert_eq!(run_as(&habits(), Some(root), "daemon").as_deref(), Some("nobody"));
             assert_eq!(run_as(&allowed, None, root).as_deref(), Some(root));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bourse_containerizer::{Containerizer, LinuxContainerizer, Outcome, Recovered, RecoveredState};
 use bourse_types::Exit;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use super::lab::{Lab, exit_of, groups_of, parent_of, read, until};
 
@@ -157,6 +158,27 @@ async fn whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_
         lab.assert_nothing_is_left();
         generation += 1;
     }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_started_without_a_wish_to_hear_of_its_children_hears_of_its_tasks() {
+    if let Some(lab) = played_agent() {
+        let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        // SAFETY: no handler is installed, and nobody else in this process sets this signal's.
+        unsafe { sigaction(Signal::SIGCHLD, &ignore) }.expect("it can be ignored");
+        let exit = lab.run(&lab.shell("c1", "exit 3")).await;
+        fs::write(lab.root().join("seen"), exit.to_string()).expect("it is writable");
+        return;
+    }
+    let lab = Lab::new();
+    let test =
+        "recovery::an_agent_that_was_started_without_a_wish_to_hear_of_its_children_hears_of_its_tasks";
+    let agent = Agent::start(test, &lab, "0");
+    let seen = || fs::read_to_string(lab.root().join("seen")).unwrap_or_default();
+    until("it has seen the end", || seen() == Exit::Code(3).to_string()).await;
+    agent.kill();
+    recover(&lab.containerizer).await;
     lab.finish().await;
 }
 
