@@ -26,6 +26,9 @@ pub use container::{Habits, flat};
 const DESTROY_AGAIN: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
+/// Between two attempts to hear of the end of a container.
+const WAIT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Launches and watches containers.
 #[derive(Debug)]
 pub struct Launcher<C> {
@@ -156,19 +159,26 @@ async fn start<C: Containerizer>(
     containers.launch(&spec).await.map_err(|error| error.to_string())
 }
 
-async fn watch<C: Containerizer>(containers: C, container: ContainerId, inbox: mpsc::Sender<Input>) {
-    let waiting = {
-        let container = container.clone();
-        tokio::spawn(async move { containers.wait(&container).await })
-    };
+async fn watch<C: Containerizer + Clone>(containers: C, container: ContainerId, inbox: mpsc::Sender<Input>) {
     let unknown = |message: String| End { message: Some(message), ..End::default() };
-    let event = match waiting.await {
-        Ok(Ok(containers::Ended { outcome: Outcome::SetUpFailed(message), .. })) => {
-            Event::LaunchFailed { container, message }
+    let event = loop {
+        let waiting = {
+            let (containers, container) = (containers.clone(), container.clone());
+            tokio::spawn(async move { containers.wait(&container).await })
+        };
+        match waiting.await {
+            Ok(Ok(containers::Ended { outcome: Outcome::SetUpFailed(message), .. })) => {
+                break Event::LaunchFailed { container, message };
+            }
+            Ok(Ok(ended)) => break Event::Ended { container, end: end(ended) },
+            Ok(Err(error @ ContainerError::Unknown(_))) => {
+                break Event::Ended { container, end: unknown(error.to_string()) };
+            }
+            // Not an end: the task may well run on while the agent has no descriptor left, say.
+            Ok(Err(error)) => warn!(%error, "could not wait for the end of a container; trying again"),
+            Err(panic) => break Event::Ended { container, end: unknown(broken(&panic)) },
         }
-        Ok(Ok(ended)) => Event::Ended { container, end: end(ended) },
-        Ok(Err(error)) => Event::Ended { container, end: unknown(error.to_string()) },
-        Err(panic) => Event::Ended { container, end: unknown(broken(&panic)) },
+        sleep(WAIT_AGAIN).await;
     };
     let _ = inbox.send(Input::Event(event)).await;
 }
@@ -205,5 +215,74 @@ fn ignore_end(result: Result<(), ContainerError>, what: &'static str) {
             debug!(container_id = %id, what, "the container has ended already");
         }
         Err(error) => error!(%error, what, "could not reach a container"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bourse_types::Exit;
+    use containers::{
+        Check, CheckEnd, ContainerSpec, Ended, LaunchError, Launched, RecoverError, Recovered, Usage,
+    };
+
+    use super::*;
+
+    /// Knows of the end of its container only when it is asked again.
+    #[derive(Clone, Default)]
+    struct SlowToKnow(Arc<AtomicU32>);
+
+    impl Containerizer for SlowToKnow {
+        async fn wait(&self, id: &ContainerId) -> Result<Ended, ContainerError> {
+            match self.0.fetch_add(1, Ordering::Relaxed) {
+                0 => Err(ContainerError::Io {
+                    id: id.clone(),
+                    what: "wait for its first process",
+                    source: std::io::Error::from_raw_os_error(nix::libc::EMFILE),
+                }),
+                _ => {
+                    let outcome = Outcome::Exited(Exit::Code(3));
+                    Ok(Ended { outcome, at: None, limitation: None, usage: None })
+                }
+            }
+        }
+
+        async fn launch(&self, _: &ContainerSpec) -> Result<Launched, LaunchError> {
+            unreachable!("nothing is launched")
+        }
+
+        async fn recover(&self) -> Result<Vec<Recovered>, RecoverError> {
+            Ok(Vec::new())
+        }
+
+        async fn terminate(&self, _: &ContainerId) -> Result<(), ContainerError> {
+            Ok(())
+        }
+
+        async fn kill_all(&self, _: &ContainerId) -> Result<(), ContainerError> {
+            Ok(())
+        }
+
+        async fn destroy(&self, _: &ContainerId) -> Result<(), ContainerError> {
+            Ok(())
+        }
+
+        async fn usage(&self, id: &ContainerId) -> Result<Usage, ContainerError> {
+            Err(ContainerError::Ended(id.clone()))
+        }
+
+        async fn exec(&self, id: &ContainerId, _: &Check) -> Result<CheckEnd, ContainerError> {
+            Err(ContainerError::Ended(id.clone()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_fails_is_no_end_and_is_tried_again() {
+        let (inbox, mut inputs) = mpsc::channel(1);
+        watch(SlowToKnow::default(), ContainerId::new("c1").expect("valid"), inbox).await;
+        let Some(Input::Event(Event::Ended { end, .. })) = inputs.recv().await else { panic!("an end") };
+        assert_eq!(end.exit, Some(Exit::Code(3)));
     }
 }

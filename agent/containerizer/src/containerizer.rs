@@ -24,11 +24,12 @@ pub trait Containerizer: Send + Sync + 'static {
     fn launch(&self, spec: &ContainerSpec) -> impl Future<Output = Result<Launched, LaunchError>> + Send;
 
     /// Finds the containers of an earlier agent process, ended ones included, and destroys control groups
-    /// that belong to none. Called once, before anything else; a repeat tells the same again.
+    /// that belong to none. Called once, before anything else; a repeat tells the same again. An error says
+    /// nothing about any container: they run on.
     fn recover(&self) -> impl Future<Output = Result<Vec<Recovered>, RecoverError>> + Send;
 
     /// Waits for the end of the container. May be called any number of times, also after the end, until
-    /// `destroy`.
+    /// `destroy`. An error other than [`ContainerError::Unknown`] is no end: ask again.
     fn wait(&self, id: &ContainerId) -> impl Future<Output = Result<Ended, ContainerError>> + Send;
 
     /// Asks every process of the task to end, with SIGTERM. Does not wait for the end: that is `wait`'s, and
@@ -320,11 +321,12 @@ pub enum ContainerError {
 /// Why the containers of an earlier agent process could not be looked for.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "could not read the runtime directory {}: {source}; see whether the agent may read it",
+    "could not find out from {} what became of the containers: {source}; they are left alone; mend that, and \
+     start the agent again",
     path.display()
 )]
 pub struct RecoverError {
-    /// Which directory.
+    /// Which directory: the runtime directory, or that of one container in it.
     pub path: PathBuf,
     /// What the kernel said.
     #[source]

@@ -23,9 +23,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that has this pid now; `None` when there is none.
-    pub fn with_pid(pid: u32) -> Option<Process> {
-        Some(Process { pid, start_time: stat(pid)?.start_time })
+    /// The process that has this pid now; `None` when there is none, or one that has ended and waits to be reaped by a
+    /// parent that may never do it.
+    pub fn with_pid(pid: u32) -> io::Result<Option<Process>> {
+        Ok(stat(pid)?.filter(|stat| !stat.ended).map(|stat| Process { pid, start_time: stat.start_time }))
     }
 
     /// A descriptor for the process; `None` when it is gone, even if someone else has its pid now.
@@ -39,13 +40,17 @@ impl Process {
         // SAFETY: as above.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         // Compared after opening: the descriptor pins the process that is compared.
-        Ok((Process::with_pid(self.pid) == Some(self)).then_some(fd))
+        Ok((Process::with_pid(self.pid)? == Some(self)).then_some(fd))
     }
 }
 
 /// What `/proc/PID/stat` tells (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
+    /// Whether it is a zombie.
+    pub ended: bool,
+    /// Whether it has become a program since it was forked from another.
+    pub executed: bool,
     /// The session's leader.
     pub session: u32,
     /// User and system time in clock ticks.
@@ -58,17 +63,33 @@ pub struct Stat {
     pub resident_pages: u64,
 }
 
-/// The figures of a process; `None` when there is none.
-pub fn stat(pid: u32) -> Option<Stat> {
-    parse_stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+/// The figures of a process; `None` when there is none. Any other trouble in finding out is an error: a process that
+/// could not be looked at is not gone.
+pub fn stat(pid: u32) -> io::Result<Option<Stat>> {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| {
+            io::Error::new(
+                ErrorKind::InvalidData,
+                format!("/proc/{pid}/stat is not as proc_pid_stat(5) says"),
+            )
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        // It ended between the opening and the reading.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn parse_stat(text: &str) -> Option<Stat> {
+    // Set in a process from its fork to its execve (linux/sched.h).
+    const PF_FORKNOEXEC: u64 = 0x40;
     // The command's name, in parentheses, may hold anything: fields are counted from the last one. It is
     // field 2.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(Stat {
+        ended: matches!(*fields.first()?, "Z" | "X"),
+        executed: field(9)? & PF_FORKNOEXEC == 0,
         session: u32::try_from(field(6)?).ok()?,
         cpu_ticks: field(14)? + field(15)?,
         threads: field(20)?,
@@ -130,7 +151,7 @@ pub fn reap(process: BorrowedFd<'_>) -> Option<WaitStatus> {
 
 /// Whether the kernel knows pid descriptors (Linux 5.3).
 pub fn supported() -> io::Result<()> {
-    let own = Process::with_pid(std::process::id())
+    let own = Process::with_pid(std::process::id())?
         .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "/proc is not mounted"))?;
     own.open().map(drop)
 }
@@ -145,13 +166,21 @@ mod tests {
         let stat = parse_stat(line).expect("it is a stat line");
         assert_eq!(
             stat,
-            Stat { session: 42, cpu_ticks: 12, threads: 3, start_time: 12345, resident_pages: 250 }
+            Stat {
+                ended: false,
+                executed: true,
+                session: 42,
+                cpu_ticks: 12,
+                threads: 3,
+                start_time: 12345,
+                resident_pages: 250
+            }
         );
     }
 
     #[test]
     fn a_process_with_the_same_pid_but_another_start_is_not_the_same() {
-        let own = Process::with_pid(std::process::id()).expect("we run");
+        let own = Process::with_pid(std::process::id()).expect("/proc is mounted").expect("we run");
         assert!(own.open().expect("the kernel knows pid descriptors").is_some());
         let other = Process { start_time: own.start_time + 1, ..own };
         assert!(other.open().expect("the kernel knows pid descriptors").is_none());

@@ -85,6 +85,11 @@ impl RuntimeDir {
 }
 
 impl ContainerDir {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Where the exit record goes.
     pub fn record_path(&self) -> PathBuf {
         self.0.join("exit")
@@ -119,14 +124,17 @@ impl ContainerDir {
         fs::rename(temporary, self.0.join("started"))
     }
 
-    /// Which processes there are; `None` when that was never written, or by another form.
-    pub fn read_started(&self) -> Option<Started> {
-        parse_started(&fs::read_to_string(self.0.join("started")).ok()?)
+    /// Which processes there are; `None` when that was never written, or was cut off with the machine.
+    pub fn read_started(&self) -> io::Result<Option<Started>> {
+        match if_there(fs::read_to_string(self.0.join("started")))? {
+            Some(text) => parse_started(&text),
+            None => Ok(None),
+        }
     }
 
     /// The exit record; `None` as long as it is not whole.
-    pub fn read_record(&self) -> Option<Record> {
-        Record::decode(&fs::read(self.record_path()).ok()?)
+    pub fn read_record(&self) -> io::Result<Option<Record>> {
+        Ok(if_there(fs::read(self.record_path()))?.and_then(|bytes| Record::decode(&bytes)))
     }
 
     /// Removes the directory. A repeat does nothing. The first process of a launch that died with its agent may
@@ -145,15 +153,30 @@ impl ContainerDir {
     }
 }
 
-fn parse_started(text: &str) -> Option<Started> {
-    let mut words = text.strip_suffix('\n')?.split(' ');
-    if words.next()? != FORM {
-        return None;
+/// Only what is not there is not there: another error says nothing about the container.
+fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
     }
-    let boot_id = words.next()?.to_owned();
-    let mut process =
-        || Some(Process { pid: words.next()?.parse().ok()?, start_time: words.next()?.parse().ok()? });
-    Some(Started { boot_id, init: process()?, task: process()? })
+}
+
+fn parse_started(text: &str) -> io::Result<Option<Started>> {
+    let Some((form, rest)) = text.strip_suffix('\n').and_then(|line| line.split_once(' ')) else {
+        return Ok(None);
+    };
+    if form != FORM {
+        let other = format!("it is of form {form:?}, this agent reads form {FORM}");
+        return Err(io::Error::new(ErrorKind::InvalidData, other));
+    }
+    let mut words = rest.split(' ');
+    let mut started = || {
+        let boot_id = words.next()?.to_owned();
+        let mut process =
+            || Some(Process { pid: words.next()?.parse().ok()?, start_time: words.next()?.parse().ok()? });
+        Some(Started { boot_id, init: process()?, task: process()? })
+    };
+    Ok(started())
 }
 
 #[cfg(test)]
@@ -169,14 +192,14 @@ mod tests {
         let id = ContainerId::new("c 1").expect("a good id");
         let dir = runtime.create(&id).expect("it is new");
         assert_eq!(runtime.create(&id).expect_err("it exists").kind(), ErrorKind::AlreadyExists);
-        assert_eq!(dir.read_started(), None);
+        assert_eq!(dir.read_started().expect("it is readable"), None);
         let started = Started {
             boot_id: "b".into(),
             init: Process { pid: 1, start_time: 2 },
             task: Process { pid: 3, start_time: 4 },
         };
         dir.write_started(&started).expect("there is room");
-        assert_eq!(dir.read_started(), Some(started));
+        assert_eq!(dir.read_started().expect("it is readable"), Some(started));
         assert_eq!(runtime.containers().expect("it is readable"), [id]);
         dir.remove().expect("it is ours");
         dir.remove().expect("a repeat does nothing");
@@ -184,12 +207,13 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_off_or_comes_from_another_form_is_nothing() {
+    fn a_line_that_was_cut_off_is_nothing_and_one_of_another_form_is_refused() {
         let line = "1 boot 1 2 3 4\n";
-        assert!(parse_started(line).is_some());
+        assert!(parse_started(line).expect("it is our form").is_some());
         for end in 0..line.len() {
-            assert_eq!(parse_started(&line[..end]), None);
+            assert_eq!(parse_started(&line[..end]).expect("it is our form"), None);
         }
-        assert_eq!(parse_started("2 boot 1 2 3 4\n"), None);
+        let error = parse_started("2 boot 1 2 3 4\n").expect_err("it may tell of a container that runs");
+        assert!(error.to_string().contains("this agent reads form"), "{error}");
     }
 }

@@ -1,5 +1,6 @@
 //! The end of a container, and what it has used until then.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -23,13 +24,13 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
         process::ended(init.as_fd()).await.map_err(container.io("wait for its first process"))?;
         process::reap(init.as_fd());
     }
-    Ok(ended(inner, container))
+    ended(inner, container).map_err(container.io("read its exit record"))
 }
 
 /// How a container ended whose first process is gone.
-pub fn ended(inner: &Inner, container: &Container) -> Ended {
+pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
     let usage = inner.groups.as_ref().ok().and_then(|groups| groups.usage(container.id.as_str()));
-    let (outcome, at) = match container.dir.read_record() {
+    let (outcome, at) = match container.dir.read_record()? {
         Some(Record::Exited { code, wall_ms }) => (Outcome::Exited(Exit::Code(code)), Some(Wall(wall_ms))),
         Some(Record::Signaled { signal, wall_ms }) => {
             (Outcome::Exited(Exit::Signal(signal)), Some(Wall(wall_ms)))
@@ -49,7 +50,7 @@ pub fn ended(inner: &Inner, container: &Container) -> Ended {
         }
     };
     let limitation = usage.as_ref().and_then(|usage| limitation(&outcome, usage));
-    Ended { outcome, at, limitation, usage }
+    Ok(Ended { outcome, at, limitation, usage })
 }
 
 /// A task that lost a process to its memory limit and ended well all the same was not ended by the limit.
@@ -73,9 +74,8 @@ fn usage_of_session(session: u32) -> Usage {
     let ticks_per_second = constant(SysconfVar::CLK_TCK).max(1);
     let page_bytes = constant(SysconfVar::PAGE_SIZE);
     let mut usage = Usage::default();
-    for stat in
-        process::all_pids().into_iter().filter_map(process::stat).filter(|stat| stat.session == session)
-    {
+    let stats = process::all_pids().into_iter().filter_map(|pid| process::stat(pid).ok()?);
+    for stat in stats.filter(|stat| stat.session == session) {
         usage.cpu += Duration::from_millis(stat.cpu_ticks * 1000 / ticks_per_second);
         usage.memory_bytes += stat.resident_pages * page_bytes;
         usage.pids += stat.threads;

@@ -132,6 +132,9 @@ fn converse(
         match message {
             Message::Ready(pid) => {
                 let who = identify(inner, child, pid)
+                    .map_err(|error| {
+                        start(format!("its processes could not be looked at ({error}); mount /proc"))
+                    })?
                     .ok_or_else(|| start("its process was killed from outside before it began".into()))?;
                 dir.write_started(&who).map_err(failed(id, "write down who runs", dir.record_path()))?;
                 started = Some(who);
@@ -150,12 +153,9 @@ fn converse(
     }
 }
 
-fn identify(inner: &Inner, child: &Child, task: u32) -> Option<Started> {
-    Some(Started {
-        boot_id: inner.boot_id.clone(),
-        init: Process::with_pid(child.pid)?,
-        task: Process::with_pid(task)?,
-    })
+fn identify(inner: &Inner, child: &Child, task: u32) -> io::Result<Option<Started>> {
+    let both = Process::with_pid(child.pid)?.zip(Process::with_pid(task)?);
+    Ok(both.map(|(init, task)| Started { boot_id: inner.boot_id.clone(), init, task }))
 }
 
 /// Why a first process hung up without a word.

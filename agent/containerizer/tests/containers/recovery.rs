@@ -183,6 +183,40 @@ async fn an_agent_that_was_started_without_a_wish_to_hear_of_its_children_hears_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_cannot_be_looked_at_is_not_over_and_runs_on() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "echo up; while [ ! -e stop ]; do sleep 0.01; done; exit 7");
+    lab.launch(&spec).await;
+    until("it runs", || read(&spec, "stdout") == "up\n").await;
+    let dir = lab.work.join("run/c1");
+    // What is no file cannot be read: for a moment, as the agent may have no descriptor left for a moment.
+    let unreadable = |name: &str| {
+        fs::rename(dir.join(name), dir.join("aside")).expect("it is ours");
+        fs::create_dir(dir.join(name)).expect("it is ours");
+    };
+    let readable = |name: &str| {
+        fs::remove_dir(dir.join(name)).expect("it is ours");
+        fs::rename(dir.join("aside"), dir.join(name)).expect("it is ours");
+    };
+
+    unreadable("started");
+    let next = Lab::at(lab.root(), &lab.instance);
+    let error = next.containerizer.recover().await.expect_err("it cannot be known who runs");
+    assert!(error.to_string().contains("run/c1"), "{error}");
+    readable("started");
+    assert!(matches!(recover(&next.containerizer).await[0].state, RecoveredState::Running(_)));
+
+    unreadable("exit");
+    fs::write(spec.sandbox.join("stop"), "").expect("it is writable");
+    let error =
+        next.containerizer.wait(&spec.container_id).await.expect_err("it cannot be known how it ended");
+    assert!(error.to_string().contains("exit record"), "{error}");
+    readable("exit");
+    assert_eq!(exit_of(&next.wait(&spec).await), Exit::Code(7));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn control_groups_that_belong_to_no_container_are_destroyed_with_what_runs_in_them() {
     let lab = Lab::new();
     let spec = lab.shell("lost", "sleep 1000");
