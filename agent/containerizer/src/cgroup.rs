@@ -107,6 +107,9 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// What the task has used; `None` when its groups do not exist (any more).
     fn usage(&self, container: &str) -> Option<Usage>;
 
+    /// How many processes of the task the kernel has killed for memory: a part of `usage` that is cheap to ask for.
+    fn oom_kills(&self, container: &str) -> u64;
+
     /// The processes in all groups of the container, as this machine counts.
     fn processes(&self, container: &str) -> Vec<u32>;
 

@@ -23,7 +23,12 @@ pub fn usage_v1(dir: &Path, usage: &mut Usage) {
     usage.memory_bytes = number(dir, "memory.usage_in_bytes").unwrap_or(0);
     usage.memory_peak_bytes = number(dir, "memory.max_usage_in_bytes");
     usage.memory_limit_bytes = number(dir, "memory.limit_in_bytes").filter(|&bytes| bytes < NO_LIMIT_V1);
-    usage.oom_kills = keyed(dir, "memory.oom_control", "oom_kill").unwrap_or(0);
+    usage.oom_kills = oom_kills_v1(dir);
+}
+
+/// Version 1: how many were killed for going over the limit.
+pub fn oom_kills_v1(dir: &Path) -> u64 {
+    keyed(dir, "memory.oom_control", "oom_kill").unwrap_or(0)
 }
 
 /// Version 2. The whole group goes when one of it is killed for memory: half a task is worth nothing.
@@ -38,5 +43,10 @@ pub fn usage_v2(dir: &Path, usage: &mut Usage) {
     usage.memory_bytes = number(dir, "memory.current").unwrap_or(0);
     usage.memory_peak_bytes = number(dir, "memory.peak");
     usage.memory_limit_bytes = number(dir, "memory.max");
-    usage.oom_kills = keyed(dir, "memory.events", "oom_kill").unwrap_or(0);
+    usage.oom_kills = oom_kills_v2(dir);
+}
+
+/// Version 2: how many were killed for going over the limit.
+pub fn oom_kills_v2(dir: &Path) -> u64 {
+    keyed(dir, "memory.events", "oom_kill").unwrap_or(0)
 }

@@ -106,6 +106,10 @@ impl Hierarchy for V1 {
         Some(usage)
     }
 
+    fn oom_kills(&self, container: &str) -> u64 {
+        memory::oom_kills_v1(&self.memory.join(container).join(TASK))
+    }
+
     fn processes(&self, container: &str) -> Vec<u32> {
         files::processes(&self.all_dirs(container)).into_iter().collect()
     }

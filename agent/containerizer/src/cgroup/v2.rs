@@ -77,6 +77,11 @@ impl Hierarchy for V2 {
         Some(usage)
     }
 
+    fn oom_kills(&self, container: &str) -> u64 {
+        let [_, task, _] = self.dirs(container);
+        memory::oom_kills_v2(&task)
+    }
+
     fn processes(&self, container: &str) -> Vec<u32> {
         files::processes(&self.dirs(container)).into_iter().collect()
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::time::Duration;
 
 use bourse_init::order;
@@ -16,15 +17,32 @@ use super::{Container, Inner, Life, LinuxContainerizer};
 use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, Usage, explain};
 use crate::process;
 
+/// Between two looks at whether a task lost a process to its memory limit: one small file, a few microseconds.
+const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
+
 /// How long a killed task may take until its first process has seen it and gone, too.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, ContainerError> {
     if let Life::Known { init, .. } = &container.life {
-        process::ended(init.as_fd()).await.map_err(container.io("wait for its first process"))?;
+        let mut ended = pin!(process::ended(init.as_fd()));
+        loop {
+            match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
+                Ok(ended) => break ended.map_err(container.io("wait for its first process"))?,
+                Err(_) if oom_kills(inner, container) > 0 => kill_all(container)?,
+                Err(_) => {}
+            }
+        }
         process::reap(init.as_fd());
     }
     ended(inner, container).map_err(container.io("read its exit record"))
+}
+
+/// A task that lost a process to its memory limit is ended as a whole: half a task is worth nothing, and one that starts
+/// the lost process again would go on so for ever. Version 2 of the control groups does that by itself
+/// (`memory.oom.group`), version 1 cannot.
+fn oom_kills(inner: &Inner, container: &Container) -> u64 {
+    inner.groups.as_ref().map_or(0, |groups| groups.oom_kills(container.id.as_str()))
 }
 
 /// How a container ended whose first process is gone.
@@ -49,17 +67,14 @@ pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
             (outcome, None)
         }
     };
-    let limitation = usage.as_ref().and_then(|usage| limitation(&outcome, usage));
+    let limitation = usage.as_ref().and_then(limitation);
     Ok(Ended { outcome, at, limitation, usage })
 }
 
-/// A task that lost a process to its memory limit and ended well all the same was not ended by the limit.
-fn limitation(outcome: &Outcome, usage: &Usage) -> Option<Limitation> {
-    let ended_well = matches!(outcome, Outcome::Exited(exit) if exit.is_success());
-    if usage.oom_kills == 0 || ended_well {
-        return None;
-    }
-    Some(Limitation::Memory { limit_bytes: usage.memory_limit_bytes?, peak_bytes: usage.memory_peak_bytes })
+/// Whatever the main process made of it: what has lost a process to its limit is ended by that (see [`wait`]).
+fn limitation(usage: &Usage) -> Option<Limitation> {
+    let limit_bytes = usage.memory_limit_bytes.filter(|_| usage.oom_kills > 0)?;
+    Some(Limitation::Memory { limit_bytes, peak_bytes: usage.memory_peak_bytes })
 }
 
 pub fn usage(inner: &Inner, container: &Container) -> Option<Usage> {
@@ -134,20 +149,4 @@ pub async fn destroy(containerizer: &LinuxContainerizer, id: &ContainerId) -> Re
         .await?;
     containerizer.0.table().remove(id);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_is_blamed_only_for_a_task_that_did_not_end_well() {
-        let usage = Usage { oom_kills: 1, memory_limit_bytes: Some(10), ..Usage::default() };
-        let exited = |exit| limitation(&Outcome::Exited(exit), &usage);
-        let blamed = Some(Limitation::Memory { limit_bytes: 10, peak_bytes: None });
-        assert_eq!(exited(Exit::Signal(9)), blamed);
-        assert_eq!(exited(Exit::Code(137)), blamed);
-        assert_eq!(exited(Exit::Code(0)), None);
-        assert_eq!(limitation(&Outcome::Exited(Exit::Signal(9)), &Usage::default()), None);
-    }
 }

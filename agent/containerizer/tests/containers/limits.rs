@@ -26,11 +26,24 @@ async fn a_task_over_its_memory_is_killed_and_the_end_says_so_with_figures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_whose_child_was_killed_for_memory_failed_for_memory() {
+async fn a_task_that_lost_a_process_to_its_limit_is_told_so_whatever_its_own_status_is() {
     let lab = Lab::new();
-    let spec = lab.shell("c1", "tail /dev/zero; exit 1");
+    for (name, script) in [("c1", "tail /dev/zero; exit 1"), ("c2", "tail /dev/zero; exit 0")] {
+        let spec = lab.shell(name, script);
+        lab.launch(&spec).await;
+        let ended = lab.wait(&spec).await;
+        assert!(matches!(ended.limitation, Some(Limitation::Memory { .. })), "{script}: {ended:?}");
+    }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_starts_its_lost_process_again_and_again_is_ended_as_a_whole() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "while :; do tail /dev/zero; done");
     lab.launch(&spec).await;
     let ended = lab.wait(&spec).await;
+    assert_eq!(exit_of(&ended), Exit::Signal(libc::SIGKILL));
     assert!(matches!(ended.limitation, Some(Limitation::Memory { .. })), "{ended:?}");
     lab.finish().await;
 }
