@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Start};
-use bourse_containerizer::{Config as ContainerConfig, Isolation, LinuxContainerizer};
+use bourse_containerizer::{Config as ContainerConfig, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -39,12 +39,11 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
 
     let runtime_dir = config.runtime_dir.clone().unwrap_or_else(|| work_dir.path().join("run"));
     let instance = work_dir.instance();
-    if config.isolation == Isolation::Linux {
-        let capabilities = bourse_containerizer::probe(&instance)?;
-        info!(?capabilities, "this machine can isolate tasks");
-    }
     let containers =
         LinuxContainerizer::open(&ContainerConfig { runtime_dir: runtime_dir.clone(), instance })?;
+    if let Some(capabilities) = containers.try_out(config.isolation).await? {
+        info!(?capabilities, "this machine can isolate tasks");
+    }
 
     let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
     let found = recover(&containers).await?;

@@ -46,6 +46,9 @@ pub use v2::V2;
 /// The name of the group that holds all groups of all agents on this machine.
 pub const OURS: &str = "bourse";
 
+/// The name of what is made only to find out whether it can be made.
+pub(crate) const PROBE: &str = "probe";
+
 /// The name of the group that holds the task's processes.
 const TASK: &str = "task";
 

@@ -37,6 +37,6 @@ pub use containerizer::{
     RecoverError, Recovered, RecoveredState, Usage,
 };
 pub use linux::{Config, LinuxContainerizer};
-pub use probe::{CannotIsolate, Capabilities, probe};
+pub use probe::{CannotIsolate, Capabilities};
 pub use spec::{BadSpec, ContainerSpec, Isolation, Limits};
 pub use user::UserError;

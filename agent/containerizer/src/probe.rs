@@ -1,10 +1,11 @@
-//! Can this machine isolate tasks? One answer, with everything that is missing in it.
+//! Can this machine isolate tasks? What is missing is found here as far as it can be seen; the proof is a container (see
+//! `LinuxContainerizer::try_out`).
 
 use std::fmt;
 use std::path::Path;
 
 use crate::cgroup::{self, Hierarchy, Layout};
-use crate::{process, spawn, user};
+use crate::{process, user};
 
 /// What this machine can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ impl fmt::Display for CannotIsolate {
 impl std::error::Error for CannotIsolate {}
 
 /// Capabilities of the agent that a container cannot be made without, by the kernel's numbers.
-const NEEDED: [(u32, &str); 8] = [
+const NEEDED: [(u32, &str); 7] = [
     (0, "CAP_CHOWN"),
     (1, "CAP_DAC_OVERRIDE"),
     (5, "CAP_KILL"),
@@ -45,20 +46,15 @@ const NEEDED: [(u32, &str); 8] = [
     (7, "CAP_SETUID"),
     (8, "CAP_SETPCAP"),
     (21, "CAP_SYS_ADMIN"),
-    (27, "CAP_MKNOD"),
 ];
 
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// Looks at what there is and tries what can be tried without a trace. `instance` names this agent among
-/// those on the machine, as in [`Config`](crate::Config).
-pub fn probe(instance: &str) -> Result<Capabilities, CannotIsolate> {
-    find(instance).map(|(_, capabilities)| capabilities)
-}
-
-pub(crate) fn find(instance: &str) -> Result<(Box<dyn Hierarchy>, Capabilities), CannotIsolate> {
+/// The control groups for an agent, or everything that is seen to be missing. `instance` names this agent among those on
+/// the machine, as in [`Config`](crate::Config).
+pub(crate) fn find(instance: &str) -> Result<Box<dyn Hierarchy>, CannotIsolate> {
     let mut missing = Vec::new();
-    let effective = user::capability_set("CapEff").unwrap_or(0);
+    let effective = effective();
     let lacking: Vec<&str> =
         NEEDED.iter().filter(|(number, _)| effective & (1 << number) == 0).map(|&(_, name)| name).collect();
     if !lacking.is_empty() {
@@ -73,21 +69,21 @@ pub(crate) fn find(instance: &str) -> Result<(Box<dyn Hierarchy>, Capabilities),
     if let Err(error) = process::supported() {
         missing.push(format!("the kernel has no pid descriptors ({error}; Linux 5.8 or later is needed)"));
     }
-    if missing.is_empty()
-        && let Err(error) = spawn::may_make_namespaces()
-    {
-        missing
-            .push(format!("the agent may not make namespaces ({error}; in a container, run it privileged)"));
+    match cgroup::detect(instance) {
+        Ok(hierarchy) if missing.is_empty() => Ok(hierarchy),
+        Ok(_) => Err(CannotIsolate { missing }),
+        Err(groups) => Err(CannotIsolate { missing: [missing, groups].concat() }),
     }
-    let hierarchy = cgroup::detect(instance).map_err(|groups| missing.extend(groups));
-    match hierarchy {
-        Ok(hierarchy) if missing.is_empty() => {
-            let layout = hierarchy.layout();
-            let oom_protection = effective & (1 << CAP_SYS_RESOURCE) != 0;
-            Ok((hierarchy, Capabilities { layout, oom_protection }))
-        }
-        _ => Err(CannotIsolate { missing }),
-    }
+}
+
+/// What a machine can do on which these control groups were found.
+pub(crate) fn capabilities(groups: &dyn Hierarchy) -> Capabilities {
+    let oom_protection = effective() & (1 << CAP_SYS_RESOURCE) != 0;
+    Capabilities { layout: groups.layout(), oom_protection }
+}
+
+fn effective() -> u64 {
+    user::capability_set("CapEff").unwrap_or(0)
 }
 
 #[cfg(test)]

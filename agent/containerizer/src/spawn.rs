@@ -7,11 +7,10 @@
 
 use std::ffi::{CStr, CString, c_char};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 /// The exit code of a child that could not become `bourse-init`.
 pub const NOT_EXECUTED: i32 = 126;
@@ -64,13 +63,6 @@ pub fn spawn(
         }
         NOT_EXECUTED
     })
-}
-
-/// Whether this process may make namespaces; tried with a child that ends at once.
-pub fn may_make_namespaces() -> io::Result<()> {
-    let child = made_with_signals_blocked(NAMESPACES, || 0)?;
-    waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED)?;
-    Ok(())
 }
 
 /// Makes a child that does `work` (system calls only) and exits with its result. Signals are blocked in
@@ -137,7 +129,9 @@ fn made(pid: libc::c_long, fd: &RawFd) -> io::Result<Option<Child>> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::wait::WaitStatus;
+    use std::os::fd::AsFd;
+
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
     use super::*;
 

@@ -2,11 +2,12 @@
 //! made.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::files::{make, remove_if_empty};
 use super::v1::Killer;
-use super::{Hierarchy, OURS, V1, V2};
+use super::{Hierarchy, OURS, PROBE, V1, V2};
 
 /// The controllers that a container needs, by their names in version 1 and version 2.
 const NEEDED_V1: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
@@ -40,7 +41,7 @@ fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarc
             .find(|mount| mount.controllers.as_ref().is_some_and(|list| list.iter().any(|c| c == name)))
     };
     let unified = mounts.iter().find(|mount| mount.controllers.is_none());
-    let base = |mount: &Mount| writable_root(mount, own).map(|root| root.join(OURS).join(instance));
+    let base = |mount: &Mount| writable_root(mount, own, instance).map(|root| root.join(OURS).join(instance));
 
     if NEEDED_V1.iter().all(|name| v1(name).is_some()) {
         let mut missing = Vec::new();
@@ -66,7 +67,7 @@ fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarc
             .map(|name| format!("{name} controller: no control groups with it are mounted"))
             .collect());
     };
-    let root = writable_root(unified, own).map_err(|why| vec![format!("control groups: {why}")])?;
+    let root = writable_root(unified, own, instance).map_err(|why| vec![format!("control groups: {why}")])?;
     let there = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
     let missing: Vec<String> = NEEDED_V2
         .iter()
@@ -83,17 +84,12 @@ fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarc
 
 /// Where groups can be made: at the top, as other managers of containers do; else beneath the agent's own
 /// group, which is what an agent gets that runs in a container itself.
-fn writable_root(mount: &Mount, own: &str) -> Result<PathBuf, String> {
+fn writable_root(mount: &Mount, own: &str, instance: &str) -> Result<PathBuf, String> {
     let beneath = own_group(mount, own).map(|path| join_inside(&mount.point, &path));
     let mut why = String::new();
     for root in [Some(mount.point.clone()), beneath].into_iter().flatten() {
-        let probe = root.join(format!("{OURS}-probe-{}", std::process::id()));
-        let tried = fs::create_dir(&probe);
-        let _ = fs::remove_dir(&probe);
-        match tried {
+        match try_out(&root, instance) {
             Ok(()) => return Ok(root),
-            // Another thread tries the same at this moment.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(root),
             Err(error) if why.is_empty() => {
                 why = format!("no group can be made in {} ({error})", root.display())
             }
@@ -101,6 +97,18 @@ fn writable_root(mount: &Mount, own: &str) -> Result<PathBuf, String> {
         }
     }
     Err(why)
+}
+
+/// Makes a group and removes it. It is among the agent's own: what one leaves that is killed in between, the next one
+/// finds and removes.
+fn try_out(root: &Path, instance: &str) -> io::Result<()> {
+    fs::metadata(root)?;
+    let base = root.join(OURS).join(instance);
+    let probe = base.join(PROBE);
+    make(&probe).map_err(|error| error.source)?;
+    let _ = fs::remove_dir(&probe);
+    remove_if_empty(&base);
+    Ok(())
 }
 
 /// The agent's own group, as a path inside the mount.
@@ -220,11 +228,23 @@ mod tests {
         let point = root.path().join("gone");
         fs::create_dir_all(root.path().join("part/own")).expect("it is writable");
         let mount = Mount { point, part: "/".into(), controllers: Some(vec!["memory".into()]) };
-        assert!(writable_root(&mount, "4:memory:/\n").is_err());
+        assert!(writable_root(&mount, "4:memory:/\n", "a1").is_err());
         let mount = Mount { point: root.path().join("gone"), part: "/part".into(), ..mount };
         fs::create_dir_all(root.path().join("gone/own")).expect("it is writable");
         assert_eq!(own_group(&mount, "4:memory:/part/own\n"), Some("/own".into()));
         assert_eq!(own_group(&mount, "4:memory:/elsewhere\n"), None);
+    }
+
+    #[test]
+    fn looking_for_a_place_leaves_nothing_and_removes_what_an_agent_left_that_was_killed_meanwhile() {
+        let root = TempDir::new().expect("a temporary directory");
+        let mounts = mounts(&root, &V1_MOUNTS);
+        fs::create_dir_all(root.path().join("memory/bourse/a1/probe")).expect("it is writable");
+        choose(&mounts, "", "a1").expect("all controllers are there");
+        for (dir, _, _) in V1_MOUNTS {
+            let left: Vec<_> = fs::read_dir(root.path().join(dir)).expect("it is there").collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
     }
 
     #[test]

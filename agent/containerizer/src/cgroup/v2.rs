@@ -1,5 +1,6 @@
 //! Control groups of version 2.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, children, kill_until_empty, make, write, write_if_there};
@@ -9,6 +10,9 @@ use crate::spec::Limits;
 
 /// The name of the group of the first process: version 2 wants processes in leaves.
 const INIT: &str = "init";
+
+/// The name of the group for what was in a group that has to hand controllers down.
+const LEAF: &str = "bourse-host";
 
 /// What is handed down to the groups below.
 const CONTROLLERS: &str = "+cpu +memory +pids";
@@ -34,7 +38,13 @@ impl V2 {
         let mut path: Vec<&Path> =
             dir.ancestors().take_while(|above| above.starts_with(&self.root)).collect();
         path.reverse();
-        path.into_iter().try_for_each(|group| write(group, "cgroup.subtree_control", CONTROLLERS))
+        path.into_iter().try_for_each(|group| match write(group, "cgroup.subtree_control", CONTROLLERS) {
+            Err(error) if error.source.kind() == ErrorKind::ResourceBusy => {
+                make_way(group, std::process::id())?;
+                write(group, "cgroup.subtree_control", CONTROLLERS)
+            }
+            result => result,
+        })
     }
 
     fn set(&self, container: &str, limits: &Limits) -> Result<(), CgroupError> {
@@ -52,6 +62,31 @@ impl V2 {
         }
         limits.pids.map_or(Ok(()), |count| pids::limit(&task, count))
     }
+}
+
+/// Moves the processes of a group into a leaf beneath it: a group that hands controllers down may hold none itself
+/// (`cgroup-v2.rst`, "No Internal Process Constraint"). Only where the agent is one of them: such a group is that of the
+/// agent's own container or service, and the others came with it. Others' processes are left alone, and named.
+fn make_way(group: &Path, agent: u32) -> Result<(), CgroupError> {
+    let inside = files::processes([&group.to_path_buf()]);
+    if !inside.contains(&agent) {
+        return Err(CgroupError {
+            what: format!("hand controllers down past the processes {inside:?} in"),
+            path: group.into(),
+            source: ErrorKind::ResourceBusy.into(),
+        });
+    }
+    let leaf = group.join(LEAF);
+    make(&leaf)?;
+    // Process id 0 stands for one that this pid namespace cannot see.
+    for pid in inside.into_iter().filter(|&pid| pid != 0) {
+        match write(&leaf, "cgroup.procs", pid) {
+            // It has ended meanwhile.
+            Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 impl Hierarchy for V2 {
@@ -203,5 +238,19 @@ mod tests {
             v2.create("c1", &limits()).expect_err("there is no control group file in a plain directory");
         assert!(error.to_string().contains("write +cpu +memory +pids to"), "{error}");
         assert!(!root.path().join("bourse").exists(), "what was made is removed again");
+    }
+
+    #[test]
+    fn a_group_that_the_agent_itself_is_in_is_emptied_into_a_leaf_and_one_of_others_is_left_alone() {
+        let root = TempDir::new().expect("a temporary directory");
+        fs::create_dir(root.path().join(LEAF)).expect("it is writable");
+        for file in ["cgroup.procs".to_owned(), format!("{LEAF}/cgroup.procs")] {
+            fs::write(root.path().join(file), "").expect("it is writable");
+        }
+        fs::write(root.path().join("cgroup.procs"), "0\n41\n").expect("it is writable");
+        let error = make_way(root.path(), 42).expect_err("the agent is not in it");
+        assert!(error.to_string().contains("{0, 41}"), "{error}");
+        make_way(root.path(), 41).expect("all files are there");
+        assert_eq!(read(&root, &format!("{LEAF}/cgroup.procs")), "41");
     }
 }

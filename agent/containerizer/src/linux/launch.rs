@@ -88,9 +88,16 @@ fn set_up(
 
     let no_start = |error: io::Error| LaunchError::Start {
         id: id.clone(),
-        what: format!(
-            "its first process could not be made ({error}); see whether the machine is out of processes"
-        ),
+        what: match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                format!(
+                    "the agent may not make its namespaces ({error}); in a container, run the agent privileged"
+                )
+            }
+            _ => format!(
+                "its first process could not be made ({error}); see whether the machine is out of processes"
+            ),
+        },
     };
     let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
     let isolated = spec.isolation == Isolation::Linux;

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::Instant;
 
-use bourse_containerizer::{ContainerSpec, Containerizer, LaunchError};
+use bourse_containerizer::{ContainerSpec, Containerizer, Isolation, LaunchError};
 use bourse_types::Exit;
 
-use super::lab::{Lab, groups_of};
+use super::lab::Lab;
 
 /// Launches in vain; nothing may be left of it.
 async fn refused(lab: &Lab, spec: &ContainerSpec) -> String {
@@ -87,11 +89,55 @@ async fn an_id_that_is_taken_is_refused_and_its_container_lives_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_probe_says_what_this_machine_can_do_and_leaves_nothing() {
+async fn trying_out_says_what_this_machine_can_do_and_leaves_nothing() {
     let lab = Lab::new();
-    let can =
-        bourse_containerizer::probe(&lab.instance).expect("these tests run where tasks can be isolated");
-    println!("{can:?}");
-    assert!(groups_of(&lab.instance).is_empty());
+    for isolation in [Isolation::Linux, Isolation::Process] {
+        // What an agent left that was killed while it tried.
+        fs::create_dir(lab.work.join("run/probe")).expect("it is writable");
+        let since = Instant::now();
+        let can = lab.containerizer.try_out(isolation).await.expect("these tests run where tasks can be run");
+        println!("{isolation:?}: {can:?} in {:?}", since.elapsed());
+        assert_eq!(can.is_some(), isolation == Isolation::Linux);
+        lab.assert_nothing_is_left();
+    }
     lab.finish().await;
+}
+
+/// Does something in a lab on a thread of its own, whose programs lack a capability whoever they run as.
+fn without_capability<F: Future<Output = ()>>(capability: libc::c_int, work: impl FnOnce(Lab) -> F + Send) {
+    let on_thread = || {
+        // SAFETY: no memory involved; the set belongs to this thread.
+        assert_eq!(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }, 0);
+        // Threads for what blocks are made by this one, and lack the same.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("it can be made").block_on(async { work(Lab::new()).await });
+    };
+    let done = thread::scope(|scope| scope.spawn(on_thread).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+#[test]
+fn trying_out_finds_the_step_that_would_fail_for_every_task() {
+    const CAP_SYS_ADMIN: libc::c_int = 21;
+    without_capability(CAP_SYS_ADMIN, async |lab| {
+        let error = lab.containerizer.try_out(Isolation::Linux).await.expect_err("nothing can be mounted");
+        let text = error.to_string();
+        assert!(text.contains("cannot isolate") && text.contains("step `mount`"), "{text}");
+        assert!(text.contains("--isolation=process"), "{text}");
+        lab.assert_nothing_is_left();
+        lab.containerizer.try_out(Isolation::Process).await.expect("that needs no right");
+        lab.finish().await;
+    });
+}
+
+#[test]
+fn where_device_files_cannot_be_made_the_machine_lends_its_own() {
+    const CAP_MKNOD: libc::c_int = 27;
+    without_capability(CAP_MKNOD, async |lab| {
+        let script = "echo gone > /dev/null && head -c 3 /dev/zero | wc -c && grep -c ' /dev/full ' /proc/self/mountinfo";
+        let mut spec = lab.shell("c1", script);
+        spec.user = Some("nobody".into());
+        assert_eq!(lab.output(&spec).await, "3\n1\n");
+        lab.finish().await;
+    });
 }

@@ -1,0 +1,61 @@
+//! One container that is there only for the proof that there can be others.
+//!
+//! Machines refuse in many places (a user namespace without device files, a filter of system calls, control groups that
+//! hand nothing down), and a list of them would never be whole. So everything is done that a task needs.
+
+use bourse_types::{ContainerId, Milli};
+
+use super::LinuxContainerizer;
+use crate::cgroup::PROBE;
+use crate::containerizer::{ContainerError, Containerizer, LaunchError, Outcome};
+use crate::probe::{self, CannotIsolate, Capabilities};
+use crate::spec::{ContainerSpec, Isolation, Limits};
+
+pub async fn try_out(
+    containerizer: &LinuxContainerizer,
+    isolation: Isolation,
+) -> Result<Option<Capabilities>, LaunchError> {
+    let tried = live_and_die(containerizer, isolation).await;
+    if isolation == Isolation::Process {
+        return tried.map(|()| None);
+    }
+    let groups = containerizer.0.groups.as_ref().map_err(CannotIsolate::clone)?;
+    match tried {
+        Ok(()) => Ok(Some(probe::capabilities(groups.as_ref()))),
+        Err(error) => Err(CannotIsolate { missing: vec![error.to_string()] }.into()),
+    }
+}
+
+async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) -> Result<(), LaunchError> {
+    let id = ContainerId::new(PROBE).expect("a word is an id");
+    let runtime = &containerizer.0.runtime;
+    let spec = ContainerSpec {
+        container_id: id.clone(),
+        // The one program that every machine has: the first process itself, which does nothing when it is not told what.
+        argv: vec!["/proc/self/exe".into()],
+        env: Vec::new(),
+        user: None,
+        // Inside what goes with the container.
+        sandbox: runtime.container(&id).path().into(),
+        cwd: None,
+        hostname: Some(PROBE.into()),
+        limits: Limits {
+            cpus: Milli::new(100),
+            cpu_quota: Some(Milli::new(1000)),
+            memory_bytes: Some(64 << 20),
+            swap_bytes: 0,
+            pids: Some(16),
+        },
+        hide: vec![runtime.path().into()],
+        isolation,
+    };
+    let broken = |error: ContainerError| LaunchError::Start { id: id.clone(), what: error.to_string() };
+    containerizer.destroy(&id).await.map_err(broken)?;
+    containerizer.launch(&spec).await?;
+    let ended = containerizer.wait(&id).await.map_err(broken)?;
+    containerizer.destroy(&id).await.map_err(broken)?;
+    match ended.outcome {
+        Outcome::Exited(_) => Ok(()),
+        other => Err(LaunchError::Start { id, what: format!("it ended without an exit status ({other:?})") }),
+    }
+}
