@@ -29,7 +29,7 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
         loop {
             match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
                 Ok(ended) => break ended.map_err(container.io("wait for its first process"))?,
-                Err(_) if oom_kills(inner, container) > 0 => kill_all(container)?,
+                Err(_) if is_over_its_memory(inner, container) => kill_all(container)?,
                 Err(_) => {}
             }
         }
@@ -40,9 +40,12 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
 
 /// A task that lost a process to its memory limit is ended as a whole: half a task is worth nothing, and one that starts
 /// the lost process again would go on so for ever. Version 2 of the control groups does that by itself
-/// (`memory.oom.group`), version 1 cannot.
-fn oom_kills(inner: &Inner, container: &Container) -> u64 {
-    inner.groups.as_ref().map_or(0, |groups| groups.oom_kills(container.id.as_str()))
+/// (`memory.oom.group`), version 1 cannot. A task without a limit may have lost one because the whole machine was out of
+/// memory, and goes on.
+fn is_over_its_memory(inner: &Inner, container: &Container) -> bool {
+    let Ok(groups) = &inner.groups else { return false };
+    let id = container.id.as_str();
+    groups.oom_kills(id) > 0 && groups.usage(id).as_ref().and_then(limitation).is_some()
 }
 
 /// How a container ended whose first process is gone.
