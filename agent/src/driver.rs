@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::clock::Clock;
 use crate::launcher::Launcher;
-use crate::session::{Broken, Link};
+use crate::session::Link;
 use crate::view::View;
 use crate::wire;
 
@@ -114,8 +114,9 @@ impl<C: Containerizer + Clone> Driver<C> {
                     self.agent.apply(now, event, &mut effects);
                 }
                 Input::Usage(usage) if self.agent.is_registered() => {
-                    // Only the newest counts, so one that finds no room is no loss.
-                    let _ = self.link.as_ref().map(|link| link.send(wire::write_usage(usage)));
+                    if let Some(link) = &self.link {
+                        link.send_usage(wire::write_usage(usage));
+                    }
                 }
                 Input::Usage(_) => {}
             }
@@ -174,13 +175,8 @@ impl<C: Containerizer + Clone> Driver<C> {
     }
 
     fn send(&mut self, to: bourse_agent_core::LinkId, message: FromAgent) {
-        let Some(link) = self.link.as_ref().filter(|link| link.id() == to) else { return };
-        if let Err(Broken) = link.send(wire::write(message)) {
-            warn!(link = to.0, "the connection to the master does not keep up, or is gone");
-            self.link = None;
-            let back = self.back.clone();
-            // Not awaited: the driver itself empties this channel.
-            tokio::spawn(async move { back.send(Input::Event(Event::LinkClosed { link: to })).await });
+        if let Some(link) = self.link.as_ref().filter(|link| link.id() == to) {
+            wire::write(message).into_iter().for_each(|message| link.send(message));
         }
     }
 }

@@ -5,38 +5,38 @@ use bourse_client::{Connection, Settings};
 use bourse_proto::agent_link as link;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::wrappers::{ReceiverStream, UnboundedReceiverStream};
+use tokio_stream::{Stream, StreamExt as _};
 use tracing::{debug, info, warn};
 
 use crate::driver::Input;
 use crate::wire;
 
-/// So many messages wait for a slow connection; then the link counts as broken. A registration's worth of updates fits.
-const OUTBOUND_MAX: usize = 4096;
-
 /// The newest link. Dropping it closes it.
 #[derive(Debug)]
 pub struct Link {
     id: LinkId,
-    outbound: mpsc::Sender<link::FromAgent>,
+    /// Without a bound of its own, as the core is one: it has one update of each task under way and repeats it ever more
+    /// rarely, and it gives up a link by which the master does not answer its heartbeats. A fixed bound that the updates
+    /// waiting at a reconnect do not fit into would break each link anew, for ever.
+    outbound: mpsc::UnboundedSender<link::FromAgent>,
+    usage: mpsc::Sender<link::FromAgent>,
     task: AbortHandle,
 }
-
-/// The link cannot take a message.
-#[derive(Debug)]
-pub struct Broken;
 
 impl Link {
     /// Starts to open a link. What becomes of it is told through `inbox`.
     pub fn open(id: LinkId, settings: Settings, inbox: mpsc::Sender<Input>) -> Link {
-        let (outbound, waiting) = mpsc::channel(OUTBOUND_MAX);
+        let (outbound, waiting) = mpsc::unbounded_channel();
+        let (usage, measured) = mpsc::channel(1);
         let task = tokio::spawn(async move {
-            let why = live(id, &settings, waiting, &inbox).await;
+            let said = UnboundedReceiverStream::new(waiting).merge(ReceiverStream::new(measured));
+            let why = live(id, &settings, said, &inbox).await;
             warn!(link = id.0, master = %settings.target, why, "the link to the master is closed");
             // A driver that is gone needs no telling.
             let _ = inbox.send(Input::Event(Event::LinkClosed { link: id })).await;
         });
-        Link { id, outbound, task: task.abort_handle() }
+        Link { id, outbound, usage, task: task.abort_handle() }
     }
 
     /// Which one it is.
@@ -44,9 +44,15 @@ impl Link {
         self.id
     }
 
-    /// Queues a message. It is broken when the connection does not keep up.
-    pub fn send(&self, message: link::FromAgent) -> Result<(), Broken> {
-        self.outbound.try_send(message).map_err(|_| Broken)
+    /// Queues a message. What a link that is gone does not take, the next one is told.
+    pub fn send(&self, message: link::FromAgent) {
+        // That it is gone is told through the inbox.
+        let _ = self.outbound.send(message);
+    }
+
+    /// Queues a measurement, unless the one before still waits: only the newest counts.
+    pub fn send_usage(&self, message: link::FromAgent) {
+        let _ = self.usage.try_send(message);
     }
 }
 
@@ -60,7 +66,7 @@ impl Drop for Link {
 async fn live(
     id: LinkId,
     settings: &Settings,
-    outbound: mpsc::Receiver<link::FromAgent>,
+    said: impl Stream<Item = link::FromAgent> + Send + 'static,
     inbox: &mpsc::Sender<Input>,
 ) -> String {
     let connection = match Connection::open(settings).await {
@@ -73,7 +79,7 @@ async fn live(
     if tell(Event::LinkOpened { link: id }).await.is_err() {
         return "the agent stops".into();
     }
-    let mut inbound = match connection.agent_link().link(ReceiverStream::new(outbound)).await {
+    let mut inbound = match connection.agent_link().link(said).await {
         Ok(answer) => answer.into_inner(),
         Err(status) => return connection.explain(status).to_string(),
     };
@@ -88,7 +94,7 @@ async fn live(
             Ok(read) => read,
             // Later messages may still make sense, and closing would bring the same one again.
             Err(bad) => {
-                warn!(link = id.0, error = %bad, "a message of the master makes no sense and is dropped");
+                warn!(link = id.0, error = %bad, "a message from the master makes no sense and is dropped");
                 continue;
             }
         };

@@ -17,14 +17,18 @@ use bourse_wire::{At, Form, framework, health, resources, status, task};
 use bytes::Bytes;
 use prost::Message;
 
-/// A message of the master that makes no sense. The text is for the log: a master does not send such.
+/// A page of a registration takes so many bytes of tasks and frameworks, and more only when a single one has more: far
+/// from what one message may have, and few round trips even for thousands of tasks.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// A message from the master that makes no sense. The text is for the log: a master does not send such.
 #[derive(Debug, thiserror::Error)]
 pub enum BadMessage {
     /// Without content.
-    #[error("a message of the master is empty")]
+    #[error("a message from the master is empty")]
     Empty,
     /// A required part is missing.
-    #[error("a message of the master has no {0}")]
+    #[error("a message from the master has no {0}")]
     Missing(&'static str),
     /// A bad id.
     #[error(transparent)]
@@ -142,15 +146,15 @@ fn key(framework: &str, task: &str) -> Result<TaskKey, BadId> {
     Ok(TaskKey { framework: FrameworkId::new(framework)?, task: TaskId::new(task)? })
 }
 
-/// What the agent says.
-pub fn write(message: FromAgent) -> link::FromAgent {
+/// What the agent says, in the messages that it takes: a registration may be more than one.
+pub fn write(message: FromAgent) -> Vec<link::FromAgent> {
     use link::from_agent::Message;
-    let message = match message {
-        FromAgent::Register(registration) => Message::Register(write_registration(*registration)),
-        FromAgent::Heartbeat => Message::Heartbeat(link::Heartbeat {}),
-        FromAgent::Update(update) => Message::Update(write_update(*update)),
+    let messages = match message {
+        FromAgent::Register(registration) => write_registration(*registration),
+        FromAgent::Heartbeat => vec![Message::Heartbeat(link::Heartbeat {})],
+        FromAgent::Update(update) => vec![Message::Update(write_update(*update))],
     };
-    link::FromAgent { message: Some(message) }
+    messages.into_iter().map(|message| link::FromAgent { message: Some(message) }).collect()
 }
 
 /// A measurement.
@@ -158,7 +162,9 @@ pub fn write_usage(usage: link::Usage) -> link::FromAgent {
     link::FromAgent { message: Some(link::from_agent::Message::Usage(usage)) }
 }
 
-fn write_registration(registration: Registration) -> link::Register {
+/// Who the agent is, and with it as many frameworks and tasks as a page takes; the rest on pages of their own.
+fn write_registration(registration: Registration) -> Vec<link::from_agent::Message> {
+    use link::from_agent::Message;
     let Registration { id, info, boot, tasks, frameworks, epoch } = registration;
     let capabilities = [
         Capability::MultiRole,
@@ -167,7 +173,10 @@ fn write_registration(registration: Registration) -> link::Register {
         Capability::AgentDraining,
         Capability::TaskResourceLimits,
     ];
-    link::Register {
+    let frameworks = frameworks.iter().map(|info| Part::Framework(framework::write(info)));
+    let mut pages = pages(frameworks.chain(tasks.into_iter().map(|task| Part::Task(write_report(task)))));
+    let first = pages.remove(0);
+    let register = link::Register {
         info: Some(bourse_wire::agent::write(id.as_ref(), &info)),
         agent_id: id.map(|id| id.to_string()),
         address: info.address.to_string(),
@@ -176,10 +185,42 @@ fn write_registration(registration: Registration) -> link::Register {
             .map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) })
             .into(),
         boot_id: boot,
-        tasks: tasks.into_iter().map(write_report).collect(),
-        frameworks: frameworks.iter().map(framework::write).collect(),
+        tasks: first.tasks,
+        frameworks: first.frameworks,
         epoch: epoch.0,
+        more: first.more,
+    };
+    [Message::Register(register)].into_iter().chain(pages.into_iter().map(Message::RegisterPage)).collect()
+}
+
+/// What can stand on any page of a registration.
+enum Part {
+    Framework(v1::FrameworkInfo),
+    Task(link::TaskReport),
+}
+
+/// At least one page, each with at least one part where there are any, and all but the last saying that more follow.
+fn pages(parts: impl Iterator<Item = Part>) -> Vec<link::RegisterPage> {
+    let mut pages = vec![link::RegisterPage::default()];
+    let mut bytes = 0;
+    for part in parts {
+        let size = match &part {
+            Part::Framework(info) => info.encoded_len(),
+            Part::Task(report) => report.encoded_len(),
+        };
+        if bytes > 0 && bytes + size > PAGE_BYTES {
+            pages.last_mut().expect("it begins with one").more = true;
+            pages.push(link::RegisterPage::default());
+            bytes = 0;
+        }
+        bytes += size;
+        let page = pages.last_mut().expect("it begins with one");
+        match part {
+            Part::Framework(info) => page.frameworks.push(info),
+            Part::Task(report) => page.tasks.push(report),
+        }
     }
+    pages
 }
 
 fn write_report(report: TaskReport) -> link::TaskReport {

@@ -16,6 +16,8 @@ mod killing;
 mod logs;
 #[path = "agent/recovery.rs"]
 mod recovery;
+#[path = "agent/registering.rs"]
+mod registering;
 #[path = "agent/running.rs"]
 mod running;
 #[path = "agent/stopping.rs"]

@@ -10,9 +10,9 @@ pub const AGENT_PORT: u16 = 5051;
 
 /// The most bytes that one message may have, either way; a larger one is refused by whoever reads it.
 ///
-/// The largest honest messages are an agent's registration and a page of a list: a few KiB for each of a thousand
-/// tasks. gRPC's own default (4 MiB) is too near to that, and four times as much is still nothing that hurts a master
-/// when a hostile client sends it.
+/// The largest honest messages are an ACCEPT and a page of a list: a few KiB for each of a thousand tasks. gRPC's own
+/// default (4 MiB) is too near to that, and four times as much is still nothing that hurts a master when a hostile
+/// client sends it.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// How long opening a connection may take before it counts as "nobody answers".

@@ -181,6 +181,21 @@ impl Lab {
         }));
     }
 
+    /// A task that this agent cannot run, and so makes no container for, with this much to carry.
+    pub fn run_refused(&self, task: &str, data: &[u8]) {
+        let form = v1::TaskInfo {
+            executor: Some(Default::default()),
+            data: Some(data.to_vec().into()),
+            ..bourse_wire::task::write(&shell(task, "true"), Form::Refined)
+        };
+        self.master.say(to_agent::Message::RunTask(link::RunTask {
+            framework: Some(bourse_wire::framework::write(&framework())),
+            role: "*".into(),
+            resources: form.resources.clone(),
+            task_info: form.encode_to_vec().into(),
+        }));
+    }
+
     pub fn kill_task(&self, task: &str, grace: Option<Duration>) {
         let kill_policy = bourse_wire::health::write_kill_policy(KillPolicy { grace });
         self.master.say(to_agent::Message::KillTask(link::KillTask {

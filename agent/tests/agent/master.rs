@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use bourse_client::MESSAGE_BYTES_MAX;
 use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::agent_link_server::{AgentLink, AgentLinkServer};
 use bourse_proto::agent_link::{from_agent, to_agent};
@@ -28,6 +29,8 @@ struct Script {
     known: Vec<link::KnownTask>,
     to_agent: Option<mpsc::UnboundedSender<Result<link::ToAgent, Status>>>,
     heard: Vec<from_agent::Message>,
+    /// A registration whose last page has not come yet.
+    partial: Option<link::Register>,
     epoch: u64,
     /// Said to an agent that registers, in place of admitting it.
     refusal: Option<to_agent::Message>,
@@ -42,6 +45,7 @@ impl Master {
             known: vec![],
             to_agent: None,
             heard: vec![],
+            partial: None,
             epoch: 1,
             refusal: None,
         };
@@ -50,7 +54,7 @@ impl Master {
             script: Arc::new(Mutex::new(script)),
             heard: watch::Sender::new(0),
         };
-        let service = AgentLinkServer::new(master.clone());
+        let service = AgentLinkServer::new(master.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         tokio::spawn(
             Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)),
         );
@@ -90,6 +94,12 @@ impl Master {
         self.script().heard.clone()
     }
 
+    /// How many messages were heard.
+    pub fn heard_count(&self) -> usize {
+        self.script().heard.len()
+    }
+
+    /// Whole ones: of several pages, what they add up to.
     pub fn registrations(&self) -> Vec<link::Register> {
         let registration = |message| match message {
             from_agent::Message::Register(register) => Some(register),
@@ -127,6 +137,22 @@ impl Master {
 
     fn hear(&self, message: from_agent::Message) -> Option<to_agent::Message> {
         let mut script = self.script();
+        let message = match (message, script.partial.take()) {
+            (from_agent::Message::RegisterPage(page), Some(mut whole)) => {
+                whole.tasks.extend(page.tasks);
+                whole.frameworks.extend(page.frameworks);
+                whole.more = page.more;
+                from_agent::Message::Register(whole)
+            }
+            (message, _) => message,
+        };
+        let message = match message {
+            from_agent::Message::Register(register) if register.more => {
+                script.partial = Some(register);
+                return None;
+            }
+            message => message,
+        };
         script.heard.push(message.clone());
         let count = script.heard.len();
         let answer = match message {
@@ -148,7 +174,9 @@ impl Master {
                     uuid: status.uuid.expect("an agent's update has a uuid"),
                 }))
             }
-            from_agent::Message::Update(_) | from_agent::Message::Usage(_) => None,
+            from_agent::Message::Update(_)
+            | from_agent::Message::Usage(_)
+            | from_agent::Message::RegisterPage(_) => None,
         };
         drop(script);
         self.heard.send_replace(count);

@@ -1,6 +1,6 @@
 use bourse_proto::agent_link::LogStream;
+use bourse_proto::v1::TaskState::*;
 use bourse_proto::v1::task_status::Reason;
-use bourse_proto::v1::{TaskInfo, TaskState::*};
 use bourse_types::{Command, TaskSpec};
 
 use crate::lab::{FRAMEWORK, Lab, shell, text};
@@ -86,14 +86,7 @@ async fn a_launch_that_fails_says_which_step_and_what_to_do() {
 #[tokio::test]
 async fn a_task_that_this_release_cannot_run_is_refused_by_the_name_of_the_field() {
     let lab = Lab::new().await;
-    let mut form: TaskInfo = bourse_wire::task::write(&shell("t1", "true"), bourse_wire::Form::Refined);
-    form.executor = Some(Default::default());
-    lab.master.say(bourse_proto::agent_link::to_agent::Message::RunTask(bourse_proto::agent_link::RunTask {
-        framework: Some(bourse_wire::framework::write(&crate::lab::framework())),
-        role: "*".into(),
-        resources: form.resources.clone(),
-        task_info: prost::Message::encode_to_vec(&form).into(),
-    }));
+    lab.run_refused("t1", &[]);
     let end = lab.until_state("t1", TaskError).await;
     assert!(end.message().contains("executor"), "{}", end.message());
     lab.clean().await;

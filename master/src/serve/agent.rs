@@ -4,7 +4,8 @@
 //!
 //! **What does it promise?** A heartbeat costs the driver nothing by itself: it is noted here, and once a second the
 //! driver is told who was heard. What is no message at all, or too large, ends its link with a reason, and nobody
-//! else's; the agent comes back and tells everything again. An update that makes no sense is passed over.
+//! else's; the agent comes back and tells everything again. An update that makes no sense is passed over. A
+//! registration of several pages is one event, once the last page is there.
 //!
 //! **What does it leave to others?** Whether an agent may register, and what its updates mean: the core.
 
@@ -18,6 +19,7 @@ use bourse_proto::agent_link as wire;
 use bourse_proto::agent_link::agent_link_server::AgentLink;
 use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_types::{AgentId, Epoch};
+use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -37,8 +39,13 @@ use crate::wire::agent as read;
 /// has its own bound.
 const OUTBOUND: usize = 16;
 
-/// An agent that opens a link and does not say who it is within this time is cut off.
+/// An agent that opens a link and does not say who it is within this time is cut off; so is one whose next page of the
+/// registration does not come within it.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most bytes of a whole registration: four thousand tasks of the largest size, far more than a machine runs, and
+/// still something that a master's memory takes.
+const REGISTRATION_BYTES_MAX: usize = 1 << 30;
 
 /// Who was heard since the driver was told last. A leaf lock, held for an insertion.
 #[derive(Clone, Debug, Default)]
@@ -120,13 +127,7 @@ impl Link {
     }
 
     async fn serve(&self, inbound: &mut Streaming<wire::FromAgent>) -> Result<(), Status> {
-        let first = tokio::time::timeout(REGISTER_TIMEOUT, inbound.message())
-            .await
-            .map_err(|_| Status::deadline_exceeded("the first message, Register, did not come within 10 s"))?
-            .map_err(limits::plainer)?;
-        let Some(wire::FromAgent { message: Some(Said::Register(register)) }) = first else {
-            return Err(Status::invalid_argument("the first message of a link must be Register"));
-        };
+        let register = self.registration(inbound).await?;
         let registration =
             read::read_register(register).map_err(|why| Status::invalid_argument(why.to_string()))?;
         let (link, commands) = self.door.driver.open_link(registration).await.map_err(super::stopping)?;
@@ -140,6 +141,34 @@ impl Link {
         // Every opened link is closed once, whatever ended it.
         let _ = self.door.driver.close_link(link).await;
         result
+    }
+
+    /// The whole registration, however many messages it takes. What comes of a part of it alone would be wrong: tasks
+    /// that are on a later page would look lost.
+    async fn registration(&self, inbound: &mut Streaming<wire::FromAgent>) -> Result<wire::Register, Status> {
+        let Some(Said::Register(mut whole)) = soon(inbound, "the first message, Register,").await? else {
+            return Err(Status::invalid_argument("the first message of a link must be Register"));
+        };
+        let mut bytes = whole.encoded_len();
+        while whole.more {
+            let Some(Said::RegisterPage(page)) = soon(inbound, "the next page of the registration").await?
+            else {
+                return Err(Status::invalid_argument(
+                    "a Register or RegisterPage that says `more` must be followed by a RegisterPage",
+                ));
+            };
+            bytes += page.encoded_len();
+            if bytes > REGISTRATION_BYTES_MAX {
+                return Err(Status::resource_exhausted(format!(
+                    "the registration has more than {} MiB; no agent runs so many tasks",
+                    REGISTRATION_BYTES_MAX >> 20
+                )));
+            }
+            whole.tasks.extend(page.tasks);
+            whole.frameworks.extend(page.frameworks);
+            whole.more = page.more;
+        }
+        Ok(whole)
     }
 
     /// Says what the core decides, until the core or the connection ends the link.
@@ -211,7 +240,7 @@ impl Link {
                     }
                 },
                 Some(Said::Usage(usage)) => self.door.usages.note(&agent, &usage),
-                Some(Said::Register(_)) => {
+                Some(Said::Register(_) | Said::RegisterPage(_)) => {
                     return Err(Status::failed_precondition(
                         "this link is registered; open a new one to register again",
                     ));
@@ -222,4 +251,12 @@ impl Link {
         }
         Ok(())
     }
+}
+
+/// The next part of a registration; a link whose agent dawdles is cut off.
+async fn soon(inbound: &mut Streaming<wire::FromAgent>, what: &str) -> Result<Option<Said>, Status> {
+    let next = tokio::time::timeout(REGISTER_TIMEOUT, inbound.message()).await.map_err(|_| {
+        Status::deadline_exceeded(format!("{what} did not come within {} s", REGISTER_TIMEOUT.as_secs()))
+    })?;
+    Ok(next.map_err(limits::plainer)?.and_then(|message| message.message))
 }

@@ -16,6 +16,11 @@ use prost::Message;
 
 use crate::sessions::{Offered, StreamMessage};
 
+/// The most bytes of one TaskInfo, and of one FrameworkInfo. An agent is sent both in one message and tells them again
+/// in its registrations, so a larger one could be launched and never be told of; and the master keeps every one in memory.
+/// Environment and command line of a process are bounded by much the same: Linux takes 128 KiB in one string.
+const INFO_BYTES_MAX: usize = 256 << 10;
+
 /// Why a call is not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum BadCall {
@@ -181,6 +186,7 @@ fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: wire::call::Subscribe
 }
 
 fn read_info(path: &str, form: &v1::FrameworkInfo) -> Result<FrameworkInfo, BadCall> {
+    too_large(form.encoded_len()).map_or(Ok(()), |why| Err(BadCall::malformed(path, why)))?;
     framework::read(form).map_err(|why| BadCall::malformed(path, why))
 }
 
@@ -288,6 +294,9 @@ fn read_launch(
     form: &v1::TaskInfo,
     message: Bytes,
 ) -> Result<Launch, BadCall> {
+    if let Some(why) = too_large(message.len()) {
+        return invalid(path, form, &why);
+    }
     // Of an offer that is gone the role does not matter any more: the core answers that the offer is gone.
     let role = role.cloned().or_else(|| allocated_to(form)).unwrap_or_else(Role::any);
     match task::read(form, Owner { framework: framework.clone(), role }) {
@@ -304,6 +313,15 @@ fn read_launch(
         }))),
         Err(why) => invalid(path, form, &why.to_string()),
     }
+}
+
+fn too_large(bytes: usize) -> Option<String> {
+    (bytes > INFO_BYTES_MAX).then(|| {
+        format!(
+            "it has {bytes} bytes and {} KiB is the most; let the task fetch what is large, such as `data`",
+            INFO_BYTES_MAX >> 10
+        )
+    })
 }
 
 fn allocated_to(form: &v1::TaskInfo) -> Option<Role> {

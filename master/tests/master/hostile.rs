@@ -126,6 +126,80 @@ async fn an_agents_message_that_is_too_large_ends_its_link_and_it_can_come_back(
 }
 
 #[tokio::test]
+async fn a_task_that_is_too_large_is_an_error_with_the_figures_and_the_rest_of_the_call_goes_on() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let large =
+        v1::TaskInfo { data: Some(vec![0; 256 << 10].into()), ..task(&offer, "t1", "cpus:1; mem:64") };
+    let bytes = large.encoded_len();
+    scheduler.launch(&offer, &large).await.expect("taken");
+    let refused = scheduler.update().await;
+    assert_eq!(state(&refused), "TASK_ERROR");
+    let wanted = format!("it has {bytes} bytes and 256 KiB is the most");
+    assert!(refused.message().contains(&wanted), "{}", refused.message());
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "t2", "cpus:1; mem:64")).await.expect("taken");
+    agent.run_task().await;
+}
+
+#[tokio::test]
+async fn a_registration_of_several_pages_is_admitted_once_the_last_one_is_there() {
+    let cluster = Cluster::start().await;
+    let connection = cluster.connect(OPERATOR).await;
+    let offer =
+        v1::Offer { agent_id: Some(v1::AgentId { value: Some("m-S0".into()) }), ..Default::default() };
+    let framework = v1::FrameworkInfo {
+        id: Some(v1::FrameworkId { value: Some("m-0000".into()) }),
+        ..framework_info("batch")
+    };
+    let report = |id: &str| {
+        let info = task(&offer, id, "cpus:1; mem:64");
+        link::TaskReport {
+            framework_id: "m-0000".into(),
+            role: "*".into(),
+            resources: info.resources.clone(),
+            latest: Some(v1::TaskStatus {
+                task_id: info.task_id.clone(),
+                state: Some(v1::TaskState::TaskRunning as i32),
+                ..Default::default()
+            }),
+            task_info: info.encode_to_vec().into(),
+        }
+    };
+    let page = |id: &str, more| link::RegisterPage { tasks: vec![report(id)], frameworks: vec![], more };
+
+    let (say, mut hear) = open_link(&cluster, AGENT).await.expect("opened");
+    let tell = async |message| say.send(link::FromAgent { message: Some(message) }).await.expect("open");
+    let register = link::Register {
+        agent_id: Some("m-S0".into()),
+        tasks: vec![report("t1")],
+        frameworks: vec![framework],
+        more: true,
+        ..registration("host-a", "cpus:4; mem:1024")
+    };
+    tell(Said::Register(register)).await;
+    tell(Said::RegisterPage(page("t2", true))).await;
+    assert_eq!(agents_listed(&connection).await, 0);
+    tell(Said::RegisterPage(page("t3", false))).await;
+    let answer = within(hear.message()).await.expect("an answer").and_then(|answer| answer.message);
+    let Some(Told::Registered(registered)) = answer else { panic!("the answer is {answer:?}") };
+    let mut known: Vec<&str> = registered.known_tasks.iter().map(|known| known.task_id.as_str()).collect();
+    known.sort_unstable();
+    assert_eq!(known, ["t1", "t2", "t3"]);
+    assert_eq!(agents_listed(&connection).await, 1);
+
+    // What follows a page that says `more` is a page.
+    let (say, mut hear) = open_link(&cluster, AGENT).await.expect("opened");
+    let half = link::Register { more: true, ..registration("host-b", "cpus:4; mem:1024") };
+    for message in [Said::Register(half), Said::Heartbeat(link::Heartbeat {})] {
+        say.send(link::FromAgent { message: Some(message) }).await.expect("open");
+    }
+    assert_eq!(within(hear.message()).await.expect_err("refused").code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn a_link_that_begins_with_anything_but_a_registration_is_refused() {
     let cluster = Cluster::start().await;
     let (say, mut hear) = open_link(&cluster, AGENT).await.expect("opened");
