@@ -4,8 +4,9 @@
 //! and the log is written anew when it has grown far beyond what it adds up to.
 //!
 //! **What does it promise?** A record that was appended survives the process; after [`Checkpoint::sync`] it survives
-//! the machine. A record that was torn by a crash is cut off, as nothing that relied on it was said. A damaged record in
-//! the middle is never skipped and never read as something else: the log is refused, and the words say what to do.
+//! the machine. What one append adds is there as a whole or not at all: what was torn by a crash is cut off, as nothing
+//! that relied on it was said. The log holds some of the disk ahead of need, so that on a full one kills and ends can
+//! still be written down; and it is never written anew where there is no room for that. A damaged record in the middle is never skipped and never read as something else: the log is refused, and the words say what to do.
 //!
 //! **What does it leave to others?** What the records mean: the core's [`State`].
 
@@ -68,40 +69,61 @@ pub enum CheckpointError {
     },
 }
 
+impl CheckpointError {
+    /// The disk is full, and the same can be tried again once it is not.
+    pub fn is_full(&self) -> bool {
+        matches!(self, CheckpointError::Io { source, .. } if log::is_full(source))
+    }
+}
+
 /// The log of one agent, open for appending.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     log: Log,
-    /// Size when the log was last written anew.
-    compacted: u64,
+    /// From this size on the log is written anew.
+    compact_at: u64,
 }
 
 impl Checkpoint {
     /// Reads the log in this directory, or begins one. What it adds up to is written anew, so that a log never keeps
-    /// what an earlier agent has long forgotten.
+    /// what an earlier agent has long forgotten; where the disk is too full for that, the old one goes on.
     pub fn open(folder: &Path) -> Result<(Checkpoint, State), CheckpointError> {
         let path = folder.join("checkpoint");
         let mut state = State::default();
         let at = |error| placed(error, "read", &path);
-        log::read(&path, |offset, payload| {
-            let record = disk::read(payload).map_err(|bad: BadRecord| LogError::damaged(offset, bad))?;
-            state.apply(&record);
+        let end = log::read(&path, |offset, payload| {
+            let records = disk::read(payload).map_err(|bad: BadRecord| LogError::damaged(offset, bad))?;
+            records.iter().for_each(|record| state.apply(record));
             Ok(())
         })
         .map_err(at)?;
-        let log = Log::rewrite(&path, &encoded(&state)).map_err(|error| placed(error, "write", &path))?;
-        let compacted = log.size();
-        Ok((Checkpoint { path, log, compacted }, state))
+        let log = match Log::rewrite(&path, &encoded(&state)) {
+            Err(LogError::Io(error)) if end > 0 && log::is_full(&error) => Log::resume(&path, end),
+            written => written,
+        };
+        let log = log.map_err(|error| placed(error, "write", &path))?;
+        let compact_at = compact_at(log.size());
+        Ok((Checkpoint { path, log, compact_at }, state))
     }
 
-    /// Adds records. When this returns an error, none of them may be relied upon.
+    /// Adds records, all of them or none. After an error none may be relied upon, and when the disk was
+    /// [full](CheckpointError::is_full) they may be tried again.
     pub fn append<'a>(
         &mut self,
         records: impl IntoIterator<Item = &'a Record>,
     ) -> Result<(), CheckpointError> {
-        let payloads: Vec<Vec<u8>> = records.into_iter().map(disk::write).collect();
-        self.log.append(&payloads).map_err(|error| placed(error, "write", &self.path))
+        self.log.append(&disk::write(records)).map_err(|error| placed(error, "write", &self.path))
+    }
+
+    /// There is no room for more than a few words.
+    pub fn is_full(&self) -> bool {
+        self.log.is_full()
+    }
+
+    /// Looks whether a full disk has room again.
+    pub fn make_room(&mut self) {
+        self.log.make_room();
     }
 
     /// Makes everything that was appended outlive a crash of the machine.
@@ -109,20 +131,32 @@ impl Checkpoint {
         self.log.sync().map_err(|error| placed(error, "sync", &self.path))
     }
 
-    /// Writes the log anew if it has grown far beyond this state, which is what it adds up to.
+    /// Writes the log anew if it has grown far beyond this state, which is what it adds up to. Where the disk has no room
+    /// for a second one, the log goes on growing for a while.
     pub fn compact_if_large(&mut self, state: &State) -> Result<(), CheckpointError> {
-        if self.log.size() < COMPACT_MIN.max(self.compacted.saturating_mul(COMPACT_FACTOR)) {
+        if self.log.size() < self.compact_at {
             return Ok(());
         }
-        let rewritten = Log::rewrite(&self.path, &encoded(state));
-        self.log = rewritten.map_err(|error| placed(error, "write", &self.path))?;
-        self.compacted = self.log.size();
+        match Log::rewrite(&self.path, &encoded(state)) {
+            Ok(log) => {
+                self.compact_at = compact_at(log.size());
+                self.log = log;
+            }
+            Err(LogError::Io(error)) if log::is_full(&error) => {
+                self.compact_at = self.log.size() + COMPACT_MIN;
+            }
+            Err(error) => return Err(placed(error, "write", &self.path)),
+        }
         Ok(())
     }
 }
 
+fn compact_at(size: u64) -> u64 {
+    COMPACT_MIN.max(size.saturating_mul(COMPACT_FACTOR))
+}
+
 fn encoded(state: &State) -> Vec<Vec<u8>> {
-    state.records().iter().map(disk::write).collect()
+    state.records().iter().map(|record| disk::write([record])).collect()
 }
 
 fn placed(error: LogError, what: &'static str, path: &Path) -> CheckpointError {
@@ -164,6 +198,24 @@ mod tests {
             (state.agent.expect("kept").as_str(), state.epoch, state.ended.len()),
             ("S1", Epoch(3), 1)
         );
+    }
+
+    #[test]
+    fn records_that_were_added_together_are_there_together_or_not_at_all_wherever_the_log_is_cut() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        let (mut checkpoint, _) = Checkpoint::open(folder.path()).expect("fresh");
+        checkpoint.append(&[admitted("S1")]).expect("written");
+        let before = checkpoint.log.size();
+        checkpoint.append(&[Record::EpochSeen { epoch: Epoch(3) }, forgotten(1)]).expect("written");
+        drop(checkpoint);
+        let bytes = std::fs::read(&path).expect("readable");
+        for length in before as usize..=bytes.len() {
+            std::fs::write(&path, &bytes[..length]).expect("written");
+            let (_, state) = Checkpoint::open(folder.path()).expect("readable");
+            let expected = if length == bytes.len() { (Epoch(3), 1) } else { (Epoch(0), 0) };
+            assert_eq!((state.epoch, state.ended.len()), expected, "cut to {length}");
+        }
     }
 
     #[test]

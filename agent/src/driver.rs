@@ -1,7 +1,9 @@
 //! The one task that owns the core.
 //!
 //! It takes a batch of inputs, applies each, writes what must survive, and only then lets the effects out. A checkpoint
-//! that cannot be written stops the agent before anything was said: its tasks run on, and the next agent finds them.
+//! that cannot be written stops the agent before anything was said: its tasks run on, and the next agent finds them. A
+//! disk that is full does not stop it, as the tasks that fill it have to be killed by somebody: no task is launched, and
+//! should even the room that the checkpoint holds be used up, everything but heartbeats waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,8 +14,8 @@ use bourse_client::Settings;
 use bourse_containerizer::Containerizer;
 use bourse_proto::agent_link as link;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{debug, error, info, warn};
 
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::clock::Clock;
@@ -27,6 +29,12 @@ pub const INBOX_MAX: usize = 4096;
 
 /// So many inputs share one write of the checkpoint.
 const BATCH_MAX: usize = 256;
+
+/// How often a full disk is asked whether there is room again.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
+
+/// So many effects wait for room on the disk before no more inputs are taken.
+const HELD_MAX: usize = 4096;
 
 /// How long a stopping agent waits for the remains of its containers to go.
 const CLEAN_UP: Duration = Duration::from_secs(10);
@@ -65,6 +73,10 @@ pub struct Driver<C> {
     /// No task gets a longer grace when the agent is stopped. `None`: stopping the agent leaves its tasks alone.
     pub kill_on_stop: Option<Duration>,
     pub link: Option<Link>,
+    /// What could not be written down yet, and what comes after it.
+    pub held: Vec<Effect>,
+    /// What the core was told of the disk.
+    pub disk_full: bool,
 }
 
 impl<C: Containerizer + Clone> Driver<C> {
@@ -77,6 +89,8 @@ impl<C: Containerizer + Clone> Driver<C> {
         tokio::pin!(shutdown);
         let mut stopping = false;
         let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut room_again = interval(ROOM_AGAIN);
+        room_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         if let Some(ending) = self.let_out(first)? {
             return Ok(ending);
         }
@@ -85,7 +99,8 @@ impl<C: Containerizer + Clone> Driver<C> {
                 self.agent.next_deadline().map(|deadline| Instant::from_std(self.clock.instant(deadline)));
             tokio::select! {
                 // `back` keeps the inbox open, so this never ends.
-                _ = self.inbox.recv_many(&mut batch, BATCH_MAX) => {}
+                _ = self.inbox.recv_many(&mut batch, BATCH_MAX), if self.held.len() < HELD_MAX => {}
+                _ = room_again.tick(), if self.checkpoint.is_full() => self.checkpoint.make_room(),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     batch.push(Input::Event(Event::Tick));
                 }
@@ -96,18 +111,39 @@ impl<C: Containerizer + Clone> Driver<C> {
                     batch.push(Input::Event(Event::Stop { cap }));
                 }
             }
-            let effects = self.apply(&mut batch);
-            if let Some(ending) = self.let_out(effects)? {
-                self.launcher.finish(CLEAN_UP).await;
-                return Ok(ending);
+            let mut inputs = batch.drain(..).peekable();
+            loop {
+                let effects = self.apply(&mut inputs);
+                if let Some(ending) = self.let_out(effects)? {
+                    self.launcher.finish(CLEAN_UP).await;
+                    return Ok(ending);
+                }
+                if inputs.peek().is_none() {
+                    break;
+                }
             }
         }
     }
 
-    fn apply(&mut self, batch: &mut Vec<Input>) -> Vec<Effect> {
+    /// Applies inputs until one of them brought a task: that is much to write, and whether there is room for another one
+    /// shows when it is written.
+    fn apply(&mut self, inputs: &mut impl Iterator<Item = Input>) -> Vec<Effect> {
         let mut effects = Vec::new();
         let now = self.clock.now();
-        for input in batch.drain(..) {
+        let full = self.checkpoint.is_full();
+        if full != self.disk_full {
+            self.disk_full = full;
+            match full {
+                true => {
+                    warn!("the disk of the work directory is full: no task is launched before there is room")
+                }
+                false => info!("the disk of the work directory has room again"),
+            }
+            self.agent.apply(now, Event::Disk { full }, &mut effects);
+        }
+        let large = |effect: &Effect| matches!(effect, Effect::Checkpoint(Record::TaskAccepted { .. }));
+        while !effects.iter().any(large) {
+            let Some(input) = inputs.next() else { break };
             match input {
                 Input::Event(event) => {
                     narrate(&event);
@@ -125,7 +161,10 @@ impl<C: Containerizer + Clone> Driver<C> {
     }
 
     /// Writes the records, then carries out the rest in order. `Some`: the agent is over.
-    fn let_out(&mut self, effects: Vec<Effect>) -> Result<Option<Ending>, CheckpointError> {
+    fn let_out(&mut self, more: Vec<Effect>) -> Result<Option<Ending>, CheckpointError> {
+        let mut effects = std::mem::take(&mut self.held);
+        let waited = !effects.is_empty();
+        effects.extend(more);
         let records = || {
             effects.iter().filter_map(|effect| match effect {
                 Effect::Checkpoint(record) => Some(record),
@@ -133,7 +172,17 @@ impl<C: Containerizer + Clone> Driver<C> {
             })
         };
         if records().next().is_some() {
-            self.checkpoint.append(records())?;
+            match self.checkpoint.append(records()) {
+                Ok(()) => {}
+                Err(error) if error.is_full() => {
+                    if !waited {
+                        error!(%error, "the disk is full to the last byte: nothing is done or told before there is room");
+                    }
+                    self.hold(effects);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
             // The few records that outlive the boot come with an admission or a new master: a few milliseconds of
             // blocking that nobody waits for.
             if records().any(Record::must_outlive_boot) {
@@ -172,6 +221,16 @@ impl<C: Containerizer + Clone> Driver<C> {
             }
         }
         Ok(ending)
+    }
+
+    /// Keeps effects until their records can be written. That the agent is alive relies on none.
+    fn hold(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send { link, message: FromAgent::Heartbeat } => self.send(link, FromAgent::Heartbeat),
+                effect => self.held.push(effect),
+            }
+        }
     }
 
     fn send(&mut self, to: bourse_agent_core::LinkId, message: FromAgent) {
@@ -215,5 +274,123 @@ fn report(record: &Record) {
             healthy = status.healthy,
             "task"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    use bourse_agent_core::{LinkId, Start, State, TaskKey};
+    use bourse_client::Target;
+    use bourse_containerizer::{FakeContainerizer, Isolation};
+    use bourse_types::{
+        Address, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, MasterId, Resources, TaskId,
+    };
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+    use crate::launcher::Habits;
+
+    fn driver(folder: &Path) -> Driver<FakeContainerizer> {
+        let (back, inbox) = mpsc::channel(INBOX_MAX);
+        let (checkpoint, state) = Checkpoint::open(folder).expect("there is room");
+        let config = bourse_agent_core::Config::new(AgentInfo {
+            hostname: "host".into(),
+            address: Address { host: "127.0.0.1".into(), port: 1 },
+            attributes: Attributes::default(),
+            total: Resources::new(),
+            version: "0".into(),
+        });
+        let clock = Clock::new();
+        let start = Start { config, boot: "b".into(), incarnation: 1, state, found: vec![] };
+        let habits = Habits {
+            isolation: Isolation::Process,
+            hostname: "host".into(),
+            allow_root: false,
+            pids_limit: 1,
+            hide: vec![],
+            endpoint: String::new(),
+        };
+        let mut first = Vec::new();
+        let mut driver = Driver {
+            agent: Agent::start(start, clock.now(), &mut first),
+            clock,
+            checkpoint,
+            inbox,
+            back: back.clone(),
+            // Nothing listens there.
+            master: Settings::master(Target::loopback(1)),
+            launcher: Launcher::new(FakeContainerizer::new(), folder.to_owned(), habits, back),
+            views: watch::Sender::new(Arc::new(View::default())),
+            kill_on_stop: None,
+            link: None,
+            held: vec![],
+            disk_full: false,
+        };
+        driver.let_out(first).expect("there is room");
+        driver
+    }
+
+    struct SmallDisk(tempfile::TempDir);
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+        }
+    }
+
+    impl Driver<FakeContainerizer> {
+        fn take(&mut self, event: Event) {
+            let effects = self.apply(&mut [Input::Event(event)].into_iter());
+            self.let_out(effects).expect("a full disk is no end");
+        }
+
+        fn hear(&mut self, message: FromMaster) {
+            self.take(Event::FromMaster { link: LinkId(1), epoch: Epoch(1), message });
+        }
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_on_a_full_disk_waits_and_is_all_there_once_there_is_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=6m"))
+            .expect("these tests run as root");
+        let disk = SmallDisk(folder);
+        let folder = disk.0.path();
+        let mut driver = driver(folder);
+        driver.take(Event::Tick);
+        driver.take(Event::LinkOpened { link: LinkId(1) });
+        driver.hear(FromMaster::Registered {
+            agent: AgentId::new("S1").expect("valid"),
+            master: MasterId::new("M").expect("valid"),
+            heartbeat: Duration::from_secs(1000),
+            known: vec![],
+        });
+        // Somebody takes all the rest.
+        let hog = folder.join("hog");
+        fs::write(&hog, vec![0; 8 << 20]).expect_err("it does not fit");
+        let long = "x".repeat(200);
+        let mut killed = 0;
+        while driver.held.is_empty() {
+            let task = TaskId::new(format!("{long}{killed}")).expect("valid");
+            let task = TaskKey { framework: FrameworkId::new("F").expect("valid"), task };
+            driver.hear(FromMaster::Kill { task, policy: None, reason: None });
+            killed += 1;
+        }
+        assert!(killed > 10_000, "there was room for {killed}");
+        assert!(driver.checkpoint.is_full());
+        driver.hear(FromMaster::HeartbeatAck);
+        assert!(!driver.held.is_empty());
+
+        fs::remove_file(&hog).expect("there");
+        driver.checkpoint.make_room();
+        driver.hear(FromMaster::HeartbeatAck);
+        assert!(driver.held.is_empty());
+        let state: State = driver.agent.state().clone();
+        drop(driver);
+        let (_, read) = Checkpoint::open(folder).expect("readable");
+        assert!(read == state, "all of it was written");
     }
 }

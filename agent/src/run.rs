@@ -92,6 +92,8 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
             served?;
             bail!("the agent's API stopped by itself")
         }
+        held: Vec::new(),
+        disk_full: false,
         () = measuring => bail!("measuring stopped by itself"),
     };
     match ending {

@@ -106,7 +106,7 @@ kinds! {
 kinds! {
     /// What happened to an agent.
     agent_event AGENT_EVENTS AgentEvent, "agent event":
-    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Stop Tick
+    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Stop Disk Tick
 }
 kinds! {
     /// What an agent heard.

@@ -172,6 +172,11 @@ impl Outside {
         }
     }
 
+    /// Whether disks are slow at present.
+    pub fn slow_disks(&self) -> bool {
+        self.slow_disks
+    }
+
     /// How long a sync takes.
     pub fn sync_time(&mut self) -> Duration {
         match self.slow_disks {

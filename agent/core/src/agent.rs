@@ -32,6 +32,8 @@ pub struct Agent {
     /// Updates about tasks that are not ours. Not kept on disk: the master asks again.
     pub(crate) answers: BTreeMap<TaskKey, Answer>,
     pub(crate) stopping: Option<Stopping>,
+    /// There is no room to write down another task.
+    pub(crate) disk_full: bool,
 }
 
 /// What is only true of a task while this agent runs.
@@ -65,6 +67,7 @@ impl Agent {
                 self.on_probed(now, &container, round, outcome, out)
             }
             Event::Stop { cap } => self.on_stop(now, cap, None, out),
+            Event::Disk { full } => self.disk_full = full,
             Event::Tick => self.on_tick(now, out),
         }
         self.exit_when_done(now, out);

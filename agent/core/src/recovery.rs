@@ -74,6 +74,7 @@ impl Agent {
             containers,
             answers: Default::default(),
             stopping: None,
+            disk_full: false,
         };
         if !same_boot {
             agent.keep(Record::Booted { boot }, out);

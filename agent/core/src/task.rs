@@ -55,6 +55,11 @@ impl Agent {
             let why = "the agent is stopping and launches nothing any more; launch the task on another one";
             return self.answer(now, &key, TaskState::Dropped, Reason::AgentDisconnected, why, out);
         };
+        if self.disk_full {
+            let why = "the disk of the agent's work directory is full, and nothing can be launched before there is room; \
+                       free some, or launch the task on another agent";
+            return self.answer(now, &key, TaskState::Dropped, Reason::ContainerLaunchFailed, why, out);
+        }
         let framework_user = framework.user.clone();
         if self.state.frameworks.get(&key.framework) != Some(&framework) {
             let info = Box::new(framework);

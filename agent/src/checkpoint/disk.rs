@@ -37,7 +37,28 @@ pub enum BadRecord {
     Task(#[from] wire::BadMessage),
 }
 
-pub fn write(record: &Record) -> Vec<u8> {
+/// One payload for all of them, so that a torn one leaves none.
+pub fn write<'a>(records: impl IntoIterator<Item = &'a Record>) -> Vec<u8> {
+    let mut forms: Vec<form::CheckpointRecord> = records.into_iter().map(write_one).collect();
+    match forms.len() {
+        1 => forms.remove(0),
+        _ => form::CheckpointRecord { change: Some(Change::Batch(form::CheckpointBatch { records: forms })) },
+    }
+    .encode_to_vec()
+}
+
+/// What one payload holds, in order.
+pub fn read(bytes: &[u8]) -> Result<Vec<Record>, BadRecord> {
+    match form::CheckpointRecord::decode(bytes)?.change.ok_or(BadRecord::Unknown)? {
+        Change::Batch(batch) => {
+            let changes = batch.records.into_iter().map(|record| record.change.ok_or(BadRecord::Unknown));
+            changes.map(|change| read_one(change?)).collect()
+        }
+        change => Ok(vec![read_one(change)?]),
+    }
+}
+
+fn write_one(record: &Record) -> form::CheckpointRecord {
     let change = match record {
         Record::Admitted { agent } => {
             Change::Admitted(form::CheckpointAdmitted { agent_id: agent.to_string() })
@@ -93,12 +114,12 @@ pub fn write(record: &Record) -> Vec<u8> {
             Change::TaskForgotten(form::CheckpointTaskForgotten { task: write_key(task) })
         }
     };
-    form::CheckpointRecord { change: Some(change) }.encode_to_vec()
+    form::CheckpointRecord { change: Some(change) }
 }
 
-pub fn read(bytes: &[u8]) -> Result<Record, BadRecord> {
-    let change = form::CheckpointRecord::decode(bytes)?.change.ok_or(BadRecord::Unknown)?;
+fn read_one(change: Change) -> Result<Record, BadRecord> {
     Ok(match change {
+        Change::Batch(_) => return Err(BadRecord::Unknown),
         Change::Admitted(admitted) => Record::Admitted { agent: AgentId::new(&admitted.agent_id)? },
         Change::EpochSeen(seen) => Record::EpochSeen { epoch: Epoch(seen.epoch) },
         Change::Booted(booted) => Record::Booted { boot: booted.boot_id },
@@ -271,9 +292,10 @@ mod tests {
             Record::TaskSilenced { task: key() },
             Record::TaskForgotten { task: key() },
         ];
-        for record in records {
-            assert_eq!(read(&write(&record)).expect("its own bytes"), record);
+        for record in &records {
+            assert_eq!(read(&write([record])).expect("its own bytes"), std::slice::from_ref(record));
         }
+        assert_eq!(read(&write(&records)).expect("its own bytes"), records);
     }
 
     #[test]

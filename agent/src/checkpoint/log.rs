@@ -4,14 +4,32 @@
 //! length with every bit turned over, and the CRC-32 of the payload, each as 32 bits, low byte first. The second length
 //! tells a damaged head from a file that ends early: without it, one flipped bit in a length could make the rest of the
 //! file look like the torn end of one record, and be cut off.
+//!
+//! Beyond its end the file holds [`ROOM`] on the disk, where the file system can do that: the task that fills the disk
+//! can only be killed by an agent that can write this down.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
 
 const MAGIC: &[u8] = b"bourse agent checkpoint 1\n";
 const HEAD: usize = 12;
+
+/// So much of the disk is held for what is still to be written. A kill with all that follows from it takes less than
+/// 2 KiB, and tasks, which take up to half a MiB, are not accepted once there is less: this is enough for every task of a
+/// machine.
+const ROOM: u64 = 4 << 20;
+
+/// Room is taken in such steps, so that it is not asked for with every record.
+const STEP: u64 = 1 << 20;
+
+/// Where the disk has less left than this, the rest is not taken.
+const LEAST: u64 = 64 << 10;
 
 /// What is wrong with a log.
 #[derive(Debug)]
@@ -33,13 +51,18 @@ impl From<io::Error> for LogError {
     }
 }
 
-/// Hands each payload with its offset to `take`, in order. A file that is not there has none. A torn end is left out;
-/// the caller writes the file anew.
-pub fn read(path: &Path, mut take: impl FnMut(u64, &[u8]) -> Result<(), LogError>) -> Result<(), LogError> {
+/// Whether there was no room on the disk, be it for all or for this user.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT))
+}
+
+/// Hands each payload with its offset to `take`, in order, and comes back with where the last whole one ends: what is
+/// beyond is torn, and the caller's to remove. A file that is not there has none and ends at 0.
+pub fn read(path: &Path, mut take: impl FnMut(u64, &[u8]) -> Result<(), LogError>) -> Result<u64, LogError> {
     let mut bytes = Vec::new();
     match File::open(path) {
         Ok(mut file) => file.read_to_end(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error.into()),
     };
     let Some(mut rest) = bytes.strip_prefix(MAGIC) else {
@@ -54,11 +77,11 @@ pub fn read(path: &Path, mut take: impl FnMut(u64, &[u8]) -> Result<(), LogError
                 take(at, payload)?;
                 rest = after;
             }
-            Frame::Torn => return Ok(()),
+            Frame::Torn => return Ok(at),
             Frame::Damaged(why) => return Err(LogError::damaged(at, why)),
         }
     }
-    Ok(())
+    Ok(total as u64)
 }
 
 enum Frame<'a> {
@@ -98,31 +121,113 @@ fn frame(payload: &[u8], into: &mut Vec<u8>) {
 pub struct Log {
     file: File,
     size: u64,
+    /// The disk is held up to this offset. `u64::MAX`: the file system cannot do that.
+    held: u64,
+    /// Less than [`ROOM`] could be held when it was last tried.
+    full: bool,
 }
 
 impl Log {
-    /// Replaces the file by one with these payloads, in one step: after a crash it is the old or the new one, whole.
+    /// Replaces the file by one with these payloads, in one step: after a crash it is the old or the new one, whole. The
+    /// new one has its room, or there is an error and the old one stays with its own.
     pub fn rewrite(path: &Path, payloads: &[Vec<u8>]) -> Result<Log, LogError> {
-        let mut bytes = MAGIC.to_vec();
-        payloads.iter().for_each(|payload| frame(payload, &mut bytes));
         let fresh = path.with_extension("new");
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&fresh)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
+        let written = Log::write(&fresh, payloads).and_then(|log| {
+            fs::rename(&fresh, path)?;
+            if let Some(folder) = path.parent() {
+                File::open(folder)?.sync_all()?;
+            }
+            Ok(log)
+        });
+        if written.is_err() {
+            // On a full disk half a file would be in everybody's way.
+            let _ = fs::remove_file(&fresh);
         }
-        Ok(Log { file, size: bytes.len() as u64 })
+        Ok(written?)
     }
 
-    /// Adds payloads in one write.
-    pub fn append(&mut self, payloads: &[Vec<u8>]) -> Result<(), LogError> {
-        let mut bytes = Vec::new();
+    fn write(path: &Path, payloads: &[Vec<u8>]) -> io::Result<Log> {
+        let mut bytes = MAGIC.to_vec();
         payloads.iter().for_each(|payload| frame(payload, &mut bytes));
-        self.file.write_all(&bytes)?;
-        self.size += bytes.len() as u64;
+        let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+        file.write_all(&bytes)?;
+        let size = bytes.len() as u64;
+        let mut log = Log { file, size, held: size, full: false };
+        if !log.make_room() {
+            return Err(Errno::ENOSPC.into());
+        }
+        log.file.sync_all()?;
+        Ok(log)
+    }
+
+    /// Goes on with the file as it is, cut to its last whole record, which ends there.
+    pub fn resume(path: &Path, end: u64) -> Result<Log, LogError> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        if file.metadata()?.len() > end {
+            // Gives back what was held beyond the end too, so only where it must be.
+            file.set_len(end)?;
+        }
+        let mut log = Log { file, size: end, held: end, full: false };
+        log.make_room();
+        Ok(log)
+    }
+
+    /// Adds a payload in one write. After an error the log is as before, and the same may be tried again.
+    pub fn append(&mut self, payload: &[u8]) -> Result<(), LogError> {
+        let mut bytes = Vec::new();
+        frame(payload, &mut bytes);
+        let end = self.size + bytes.len() as u64;
+        if end > self.held {
+            self.hold(end - self.size + ROOM);
+        }
+        if end > self.held {
+            self.full = true;
+            return Err(io::Error::from(Errno::ENOSPC).into());
+        }
+        if let Err(error) = self.file.write_all_at(&bytes, self.size) {
+            // Nothing half written may stand before what is written next. This gives back what was held.
+            self.file.set_len(self.size)?;
+            if self.held != u64::MAX {
+                self.held = self.size;
+            }
+            self.full |= is_full(&error);
+            return Err(error.into());
+        }
+        self.size = end;
+        if !self.full {
+            self.make_room();
+        }
         Ok(())
+    }
+
+    /// Whether there is less room than there should be. Does not ask the disk: [`Log::make_room`] does.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Takes more of the disk if there is not enough room. `false`: there is no more to take.
+    pub fn make_room(&mut self) -> bool {
+        if self.held - self.size < ROOM {
+            self.hold(ROOM + STEP);
+        }
+        self.full = self.held - self.size < ROOM;
+        !self.full
+    }
+
+    /// Holds so much of the disk beyond the end, or as much of it as there is.
+    fn hold(&mut self, most: u64) {
+        let mut more = most;
+        while self.held != u64::MAX && self.size + more > self.held {
+            let (from, length) = (self.size as nix::libc::off_t, more as nix::libc::off_t);
+            match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length) {
+                Ok(()) => self.held = self.size + more,
+                Err(Errno::EINTR) => {}
+                Err(Errno::ENOSPC | Errno::EDQUOT) if more > LEAST => more /= 2,
+                Err(Errno::ENOSPC | Errno::EDQUOT) => return,
+                // Not on this file system: whether there is room shows when something is written.
+                Err(_) => self.held = u64::MAX,
+            }
+        }
     }
 
     pub fn sync(&mut self) -> Result<(), LogError> {
@@ -155,7 +260,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("checkpoint");
         let mut log = Log::rewrite(&path, &payloads()[..1]).expect("written");
-        log.append(&payloads()[1..]).expect("written");
+        payloads()[1..].iter().for_each(|payload| log.append(payload).expect("written"));
         let bytes = fs::read(&path).expect("readable");
         assert_eq!(log.size(), bytes.len() as u64);
         (folder, path, bytes)
@@ -183,6 +288,24 @@ mod tests {
         zeros.extend([0; 100]);
         fs::write(&path, &zeros).expect("written");
         assert_eq!(read_all(&path).expect("readable"), payloads()[..3]);
+    }
+
+    #[test]
+    fn the_disk_is_held_ahead_of_need_and_a_log_whose_end_is_torn_goes_on_after_its_last_whole_record() {
+        use std::os::unix::fs::MetadataExt;
+        let (_folder, path, bytes) = written();
+        let held = |path| fs::metadata(path).expect("there").blocks() * 512;
+        assert!(held(&path) >= ROOM, "{} bytes are held", held(&path));
+        let last = bytes.len() - HEAD - 4;
+        fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
+        let end = read(&path, |_, _| Ok(())).expect("readable");
+        assert_eq!(end, last as u64);
+        let mut log = Log::resume(&path, end).expect("there");
+        assert!(!log.is_full() && held(&path) >= ROOM, "{} bytes are held", held(&path));
+        log.append(b"a longer one").expect("written");
+        let mut expected = payloads();
+        expected[3] = b"a longer one".to_vec();
+        assert_eq!(read_all(&path).expect("readable"), expected);
     }
 
     #[test]

@@ -60,18 +60,25 @@ pub struct Lab {
     pub folder: TempDir,
     pub master: Master,
     agent: Option<Child>,
+    /// Absent: in the folder.
+    work_dir: Option<PathBuf>,
     extra: Vec<String>,
 }
 
 impl Lab {
     /// An agent that is registered, with more arguments than the usual ones.
     pub async fn with(extra: &[&str]) -> Lab {
+        Lab::at(None, extra).await
+    }
+
+    /// The same, with a work directory somewhere else.
+    pub async fn at(work_dir: Option<PathBuf>, extra: &[&str]) -> Lab {
         assert!(nix::unistd::Uid::effective().is_root(), "these tests isolate tasks: run them as root");
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("token"), TOKEN).expect("written");
         let master = Master::start(TOKEN).await;
         let extra = extra.iter().map(|word| word.to_string()).collect();
-        let mut lab = Lab { folder, master, agent: None, extra };
+        let mut lab = Lab { folder, master, agent: None, work_dir, extra };
         lab.start().await;
         lab
     }
@@ -81,7 +88,16 @@ impl Lab {
     }
 
     pub fn work_dir(&self) -> PathBuf {
-        self.folder.path().canonicalize().expect("there").join("work")
+        let usual = || self.folder.path().canonicalize().expect("there").join("work");
+        self.work_dir.clone().unwrap_or_else(usual)
+    }
+
+    pub fn sandbox(&self, task: &str) -> PathBuf {
+        self.work_dir().join("slaves/m-S0/frameworks/F/executors").join(task).join("runs/latest")
+    }
+
+    pub fn agent_pid(&self) -> u32 {
+        self.agent.as_ref().and_then(Child::id).expect("the agent runs")
     }
 
     /// Starts the agent's process and waits for its registration.
@@ -105,7 +121,10 @@ impl Lab {
         arguments.extend(self.extra.iter().cloned());
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("agent.log"));
-        tokio::process::Command::new(std::env::current_exe().expect("this binary"))
+        // With few open files, as services are started.
+        tokio::process::Command::new("/bin/sh")
+            .args(["-c", "ulimit -S -n 512 && exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().expect("this binary"))
             .args(["--exact", "the_process_of_an_agent", "--nocapture", "--test-threads=1"])
             .env(ARGUMENTS, arguments.join("\n"))
             .env("SECRET_OF_THE_AGENT", "not for tasks")
@@ -241,6 +260,16 @@ impl Lab {
         Connection::open(&Settings::agent(target).with_token(token)).await.expect("it answers")
     }
 
+    pub fn log_request(&self, task: &str, stream: LogStream, offset: i64, follow: bool) -> ReadLogRequest {
+        ReadLogRequest {
+            framework_id: FRAMEWORK.into(),
+            task_id: task.into(),
+            stream: stream.into(),
+            offset,
+            follow,
+        }
+    }
+
     /// Reads a log to the end of the stream.
     pub async fn log(
         &self,
@@ -249,13 +278,7 @@ impl Lab {
         offset: i64,
         follow: bool,
     ) -> Result<Vec<LogChunk>, Status> {
-        let request = ReadLogRequest {
-            framework_id: FRAMEWORK.into(),
-            task_id: task.into(),
-            stream: stream.into(),
-            offset,
-            follow,
-        };
+        let request = self.log_request(task, stream, offset, follow);
         let mut chunks = Vec::new();
         let mut answer = self.api(TOKEN).await.agent_api().read_log(request).await?.into_inner();
         let read = async {

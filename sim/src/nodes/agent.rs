@@ -37,6 +37,8 @@ struct Running {
     /// Records of the core so far, and the last of them that must outlive the boot.
     decided: usize,
     must_sync: usize,
+    /// What the core was told of the disk.
+    disk_full: bool,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,7 @@ impl AgentNode {
             writing: None,
             decided,
             must_sync: 0,
+            disk_full: false,
         });
         self.commit(effects, outside);
         self.works(outside);
@@ -187,6 +190,12 @@ impl AgentNode {
     pub fn has_written(&mut self, outside: &mut Outside) {
         let Some(running) = &mut self.running else { return };
         let Some(Writing { records, effects }) = running.writing.take() else { return };
+        // While disks are slow they are full as well, as far as launches are concerned. Seen, as on a real one, by writing.
+        let full = outside.slow_disks();
+        if full != running.disk_full {
+            running.disk_full = full;
+            running.inbox.push_back(Event::Disk { full });
+        }
         let sync = records.iter().any(Record::must_outlive_boot);
         self.write(records, outside);
         if sync {

@@ -1,8 +1,8 @@
-use bourse_agent_core::{Assignment, End, FromMaster, Limitation, Work};
+use bourse_agent_core::{Assignment, End, Event, FromMaster, Limitation, Work};
 use bourse_types::{Exit, Reason};
 use expect_test::expect;
 
-use crate::world::{World, assignment, framework, spec};
+use crate::world::{World, assignment, framework, secs, spec};
 
 #[test]
 fn a_task_is_written_down_before_it_is_launched_and_before_anything_is_told_of_it() {
@@ -161,4 +161,26 @@ fn a_container_that_nobody_knows_is_destroyed_when_it_ends() {
     world.skip();
     world.exits("t1", Exit::Code(0));
     world.expect(expect!["Destroy(c1)"]);
+}
+
+#[test]
+fn while_the_disk_is_full_nothing_is_launched_and_what_runs_can_be_killed() {
+    let mut world = World::running(spec("t1"));
+    world.apply(Event::Disk { full: true });
+    world.run(spec("t2"));
+    world.kill("t1", Some(secs(0)), None);
+    world.expect(expect![[r#"
+        Checkpoint(TaskForgotten F/t2)
+        Send(1: Update F/t2 TASK_DROPPED#4 REASON_CONTAINER_LAUNCH_FAILED "the disk of the agent's work directory is full, and nothing can be launched before there is room; free some, or launch the task on another agent")
+        Checkpoint(KillBegun F/t1 Asked(None) left 0ns of 0ns)
+        Checkpoint(UpdateMade F/t1 TASK_KILLING#5)
+        Send(1: Update F/t1 TASK_KILLING#5)
+        KillAll(c1)"#]]);
+    world.apply(Event::Disk { full: false });
+    world.run(spec("t3"));
+    world.expect(expect![[r#"
+        Checkpoint(TaskAccepted F/t3 in c6)
+        Checkpoint(UpdateMade F/t3 TASK_STARTING#7)
+        Send(1: Update F/t3 TASK_STARTING#7)
+        Launch(F/t3 in c6)"#]]);
 }

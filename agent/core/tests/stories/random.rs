@@ -49,9 +49,9 @@ enum Step {
     },
     LinkLost,
     Restart,
-    /// The agent dies while it writes down what the next event brings: so many records of it are on disk.
+    /// The agent dies when it has decided what the next event brings: all its records are on disk, or none is.
     Torn {
-        kept: u8,
+        kept: bool,
     },
     Reboot,
 }
@@ -71,7 +71,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..30_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => Just(Step::LinkLost),
         1 => Just(Step::Restart),
-        1 => (0..4_u8).prop_map(|kept| Step::Torn { kept }),
+        1 => any::<bool>().prop_map(|kept| Step::Torn { kept }),
         1 => prop::bool::weighted(0.2).prop_map(|reboot| if reboot { Step::Reboot } else { Step::LinkLost }),
     ];
     prop::collection::vec(step, 1..80)
@@ -86,7 +86,7 @@ struct Outside {
     starts: u64,
     disk: State,
     /// The next event is the agent's last.
-    torn: Option<u8>,
+    torn: Option<bool>,
     /// Containers that exist, and whether their process was started.
     containers: BTreeMap<ContainerId, bool>,
     /// Every task that was ever launched.
@@ -140,8 +140,7 @@ impl Outside {
         assert_eq!(out, twin_out, "the same event does the same twice");
         if let Some(kept) = self.torn.take() {
             // Nothing of what was to come after the records is done.
-            out.retain(|effect| matches!(effect, Effect::Checkpoint(_)));
-            out.truncate(usize::from(kept));
+            out.retain(|effect| kept && matches!(effect, Effect::Checkpoint(_)));
             self.carry_out(out);
             return self.restart(self.boot);
         }
@@ -379,6 +378,20 @@ impl Outside {
                 );
                 last = *state;
             }
+            // Its process ran by itself to its end.
+            let finished = heard.iter().position(|(_, state)| *state == TaskState::Finished);
+            let ran = heard.iter().position(|(_, state)| *state == TaskState::Running);
+            assert!(
+                finished.is_none() || ran < finished && ran.is_some(),
+                "{key}: never told to run: {heard:?}"
+            );
+        }
+        for (key, task) in self.disk.tasks.iter().filter(|(_, task)| !task.silent && task.kill.is_none()) {
+            let Some(latest) = task.latest.as_ref().filter(|latest| !latest.state.is_terminal()) else {
+                continue;
+            };
+            assert_eq!(latest.state == TaskState::Running, task.started.is_some(), "{key}: {latest:?}");
+            assert_eq!(latest.healthy, task.health.healthy, "{key}: {latest:?}");
         }
     }
 
