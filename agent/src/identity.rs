@@ -34,6 +34,7 @@ pub enum WorkDirError {
 #[derive(Debug)]
 pub struct WorkDir {
     path: PathBuf,
+    instance: String,
     _lock: File,
 }
 
@@ -46,7 +47,10 @@ impl WorkDir {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
         match lock.try_lock() {
-            Ok(()) => Ok(WorkDir { path, _lock: lock }),
+            Ok(()) => {
+                let instance = instance(&path).map_err(unusable)?;
+                Ok(WorkDir { path, instance, _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(WorkDirError::InUse { path }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
@@ -67,13 +71,44 @@ impl WorkDir {
     }
 
     /// A name for this agent among those of the machine, the same after a restart: control groups are named by it.
-    pub fn instance(&self) -> String {
-        // FNV-1a. Not a hash for adversaries: the operator chooses the directories.
-        let hash = self.path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        format!("agent-{hash:016x}")
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
+}
+
+/// The name in the file `instance`, which is written once. Random, as the path is not enough: agents in containers or
+/// other roots of one machine share its control groups, and may all call their directory the same. An agent from before
+/// there was this file keeps the name that its running tasks have, which came from the path.
+fn instance(work_dir: &Path) -> io::Result<String> {
+    let file = work_dir.join("instance");
+    match fs::read_to_string(&file) {
+        Ok(text) if is_instance(text.trim()) => return Ok(text.trim().to_owned()),
+        // Torn by a crash of the machine, and no task outlives that.
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let older = !file.exists() && work_dir.join("checkpoint").exists();
+    let bits = if older { hash(work_dir) } else { incarnation() };
+    let name = format!("agent-{bits:016x}");
+    let fresh = work_dir.join("instance.new");
+    match fs::write(&fresh, format!("{name}\n")).and_then(|()| fs::rename(&fresh, &file)) {
+        // On a full disk, say: the next start comes to the same name.
+        Err(_) if older => Ok(name),
+        written => written.map(|()| name),
+    }
+}
+
+fn is_instance(text: &str) -> bool {
+    let bits = text.strip_prefix("agent-").unwrap_or_default();
+    bits.len() == 16 && bits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// FNV-1a of the path.
+fn hash(work_dir: &Path) -> u64 {
+    work_dir.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The kernel's name for the time since the machine was started.
@@ -106,8 +141,32 @@ mod tests {
         let first = WorkDir::open(&path).expect("free");
         let refused = WorkDir::open(&path).expect_err("held").to_string();
         assert!(refused.contains("another agent uses the work directory"), "{refused}");
-        let instance = first.instance();
+        let instance = first.instance().to_owned();
         drop(first);
         assert_eq!(WorkDir::open(&path).expect("free again").instance(), instance);
+    }
+
+    #[test]
+    fn agents_that_call_their_directory_the_same_have_names_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("work");
+        let first = WorkDir::open(&path).expect("free").instance().to_owned();
+        fs::remove_dir_all(&path).expect("ours");
+        let second = WorkDir::open(&path).expect("free").instance().to_owned();
+        assert!(is_instance(&first) && is_instance(&second));
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_directory_from_before_there_were_names_keeps_the_one_of_its_path_wherever_it_is_moved() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().canonicalize().expect("there").join("work");
+        fs::create_dir(&path).expect("made");
+        fs::write(path.join("checkpoint"), "").expect("written");
+        let name = format!("agent-{:016x}", hash(&path));
+        assert_eq!(WorkDir::open(&path).expect("free").instance(), name);
+        let moved = path.with_file_name("moved");
+        fs::rename(&path, &moved).expect("moved");
+        assert_eq!(WorkDir::open(&moved).expect("free").instance(), name);
     }
 }

@@ -38,7 +38,7 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
     let info = describe(&config, &work_dir, &listener)?;
 
     let runtime_dir = config.runtime_dir.clone().unwrap_or_else(|| work_dir.path().join("run"));
-    let instance = work_dir.instance();
+    let instance = work_dir.instance().to_owned();
     let containers =
         LinuxContainerizer::open(&ContainerConfig { runtime_dir: runtime_dir.clone(), instance })?;
     if let Some(capabilities) = containers.try_out(config.isolation).await? {

@@ -20,7 +20,7 @@ use crate::process;
 pub struct Traces {
     /// The cluster's folder: it is in the path of every mount, and in the arguments or the environment of every process.
     pub folder: PathBuf,
-    /// The work directories of its agents: control groups are named by them.
+    /// The work directories of its agents: each holds the name of the agent's control groups.
     pub work_dirs: Vec<PathBuf>,
     /// Where it listens.
     pub listeners: Vec<(Ipv4Addr, Option<RangeInclusive<u16>>)>,
@@ -109,14 +109,11 @@ impl Traces {
     }
 }
 
-/// The name of an agent among those of the machine: FNV-1a of its work directory's path, as its control groups carry it.
-/// A test that finds the groups of a running task holds this copy of the rule to the agent's own.
+/// The name of an agent among those of the machine, as its control groups carry it. One that never started has none, and no
+/// groups.
 pub fn instance(work_dir: &Path) -> String {
-    let path = work_dir.canonicalize().unwrap_or_else(|_| work_dir.to_owned());
-    let hash = path.as_os_str().as_encoded_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("agent-{hash:016x}")
+    let name = fs::read_to_string(work_dir.join("instance"));
+    name.map_or_else(|_| "no-agent-was-started-here".to_owned(), |name| name.trim().to_owned())
 }
 
 fn below(group: &Path, found: &mut Vec<PathBuf>) {
