@@ -4,12 +4,14 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use std::time::Duration;
 use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Start};
 use bourse_containerizer::{Config as ContainerConfig, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::checkpoint::Checkpoint;
@@ -23,6 +25,9 @@ use crate::{resources, serve, usage};
 
 /// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
 ///
+/// How long a stopping agent waits until those who read from it were told so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was given and `shutdown` resolved; the
 /// next call with the same work directory takes them over.
 pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
@@ -88,9 +93,12 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
     let measuring = usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox);
     let ending = tokio::select! {
         ended = driver.run(effects, shutdown) => ended?,
-        served = serve::serve(listener, config.tls.as_ref(), token, work, watching) => {
+        served = &mut serving => {
             served?;
             bail!("the agent's API stopped by itself")
+    let (stop, stopped) = oneshot::channel();
+    let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
+    tokio::pin!(serving);
         }
         held: Vec::new(),
         disk_full: false,
@@ -99,6 +107,9 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
     match ending {
         Ending::TasksRunOn => {
             info!("stopped; tasks run on, and the next agent with this work directory takes them over")
+    // The driver is gone, and with it what the followers of logs wait for: they are told, and read on later.
+    let _ = stop.send(());
+    let _ = timeout(LAST_WORDS, serving).await;
         }
         Ending::TasksKilled => info!("stopped; all tasks were killed"),
         Ending::Refused(why) => bail!("the master does not want this agent: {why}"),

@@ -17,7 +17,7 @@ use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest};
 use bourse_types::{FrameworkId, TaskId};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::service::{Routes, interceptor::InterceptedService};
 use tonic::transport::{Identity, Server, ServerTlsConfig};
@@ -29,13 +29,14 @@ use crate::view::Views;
 /// So many pieces of a log wait for a slow reader; the reading waits with them.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Serves until the process ends.
+/// Serves until it is to stop, and then for those who are being answered.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<&TlsFiles>,
     token: Token,
     work_dir: PathBuf,
     views: Views,
+    stop: oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let guard = Guard { token: Arc::new(token) };
     let api = Api { work_dir: work_dir.into(), views };
@@ -60,7 +61,10 @@ pub async fn serve(
     let routes = Routes::from(health).add_service(service);
     server
         .add_routes(routes)
-        .serve_with_incoming(TcpListenerStream::new(listener))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            // Whoever could say so is gone: that says it too.
+            let _ = stop.await;
+        })
         .await
         .context("serving the agent's API")
 }

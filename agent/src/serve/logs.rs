@@ -97,9 +97,8 @@ impl Log {
             tokio::select! {
                 () = chunks.closed() => return Ok(()),
                 changed = timeout(LOOK_AGAIN, self.views.changed()) => {
-                    // The agent ends, and this process with it.
                     if let Ok(Err(_)) = changed {
-                        return Ok(());
+                        return Err(Status::unavailable("the agent is stopping; read on from where this ended"));
                     }
                 }
             }

@@ -85,3 +85,24 @@ async fn health_is_asked_without_a_token() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     lab.clean().await;
 }
+
+#[tokio::test]
+async fn who_follows_a_log_is_told_that_the_agent_stops_and_reads_on_from_the_next_one() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "echo one; while [ ! -f go ]; do sleep 0.02; done; echo two"));
+    lab.until_running("t1").await;
+    let request = lab.log_request("t1", LogStream::Stdout, 0, true);
+    let mut following =
+        lab.api(crate::lab::TOKEN).await.agent_api().read_log(request).await.expect("a log").into_inner();
+    let first = following.message().await.expect("it goes on").expect("a piece");
+    assert_eq!(&*first.data, b"one\n");
+    assert!(lab.stop_agent().await, "{}", lab.agent_log());
+    let told = following.message().await.expect_err("it is not complete");
+    assert_eq!(told.code(), Code::Unavailable, "{told:?}");
+    assert!(told.message().contains("the agent is stopping"), "{told:?}");
+    lab.start().await;
+    std::fs::write(lab.sandbox("t1").join("go"), "").expect("written");
+    let rest = lab.log("t1", LogStream::Stdout, 4, true).await.expect("a log");
+    assert_eq!(text(&rest), "two\n");
+    lab.clean().await;
+}
