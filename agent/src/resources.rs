@@ -43,35 +43,46 @@ pub enum ResourcesError {
     },
 }
 
-/// What the operator named, and for each of cpus, mem, disk and ports that was not named, what this machine has.
-/// `work_dir` is where tasks' disk space comes from; it has to exist, or its nearest parent counts.
+/// What the operator named, and for each of cpus, mem, disk and ports that was not named, what this machine has. The
+/// machine is only asked for those, as it may be one that cannot tell: `work_dir` is where tasks' disk space comes from; it
+/// has to exist, or its nearest parent counts.
 pub fn find(given: Option<&str>, work_dir: &Path) -> Result<Resources, ResourcesError> {
-    let machine = of_this_machine(work_dir)?;
-    let Some(text) = given else { return Ok(machine) };
-    let given: Resources =
-        text.parse().map_err(|source| ResourcesError::Given { given: text.to_owned(), source })?;
-    let named = |name: &Name| given.iter().any(|resource| resource.key.name == *name);
-    let rest = machine.iter().filter(|resource| !named(&resource.key.name)).cloned();
-    Ok(rest.chain(given.iter().cloned()).collect())
+    let read =
+        |text: &str| text.parse().map_err(|source| ResourcesError::Given { given: text.to_owned(), source });
+    let given = given.map(read).transpose()?.unwrap_or_default();
+    let ask: [(Name, Ask<'_>); 3] = [
+        (Name::cpus(), &cpus),
+        (Name::mem(), &|| Ok(less(memory_mib()?, MEMORY_KEPT_MIB))),
+        (Name::disk(), &|| Ok(less(disk_mib(work_dir)?, DISK_KEPT_MIB))),
+    ];
+    fill(&given, &ask)
 }
 
-/// All cpus that this process may use; memory (of the machine, or of the container that the agent is in) less 1 GiB and disk less 5 GiB, or half of what is little; the ports
-/// 31000 to 32000.
+/// How many units of something the machine has.
+type Ask<'a> = &'a dyn Fn() -> Result<u64, ResourcesError>;
+
+fn fill(given: &Resources, ask: &[(Name, Ask<'_>)]) -> Result<Resources, ResourcesError> {
+    let is_named = |name: &Name| given.iter().any(|resource| resource.key.name == *name);
+    let mut all: Vec<Resource> = given.iter().cloned().collect();
+    for (name, ask) in ask.iter().filter(|(name, _)| !is_named(name)) {
+        all.push(Resource::scalar(name.clone(), Milli::whole(ask()?)));
+    }
+    if !is_named(&Name::ports()) {
+        let ports: Resources = PORTS.parse().expect("a constant that a test reads");
+        all.extend(ports.iter().cloned());
+    }
+    Ok(all.into_iter().collect())
+}
+
+/// What this machine has, as far as tasks may have it: all cpus that this process may use; memory (of the machine, or of
+/// the container that the agent is in) less 1 GiB and disk less 5 GiB, or half of what is little; the ports 31000 to 32000.
 pub fn of_this_machine(work_dir: &Path) -> Result<Resources, ResourcesError> {
-    let cpus = std::thread::available_parallelism().map_err(|source| ResourcesError::Read {
-        what: "cpus",
-        path: "/proc/self/status".into(),
-        source,
-    })?;
-    let memory = less(memory_mib()?, MEMORY_KEPT_MIB);
-    let disk = less(disk_mib(work_dir)?, DISK_KEPT_MIB);
-    let scalars = [(Name::cpus(), cpus.get() as u64), (Name::mem(), memory), (Name::disk(), disk)];
-    let ports: Resources = PORTS.parse().expect("a constant that a test reads");
-    Ok(scalars
-        .into_iter()
-        .map(|(name, units)| Resource::scalar(name, Milli::whole(units)))
-        .chain(ports.iter().cloned())
-        .collect())
+    find(None, work_dir)
+}
+
+fn cpus() -> Result<u64, ResourcesError> {
+    let unreadable = |source| ResourcesError::Read { what: "cpus", path: "/proc/self/status".into(), source };
+    Ok(std::thread::available_parallelism().map_err(unreadable)?.get() as u64)
 }
 
 fn less(total: u64, kept: u64) -> u64 {
@@ -145,5 +156,17 @@ mod tests {
         assert_eq!(found.scalar("widgets"), Milli::whole(3));
         assert!(found.mem() > Milli::ZERO);
         assert!(find(Some("cpus:lots"), Path::new("/")).is_err());
+    }
+
+    #[test]
+    fn the_machine_is_not_asked_for_what_the_operator_names() {
+        let cannot: Ask<'_> = &|| {
+            let source = io::Error::other("no");
+            Err(ResourcesError::Read { what: "disk", path: "/".into(), source })
+        };
+        let fill = |text: &str| fill(&text.parse().expect("readable"), &[(Name::disk(), cannot)]);
+        assert!(fill("cpus:1").is_err());
+        let found = fill("disk:10").expect("nothing is asked for");
+        assert_eq!(found.disk(), Milli::whole(10));
     }
 }

@@ -1,14 +1,16 @@
 //! Starting an agent and running it to its end.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-
 use std::time::Duration;
+
 use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Start};
 use bourse_containerizer::{Config as ContainerConfig, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -23,16 +25,17 @@ use crate::launcher::{Habits, Launcher, recover};
 use crate::view::View;
 use crate::{resources, serve, usage};
 
-/// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
-///
 /// How long a stopping agent waits until those who read from it were told so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
+///
 /// Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was given and `shutdown` resolved; the
 /// next call with the same work directory takes them over.
 pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let config = Config::load(args, &|name| std::env::var(name).ok())?;
     info!(?config, "settings");
+    raise_descriptors();
     let work_dir = WorkDir::open(&config.work_dir)?;
     if let Some(closed) = work_dir.closed_parent() {
         warn!(directory = %closed.display(), "only its owner may pass this directory: tasks of other users cannot reach \
@@ -89,27 +92,27 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
         views,
         kill_on_stop: config.kill_tasks_on_exit.then_some(config.kill_grace),
         link: None,
+        held: Vec::new(),
+        disk_full: false,
     };
     let measuring = usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox);
+    let (stop, stopped) = oneshot::channel();
+    let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
+    tokio::pin!(serving);
     let ending = tokio::select! {
         ended = driver.run(effects, shutdown) => ended?,
         served = &mut serving => {
             served?;
             bail!("the agent's API stopped by itself")
-    let (stop, stopped) = oneshot::channel();
-    let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
-    tokio::pin!(serving);
         }
-        held: Vec::new(),
-        disk_full: false,
         () = measuring => bail!("measuring stopped by itself"),
     };
-    match ending {
-        Ending::TasksRunOn => {
-            info!("stopped; tasks run on, and the next agent with this work directory takes them over")
     // The driver is gone, and with it what the followers of logs wait for: they are told, and read on later.
     let _ = stop.send(());
     let _ = timeout(LAST_WORDS, serving).await;
+    match ending {
+        Ending::TasksRunOn => {
+            info!("stopped; tasks run on, and the next agent with this work directory takes them over")
         }
         Ending::TasksKilled => info!("stopped; all tasks were killed"),
         Ending::Refused(why) => bail!("the master does not want this agent: {why}"),
@@ -135,10 +138,23 @@ fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyh
     })
 }
 
-/// What no task may see: other tasks' sandboxes and the checkpoint, what the containerizer writes down, secrets.
+/// What no task may see: other tasks' sandboxes and the checkpoint, what the containerizer writes down, secrets. Each
+/// place once and by its real path, so that what is given through a symbolic link is not covered twice.
 fn hidden(config: &Config, work_dir: PathBuf, runtime_dir: PathBuf) -> Vec<PathBuf> {
     let mut hide = vec![work_dir, runtime_dir, config.token_file.clone()];
     hide.extend(config.tls.iter().map(|files| files.key.clone()));
     hide.extend(config.hide.iter().cloned());
-    hide
+    // What is not there has no other path, and needs no cover.
+    let real = hide.into_iter().map(|path| path.canonicalize().unwrap_or(path));
+    real.collect::<BTreeSet<PathBuf>>().into_iter().collect()
+}
+
+/// As many descriptors as the machine lets this process have: each container takes some, and services start programs with
+/// a soft limit of 1024 for the sake of old ones that cannot count further. Tasks get a limit of their own.
+fn raise_descriptors() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        warn!(%error, "could not raise the limit of open files; with many tasks the agent may run out of them");
+    }
 }

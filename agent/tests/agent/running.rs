@@ -63,6 +63,23 @@ async fn a_task_sees_neither_the_checkpoint_nor_the_token_nor_other_sandboxes() 
 }
 
 #[tokio::test]
+async fn what_is_hidden_by_way_of_a_symbolic_link_is_hidden_once_and_tasks_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let real = folder.path().canonicalize().expect("there").join("real");
+    let link = real.with_file_name("link");
+    std::fs::create_dir_all(real.join("secrets")).expect("made");
+    std::fs::write(real.join("secrets/one"), "secret").expect("written");
+    std::os::unix::fs::symlink(&real, &link).expect("linked");
+    let hide = format!("--hide={}", link.display());
+    let run = format!("--runtime-dir={}", link.join("run").display());
+    let lab = Lab::at(Some(real.join("work")), &[&hide, &run]).await;
+    lab.run(&shell("t1", &format!("cat {}/secrets/one; echo ran", real.display())));
+    lab.until_state("t1", TaskFinished).await;
+    assert_eq!(lab.stdout("t1").await, "ran\n");
+    lab.clean().await;
+}
+
+#[tokio::test]
 async fn a_task_over_its_memory_fails_with_that_reason() {
     let lab = Lab::new().await;
     lab.run(&shell("t1", "x=$(head -c 200m /dev/zero | tr '\\0' x); echo survived"));

@@ -82,3 +82,14 @@ async fn an_agent_with_a_damaged_checkpoint_refuses_to_start_and_says_what_to_do
     assert_eq!(lab.master.registrations().pop().expect("registered again").tasks.len(), 1);
     lab.clean().await;
 }
+
+#[tokio::test]
+async fn an_agent_raises_its_limit_of_open_files_to_what_it_may_have() {
+    let lab = Lab::new().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", lab.agent_pid())).expect("it runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a line of it");
+    let mut words = line.split_whitespace();
+    let (soft, hard) = (words.next(), words.next());
+    assert!(soft == hard && soft != Some("512"), "{line}");
+    lab.clean().await;
+}
