@@ -76,7 +76,7 @@ pub struct AgentArgs {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_root: Option<bool>,
 
-    /// Kill all tasks when the agent is stopped; without, they run on and the next agent takes them over
+    /// Kill all tasks when the agent is stopped; otherwise they run on and the next agent takes them over
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub kill_tasks_on_exit: Option<bool>,
 
@@ -223,7 +223,7 @@ pub enum ConfigError {
     )]
     Plain(SocketAddr),
     /// A path that would change its meaning with the working directory of whoever reads it.
-    #[error("could not make {} absolute; give it from the root on", path.display())]
+    #[error("could not make {} absolute; give an absolute path", path.display())]
     Relative {
         /// Which.
         path: PathBuf,

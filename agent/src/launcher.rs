@@ -185,8 +185,8 @@ async fn watch<C: Containerizer + Clone>(containers: C, container: ContainerId, 
 
 /// A panic costs the one task whose container it was about, and not the agent with all the others.
 fn broken(panic: &tokio::task::JoinError) -> String {
-    error!(%panic, "the agent failed inside, about one container");
-    "the agent failed inside; its log has more, and its developers want to see it".into()
+    error!(%panic, "internal error in the agent, about one container");
+    "internal error in the agent; its log says more, please report it".into()
 }
 
 /// The end of a container in the core's words.

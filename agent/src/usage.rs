@@ -30,7 +30,7 @@ pub async fn measure<C: Containerizer>(
         let mut tasks = Vec::new();
         let mut seen = BTreeMap::new();
         for (key, task) in view.tasks.iter().filter(|(_, task)| task.started && !task.ended) {
-            // One that ended just now cannot be measured, and needs not be.
+            // One that ended just now cannot be measured, and need not be.
             let Ok(usage) = containers.usage(&task.container).await else { continue };
             let now = Instant::now();
             let cpus = before.get(key).map_or(0.0, |(then, cpu)| rate(usage.cpu, *cpu, now - *then));

@@ -80,7 +80,7 @@ pub enum BadSpec {
     #[error("the environment variable name {0:?} is empty or holds a '='; rename the variable")]
     VariableName(String),
     /// A path is not absolute.
-    #[error("the path {} is not absolute; give it from the root on", path.display())]
+    #[error("the path {} is not absolute; give an absolute path", path.display())]
     Relative {
         /// The path.
         path: PathBuf,

@@ -161,7 +161,7 @@ pub async fn follow(
                 Err(status) => Err(status),
             };
             if let Err(status) = ended {
-                // Whoever has gone away needs not hear why it ended.
+                // Whoever has gone away need not hear why it ended.
                 let _ = sender.send(Ok(event("trouble", (name, status.message())))).await;
             }
         };
