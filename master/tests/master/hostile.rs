@@ -163,6 +163,8 @@ async fn a_registration_of_several_pages_is_admitted_once_the_last_one_is_there(
             latest: Some(v1::TaskStatus {
                 task_id: info.task_id.clone(),
                 state: Some(v1::TaskState::TaskRunning as i32),
+                source: Some(v1::task_status::Source::Executor as i32),
+                timestamp: Some(1_700_000_000.0),
                 ..Default::default()
             }),
             task_info: info.encode_to_vec().into(),
