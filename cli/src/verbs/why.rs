@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn explain(subject: String, resources: String, session: &mut Session) -> anyhow::Result<Explanation> {
-    let request = ExplainRequest { subject, resources };
+    let request = ExplainRequest { subject, resources, ..ExplainRequest::default() };
     Ok(session.operator.explain(request).await.map_err(refused)?.into_inner())
 }
 

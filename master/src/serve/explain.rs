@@ -1,6 +1,6 @@
 //! Why something waits: the core's explanation of whatever a text names.
 
-use bourse_master_core::{Explanation, Subject, View};
+use bourse_master_core::{Explanation, Subject, Task, View};
 use bourse_proto::operator as wire;
 use bourse_types::Resources;
 use tonic::Status;
@@ -9,16 +9,19 @@ use super::hostnames;
 use super::operator::{agents, find_task, frameworks};
 use super::resolve;
 
-/// Explains a task, a framework or an agent; `resources` is a size that is wanted, empty for none.
-pub(super) fn answer(view: &View, subject: &str, resources: &str) -> Result<wire::Explanation, Status> {
-    let wanted = match resources {
+/// Explains a task, a framework or an agent.
+pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::Explanation, Status> {
+    let wanted = match asked.resources.as_str() {
         "" => None,
         text => {
             let parsed = text.parse::<Resources>();
             Some(parsed.map_err(|why| Status::invalid_argument(format!("resources: {why}")))?)
         }
     };
-    let subject = find(view, subject)?;
+    let subject = match asked.framework.as_str() {
+        "" => find(view, &asked.subject)?,
+        framework => find_task(view, &asked.subject, framework).map(task_of)?,
+    };
     let explanation = view.explain(&subject, wanted.as_ref());
     let explanation = explanation.ok_or_else(|| Status::not_found("it has gone away meanwhile"))?;
     Ok(write(explanation, view))
@@ -29,7 +32,7 @@ pub(super) fn answer(view: &View, subject: &str, resources: &str) -> Result<wire
 fn find(view: &View, text: &str) -> Result<Subject, Status> {
     let unknown = |status: &Status| status.code() == tonic::Code::NotFound;
     match find_task(view, text, "") {
-        Ok(task) => return Ok(Subject::Task(task.framework.clone(), task.info.id.clone())),
+        Ok(task) => return Ok(task_of(task)),
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
@@ -46,6 +49,10 @@ fn find(view: &View, text: &str) -> Result<Subject, Status> {
         ))),
         Err(status) => Err(status),
     }
+}
+
+fn task_of(task: &Task) -> Subject {
+    Subject::Task(task.framework.clone(), task.info.id.clone())
 }
 
 fn write(explanation: Explanation, view: &View) -> wire::Explanation {

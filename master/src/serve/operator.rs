@@ -301,9 +301,8 @@ impl Operator for OperatorDoor {
         request: Request<wire::ExplainRequest>,
     ) -> Result<Response<wire::Explanation>, Status> {
         operator(&request)?;
-        let wire::ExplainRequest { subject, resources } = request.into_inner();
         let picture = self.0.driver.picture();
-        super::explain::answer(&picture.view, &subject, &resources).map(Response::new)
+        super::explain::answer(&picture.view, request.get_ref()).map(Response::new)
     }
 
     async fn read_log(

@@ -178,8 +178,11 @@ async fn what_waits_is_explained_agent_by_agent_with_the_nearest_fix() {
     let cluster = Cluster::start().await;
     let (_agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
     let connection = cluster.connect(OPERATOR).await;
-    let request =
-        wire::ExplainRequest { subject: "batch".to_owned(), resources: "cpus:64; mem:64".to_owned() };
+    let request = wire::ExplainRequest {
+        subject: "batch".to_owned(),
+        resources: "cpus:64; mem:64".to_owned(),
+        framework: String::new(),
+    };
     let explained = connection.operator().explain(request).await.expect("an answer").into_inner();
     assert_eq!((explained.kind.as_str(), explained.id.as_str()), ("framework", scheduler.framework.as_str()));
     assert!(!explained.summary.is_empty());
@@ -188,8 +191,31 @@ async fn what_waits_is_explained_agent_by_agent_with_the_nearest_fix() {
         !verdict.fits && verdict.obstacles.iter().any(|obstacle| obstacle.detail.contains("64")),
         "{verdict:?}"
     );
-    let nothing = wire::ExplainRequest { subject: "nobody".to_owned(), resources: String::new() };
+    let nothing = wire::ExplainRequest { subject: "nobody".to_owned(), ..Default::default() };
     assert_eq!(connection.operator().explain(nothing).await.expect_err("unknown").code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_task_is_explained_as_the_one_of_the_framework_that_is_named() {
+    let cluster = Cluster::start().await;
+    let (_agent, _scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
+    let mut rival = cluster.scheduler("rival").await;
+    let _other = cluster.agent("host-b", "cpus:4; mem:1024").await;
+    let offer = rival.offer().await;
+    rival.launch(&offer, &task(&offer, "web.0", "cpus:1; mem:64")).await.expect("taken");
+    let connection = cluster.connect(OPERATOR).await;
+    let explain = async |framework: &str| {
+        let request = wire::ExplainRequest {
+            subject: "web.0".to_owned(),
+            framework: framework.to_owned(),
+            ..Default::default()
+        };
+        connection.operator().explain(request).await.map(tonic::Response::into_inner)
+    };
+    assert!(explain("batch").await.expect("an answer").summary.contains("TASK_RUNNING"));
+    assert!(explain(&rival.framework).await.expect("an answer").summary.contains("TASK_STAGING"));
+    assert_eq!(explain("").await.expect_err("there are two").code(), Code::InvalidArgument);
+    assert_eq!(explain("nobody").await.expect_err("no such framework").code(), Code::NotFound);
 }
 
 #[tokio::test]

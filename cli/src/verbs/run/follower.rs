@@ -121,7 +121,11 @@ impl Follower {
     /// Says why the task waits, or why the master cannot be asked, when that is something else than was said last.
     pub async fn say_why(&mut self) {
         let Some(framework) = &self.framework else { return };
-        let request = ExplainRequest { subject: framework.to_string(), resources: self.wanted.clone() };
+        let request = ExplainRequest {
+            subject: framework.to_string(),
+            resources: self.wanted.clone(),
+            ..ExplainRequest::default()
+        };
         let why = match self.session.operator.explain(request).await {
             Ok(explanation) => self.in_words(explanation.into_inner()),
             // That nobody answers is said already.
