@@ -114,7 +114,7 @@ pub enum ToAgent {
 /// Why an agent may not register.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentRefused {
-    /// A stable word: `STALE_MASTER`, `AGENT_GONE`.
+    /// A stable word: `STALE_MASTER`, `AGENT_GONE`, `UNKNOWN_ID`.
     pub reason: &'static str,
     /// What was tried, what is wrong, what to do.
     pub message: String,

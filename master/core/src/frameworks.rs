@@ -22,7 +22,7 @@ use crate::table::Table;
 use crate::tasks::Task;
 
 pub(crate) use leave::no_such_framework;
-pub use subscribe::{BadSubscription, check_roles};
+pub use subscribe::{BadSubscription, FRAMEWORKS_MAX, FRAMEWORKS_PER_PRINCIPAL_MAX, check_roles};
 
 /// One framework that was not torn down.
 #[derive(Clone, Debug)]

@@ -41,6 +41,7 @@ mod invariants;
 pub mod view;
 
 mod deadlines;
+mod ids;
 mod random;
 mod table;
 

@@ -14,8 +14,8 @@ impl Master {
     /// An agent registers: the first time, again after its link broke or the master restarted, or a second time by a
     /// newer link, which replaces the older one. A repeat tells it the same again.
     ///
-    /// Refused are an agent that follows a newer master (it is left alone from then on), and one that was marked
-    /// gone (it shall kill what it runs and stop).
+    /// Refused are an agent that follows a newer master (it is left alone from then on), one that was marked gone (it
+    /// shall kill what it runs and stop), and one that claims an id which this master has yet to give.
     pub(crate) fn on_agent_registers(
         &mut self,
         now: Now,
@@ -29,6 +29,14 @@ impl Master {
         }
         if let Some(id) = id.as_ref().filter(|id| self.gone.contains_key(*id)) {
             out.push(Effect::CloseLink { link, refused: Some(marked_gone(id)) });
+            return;
+        }
+        let never_given = |id: &&AgentId| !self.agents.contains(*id) && self.never_gave_agent(id);
+        if let Some(id) = id.as_ref().filter(never_given) {
+            let refused = not_given(id);
+            let entry = Entry::new(Kind::Agent, format!("an agent was refused: {}", refused.message));
+            out.push(Effect::Record(entry.reason(refused.reason)));
+            out.push(Effect::CloseLink { link, refused: Some(refused) });
             return;
         }
         let id = id.unwrap_or_else(|| self.next_agent_id());
@@ -67,12 +75,6 @@ impl Master {
             }
         };
         out.push(Effect::Record(Entry::new(Kind::Agent, summary).agent(&id)));
-    }
-
-    fn next_agent_id(&mut self) -> AgentId {
-        let number = self.agents_named;
-        self.agents_named += 1;
-        AgentId::new(format!("{}-S{number}", self.id)).expect("a master id with a number behind it is an id")
     }
 
     /// Somebody newer commands this agent: this master must not, and does not believe its older link either.
@@ -191,6 +193,17 @@ impl Master {
             })
             .cloned()
             .collect()
+    }
+}
+
+fn not_given(id: &AgentId) -> AgentRefused {
+    AgentRefused {
+        reason: "UNKNOWN_ID",
+        message: format!(
+            "agent id {id} is one that this master gives, and it has not given it; remove the agent's work directory to \
+             let the machine join as a new agent"
+        ),
+        shut_down: false,
     }
 }
 

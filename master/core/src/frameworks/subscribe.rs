@@ -12,6 +12,13 @@ use crate::history::{Entry, Kind};
 use crate::master::Master;
 use crate::registry::Change;
 
+/// Frameworks of one principal, connected or away. Each is a record in the registry for as long as its failover timeout
+/// lets it be, so a scheduler that forgets its id in a loop must meet an end before it has filled the disk.
+pub const FRAMEWORKS_PER_PRINCIPAL_MAX: usize = 1_000;
+
+/// Frameworks in all, so that many principals do not do together what one may not.
+pub const FRAMEWORKS_MAX: usize = 10_000;
+
 /// Why a subscription, or a change of one, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadSubscription {
@@ -34,6 +41,23 @@ pub enum BadSubscription {
         /// Who subscribed it first.
         owner: Principal,
     },
+    /// One principal has too many.
+    #[error(
+        "principal {0} has {FRAMEWORKS_PER_PRINCIPAL_MAX} frameworks, and may not have more; subscribe with the id of one of \
+         them, or tear down those that nobody needs: `bourse frameworks` lists them"
+    )]
+    TooManyOfPrincipal(Principal),
+    /// There are too many.
+    #[error(
+        "there are {FRAMEWORKS_MAX} frameworks, and there may not be more; subscribe with the id of a known one, or let an \
+         operator tear down those that nobody needs: `bourse frameworks` lists them"
+    )]
+    TooMany,
+    /// It would be another framework's in time.
+    #[error(
+        "framework id {0} is one that this master gives, and it has not given it; subscribe without an id to be given one"
+    )]
+    NotGiven(FrameworkId),
 }
 
 /// Whether these roles may be subscribed and suppressed together. No role at all means `*`.
@@ -72,16 +96,34 @@ impl Master {
     fn check_subscription(&self, subscription: &Subscription) -> Result<(), BadSubscription> {
         let info = &subscription.info;
         check_roles(&info.roles, &subscription.suppressed)?;
-        let Some(id) = &info.id else { return Ok(()) };
+        let Some(id) = &info.id else { return self.check_room(subscription) };
         if self.removed.contains_key(id) {
             return Err(BadSubscription::Removed);
         }
-        let owner = self.frameworks.get(id).and_then(|framework| framework.info.principal.clone());
-        match owner {
-            Some(owner) if caller(subscription) != Some(&owner) => {
-                Err(BadSubscription::Principal { framework: id.clone(), owner })
+        let Some(known) = self.frameworks.get(id) else {
+            return match self.never_gave_framework(id) {
+                true => Err(BadSubscription::NotGiven(id.clone())),
+                false => self.check_room(subscription),
+            };
+        };
+        match &known.info.principal {
+            Some(owner) if caller(subscription) != Some(owner) => {
+                Err(BadSubscription::Principal { framework: id.clone(), owner: owner.clone() })
             }
             Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether there may be one more framework of this caller's.
+    fn check_room(&self, subscription: &Subscription) -> Result<(), BadSubscription> {
+        if self.frameworks.len() >= FRAMEWORKS_MAX {
+            return Err(BadSubscription::TooMany);
+        }
+        let Some(caller) = caller(subscription) else { return Ok(()) };
+        let theirs = self.frameworks.values().filter(|it| it.info.principal.as_ref() == Some(caller)).count();
+        match theirs >= FRAMEWORKS_PER_PRINCIPAL_MAX {
+            true => Err(BadSubscription::TooManyOfPrincipal(caller.clone())),
+            false => Ok(()),
         }
     }
 
@@ -143,13 +185,6 @@ impl Master {
         self.repeat_drains(&id, out);
         self.mark_all_dirty();
         out.push(Effect::Record(Entry::new(Kind::Framework, format!("{summary} ({name})")).framework(&id)));
-    }
-
-    fn next_framework_id(&mut self) -> FrameworkId {
-        let number = self.frameworks_named;
-        self.frameworks_named += 1;
-        FrameworkId::new(format!("{}-{number:04}", self.id))
-            .expect("a master id with a number behind it is an id")
     }
 
     /// The newest stream speaks for the framework from now on.

@@ -516,3 +516,29 @@ fn an_end_that_its_agent_has_forgotten_is_told_by_the_master() {
     assert_eq!(told, Some((TaskState::Finished, None)));
     assert!(w.view().framework(&framework.id).expect("subscribed").tasks.is_empty());
 }
+
+#[test]
+fn an_id_that_this_master_has_yet_to_give_is_nobodys() {
+    let mut w = World::new();
+    let (first, _) = w.agent(MACHINE);
+    let link = w.link();
+    w.check(registers(link, Some(&agent_id("m-S1")), MACHINE), expect![[r#"
+        close link 2: UNKNOWN_ID: agent id m-S1 is one that this master gives, and it has not given it; remove the agent's work directory to let the machine join as a new agent
+    "#]]);
+    // Nor is one that it would never give.
+    let link = w.link();
+    w.apply(registers(link, Some(&agent_id("m-x")), MACHINE));
+    assert!(matches!(w.last[..], [Effect::Record(_), Effect::CloseLink { .. }]), "{:?}", w.last);
+    // One that it gave and has forgotten comes back under it.
+    w.pass(secs(80));
+    let (link, usurper) = (w.link(), agent_id("another"));
+    let info = w.view().agent(&first).expect("unreachable").info.clone();
+    let registration =
+        Registration { id: Some(usurper), info, tasks: vec![], frameworks: vec![], epoch: Epoch(1) };
+    w.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
+    assert!(w.view().agent(&first).is_none(), "it was replaced at its address");
+    let link = w.link();
+    w.apply(registers(link, Some(&first), MACHINE));
+    assert!(w.view().agent(&first).is_some());
+    assert_eq!(w.agent(MACHINE).0, agent_id("m-S1"));
+}

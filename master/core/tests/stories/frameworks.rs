@@ -4,6 +4,7 @@ use bourse_master_core::event::{Call, Command, Event, Subscription};
 use bourse_types::{Principal, Role, TaskState};
 use expect_test::expect;
 
+use crate::text;
 use crate::world::*;
 
 #[test]
@@ -201,15 +202,10 @@ fn subscribing_again_changes_everything_but_user_checkpoint_and_principal() {
 #[test]
 fn somebody_else_can_not_take_a_framework_over() {
     let mut w = World::new();
-    let subscription = |id, principal: &str| Subscription {
-        info: bourse_types::FrameworkInfo { id, ..framework_info(&["*"]) },
-        suppressed: vec![],
-        principal: Some(Principal::new(principal).expect("a literal")),
-    };
     let stream = w.stream();
-    w.apply(Event::Subscribes { stream, subscription: Box::new(subscription(None, "alice")) });
+    w.apply(Event::Subscribes { stream, subscription: Box::new(of("alice", None)) });
     let stream = w.stream();
-    let taken = subscription(Some(framework_id("m-0000")), "mallory");
+    let taken = of("mallory", Some("m-0000"));
     w.check(
         Event::Subscribes { stream, subscription: Box::new(taken) },
         expect![[r#"
@@ -286,5 +282,82 @@ fn offers_are_taken_back_when_the_scheduler_disconnects_and_no_filter_is_set() {
     w.settle();
     w.expect(expect![[r#"
         m-0000@3 <- Offers m-O2 (m-S0 * cpus:4; mem:1024; ports:[31000-31009])
+    "#]]);
+}
+
+/// A subscription of this principal, under this id if there is one.
+fn of(principal: &str, id: Option<&str>) -> Subscription {
+    Subscription {
+        info: bourse_types::FrameworkInfo { id: id.map(framework_id), ..framework_info(&["*"]) },
+        suppressed: vec![],
+        principal: Some(Principal::new(principal).expect("a literal")),
+    }
+}
+
+#[test]
+fn an_id_that_this_master_has_yet_to_give_is_refused() {
+    let mut w = World::new();
+    let stream = w.stream();
+    let foreseen = Box::new(of("mallory", Some("m-0000")));
+    w.check(Event::Subscribes { stream, subscription: foreseen }, expect![[r#"
+        close stream 1: framework id m-0000 is one that this master gives, and it has not given it; subscribe without an id to be given one
+    "#]]);
+    // One of an earlier master is adopted: the registry may have been lost.
+    let stream = w.stream();
+    let earlier = Box::new(of("bob", Some("old-0000")));
+    w.check(
+        Event::Subscribes { stream, subscription: earlier },
+        expect![[r#"
+        persist framework old-0000 subscribed
+        old-0000@2 <- Subscribed old-0000 heartbeat 15s
+    "#]],
+    );
+}
+
+#[test]
+fn a_new_framework_is_never_given_the_id_of_another_one() {
+    let mut w = World::new();
+    // An agent tells of a framework under an id that is to come.
+    let link = w.link();
+    let known =
+        report(&framework_id("m-0000"), "t1", &agent_id("old-S0"), "cpus:1;mem:64", TaskState::Running);
+    let foreseen = bourse_types::FrameworkInfo { id: Some(framework_id("m-0000")), ..framework_info(&["*"]) };
+    w.apply(registers_with(link, Some(&agent_id("old-S0")), MACHINE, vec![known], vec![foreseen]));
+    let framework = w.framework(&["*"]);
+    assert_eq!(framework.id, framework_id("m-0001"));
+}
+
+#[test]
+fn a_principal_has_a_thousand_frameworks_at_most_and_all_together_ten_thousand() {
+    use bourse_master_core::frameworks::{FRAMEWORKS_MAX, FRAMEWORKS_PER_PRINCIPAL_MAX};
+    let mut registry = bourse_master_core::Snapshot::default();
+    let mut add = |principal: &str, count: usize| {
+        for n in 0..count {
+            let mut info = of(principal, Some(&format!("{principal}-{n}"))).info;
+            info.principal = Some(Principal::new(principal).expect("a literal"));
+            let id = info.id.clone().expect("just given");
+            let at = START_WALL;
+            registry.apply(&bourse_master_core::Change::FrameworkSubscribed { id, info, at });
+        }
+        registry.clone()
+    };
+    let mut w = World::remembering(add("mallory", FRAMEWORKS_PER_PRINCIPAL_MAX));
+    let stream = w.stream();
+    let subscription = Box::new(of("mallory", None));
+    w.check(Event::Subscribes { stream, subscription }, expect![[r#"
+        close stream 1: principal mallory has 1000 frameworks, and may not have more; subscribe with the id of one of them, or tear down those that nobody needs: `bourse frameworks` lists them
+    "#]]);
+    // A known one may come back, and somebody else is not in the way.
+    for subscription in [of("mallory", Some("mallory-7")), of("alice", None)] {
+        let stream = w.stream();
+        w.apply(Event::Subscribes { stream, subscription: Box::new(subscription) });
+        assert!(text::effects(&w.last).contains("Subscribed"), "{}", text::effects(&w.last));
+    }
+    let others = FRAMEWORKS_MAX - FRAMEWORKS_PER_PRINCIPAL_MAX;
+    let mut w = World::remembering(add("others", others));
+    let stream = w.stream();
+    let subscription = Box::new(of("alice", None));
+    w.check(Event::Subscribes { stream, subscription }, expect![[r#"
+        close stream 1: there are 10000 frameworks, and there may not be more; subscribe with the id of a known one, or let an operator tear down those that nobody needs: `bourse frameworks` lists them
     "#]]);
 }

@@ -46,8 +46,17 @@ impl World {
     }
 
     pub fn with(config: Config) -> World {
+        World::start(config, Snapshot::default())
+    }
+
+    /// A master that takes over a cluster which is remembered so.
+    pub fn remembering(registry: Snapshot) -> World {
+        World::start(Config::default(), registry)
+    }
+
+    fn start(config: Config, registry: Snapshot) -> World {
         let now = Now { mono: Mono(1_000_000_000), wall: START_WALL };
-        let registry = Snapshot { epoch: Epoch(1), master: Some(master_id("m")), ..Snapshot::default() };
+        let registry = Snapshot { epoch: Epoch(1), master: Some(master_id("m")), ..registry };
         let master = Master::new(config.clone(), Epoch(1), master_id("m"), 7, registry.clone(), now);
         World {
             master,
