@@ -47,8 +47,10 @@ pub struct Framework {
     pub tasks: Table<TaskId, Task>,
     /// Tasks whose agent does not answer. They may come back.
     pub unreachable: Table<TaskId, Task>,
-    /// Tasks that ended, the newest last.
+    /// Tasks that ended, the newest last; also unreachable ones that had no room among those.
     pub completed: Vector<Arc<Task>>,
+    /// There were once more unreachable tasks than there is room for.
+    pub(crate) crowded: bool,
     /// What it declined for a while.
     pub(crate) filters: Filters,
     /// In how many passes it got nothing, by reason, since it last subscribed.
@@ -134,6 +136,7 @@ impl Framework {
             tasks: Table::new(),
             unreachable: Table::new(),
             completed: Vector::new(),
+            crowded: false,
             filters: Filters::default(),
             unserved: BTreeMap::new(),
         }
@@ -142,6 +145,11 @@ impl Framework {
     /// Roles it has and wants offers for.
     pub fn wanted_roles(&self) -> impl Iterator<Item = &Role> {
         self.info.roles.iter().filter(|role| !self.suppressed.contains(*role))
+    }
+
+    /// Whether the id is that of a task that is alive, unreachable, or whose end is not acknowledged.
+    pub(crate) fn knows(&self, task: &TaskId) -> bool {
+        self.tasks.contains(task) || self.unreachable.contains(task)
     }
 
     /// What this framework is told of a state: what its capabilities do not cover is told as what it knows.

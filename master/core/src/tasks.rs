@@ -21,6 +21,7 @@ use crate::event::TaskInfo;
 use crate::history::{Entry, Kind};
 use crate::master::Master;
 
+pub(crate) use adopt::GivenUp;
 pub(crate) use kill::DRAINING;
 pub use launch::BadTask;
 pub(crate) use launch::Place;
@@ -182,6 +183,29 @@ impl Master {
         }
     }
 
+    /// The same for all tasks that were unreachable together with this agent, also those that had no room among the
+    /// unreachable and are kept with the ended ones.
+    pub(crate) fn end_unreachable_on(&mut self, now: Now, agent: &AgentId, fate: &Fate, out: &mut Effects) {
+        for (framework, task) in self.unreachable_on(agent) {
+            self.end_unreachable(now, &framework, &task, fate, out);
+        }
+        let crowded: Vec<FrameworkId> =
+            self.frameworks.values().filter(|it| it.crowded).map(|it| it.id.clone()).collect();
+        for id in crowded {
+            let framework = self.framework_mut(&id);
+            let is_here = |task: &&Arc<Task>| !task.state.is_terminal() && task.agent == *agent;
+            let here: Vec<Arc<Task>> = framework.completed.iter().filter(is_here).cloned().collect();
+            framework.completed.retain(|task| !is_here(&task));
+            for record in here {
+                // Its id may have been given again since: of that task this says nothing.
+                let again = self.frameworks.get(&id).is_some_and(|it| it.knows(&record.info.id));
+                if !again {
+                    self.meet_fate(now, record, fate, out);
+                }
+            }
+        }
+    }
+
     fn meet_fate(&mut self, now: Now, mut record: Arc<Task>, fate: &Fate, out: &mut Effects) {
         let status = fate.status(&record, now.wall);
         let (statuses_max, unreachable_max) = (self.config.statuses_max, self.config.unreachable_tasks_max);
@@ -208,6 +232,7 @@ impl Master {
                         .min_by_key(|task| (task.changed, task.info.id.clone()));
                     let oldest = oldest.expect("there are more than the maximum").info.id.clone();
                     let forgotten = framework.unreachable.remove(&oldest).expect("it was just found");
+                    framework.crowded = true;
                     framework.complete(forgotten, completed_max);
                 }
             }

@@ -40,7 +40,7 @@ impl Master {
         out.push(Effect::Record(entry));
     }
 
-    fn checkpoints(&self, framework: &FrameworkId) -> bool {
+    pub(crate) fn checkpoints(&self, framework: &FrameworkId) -> bool {
         self.frameworks.get(framework).is_some_and(|framework| framework.info.checkpoint)
     }
 

@@ -82,9 +82,7 @@ impl Master {
 
     fn forget_agent(&mut self, now: Now, id: &AgentId, fate: &Fate, out: &mut Effects) {
         self.clear_agent(now, id, fate, out);
-        for (framework, task) in self.unreachable_on(id) {
-            self.end_unreachable(now, &framework, &task, fate, out);
-        }
+        self.end_unreachable_on(now, id, fate, out);
         self.clear_filters_of_agent(id);
         self.leave_pool(id);
         self.leave_address(id);

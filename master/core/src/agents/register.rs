@@ -9,6 +9,7 @@ use crate::event::{LinkId, Registration};
 use crate::history::{Entry, Kind};
 use crate::master::Master;
 use crate::registry::Change;
+use crate::tasks::GivenUp;
 
 impl Master {
     /// An agent registers: the first time, again after its link broke or the master restarted, or a second time by a
@@ -39,6 +40,7 @@ impl Master {
             out.push(Effect::CloseLink { link, refused: Some(refused) });
             return;
         }
+        let named = id.is_some();
         let id = id.unwrap_or_else(|| self.next_agent_id());
         self.remove_predecessor(now, &id, &info, out);
         let before = self.agents.get(&id).map(|agent| agent.state);
@@ -48,7 +50,15 @@ impl Master {
         }
         self.connect(now, &id, link, out);
         self.adopt_frameworks(now, frameworks, out);
-        let orders = self.adopt_tasks(now, &id, tasks, out);
+        let given_up = match before {
+            // By this master or one before it, which alone knew of its tasks.
+            Some(AgentState::Unreachable { .. }) => GivenUp::All,
+            // It was removed or forgotten, or the registry was lost.
+            None if named => GivenUp::All,
+            Some(AgentState::Recovered { .. }) => GivenUp::Unkept,
+            Some(AgentState::Active { .. } | AgentState::Disconnected { .. }) | None => GivenUp::Known,
+        };
+        let orders = self.adopt_tasks(now, &id, given_up, tasks, out);
 
         let registered = ToAgent::Registered {
             agent: id.clone(),

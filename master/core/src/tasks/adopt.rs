@@ -11,6 +11,21 @@ use crate::history::{Entry, Kind};
 use crate::master::Master;
 use crate::tasks::{Fate, Task};
 
+/// Which tasks of a returning agent their frameworks may have given up, so that they hear that these are back.
+///
+/// What was told of a task is only remembered by the master that told it, and not of all tasks for ever. Who hears once
+/// too often that a task runs loses nothing; who was told that it is lost and hears nothing lets it run on unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// Those that this master knows to be unreachable.
+    Known,
+    /// Also those of frameworks that do not checkpoint: they are told as lost when the link breaks, and the link may
+    /// have broken under an earlier master.
+    Unkept,
+    /// Every one.
+    All,
+}
+
 impl Master {
     /// Takes over what a registering agent tells about its tasks. Answers what is to be said to the agent after it
     /// was told that it is registered.
@@ -22,6 +37,7 @@ impl Master {
         &mut self,
         now: Now,
         agent: &AgentId,
+        given_up: GivenUp,
         reports: Vec<TaskReport>,
         out: &mut Effects,
     ) -> Vec<ToAgent> {
@@ -45,7 +61,7 @@ impl Master {
                 // The id was given again while this agent was away: only one of the two may go on.
                 Some(_) => orders.push(ToAgent::Kill { framework, task: id, policy: None, reason: None }),
                 None if self.has_completed(&framework, &id, agent, report.latest.state) => {}
-                None => self.adopt_task(now, agent, report, out),
+                None => self.adopt_task(now, agent, given_up, report, out),
             }
         }
         self.end_missing(now, agent, out);
@@ -99,9 +115,7 @@ impl Master {
             message: format!("agent {agent} is back without the task"),
             since: None,
         };
-        for (framework, task) in self.unreachable_on(agent) {
-            self.end_unreachable(now, &framework, &task, &fate, out);
-        }
+        self.end_unreachable_on(now, agent, &fate, out);
     }
 
     /// Whether the task's end is settled already: the agent only missed the acknowledgement, and will be given it when it
@@ -121,7 +135,14 @@ impl Master {
         reported.is_terminal() && known.is_some_and(|task| task.is_settled())
     }
 
-    fn adopt_task(&mut self, now: Now, agent: &AgentId, report: TaskReport, out: &mut Effects) {
+    fn adopt_task(
+        &mut self,
+        now: Now,
+        agent: &AgentId,
+        given_up: GivenUp,
+        report: TaskReport,
+        out: &mut Effects,
+    ) {
         let TaskReport { framework, task: info, role, latest } = report;
         let (id, state) = (info.id.clone(), latest.state);
         let untold = self.take_untold(&framework, &id, agent);
@@ -154,7 +175,12 @@ impl Master {
         self.framework_mut(&framework).tasks.insert(id.clone(), task);
         let worded = self.worded(&framework, latest.clone());
         self.task_mut(&framework, &id).remember(&worded, statuses_max);
-        if was_unreachable.is_some() {
+        let may_be_given_up = match given_up {
+            GivenUp::All => true,
+            GivenUp::Unkept => !self.checkpoints(&framework),
+            GivenUp::Known => false,
+        };
+        if was_unreachable.is_some() || may_be_given_up {
             self.tell_back(now, agent, &framework, &latest, out);
         }
     }

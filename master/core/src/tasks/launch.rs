@@ -121,7 +121,7 @@ impl Master {
     /// What is left of the offers after this task, or why it may not have its share.
     fn check_task(&self, place: &Place<'_>, left: &Resources, task: &TaskInfo) -> Result<Resources, BadTask> {
         let record = self.frameworks.get(place.framework).expect("the caller accepted its call");
-        if record.tasks.contains(&task.id) || record.unreachable.contains(&task.id) {
+        if record.knows(&task.id) {
             return Err(BadTask::DuplicateId(task.id.clone()));
         }
         if task.agent != *place.agent {

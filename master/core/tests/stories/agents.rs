@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bourse_master_core::event::{Command, Event, Registration};
-use bourse_master_core::{Effect, ToScheduler};
+use bourse_master_core::{Config, Effect, ToScheduler};
 use bourse_types::{Epoch, FrameworkInfo, TaskState};
 use expect_test::expect;
 
+use crate::text;
 use crate::world::*;
 
 #[test]
@@ -541,4 +542,65 @@ fn an_id_that_this_master_has_yet_to_give_is_nobodys() {
     w.apply(registers(link, Some(&first), MACHINE));
     assert!(w.view().agent(&first).is_some());
     assert_eq!(w.agent(MACHINE).0, agent_id("m-S1"));
+}
+
+#[test]
+fn tasks_of_an_agent_that_was_removed_are_told_as_running_when_it_comes_back_with_them() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    let info = w.view().agent(&agent).expect("registered").info.clone();
+    let link = w.link();
+    let registration = Registration {
+        id: Some(agent_id("another")),
+        info,
+        tasks: vec![],
+        frameworks: vec![],
+        epoch: Epoch(1),
+    };
+    w.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Gone));
+    let link = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(link, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        persist agent another removed
+        close link 2
+        m-0000@1 <- AgentFailed another
+        persist agent m-S0 admitted
+        m-0000@1 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@3 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+    "#]],
+    );
+}
+
+#[test]
+fn unreachable_tasks_beyond_the_bound_are_told_too_when_their_agent_is_back_or_gone() {
+    for back in [true, false] {
+        let mut w = World::with(Config { unreachable_tasks_max: 1, ..Config::default() });
+        let (agent, link) = w.agent(MACHINE);
+        let framework = w.framework(&["*"]);
+        let offer = w.offer_of(&framework);
+        let tasks = ["t1", "t2", "t3"].map(|id| task_info(id, &agent, "cpus:1;mem:64")).to_vec();
+        w.apply(framework.accept(&[&offer], tasks));
+        for id in ["t1", "t2", "t3"] {
+            w.report(&agent, link, &framework, id, TaskState::Running);
+        }
+        w.pass(secs(80));
+        assert_eq!(w.view().framework(&framework.id).expect("subscribed").unreachable.len(), 1);
+        if back {
+            let link = w.link();
+            let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+            w.apply(registers_with(link, Some(&agent), MACHINE, vec![known], vec![]));
+        } else {
+            w.apply(operate(Command::MarkGone { agent: agent.clone() }));
+        }
+        let states = ["t1", "t2", "t3"].map(|id| w.state_of(&framework, id).expect("known"));
+        let told = text::effects(&w.last).matches("<- Update t").count();
+        let expected = match back {
+            true => [TaskState::Running, TaskState::Gone, TaskState::Gone],
+            false => [TaskState::GoneByOperator; 3],
+        };
+        assert_eq!((states, told), (expected, 3), "{}", text::effects(&w.last));
+    }
 }

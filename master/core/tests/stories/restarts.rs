@@ -148,6 +148,51 @@ fn a_framework_that_only_agents_know_is_adopted_with_its_tasks() {
 }
 
 #[test]
+fn a_task_of_an_unreachable_agent_is_told_as_running_when_it_returns_after_a_restart() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    w.pass(secs(80));
+    w.restart(secs(3));
+    let stream = w.stream();
+    w.apply(framework.again(stream, framework_info(&["*"])));
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        persist agent m-S0 reachable
+        m-0000@2 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+        m-0000@2 <- Offers m1-O0 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
+    "#]],
+    );
+}
+
+#[test]
+fn a_task_told_as_lost_when_a_link_broke_is_told_as_running_when_it_returns_after_a_restart() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let info = bourse_types::FrameworkInfo { checkpoint: false, ..framework_info(&["*"]) };
+    let framework = w.subscribe(info.clone());
+    w.launch(&framework, "t1", "cpus:1;mem:64");
+    w.report(&agent, link, &framework, "t1", TaskState::Running);
+    w.apply(bourse_master_core::Event::AgentLinkClosed { agent: agent.clone(), link });
+    w.restart(secs(3));
+    let stream = w.stream();
+    w.apply(framework.again(stream, info));
+    let back = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(back, Some(&agent), MACHINE, vec![known], vec![]),
+        expect![[r#"
+        m-0000@2 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1]
+        m-0000@2 <- Offers m1-O0 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
+    "#]],
+    );
+}
+
+#[test]
 fn tasks_of_a_framework_that_nobody_knows_are_shut_down() {
     let mut w = World::new();
     let link = w.link();
