@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bourse_master_core as core;
 use bourse_master_core::registry::Change;
-use bourse_types::{Epoch, MasterId};
+use bourse_types::{Epoch, MasterId, Wall};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -124,7 +124,7 @@ impl Master {
         let id = MasterId::new(Uuid::new_v4().to_string()).expect("a UUID is an id");
         let history: Arc<dyn History> = Arc::from(stores.history);
         let (registry, snapshot, epoch, last_sequence) =
-            take_over(stores.registry, history.clone(), id.clone()).await?;
+            take_over(stores.registry, history.clone(), id.clone(), clock.now().wall).await?;
         info!(
             master_id = %id,
             epoch = epoch.0,
@@ -208,10 +208,11 @@ async fn take_over(
     mut registry: Box<dyn Registry>,
     history: Arc<dyn History>,
     id: MasterId,
+    now: Wall,
 ) -> Result<(Box<dyn Registry>, core::Snapshot, Epoch, u64), MasterError> {
     let taken = tokio::task::spawn_blocking(move || {
         let mut snapshot = registry.load()?;
-        let epoch = Epoch(snapshot.epoch.0 + 1);
+        let epoch = snapshot.next_epoch(now);
         let change = Change::EpochStarted { epoch, master: id };
         registry.commit(std::slice::from_ref(&change))?;
         snapshot.apply(&change);

@@ -193,6 +193,16 @@ pub struct Absence {
 }
 
 impl Snapshot {
+    /// The epoch of a master that takes over now: higher than every one before it.
+    ///
+    /// Counting on is enough as long as the registry is there. When it was lost, or an older copy of it was put in its
+    /// place, the agents have seen higher epochs than it has, and would refuse their own master for ever. So an epoch is
+    /// also at least the seconds since 1970: a clock that is roughly right then says more than any epoch before. Starts
+    /// in the same second, and a clock that is behind, still count on from the registry.
+    pub fn next_epoch(&self, now: Wall) -> Epoch {
+        Epoch((self.epoch.0 + 1).max(now.as_millis() / 1000))
+    }
+
     /// What the change means. One about something that is not there changes nothing; a repeat changes nothing
     /// either, so a log may be replayed over a snapshot that has some of it already.
     pub fn apply(&mut self, change: &Change) {

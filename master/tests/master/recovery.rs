@@ -1,5 +1,6 @@
 //! A master that was killed, and one whose disk fails.
 
+use bourse_master::registry::MemoryRegistry;
 use bourse_master::{EXIT_SYNC_FAILED, MasterError, exit_code};
 use bourse_proto::agent_link as link;
 use bourse_proto::v1::scheduler::call::{self, Type};
@@ -55,6 +56,52 @@ async fn a_master_that_was_killed_goes_on_with_its_agents_frameworks_and_tasks()
     let offer = again.offer().await;
     let rest = bourse_wire::resources::read(&offer.resources).expect("resources");
     assert_eq!(rest, resources("cpus:3; mem:960"));
+}
+
+#[tokio::test]
+async fn agents_and_frameworks_are_adopted_by_a_master_whose_registry_was_lost() {
+    let mut cluster = Cluster::start().await;
+    for _ in 0..3 {
+        cluster.kill_and_restart().await;
+    }
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    let run = agent.run_task().await;
+
+    cluster.registry = MemoryRegistry::new();
+    // Three starts within one second have counted beyond the clock; a machine that lost its disk takes longer.
+    let seen = agent.epoch;
+    eventually(|| async { (epoch_of_now() > seen).then_some(()) }).await;
+    cluster.kill_and_restart().await;
+
+    let report = link::TaskReport {
+        framework_id: scheduler.framework.clone(),
+        task_info: run.task_info,
+        role: run.role,
+        resources: run.resources,
+        latest: Some(agent.status("t1", TaskState::Running)),
+    };
+    let register = link::Register {
+        agent_id: Some(agent.id.clone()),
+        tasks: vec![report],
+        frameworks: run.framework.into_iter().collect(),
+        epoch: agent.epoch,
+        ..registration("host-a", "cpus:4; mem:1024")
+    };
+    let back = FakeAgent::register(&cluster, register).await.expect("it is adopted");
+    assert!(back.id == agent.id && back.epoch > agent.epoch, "{} after {}", back.epoch, agent.epoch);
+    assert_eq!(back.registered.known_tasks.len(), 1);
+    let info = v1::FrameworkInfo { id: Some(framework_id(&scheduler.framework)), ..framework_info("batch") };
+    let again = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("it is adopted");
+    assert_eq!(again.framework, scheduler.framework);
+}
+
+/// What the epoch of a master with an empty registry would be.
+fn epoch_of_now() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("a clock that is set").as_secs()
 }
 
 #[tokio::test]

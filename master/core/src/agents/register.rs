@@ -103,8 +103,9 @@ impl Master {
         }
         self.deposed_by = Some(self.deposed_by.map_or(epoch, |known| known.max(epoch)));
         let message = format!(
-            "this master has epoch {} and the agent follows a master with epoch {}; stop this master, or remove the \
-             agent's work directory when the newer master was given up",
+            "this master has epoch {} and the agent follows a master with epoch {}; stop this master, or when the newer \
+             one was given up or lost its registry, set this machine's clock right and start this master again, as an \
+             epoch is at least the seconds since 1970",
             self.epoch.0, epoch.0
         );
         let mut entry =

@@ -97,7 +97,8 @@ impl View {
                 "agents follow a newer master: this one has epoch {}, that one {newer}",
                 self.epoch()
             ),
-            advice: "stop this master, or find out why its registry is older than what the agents have seen"
+            advice: "stop this master; when the newer one was given up or lost its registry, set this machine's clock right \
+                     and start this master again"
                 .to_owned(),
             kind: "master",
             id: self.master_id().to_string(),

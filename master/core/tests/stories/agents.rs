@@ -342,7 +342,7 @@ fn an_agent_that_follows_a_newer_master_is_refused_and_not_commanded_any_more() 
     };
     w.check(Event::AgentRegisters { link: new, registration: Box::new(registration) }, expect![[r#"
         close link 1
-        close link 2: STALE_MASTER: this master has epoch 1 and the agent follows a master with epoch 9; stop this master, or remove the agent's work directory when the newer master was given up
+        close link 2: STALE_MASTER: this master has epoch 1 and the agent follows a master with epoch 9; stop this master, or when the newer one was given up or lost its registry, set this machine's clock right and start this master again, as an epoch is at least the seconds since 1970
     "#]]);
     assert_eq!(w.view().agent(&agent).and_then(|agent| agent.link()), None);
     assert!(w.view().verdict().starts_with("Agents follow a newer master"), "{}", w.view().verdict());

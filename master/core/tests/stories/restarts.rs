@@ -148,6 +148,23 @@ fn a_framework_that_only_agents_know_is_adopted_with_its_tasks() {
 }
 
 #[test]
+fn an_epoch_is_above_those_that_agents_have_seen_though_the_registry_was_lost() {
+    use bourse_master_core::Snapshot;
+    use bourse_types::{Epoch, Wall};
+    let (now, second) = (START_WALL, secs(1));
+    let first = Snapshot::default().next_epoch(now);
+    assert_eq!(first, Epoch(1_700_000_000));
+    // The next one is higher in the same second, and with a clock that went back.
+    let kept = Snapshot { epoch: first, ..Snapshot::default() };
+    let next = kept.next_epoch(now);
+    assert_eq!((next, kept.next_epoch(Wall(0))), (Epoch(first.0 + 1), Epoch(first.0 + 1)));
+    // A registry that was lost, or restored from long ago, is made up for by the clock.
+    assert!(Snapshot::default().next_epoch(now + second + second) > next);
+    let older = Snapshot { epoch: Epoch(5), ..Snapshot::default() };
+    assert!(older.next_epoch(now + second + second) > next);
+}
+
+#[test]
 fn a_task_of_an_unreachable_agent_is_told_as_running_when_it_returns_after_a_restart() {
     let mut w = World::new();
     let (agent, _, framework) = w.running();
