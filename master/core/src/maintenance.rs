@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bourse_types::{AgentId, FrameworkId, Now, Principal, TaskId};
+use bourse_types::units::format_count;
+use bourse_types::{AgentId, FrameworkId, KillPolicy, Now, Principal, TaskId};
 
 use crate::agents::{Drain, DrainPhase, no_such_agent};
 use crate::deadlines::Due;
@@ -16,9 +17,14 @@ use crate::master::Master;
 use crate::registry::Change;
 use crate::tasks::{DRAINING, KillOrder};
 
+/// The longest grace of a task that is killed by a drain, whatever its own is. An operator who gave a deadline waits for
+/// the machine, and a task may ask for a day: five minutes are enough for a database to write down what it holds.
+const GRACE_MAX: Duration = Duration::from_secs(300);
+
 impl Master {
     /// An operator drains an agent. Its offers are rescinded; frameworks with tasks on it hear when those are killed.
-    /// With a deadline of zero they are told to end at once, each with its own grace. A repeat sets a new deadline.
+    /// With a deadline of zero they are told to end at once, each with its own grace, but five minutes at most. A repeat
+    /// sets a new deadline.
     pub(crate) fn on_drain(
         &mut self,
         now: Now,
@@ -52,7 +58,13 @@ impl Master {
                 out,
             );
         }
-        let summary = format!("agent {id} is drained: {tasks} tasks have until {}", drain.until());
+        let until = drain.until();
+        let left = match tasks {
+            0 => "it has no tasks".to_owned(),
+            1 => format!("1 task has until {until}"),
+            n => format!("{} have until {until}", format_count(n as u64, "task")),
+        };
+        let summary = format!("agent {id} is being drained; {left}");
         out.push(Effect::Record(Entry::new(Kind::Operator, summary).agent(id).principal(principal)));
         self.on_drain_due(now, id, out);
         self.emptied.insert(id.clone());
@@ -115,13 +127,19 @@ impl Master {
         self.emptied.insert(id.clone());
     }
 
-    /// Tells every task that was not told yet to end. A kill of the framework's own keeps its policy.
+    /// Tells every task that was not told yet to end. A kill of the framework's own keeps its policy. The grace is capped:
+    /// else a task could hold up the drain for as long as it likes.
     fn kill_drained(&mut self, id: &AgentId, out: &mut Effects) {
         let tasks: Vec<(FrameworkId, TaskId)> =
             self.agents.get(id).into_iter().flat_map(|a| a.tasks.iter().cloned()).collect();
         for (framework, task) in tasks {
             let record = self.task(&framework, &task).expect("what stands on an agent is in the table");
-            let policy = record.kill.as_ref().and_then(|order| order.policy);
+            let asked = record.kill.as_ref().and_then(|order| order.policy);
+            let own = asked.and_then(|policy| policy.grace).or(record.info.kill_policy.grace);
+            let policy = match own {
+                Some(grace) if grace > GRACE_MAX => Some(KillPolicy { grace: Some(GRACE_MAX) }),
+                Some(_) | None => asked,
+            };
             if !record.state.is_terminal()
                 && record.kill.as_ref().is_none_or(|order| order.reason != DRAINING.reason)
             {

@@ -59,6 +59,32 @@ fn what_still_runs_at_the_deadline_is_killed_with_its_reason() {
 }
 
 #[test]
+fn no_grace_is_longer_than_five_minutes_in_a_drain() {
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    let offer = w.offer_of(&framework);
+    let graces = [None, Some(secs(20)), Some(secs(24 * 3600)), None];
+    let mut tasks = Vec::new();
+    for (n, grace) in graces.into_iter().enumerate() {
+        let mut task = task_info(&format!("t{n}"), &agent, "cpus:1;mem:64");
+        task.kill_policy.grace = grace;
+        tasks.push(task);
+    }
+    w.apply(framework.accept(&[&offer], tasks));
+    // Its framework kills one with a grace of a day.
+    w.apply(framework.kill("t3", None, Some(secs(24 * 3600))));
+    w.apply(drain(&agent, secs(30), false));
+    w.pass(secs(30));
+    w.expect(expect![[r#"
+        m-S0@1 <- Kill m-0000/t0 REASON_AGENT_DRAINING
+        m-S0@1 <- Kill m-0000/t1 REASON_AGENT_DRAINING
+        m-S0@1 <- Kill m-0000/t2 grace 300s REASON_AGENT_DRAINING
+        m-S0@1 <- Kill m-0000/t3 grace 300s REASON_AGENT_DRAINING
+    "#]]);
+}
+
+#[test]
 fn a_deadline_of_zero_kills_at_once() {
     let mut w = World::new();
     let (agent, _, _) = w.running();
