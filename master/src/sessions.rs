@@ -16,8 +16,11 @@ use bourse_types::{AgentId, AgentInfo, FrameworkId, OfferId, TaskStatus, Wall};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-/// Messages on their way to one agent. A thousand launches at once fit; an agent that lets more pile up reads nothing.
+/// Messages on their way to one agent. All tasks that it may have can be launched, acknowledged and killed at once; an
+/// agent that lets more pile up reads nothing.
 pub const LINK_QUEUE_MAX: usize = 8_192;
+
+const _: () = assert!(LINK_QUEUE_MAX > 3 * bourse_master_core::offers::TASKS_PER_AGENT_MAX);
 
 /// Events on their way to one scheduler: the updates of an implicit reconciliation of a large framework fit.
 pub const STREAM_QUEUE_MAX: usize = 65_536;

@@ -15,7 +15,7 @@ use crate::effect::{Effect, Effects, OfferMade, ToScheduler};
 use crate::history::{Entry, Kind};
 use crate::master::Master;
 
-pub use accept::BadOffers;
+pub use accept::{BadOffers, LAUNCHES_PER_ACCEPT_MAX, TASKS_PER_AGENT_MAX, TooMany};
 
 /// One outstanding offer.
 #[derive(Clone, Debug, PartialEq)]

@@ -36,13 +36,34 @@ pub enum BadOffers {
     TwoRoles(Role, Role),
 }
 
+/// Tasks of one ACCEPT. What one call makes the master say to an agent must fit in the queue of its link: an agent whose
+/// queue overflows is cut off, and everybody's tasks there with it.
+pub const LAUNCHES_PER_ACCEPT_MAX: usize = 1_000;
+
+/// Tasks on one agent. So all of them together can be launched, killed and acknowledged within one queue of a link, and a
+/// returning agent can be told to kill every one. Kubernetes' documentation, for one, advises 110 pods on a node at most.
+pub const TASKS_PER_AGENT_MAX: usize = 2_000;
+
+/// Why a task of a good accept is not launched now, though it might be by another one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// In one call.
+    #[error(
+        "the call launches {0} tasks and one may launch {LAUNCHES_PER_ACCEPT_MAX}; launch the rest from the next offer"
+    )]
+    InCall(usize),
+    /// On one machine.
+    #[error("agent {0} has {TASKS_PER_AGENT_MAX} tasks, and no agent may have more; launch on another agent")]
+    OnAgent(AgentId),
+}
+
 impl Master {
     /// A scheduler takes offers. With one that is not outstanding any more, or offers that do not belong together,
     /// nothing is launched: every task is told as TASK_DROPPED with REASON_INVALID_OFFERS (one that runs already, with
     /// the state that it is in), and the valid offers are given back without a filter. So a repeat fails cleanly.
     ///
     /// Else each task is launched or refused in order, each from what those before it left; what is left in the end
-    /// is declined for `refuse`.
+    /// is declined for `refuse`. Tasks beyond what one call may launch, and one agent have, are told as TASK_DROPPED.
     pub(crate) fn on_accept(&mut self, now: Now, framework: &FrameworkId, accept: Accept, out: &mut Effects) {
         let Accept { offers, launches, refuse } = accept;
         let checked = self.check_offers(framework, &offers);
@@ -60,8 +81,17 @@ impl Master {
         };
         let mut left: Resources = taken.iter().map(|offer| &offer.resources).sum();
         let place = Place { framework, agent: &agent, role: &role };
-        for launch in launches {
-            left = self.launch(now, &place, left, launch, out);
+        let count = launches.len();
+        for (number, launch) in launches.into_iter().enumerate() {
+            let full = self.agents.get(&agent).is_some_and(|it| it.tasks.len() >= TASKS_PER_AGENT_MAX);
+            let too_many = match number >= LAUNCHES_PER_ACCEPT_MAX {
+                true => Some(TooMany::InCall(count)),
+                false => full.then(|| TooMany::OnAgent(agent.clone())),
+            };
+            match too_many {
+                Some(refusal) => self.drop_launch(now, framework, launch, &refusal.to_string(), out),
+                None => left = self.launch(now, &place, left, launch, out),
+            }
         }
         if !left.is_empty() {
             self.add_filter(now, framework, &role, &agent, left, refuse);
@@ -102,26 +132,35 @@ impl Master {
         out: &mut Effects,
     ) {
         for launch in launches {
-            let (task, agent) = match launch {
-                Launch::Task(info) => (info.id, Some(info.agent)),
-                Launch::Invalid { task, agent, why: _ } => (task, agent),
-            };
-            // A call that arrived twice: to say of a task that runs that it was dropped would be a lie.
-            let (state, agent, message) = match self.task(framework, &task) {
-                Some(known) => (
-                    known.state,
-                    Some(known.agent.clone()),
-                    format!("{refusal}; the task with this id goes on"),
-                ),
-                None => (TaskState::Dropped, agent, refusal.to_string()),
-            };
-            let status = TaskStatus {
-                agent_id: agent,
-                reason: Some(Reason::InvalidOffers),
-                message: Some(message),
-                ..TaskStatus::new(task, state, Source::Master, now.wall)
-            };
-            self.refuse_launch(framework, status, out);
+            self.drop_launch(now, framework, launch, &refusal.to_string(), out);
         }
+    }
+
+    fn drop_launch(
+        &mut self,
+        now: Now,
+        framework: &FrameworkId,
+        launch: Launch,
+        why: &str,
+        out: &mut Effects,
+    ) {
+        let (task, agent) = match launch {
+            Launch::Task(info) => (info.id, Some(info.agent)),
+            Launch::Invalid { task, agent, why: _ } => (task, agent),
+        };
+        // A call that arrived twice: to say of a task that runs that it was dropped would be a lie.
+        let (state, agent, message) = match self.task(framework, &task) {
+            Some(known) => {
+                (known.state, Some(known.agent.clone()), format!("{why}; the task with this id goes on"))
+            }
+            None => (TaskState::Dropped, agent, why.to_owned()),
+        };
+        let status = TaskStatus {
+            agent_id: agent,
+            reason: Some(Reason::InvalidOffers),
+            message: Some(message),
+            ..TaskStatus::new(task, state, Source::Master, now.wall)
+        };
+        self.refuse_launch(framework, status, out);
     }
 }

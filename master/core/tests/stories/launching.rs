@@ -6,6 +6,7 @@ use bourse_master_core::event::{Accept, Call, Command, Event, Launch};
 use bourse_types::{Milli, TaskState};
 use expect_test::expect;
 
+use crate::text;
 use crate::world::*;
 
 #[test]
@@ -223,6 +224,35 @@ fn what_the_door_found_wrong_is_told_as_an_error_in_its_turn() {
         m-0000@1 <- Update t2 TASK_ERROR REASON_TASK_INVALID SOURCE_MASTER m-S0 "task_infos[1].command is missing; say what to run"
         m-S0@1 <- Run m-0000/t3 * cpus:1; mem:64
     "#]]);
+}
+
+#[test]
+fn a_call_launches_a_thousand_tasks_at_most_and_the_rest_is_dropped() {
+    use bourse_master_core::offers::{LAUNCHES_PER_ACCEPT_MAX, TASKS_PER_AGENT_MAX};
+    let mut w = World::new();
+    let (agent, _) = w.agent("cpus:100;mem:1000000");
+    let framework = w.framework(&["*"]);
+    let tiny = |from: usize, count: usize| {
+        let task = |n| task_info(&format!("t{n}"), &agent, "cpus:0.001;mem:1");
+        (from..from + count).map(task).collect::<Vec<_>>()
+    };
+    let offer = w.offer_of(&framework);
+    w.apply(framework.accept(&[&offer], tiny(0, LAUNCHES_PER_ACCEPT_MAX + 1)));
+    let told = text::effects(&w.last);
+    assert_eq!(told.matches("<- Run ").count(), LAUNCHES_PER_ACCEPT_MAX);
+    let last = told.lines().last().expect("it was told something");
+    expect![[r#"m-0000@1 <- Update t1000 TASK_DROPPED REASON_INVALID_OFFERS SOURCE_MASTER m-S0 "the call launches 1001 tasks and one may launch 1000; launch the rest from the next offer""#]].assert_eq(last);
+
+    // One agent has so many at most, however they came there.
+    for from in [10_000, 20_000] {
+        w.pass(secs(6));
+        let offer = w.offer_of(&framework);
+        w.apply(framework.accept(&[&offer], tiny(from, LAUNCHES_PER_ACCEPT_MAX)));
+    }
+    assert_eq!(w.view().agent(&agent).expect("registered").tasks.len(), TASKS_PER_AGENT_MAX);
+    let told = text::effects(&w.last);
+    let last = told.lines().last().expect("it was told something");
+    expect![[r#"m-0000@1 <- Update t20999 TASK_DROPPED REASON_INVALID_OFFERS SOURCE_MASTER m-S0 "agent m-S0 has 2000 tasks, and no agent may have more; launch on another agent""#]].assert_eq(last);
 }
 
 #[test]
