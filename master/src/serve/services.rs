@@ -4,7 +4,7 @@ use bourse_client::Connection;
 use bourse_master_core::FrameworkState;
 use bourse_proto::services as wire;
 use bourse_proto::services::services_server::Services;
-use bourse_types::{FrameworkId, Wall};
+use bourse_types::FrameworkId;
 use tonic::{Request, Response, Status};
 
 use super::auth::{Caller, Kind};
@@ -19,38 +19,32 @@ pub(super) struct ServicesDoor {
 }
 
 impl ServicesDoor {
-    /// The framework that says where its API is, and is there. Of several, the one that subscribed last.
+    /// The service framework.
     async fn framework(&self) -> Result<Connection, Status> {
         let (id, address) = self.active()?;
         self.callbacks.to_framework(&id, &address).await
     }
 
+    /// The framework that says where its API is; of several the oldest, whether it is there or away. What people write in
+    /// their services goes to it, and any token of a framework can subscribe a newcomer with that label: it must not get
+    /// their calls, nor answer them while the other one restarts.
     fn active(&self) -> Result<(FrameworkId, String), Status> {
         let picture = self.driver.picture();
-        let mut away = None;
-        let mut found: Option<(Wall, FrameworkId, String)> = None;
-        for framework in picture.view.frameworks() {
-            let Some(address) = framework.info.labels.get(API_LABEL).flatten() else { continue };
-            match framework.state {
-                FrameworkState::Active { .. } => {
-                    let newer =
-                        found.as_ref().is_none_or(|(registered, ..)| framework.registered >= *registered);
-                    if newer {
-                        found = Some((framework.registered, framework.id.clone(), address.to_owned()));
-                    }
-                }
-                FrameworkState::Disconnected { .. } | FrameworkState::Recovered { .. } => {
-                    away = Some(framework.id.clone())
-                }
-            }
-        }
-        match (found, away) {
-            (Some((_, id, address)), _) => Ok((id, address)),
-            (None, Some(id)) => Err(Status::unavailable(format!(
-                "the service framework {id} is away; its services go on running, and can be changed when it is back"
-            ))),
-            (None, None) => {
-                Err(Status::unavailable("no service framework runs; start one with `bourse services`"))
+        let says_where = picture.view.frameworks().filter_map(|framework| {
+            Some((framework, framework.info.labels.get(API_LABEL).flatten()?.to_owned()))
+        });
+        let oldest = says_where.min_by_key(|(framework, _)| framework.registered);
+        let Some((framework, address)) = oldest else {
+            return Err(Status::unavailable("no service framework runs; start one with `bourse services`"));
+        };
+        let id = framework.id.clone();
+        match framework.state {
+            FrameworkState::Active { .. } => Ok((id, address)),
+            FrameworkState::Disconnected { .. } | FrameworkState::Recovered { .. } => {
+                Err(Status::unavailable(format!(
+                    "the service framework {id} is away; its services go on running, and can be changed when it is back, or \
+                     by another one once it was ended with `bourse teardown {id}`"
+                )))
             }
         }
     }

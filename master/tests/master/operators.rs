@@ -421,10 +421,14 @@ async fn calls_about_services_are_forwarded_to_the_framework_that_says_where_it_
             .add_service(ServicesServer::new(NoServices))
             .serve_with_incoming(TcpListenerStream::new(listener)),
     );
-    let label = v1::Label { key: Some("bourse-api".to_owned()), value: Some(address) };
-    let info =
-        v1::FrameworkInfo { labels: Some(v1::Labels { labels: vec![label] }), ..framework_info("services") };
-    let _scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("admitted");
+    let at = |address: &str| {
+        let label = v1::Label { key: Some("bourse-api".to_owned()), value: Some(address.to_owned()) };
+        v1::FrameworkInfo { labels: Some(v1::Labels { labels: vec![label] }), ..framework_info("services") }
+    };
+    let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, at(&address)).await.expect("admitted");
+    // Whoever comes later and says the same gets nothing of it, also while the first one is away.
+    let _rival =
+        FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, at("127.0.0.1:1")).await.expect("admitted");
     let listed =
         connection.services().list(services::ListServicesRequest::default()).await.expect("forwarded");
     assert_eq!(listed.get_ref().framework_id, "the one");
@@ -433,4 +437,10 @@ async fn calls_about_services_are_forwarded_to_the_framework_that_says_where_it_
         connection.services().deploy(services::DeployRequest::default()).await.expect_err("refused");
     assert_eq!((refused.code(), refused.message().contains("nmae")), (Code::InvalidArgument, true));
     served.abort();
+    drop(scheduler);
+    let refused = eventually(|| async {
+        let answer = connection.services().list(services::ListServicesRequest::default()).await;
+        answer.err().filter(|status| status.message().contains("is away"))
+    });
+    assert_eq!(refused.await.code(), Code::Unavailable);
 }
