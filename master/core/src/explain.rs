@@ -101,9 +101,9 @@ impl View {
                 format!("framework {name} holds {} and has yet to answer", format_count(held as u64, "offer"))
             }
             (_, 0) if content => format!("framework {name} wants no offers now: it suppressed its roles"),
-            (1, 0) => format!("the one agent cannot serve {what} of framework {name} now"),
+            (1, 0) => format!("the only agent cannot serve {what} of framework {name} now"),
             (all, 0) => format!("none of {all} agents can serve {what} of framework {name} now"),
-            (1, _) => format!("the one agent can serve {what} of framework {name} in the next pass"),
+            (1, _) => format!("the only agent can serve {what} of framework {name} in the next pass"),
             (all, n) => format!("{n} of {all} agents can serve {what} of framework {name} in the next pass"),
         };
         let nearest_fix = match (agents.is_empty(), fitting) {
@@ -152,7 +152,7 @@ impl View {
                 )
             }
             ("active", 0) => format!(
-                "agent {} is active, and nobody may or wants to be offered the {available} free on it",
+                "agent {} is active, and no framework may take, or wants, the {available} that is free on it",
                 agent.id
             ),
             ("active", n) => {

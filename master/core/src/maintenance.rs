@@ -183,7 +183,9 @@ impl Master {
     ) -> Result<Done, Refused> {
         let agent = self.agents.get(id).ok_or_else(|| no_such_agent(id))?;
         if agent.drain.is_none() {
-            return Err(Refused::Conflict(format!("agent {id} is not drained; there is nothing to end")));
+            return Err(Refused::Conflict(format!(
+                "agent {id} is not being drained; there is nothing to reactivate"
+            )));
         }
         out.push(Effect::Persist(Change::DrainEnded { agent: id.clone() }));
         self.agent_mut(id).drain = None;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bourse_types::TaskState;
-use bourse_types::units::format_rough;
 
 use crate::agents::AgentState;
 use crate::explain::Explanation;
@@ -25,8 +24,7 @@ impl View {
 
     fn story_of(&self, task: &Task) -> (String, Option<String>) {
         let (id, agent, state) = (&task.info.id, &task.agent, task.state);
-        let since = format_rough(self.now.wall.since(task.changed));
-        let base = format!("task {id} is {state} on agent {agent} for {since}");
+        let base = format!("task {id} has been {state} on agent {agent} since {}", task.changed);
         let link = self.agent(agent).map(|agent| agent.state);
         let away = match link {
             Some(AgentState::Active { .. }) | None => None,
@@ -64,7 +62,7 @@ impl View {
             | TaskState::Dropped
             | TaskState::Gone
             | TaskState::GoneByOperator => (
-                format!("task {id} has ended {since} ago on agent {agent}: it is {state}{}", why(task)),
+                format!("task {id} ended on agent {agent} as {state} at {}{}", task.changed, why(task)),
                 None,
             ),
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bourse_types::TaskState;
-use bourse_types::units::{format_count, format_rough};
+use bourse_types::units::format_count;
+use bourse_types::{Mono, TaskState, Wall};
 
 use crate::agents::{Agent, AgentState};
 use crate::frameworks::{Framework, FrameworkState};
@@ -27,7 +27,7 @@ pub enum Severity {
 pub struct Problem {
     /// How bad it is.
     pub severity: Severity,
-    /// A sentence: what, on what, since when.
+    /// A sentence: what, on what, since when. The same as long as nothing changes, so it has times and no durations.
     pub summary: String,
     /// What to do.
     pub advice: String,
@@ -58,15 +58,15 @@ impl View {
         let running = count(TaskState::Running);
         let tasks = match (alive, running) {
             (0, _) => "No tasks".to_owned(),
-            (1, 1) => "The one task runs".to_owned(),
-            (1, _) => "The one task does not run yet".to_owned(),
+            (1, 1) => "The only task runs".to_owned(),
+            (1, _) => "The only task does not run yet".to_owned(),
             (alive, running) if alive == running => format!("All {alive} tasks run"),
             (alive, running) => format!("{running} of {alive} tasks run"),
         };
         let mut agents = match (totals.agents, totals.agents_active) {
             (0, _) => "no agent has joined yet".to_owned(),
             (all, active) if all == active => format!("{} active", count_of(all, "agent")),
-            (1, _) => "the one agent is not active".to_owned(),
+            (1, _) => "the only agent is not active".to_owned(),
             (all, active) => format!("{active} of {all} agents active"),
         };
         // A drain is no problem, but whoever forgot one wonders where the room is.
@@ -110,22 +110,23 @@ impl View {
         let (severity, summary, advice) = match agent.state {
             AgentState::Unreachable { since } => (
                 Severity::Critical,
-                format!("agent {} on {host} is unreachable since {since}", agent.id),
+                format!("agent {} on {host} has been unreachable since {since}", agent.id),
                 "look at the machine and start its agent again; mark the agent gone if it will never come back",
             ),
             AgentState::Disconnected { since } => (
                 Severity::Warning,
-                format!("agent {} on {host} is disconnected since {since}", agent.id),
-                "it is unreachable if it does not come back soon; look at its log and at the network",
+                format!("agent {} on {host} has been disconnected since {since}", agent.id),
+                "it will be marked unreachable unless it comes back soon; look at its log and at the network",
             ),
             AgentState::Recovered { deadline } => (
                 Severity::Warning,
                 format!(
-                    "agent {} on {host} is not back since the restart of the master, and has {} left",
+                    "agent {} on {host} has not been back since the restart of the master; it will be marked \
+                     unreachable unless it is back by {}",
                     agent.id,
-                    format_rough(deadline.since(self.now.mono))
+                    self.wall_of(deadline)
                 ),
-                "see that its agent runs and finds the master",
+                "check that its agent runs and can reach the master",
             ),
             AgentState::Active { .. } if !agent.info.total.contains(&agent.allocated) => (
                 Severity::Warning,
@@ -148,18 +149,20 @@ impl View {
 
     fn framework_problem(&self, framework: &Framework) -> Option<Problem> {
         let deadline = framework.state.deadline()?;
-        let left = format_rough(deadline.since(self.now.mono));
+        let until = self.wall_of(deadline);
         let name = &framework.info.name;
         let tasks = count_of(framework.tasks.len(), "task");
         let summary = match framework.state {
             FrameworkState::Active { .. } => return None,
             FrameworkState::Disconnected { since, .. } => {
                 format!(
-                    "framework {name} is disconnected since {since}; it is torn down with its {tasks} in {left}"
+                    "framework {name} has been disconnected since {since}; it will be torn down with its {tasks} unless it \
+                     is back by {until}"
                 )
             }
             FrameworkState::Recovered { .. } => format!(
-                "framework {name} is not back since the restart of the master; it is torn down with its {tasks} in {left}"
+                "framework {name} has not been back since the restart of the master; it will be torn down with its {tasks} \
+                 unless it is back by {until}"
             ),
         };
         Some(Problem {
@@ -169,6 +172,13 @@ impl View {
             kind: "framework",
             id: framework.id.to_string(),
         })
+    }
+
+    /// A deadline on the calendar, to the second: what is left of it is counted in other units than what has passed, and
+    /// the sum must not differ from look to look.
+    fn wall_of(&self, deadline: Mono) -> Wall {
+        let at = self.now.wall + deadline.since(self.now.mono);
+        Wall::from_millis(at.as_millis().saturating_add(500) / 1000 * 1000)
     }
 
     fn task_problem(&self, task: &Task) -> Option<Problem> {
@@ -183,9 +193,8 @@ impl View {
                 format!("read its log with `bourse logs {id}`"),
             )
         } else if staging {
-            let since = format_rough(self.now.wall.since(task.launched));
             (
-                format!("task {id} is staging on agent {agent} for {since}"),
+                format!("task {id} has been staging on agent {agent} since {}", task.launched),
                 "look at the agent's log: it has not answered the launch".to_owned(),
             )
         } else {

@@ -128,7 +128,7 @@ fn an_agent_without_tasks_is_drained_at_once_and_is_offered_again_when_it_is_rea
     w.check(
         operate(Command::Reactivate { agent }),
         expect![[r#"
-        refuse Conflict("agent m-S0 is not drained; there is nothing to end")
+        refuse Conflict("agent m-S0 is not being drained; there is nothing to reactivate")
     "#]],
     );
 }

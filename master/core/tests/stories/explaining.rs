@@ -113,11 +113,11 @@ fn every_requirement_that_fails_is_told_agent_by_agent_with_figures_and_the_near
         Subject::Agent(first),
         None,
         expect![[r#"
-        agent m-S0 is active, and nobody may or wants to be offered the cpus:3; mem:960; ports:[31000-31009] free on it
-          m-S0 on host7000
-            filter: framework web: the framework declined the cpus:3; mem:960; ports:[31000-31009] that is free, for another 4s
-        fix: wait 4s, or let the framework revive role *
-    "#]],
+            agent m-S0 is active, and no framework may take, or wants, the cpus:3; mem:960; ports:[31000-31009] that is free on it
+              m-S0 on host7000
+                filter: framework web: the framework declined the cpus:3; mem:960; ports:[31000-31009] that is free, for another 4s
+            fix: wait 4s, or let the framework revive role *
+        "#]],
     );
 }
 
@@ -135,12 +135,12 @@ fn who_holds_what_is_wanted_is_named() {
         Subject::Framework(waits.id),
         Some("cpus:1;mem:64"),
         expect![[r#"
-        the one agent cannot serve a request for cpus:1; mem:64 of framework patient now
-          m-S0 on host7000
-            held: wants cpus:1, and 0 is free: 4 cpus offered to web for 30s
-            held: wants mem:64, and 0 is free: 1024 mem offered to web for 30s
-        fix: free 1 more cpus and 64 more mem on agent m-S0 (end a task there, or have its offers answered), or ask for less
-    "#]],
+            the only agent cannot serve a request for cpus:1; mem:64 of framework patient now
+              m-S0 on host7000
+                held: wants cpus:1, and 0 is free: 4 cpus offered to web for 30s
+                held: wants mem:64, and 0 is free: 1024 mem offered to web for 30s
+            fix: free 1 more cpus and 64 more mem on agent m-S0 (end a task there, or have its offers answered), or ask for less
+        "#]],
     );
 }
 
@@ -156,11 +156,11 @@ fn a_request_that_fits_is_said_to_fit() {
         Subject::Framework(framework.id.clone()),
         Some("cpus:1;mem:64"),
         expect![[r#"
-        the one agent cannot serve a request for cpus:1; mem:64 of framework web now
-          m-S0 on host7000
-            filter: the framework declined the cpus:4; mem:1024; ports:[31000-31009] that is free, for another 1s
-        fix: wait 1s, or let the framework revive role *
-    "#]],
+            the only agent cannot serve a request for cpus:1; mem:64 of framework web now
+              m-S0 on host7000
+                filter: the framework declined the cpus:4; mem:1024; ports:[31000-31009] that is free, for another 1s
+            fix: wait 1s, or let the framework revive role *
+        "#]],
     );
     w.apply(framework.suppress(&[]));
     explained(
@@ -168,12 +168,12 @@ fn a_request_that_fits_is_said_to_fit() {
         Subject::Framework(framework.id.clone()),
         Some("cpus:1;mem:64"),
         expect![[r#"
-        the one agent cannot serve a request for cpus:1; mem:64 of framework web now
-          m-S0 on host7000
-            suppressed: the framework suppressed role *: it asked for no offers
-            filter: the framework declined the cpus:4; mem:1024; ports:[31000-31009] that is free, for another 1s
-        fix: let the framework revive role *
-    "#]],
+            the only agent cannot serve a request for cpus:1; mem:64 of framework web now
+              m-S0 on host7000
+                suppressed: the framework suppressed role *: it asked for no offers
+                filter: the framework declined the cpus:4; mem:1024; ports:[31000-31009] that is free, for another 1s
+            fix: let the framework revive role *
+        "#]],
     );
     explained(
         &w,
@@ -193,12 +193,12 @@ fn a_request_that_fits_is_said_to_fit() {
         Subject::Framework(framework.id),
         Some("ports:[80-80]"),
         expect![[r#"
-        the one agent cannot serve a request for ports:[80-80] of framework web now
-          m-S0 on host7000
-            inactive: the framework's scheduler is not connected: it is disconnected
-            held: wants exactly ports:[80-80], and some of it is not among the cpus:4; mem:1024; ports:[31000-31009] that is free
-        fix: start the scheduler of framework web; and ask for ports and items that are free, or for any
-    "#]],
+            the only agent cannot serve a request for ports:[80-80] of framework web now
+              m-S0 on host7000
+                inactive: the framework's scheduler is not connected: it is disconnected
+                held: wants exactly ports:[80-80], and some of it is not among the cpus:4; mem:1024; ports:[31000-31009] that is free
+            fix: start the scheduler of framework web; and ask for ports and items that are free, or for any
+        "#]],
     );
 }
 
@@ -230,9 +230,9 @@ fn a_task_tells_why_it_is_in_its_state() {
         subject.clone(),
         None,
         expect![[r#"
-        task t1 is TASK_STAGING on agent m-S0 for 3s: it was sent, and the agent has not said that it starts
-        fix: look at the log of agent m-S0
-    "#]],
+            task t1 has been TASK_STAGING on agent m-S0 since 2023-11-14T22:13:20.050Z: it was sent, and the agent has not said that it starts
+            fix: look at the log of agent m-S0
+        "#]],
     );
     w.report(&agent, link, &framework, "t1", TaskState::Running);
     w.apply(framework.kill("t1", None, None));
@@ -241,8 +241,8 @@ fn a_task_tells_why_it_is_in_its_state() {
         subject.clone(),
         None,
         expect![[r#"
-        task t1 is TASK_RUNNING on agent m-S0 for 0s; it was told to end
-    "#]],
+            task t1 has been TASK_RUNNING on agent m-S0 since 2023-11-14T22:13:23.050Z; it was told to end
+        "#]],
     );
     w.pass(secs(80));
     explained(
@@ -250,9 +250,9 @@ fn a_task_tells_why_it_is_in_its_state() {
         subject.clone(),
         None,
         expect![[r#"
-        task t1 is TASK_UNREACHABLE on agent m-S0 for 8s: the agent does not answer, and the task may still run there
-        fix: bring agent m-S0 back
-    "#]],
+            task t1 has been TASK_UNREACHABLE on agent m-S0 since 2023-11-14T22:14:35.000Z: the agent does not answer, and the task may still run there
+            fix: bring agent m-S0 back
+        "#]],
     );
     w.apply(operate(Command::MarkGone { agent }));
     explained(
@@ -260,8 +260,8 @@ fn a_task_tells_why_it_is_in_its_state() {
         subject,
         None,
         expect![[r#"
-        task t1 has ended 0s ago on agent m-S0: it is TASK_GONE_BY_OPERATOR; agent m-S0 was marked gone by an operator (REASON_AGENT_REMOVED_BY_OPERATOR)
-    "#]],
+            task t1 ended on agent m-S0 as TASK_GONE_BY_OPERATOR at 2023-11-14T22:14:43.050Z; agent m-S0 was marked gone by an operator (REASON_AGENT_REMOVED_BY_OPERATOR)
+        "#]],
     );
     assert_eq!(w.view().explain(&Subject::Task(framework.id, task_id("t9")), None), None);
 }

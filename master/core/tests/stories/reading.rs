@@ -15,16 +15,16 @@ fn the_verdict_is_one_sentence_with_problems_first() {
     expect!["No tasks; 1 agent active"].assert_eq(&w.view().verdict());
     let framework = w.framework(&["*"]);
     w.launch(&framework, "t1", "cpus:1;mem:64");
-    expect!["The one task does not run yet; 1 agent active"].assert_eq(&w.view().verdict());
+    expect!["The only task does not run yet; 1 agent active"].assert_eq(&w.view().verdict());
     let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
     let link = w.link();
     w.apply(registers_with(link, Some(&agent), MACHINE, vec![known], vec![]));
-    expect!["The one task runs; 1 agent active"].assert_eq(&w.view().verdict());
+    expect!["The only task runs; 1 agent active"].assert_eq(&w.view().verdict());
     w.apply(Event::AgentLinkClosed { agent, link });
     w.apply(framework.closes());
-    expect!["Agent m-S0 on host7000 is disconnected since 2023-11-14T22:13:20.050Z (and 1 more problem); the one task runs; the one agent is not active"].assert_eq(&w.view().verdict());
+    expect!["Agent m-S0 on host7000 has been disconnected since 2023-11-14T22:13:20.050Z (and 1 more problem); the only task runs; the only agent is not active"].assert_eq(&w.view().verdict());
     w.pass(secs(80));
-    expect!["Agent m-S0 on host7000 is unreachable since 2023-11-14T22:14:35.050Z; no tasks; the one agent is not active"].assert_eq(&w.view().verdict());
+    expect!["Agent m-S0 on host7000 has been unreachable since 2023-11-14T22:14:35.050Z; no tasks; the only agent is not active"].assert_eq(&w.view().verdict());
 }
 
 #[test]
@@ -111,4 +111,45 @@ fn the_history_says_in_words_what_happened() {
         framework: framework m-0000 (web) was torn down: its scheduler did not come back in time
         agent: agent m-S0 is unreachable: it was silent for too long
     "#]].assert_eq(&told);
+}
+
+#[test]
+fn problems_read_the_same_as_long_as_nothing_changes() {
+    let mut w = World::new();
+    w.running();
+    let (_, link) = w.agent(MACHINE);
+    w.apply(Event::AgentLinkClosed { agent: agent_id("m-S1"), link });
+    let (_, _) = w.agent(MACHINE);
+    let away = w.framework(&["*"]);
+    w.launch(&away, "t9", "cpus:1;mem:64");
+    w.pass_hearing(secs(61), &["m-S0", "m-S2"]);
+    w.apply(away.closes());
+    let words = |w: &World| {
+        let view = w.view();
+        let problems: Vec<String> = view.problems().into_iter().map(|it| it.summary).collect();
+        format!("{}\n{}\n", problems.join("\n"), view.verdict())
+    };
+    let before = words(&w);
+    expect![[r#"
+        agent m-S1 on host7001 has been disconnected since 2023-11-14T22:13:20.050Z
+        framework web has been disconnected since 2023-11-14T22:14:21.100Z; it will be torn down with its 1 task unless it is back by 2023-11-14T22:15:21.000Z
+        task t9 has been staging on agent m-S0 since 2023-11-14T22:13:20.100Z
+        Agent m-S1 on host7001 has been disconnected since 2023-11-14T22:13:20.050Z (and 2 more problems); 1 of 2 tasks run; 2 of 3 agents active
+    "#]].assert_eq(&before);
+    for _ in 0..7 {
+        w.pass(std::time::Duration::from_millis(501));
+        assert_eq!(words(&w), before);
+    }
+    w.restart(secs(3));
+    let before = words(&w);
+    expect![[r#"
+        agent m-S0 on host7000 has not been back since the restart of the master; it will be marked unreachable unless it is back by 2023-11-14T22:24:28.000Z
+        agent m-S1 on host7001 has not been back since the restart of the master; it will be marked unreachable unless it is back by 2023-11-14T22:24:28.000Z
+        agent m-S2 on host7002 has not been back since the restart of the master; it will be marked unreachable unless it is back by 2023-11-14T22:24:28.000Z
+        framework web has not been back since the restart of the master; it will be torn down with its no tasks unless it is back by 2023-11-14T22:24:28.000Z
+        framework web has not been back since the restart of the master; it will be torn down with its no tasks unless it is back by 2023-11-14T22:15:28.000Z
+        Agent m-S0 on host7000 has not been back since the restart of the master; it will be marked unreachable unless it is back by 2023-11-14T22:24:28.000Z (and 4 more problems); no tasks; 0 of 3 agents active
+    "#]].assert_eq(&before);
+    w.pass(secs(1));
+    assert_eq!(words(&w), before);
 }
