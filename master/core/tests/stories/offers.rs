@@ -40,7 +40,7 @@ fn a_freed_resource_is_offered_again_within_50_milliseconds() {
 }
 
 #[test]
-fn a_declined_offer_is_not_made_again_while_its_filter_lasts_nor_is_a_part_of_it() {
+fn a_declined_offer_is_not_made_again_while_its_filter_lasts() {
     let mut w = World::new();
     let (_, _) = w.agent(MACHINE);
     let framework = w.framework(&["*"]);
@@ -51,6 +51,26 @@ fn a_declined_offer_is_not_made_again_while_its_filter_lasts_nor_is_a_part_of_it
     w.pass(Duration::from_millis(200));
     w.expect(expect![[r#"
         m-0000@1 <- Offers m-O1 (m-S0 * cpus:4; mem:1024; ports:[31000-31009])
+    "#]]);
+}
+
+#[test]
+fn a_part_of_what_was_declined_is_not_offered_while_its_filter_lasts() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let picky = w.framework(&["*"]);
+    let offer = w.offer_of(&picky);
+    w.apply(picky.decline(&[&offer], secs(10)));
+    // Another takes some of it and leaves the rest.
+    let other = w.framework(&["*"]);
+    w.launch(&other, "t1", "cpus:1;mem:64");
+    w.report(&agent, link, &other, "t1", TaskState::Running);
+    w.apply(other.suppress(&[]));
+    w.pass(secs(9));
+    assert!(w.offers_of(&picky).is_empty());
+    w.pass(secs(2));
+    w.expect(expect![[r#"
+        m-0000@1 <- Offers m-O2 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
     "#]]);
 }
 
