@@ -88,7 +88,9 @@ pub enum Event {
         /// What.
         command: Command,
     },
-    /// Time has passed: deadlines that are due take effect.
+    /// Time has passed: deadlines that are due take effect. When the tick comes more than a heartbeat interval after the
+    /// event before it, the master stood still, and nobody's silence counts in between. So a shell that has events
+    /// waiting applies them first.
     Tick,
 }
 

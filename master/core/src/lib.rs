@@ -43,6 +43,7 @@ pub mod view;
 mod deadlines;
 mod ids;
 mod random;
+mod standstill;
 mod table;
 
 pub use agents::{Agent, AgentState, Drain};

@@ -49,6 +49,8 @@ pub struct Master {
     /// Scalars of all agents that are connected or just disconnected: what shares are measured by.
     pub(crate) pool: Quantities,
     pub(crate) dirty: Dirty,
+    /// When the last event was applied.
+    pub(crate) awake: Mono,
     /// No pass of the allocator before then.
     pub(crate) pass_allowed: Mono,
     /// Agents from which the present event took a task.
@@ -90,6 +92,7 @@ impl Master {
             deadlines: Deadlines::default(),
             pool: Quantities::new(),
             dirty: Dirty::default(),
+            awake: now.mono,
             pass_allowed: Mono::ZERO,
             emptied: BTreeSet::new(),
             deposed_by: None,
@@ -146,6 +149,7 @@ impl Master {
     ///
     /// `now` never goes back between calls. Effects are added to `out` in the order in which they are to happen.
     pub fn apply(&mut self, now: Now, event: Event, out: &mut Effects) {
+        self.wake(now);
         match event {
             Event::AgentRegisters { link, registration } => {
                 self.on_agent_registers(now, link, *registration, out)
@@ -212,9 +216,10 @@ impl Master {
         }
     }
 
-    /// When the next [`Event::Tick`] is due. It may be in the past: then it is due now.
+    /// When the next [`Event::Tick`] is due. It may be in the past: then it is due now. Never far away, also when nothing
+    /// happens: by a tick that comes late the master notices that it stood still.
     pub fn next_deadline(&self) -> Option<Mono> {
-        [self.deadlines.first(), self.next_pass()].into_iter().flatten().min()
+        [self.deadlines.first(), self.next_pass(), Some(self.next_pulse())].into_iter().flatten().min()
     }
 
     /// This master's epoch.

@@ -429,10 +429,11 @@ fn the_heartbeat_grows_with_the_number_of_agents_so_that_their_rate_has_a_ceilin
 
 #[test]
 fn agents_that_were_unreachable_for_two_weeks_are_forgotten() {
-    let mut w = World::new();
+    // The master is ticked twice a heartbeat, and two weeks are many.
+    let mut w = World::with(Config { heartbeat_interval: secs(3600), ..Config::default() });
     let (agent, _, framework) = w.running();
     // The framework stays; only the agent is silent.
-    w.pass(secs(80));
+    w.pass(secs(6 * 3600));
     w.pass(secs(14 * 24 * 3600 + 1800));
     assert!(w.view().agent(&agent).is_none());
     w.check(
@@ -603,4 +604,28 @@ fn unreachable_tasks_beyond_the_bound_are_told_too_when_their_agent_is_back_or_g
         };
         assert_eq!((states, told), (expected, 3), "{}", text::effects(&w.last));
     }
+}
+
+#[test]
+fn a_master_that_stood_still_does_not_take_its_agents_for_silent() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    let (away, link) = w.agent(MACHINE);
+    w.apply(Event::AgentLinkClosed { agent: away.clone(), link });
+    let gone = w.framework(&["*"]);
+    w.apply(gone.closes());
+    w.stand_still(secs(600));
+    w.check(
+        Event::Tick,
+        expect![[r#"
+        m-0000@1 <- Offers m-O2 (m-S0 * cpus:3; mem:960; ports:[31000-31009])
+    "#]],
+    );
+    assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Running));
+    // From now on silence counts again, and so does absence.
+    w.pass_hearing(secs(90), &["m-S0"]);
+    let view = w.view();
+    assert_eq!(view.agent(&agent).map(|it| it.word()), Some("active"));
+    assert_eq!(view.agent(&away).map(|it| it.word()), Some("unreachable"));
+    assert!(view.is_removed(&gone.id));
 }

@@ -112,12 +112,17 @@ fn refuse_seconds_zero_sets_no_lasting_filter() {
 
 #[test]
 fn a_filter_lasts_365_days_at_most() {
-    let mut w = World::with(Config { agent_timeout: secs(500 * 24 * 3600), ..Config::default() });
+    let day = secs(24 * 3600);
+    // The master is ticked twice a heartbeat, and a year is long.
+    let mut w =
+        World::with(Config { agent_timeout: 500 * day, heartbeat_interval: day, ..Config::default() });
     w.agent(MACHINE);
     let framework = w.framework(&["*"]);
     let offer = w.offer_of(&framework);
     w.apply(framework.decline(&[&offer], Duration::MAX));
-    w.pass(secs(365 * 24 * 3600));
+    w.pass(364 * day);
+    assert_eq!(w.offers_of(&framework).len(), 0);
+    w.pass(day);
     w.settle();
     assert_eq!(w.offers_of(&framework).len(), 1);
 }

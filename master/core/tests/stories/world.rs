@@ -133,6 +133,12 @@ impl World {
         all
     }
 
+    /// Time passes while the master stands still: no tick comes, and nothing that was said is heard.
+    pub fn stand_still(&mut self, time: Duration) {
+        self.now.mono = self.now.mono + time;
+        self.now.wall = self.now.wall + time;
+    }
+
     /// As `pass`, while these agents send heartbeats.
     pub fn pass_hearing(&mut self, time: Duration, agents: &[&str]) -> Vec<Effect> {
         let mut all = Vec::new();
