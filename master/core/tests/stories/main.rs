@@ -1,7 +1,7 @@
 //! Stories: events in, effects out, as text. One story a promise, and its name is the promise.
 //!
 //! `promises.txt` lists the ★ lines of Mesos' semantics that the core keeps, each with its stories; `promises` holds
-//! the list and the names of the stories together.
+//! the list and the names of the stories together. `stars.txt` lists all ★ lines there are, with what holds each.
 
 mod text;
 mod world;
@@ -20,3 +20,4 @@ mod updates;
 
 mod promises;
 mod random;
+mod stars;
