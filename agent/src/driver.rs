@@ -285,7 +285,7 @@ mod tests {
 
     use bourse_agent_core::{LinkId, Start, State, TaskKey};
     use bourse_client::Target;
-    use bourse_containerizer::{FakeContainerizer, Isolation};
+    use bourse_containerizer::{Config as ContainerConfig, Isolation, LinuxContainerizer};
     use bourse_types::{
         Address, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, MasterId, Resources, TaskId,
     };
@@ -293,7 +293,7 @@ mod tests {
 
     use crate::launcher::Habits;
 
-    fn driver(folder: &Path) -> Driver<FakeContainerizer> {
+    fn driver(folder: &Path) -> Driver<LinuxContainerizer> {
         let (back, inbox) = mpsc::channel(INBOX_MAX);
         let (checkpoint, state) = Checkpoint::open(folder).expect("there is room");
         let config = bourse_agent_core::Config::new(AgentInfo {
@@ -313,6 +313,9 @@ mod tests {
             hide: vec![],
             endpoint: String::new(),
         };
+        // No task is launched here.
+        let containers = ContainerConfig { runtime_dir: folder.join("run"), instance: "a1".into() };
+        let containers = LinuxContainerizer::open(&containers).expect("there is room");
         let mut first = Vec::new();
         let mut driver = Driver {
             agent: Agent::start(start, clock.now(), &mut first),
@@ -322,7 +325,7 @@ mod tests {
             back: back.clone(),
             // Nothing listens there.
             master: Settings::master(Target::loopback(1)),
-            launcher: Launcher::new(FakeContainerizer::new(), folder.to_owned(), habits, back),
+            launcher: Launcher::new(containers, folder.to_owned(), habits, back),
             views: watch::Sender::new(Arc::new(View::default())),
             kill_on_stop: None,
             link: None,
@@ -341,7 +344,7 @@ mod tests {
         }
     }
 
-    impl Driver<FakeContainerizer> {
+    impl Driver<LinuxContainerizer> {
         fn take(&mut self, event: Event) {
             let effects = self.apply(&mut [Input::Event(event)].into_iter());
             self.let_out(effects).expect("a full disk is no end");

@@ -308,12 +308,15 @@ fn a_framework_that_was_torn_down_begins_anew_with_its_definitions() {
     );
     stage.run(&mut master, 2_000);
     assert_eq!(master.running(), ["web.0.2", "web.1.3"]);
-    check(stage.list(), expect![[r#"
+    check(
+        stage.list(),
+        expect![[r#"
         web 2/2 running v1 restarts 0: 
           web.0 TASK_RUNNING web.0.2 on host-a1: 
             web.0.0 TASK_GONE: its framework was torn down
           web.1 TASK_RUNNING web.1.3 on host-a2: 
-            web.1.1 TASK_GONE: its framework was torn down"#]]);
+            web.1.1 TASK_GONE: its framework was torn down"#]],
+    );
 }
 
 #[test]
