@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use bourse_agent_core::{Effect as AgentEffect, Event as AgentEvent, FromAgent, FromMaster, Record};
+use bourse_agent_core::{
+    Condition, Effect as AgentEffect, Event as AgentEvent, FromAgent, FromMaster, Record,
+};
 use bourse_master_core::{
     AgentState, Call, Change, Command, Effect as MasterEffect, Event as MasterEvent, FrameworkState, Launch,
     ToAgent, ToScheduler,
@@ -109,6 +111,10 @@ kinds! {
     LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Stop Disk Tick
 }
 kinds! {
+    /// What an agent found of a container when it came back.
+    condition CONDITIONS Condition, "agent finds": Running Exited NeverRan CutShort Vanished
+}
+kinds! {
     /// What an agent heard.
     from_master FROM_MASTER FromMaster, "agent hears":
     Registered Refused Run Kill Acknowledge ShutdownFramework HeartbeatAck
@@ -173,8 +179,6 @@ const OTHERS: &[&str] = &[
     "disk.scheduler's records lost",
     "machine.launch failed",
     "machine.set up without its agent",
-    "machine.never ran",
-    "machine.vanished",
     "machine.ended without its agent",
     "machine.stuck",
     "a letter by an old connection",
@@ -194,6 +198,7 @@ const WANTED: &[&[&str]] = &[
     AGENT_STATES,
     FRAMEWORK_STATES,
     AGENT_EVENTS,
+    CONDITIONS,
     FROM_MASTER,
     AGENT_EFFECTS,
     RECORDS,

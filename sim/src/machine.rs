@@ -14,6 +14,9 @@ use bourse_types::{ContainerId, Exit, Resources};
 use crate::random::Random;
 use crate::world::{Happening, Outside};
 
+/// Why a set-up fails.
+const NO_DEVICE: &str = "mount: no such device; load the module";
+
 /// What a task does. Its text is the task's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -79,7 +82,10 @@ enum Phase {
         pid: u32,
     },
     Ended(End),
+    /// Its set-up failed while no agent was there.
     NeverRan,
+    /// The agent was gone before its set-up was through.
+    CutShort,
     /// Its last process is gone, and with it the one that would have told how.
     Vanished,
 }
@@ -123,7 +129,9 @@ impl Machine {
         };
         outside.checks.launched(&launch.task);
         self.containers.insert(launch.container.clone(), container);
-        let wait = self.random.millis(1, 200);
+        // Mostly at once; now and then long enough for the agent to die meanwhile.
+        let longest = if outside.misfortune && self.random.chance(0.2) { 10_000 } else { 200 };
+        let wait = self.random.millis(1, longest);
         self.soon(wait, &launch.container, Inside::SetUp, outside);
     }
 
@@ -136,8 +144,7 @@ impl Machine {
             (Phase::SettingUp, Inside::SetUp) if outside.misfortune && self.random.chance(0.03) => {
                 outside.coverage.note("machine.launch failed");
                 self.containers.remove(id);
-                let message = "mount: no such device; load the module".to_owned();
-                Event::LaunchFailed { container: id.clone(), message }
+                Event::LaunchFailed { container: id.clone(), message: NO_DEVICE.to_owned() }
             }
             (Phase::SettingUp, Inside::SetUp) => {
                 let pid = self.start(id, outside)?;
@@ -185,7 +192,8 @@ impl Machine {
         container.watched = true;
         match &container.phase {
             Phase::Ended(end) => Some(Event::Ended { container: id.clone(), end: end.clone() }),
-            Phase::SettingUp | Phase::Running { .. } | Phase::NeverRan | Phase::Vanished => None,
+            Phase::SettingUp | Phase::Running { .. } => None,
+            Phase::NeverRan | Phase::CutShort | Phase::Vanished => None,
         }
     }
 
@@ -221,7 +229,7 @@ impl Machine {
         }
     }
 
-    /// The agent is no more: what it was setting up goes on by itself or stops before anything of the task ran.
+    /// The agent is no more: what it was setting up goes on by itself, or stops or fails before anything of the task ran.
     pub fn agent_died(&mut self, outside: &mut Outside) {
         let ids: Vec<ContainerId> = self.containers.keys().cloned().collect();
         for id in &ids {
@@ -230,19 +238,19 @@ impl Machine {
             let container = self.containers.get_mut(id).expect("it was just listed");
             container.watched = false;
             if vanishes && matches!(container.phase, Phase::Running { .. }) {
-                outside.coverage.note("machine.vanished");
                 container.phase = Phase::Vanished;
                 outside.checks.ended(self.index, &container.task, id, None);
             }
             if !matches!(container.phase, Phase::SettingUp) {
                 continue;
             }
-            if goes_on {
+            if !goes_on {
+                container.phase = Phase::CutShort;
+            } else if outside.misfortune && self.random.chance(0.4) {
+                container.phase = Phase::NeverRan;
+            } else {
                 outside.coverage.note("machine.set up without its agent");
                 self.start(id, outside);
-            } else {
-                outside.coverage.note("machine.never ran");
-                container.phase = Phase::NeverRan;
             }
         }
     }
@@ -255,9 +263,8 @@ impl Machine {
                 Phase::Running { pid } => Condition::Running { pid: *pid },
                 Phase::Ended(end) => Condition::Exited(end.clone()),
                 Phase::Vanished => Condition::Vanished,
-                Phase::NeverRan | Phase::SettingUp => {
-                    Condition::NeverRan("its set-up was cut short".to_owned())
-                }
+                Phase::NeverRan => Condition::NeverRan(NO_DEVICE.to_owned()),
+                Phase::CutShort | Phase::SettingUp => Condition::CutShort,
             };
             found.push(Found { container: id.clone(), condition });
         }

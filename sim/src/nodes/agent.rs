@@ -100,6 +100,9 @@ impl AgentNode {
             found: self.machine.found(),
         };
         outside.say(process, format_args!("starts on {} and finds {:?}", start.boot, start.found));
+        for found in &start.found {
+            outside.coverage.note(coverage::condition(&found.condition));
+        }
         let mut effects = Vec::new();
         let core = Agent::start(start, clocks.now(outside.now), &mut effects);
         let decided = self.disk.written();

@@ -48,10 +48,14 @@ enum Step {
         millis: u64,
     },
     LinkLost,
-    Restart,
+    /// The agent is gone and comes back: what it finds of its containers.
+    Restart {
+        finds: u8,
+    },
     /// The agent dies when it has decided what the next event brings: all its records are on disk, or none is.
     Torn {
         kept: bool,
+        finds: u8,
     },
     Reboot,
 }
@@ -70,8 +74,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (any::<u8>(), any::<bool>()).prop_map(|(which, healthy)| Step::Probed { which, healthy }),
         4 => (0..30_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => Just(Step::LinkLost),
-        1 => Just(Step::Restart),
-        1 => any::<bool>().prop_map(|kept| Step::Torn { kept }),
+        1 => any::<u8>().prop_map(|finds| Step::Restart { finds }),
+        1 => (any::<bool>(), any::<u8>()).prop_map(|(kept, finds)| Step::Torn { kept, finds }),
         1 => prop::bool::weighted(0.2).prop_map(|reboot| if reboot { Step::Reboot } else { Step::LinkLost }),
     ];
     prop::collection::vec(step, 1..80)
@@ -86,9 +90,9 @@ struct Outside {
     starts: u64,
     disk: State,
     /// The next event is the agent's last.
-    torn: Option<bool>,
-    /// Containers that exist, and whether their process was started.
-    containers: BTreeMap<ContainerId, bool>,
+    torn: Option<(bool, u8)>,
+    /// Containers that exist, and what became of them; `None`: they are being set up.
+    containers: BTreeMap<ContainerId, Option<Condition>>,
     /// Every task that was ever launched.
     launched: BTreeSet<TaskKey>,
     link: Option<LinkId>,
@@ -138,11 +142,11 @@ impl Outside {
         self.agent.apply(self.now, event.clone(), &mut out);
         twin.apply(self.now, event, &mut twin_out);
         assert_eq!(out, twin_out, "the same event does the same twice");
-        if let Some(kept) = self.torn.take() {
+        if let Some((kept, finds)) = self.torn.take() {
             // Nothing of what was to come after the records is done.
             out.retain(|effect| kept && matches!(effect, Effect::Checkpoint(_)));
             self.carry_out(out);
-            return self.restart(self.boot);
+            return self.restart(self.boot, finds);
         }
         self.carry_out(out);
         assert_eq!(&self.disk, self.agent.state(), "disk and memory agree");
@@ -178,7 +182,7 @@ impl Outside {
                         self.disk.tasks[&launch.task].container == launch.container,
                         "the container is written down before it is made"
                     );
-                    self.containers.insert(launch.container, false);
+                    self.containers.insert(launch.container, None);
                 }
                 Effect::Watch { container } => assert!(self.containers.contains_key(&container)),
                 Effect::Signal { .. } | Effect::KillAll { .. } => {}
@@ -256,7 +260,15 @@ impl Outside {
         self.containers.keys().nth(usize::from(which) % count.max(1)).cloned()
     }
 
-    fn restart(&mut self, boot: u32) {
+    /// What runs, if that container's task was started.
+    fn pick_running(&self, which: u8) -> Option<ContainerId> {
+        let runs =
+            |container: &ContainerId| matches!(self.containers[container], Some(Condition::Running { .. }));
+        self.pick(which).filter(runs)
+    }
+
+    /// The agent is gone and comes back. `finds` decides what becomes of each container meanwhile.
+    fn restart(&mut self, boot: u32, finds: u8) {
         let same = boot == self.boot;
         self.boot = boot;
         self.link = None;
@@ -264,18 +276,40 @@ impl Outside {
         if !same {
             self.containers.clear();
         }
-        // A container that was asked for and not made yet dies with the agent, before any of its processes ran.
-        self.containers.retain(|_, started| *started);
-        let found = self.containers.keys().map(|container| Found {
-            container: container.clone(),
-            condition: Condition::Running { pid: 7 },
-        });
-        let found = found.collect();
+        let mut found = Vec::new();
+        for ((id, condition), at) in std::mem::take(&mut self.containers).into_iter().zip(0_u8..) {
+            let condition = match (condition, finds.wrapping_add(at) % 6) {
+                // Asked for and not made yet.
+                (None, 0) => continue,
+                (None, 1 | 2) => Condition::CutShort,
+                (None, 3) => Condition::NeverRan("no such file".into()),
+                (Some(Condition::Running { .. }), 1) => {
+                    Condition::Exited(End { exit: Some(Exit::Code(0)), ..End::default() })
+                }
+                (Some(Condition::Running { .. }), 2) => Condition::Vanished,
+                (None | Some(Condition::Running { .. }), _) => Condition::Running { pid: 7 },
+                // It is over, and stays so.
+                (Some(over), _) => over,
+            };
+            found.push(Found { container: id.clone(), condition: condition.clone() });
+            self.containers.insert(id, Some(condition));
+        }
         self.starts += 1;
         let mut out = Vec::new();
         let start = Start { state: self.disk.clone(), found, ..first(&format!("boot-{boot}"), self.starts) };
         self.agent = Agent::start(start, self.now, &mut out);
         self.carry_out(out);
+    }
+
+    fn launches(&mut self, container: ContainerId) {
+        self.containers.insert(container.clone(), Some(Condition::Running { pid: 7 }));
+        self.apply(Event::Launched { container, pid: 7 });
+    }
+
+    fn ends(&mut self, container: ContainerId, code: i32) {
+        let end = End { exit: Some(Exit::Code(code)), ..End::default() };
+        self.containers.insert(container.clone(), Some(Condition::Exited(end.clone())));
+        self.apply(Event::Ended { container, end });
     }
 
     fn step(&mut self, step: Step) {
@@ -312,20 +346,23 @@ impl Outside {
                 }
             }
             Step::Launched { which } => {
-                if let Some(container) = self.pick(which) {
-                    self.containers.insert(container.clone(), true);
-                    self.apply(Event::Launched { container, pid: 7 });
+                let over = |container: &ContainerId| {
+                    !matches!(self.containers[container], None | Some(Condition::Running { .. }))
+                };
+                if let Some(container) = self.pick(which).filter(|container| !over(container)) {
+                    self.launches(container);
                 }
             }
             Step::LaunchFailed { which } => {
-                if let Some(container) = self.pick(which).filter(|container| !self.containers[container]) {
+                if let Some(container) =
+                    self.pick(which).filter(|container| self.containers[container].is_none())
+                {
                     self.apply(Event::LaunchFailed { container, message: "no".into() });
                 }
             }
             Step::Ended { which, code } => {
-                if let Some(container) = self.pick(which).filter(|container| self.containers[container]) {
-                    let end = End { exit: Some(Exit::Code(code)), ..End::default() };
-                    self.apply(Event::Ended { container, end });
+                if let Some(container) = self.pick_running(which) {
+                    self.ends(container, code);
                 }
             }
             Step::Probed { which, healthy } => {
@@ -341,9 +378,9 @@ impl Outside {
                     self.apply(Event::LinkClosed { link });
                 }
             }
-            Step::Restart => self.restart(self.boot),
-            Step::Torn { kept } => self.torn = Some(kept),
-            Step::Reboot => self.restart(self.boot + 1),
+            Step::Restart { finds } => self.restart(self.boot, finds),
+            Step::Torn { kept, finds } => self.torn = Some((kept, finds)),
+            Step::Reboot => self.restart(self.boot + 1, 0),
         }
     }
 
@@ -354,11 +391,10 @@ impl Outside {
             self.pass(secs(5));
             let started: Vec<ContainerId> = self.containers.keys().cloned().collect();
             for container in started {
-                if !self.containers.insert(container.clone(), true).unwrap_or(true) {
-                    self.apply(Event::Launched { container, pid: 7 });
-                } else {
-                    let end = End { exit: Some(Exit::Code(0)), ..End::default() };
-                    self.apply(Event::Ended { container, end });
+                match self.containers.get(&container) {
+                    Some(None) => self.launches(container),
+                    Some(Some(Condition::Running { .. })) => self.ends(container, 0),
+                    Some(Some(_)) | None => {}
                 }
             }
             for (task, uuid) in std::mem::take(&mut self.in_flight) {
