@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use bourse_agent_core::{FromAgent, Record};
 use bourse_master_core::{Call, Effect, Event, StreamId, ToAgent, ToScheduler};
@@ -30,6 +31,8 @@ pub enum Plant {
     StaleEpoch,
     /// Declined for no time at all.
     LostFilter,
+    /// What an accept leaves is declined for no time at all.
+    LostRemainder,
     /// A task's newest state overtakes the ones before it.
     UpdateOrderSwapped,
     /// A launch is carried out twice.
@@ -46,7 +49,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 14] = [
+    pub const ALL: [Plant; 15] = [
         Plant::DoubleOffer,
         Plant::OfferTooLarge,
         Plant::ForgottenRescind,
@@ -55,6 +58,7 @@ impl Plant {
         Plant::AcknowledgedBeforeDurable,
         Plant::StaleEpoch,
         Plant::LostFilter,
+        Plant::LostRemainder,
         Plant::UpdateOrderSwapped,
         Plant::TaskLaunchedTwice,
         Plant::AcknowledgementSwallowed,
@@ -102,10 +106,11 @@ impl Garden {
 
     /// On the way into the master.
     pub fn event(&mut self, event: &mut Event) {
-        if let Event::Call { call: Call::Decline { refuse, .. }, .. } = event
-            && self.plant == Some(Plant::LostFilter)
-        {
-            *refuse = std::time::Duration::ZERO;
+        let Event::Call { call, .. } = event else { return };
+        match (self.plant, call) {
+            (Some(Plant::LostFilter), Call::Decline { refuse, .. }) => *refuse = Duration::ZERO,
+            (Some(Plant::LostRemainder), Call::Accept(accept)) => accept.refuse = Duration::ZERO,
+            _ => {}
         }
     }
 

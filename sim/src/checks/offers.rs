@@ -1,7 +1,8 @@
 //! Who holds what, by what one master hears and says: nothing is in two offers, offered and allocated never exceed what
 //! an agent has, and what was declined is not offered again before its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bourse_master_core::{
     Accept, Call, Change, Config, Effect, Event, LinkId, OfferMade, StreamId, ToAgent, ToScheduler,
@@ -20,8 +21,16 @@ pub struct OfferBook {
     held: BTreeMap<Key, (AgentId, Resources)>,
     /// By link, what came with a registration.
     registering: BTreeMap<LinkId, (AgentInfo, Vec<(Key, Resources)>)>,
-    declined: BTreeMap<(FrameworkId, Role, AgentId), Vec<(Resources, Mono)>>,
+    declined: BTreeMap<Place, Vec<(Resources, Mono)>>,
+    /// What the accept that the core has before it left so far, and until when that is declined.
+    accepting: Option<(Place, Resources, Mono)>,
 }
+
+/// Where something is declined: by whom, for which role, of which agent.
+type Place = (FrameworkId, Role, AgentId);
+
+/// The master keeps so many refusals for one place; the one that ends first makes room.
+const DECLINED_MAX: usize = 16;
 
 #[derive(Debug)]
 struct Known {
@@ -40,6 +49,7 @@ struct Live {
 impl OfferBook {
     /// Before the core sees it.
     pub fn event(&mut self, now: Now, event: &Event) {
+        self.accepted(now);
         match event {
             Event::AgentRegisters { link, registration } => {
                 let told = registration.tasks.iter();
@@ -77,16 +87,24 @@ impl OfferBook {
 
     fn call(&mut self, now: Now, framework: &FrameworkId, call: &Call) {
         match call {
-            Call::Accept(Accept { offers, .. }) => {
-                offers.iter().for_each(|offer| _ = self.take(framework, offer));
+            Call::Accept(Accept { offers, refuse, .. }) => {
+                let taken: Vec<Live> =
+                    offers.iter().filter_map(|offer| self.take(framework, offer)).collect();
+                let places: BTreeSet<Place> = taken
+                    .iter()
+                    .map(|live| (framework.clone(), live.role.clone(), live.agent.clone()))
+                    .collect();
+                // One that is not outstanding, or named twice, or of another place, spoils all: nothing is declined then.
+                let good = taken.len() == offers.len() && places.len() == 1;
+                let left: Resources = taken.iter().map(|live| &live.resources).sum();
+                let until = until(now, *refuse);
+                self.accepting = places.into_iter().next().filter(|_| good).map(|place| (place, left, until));
             }
             Call::Decline { offers, refuse } => {
-                let config = Config::default();
-                let until = now.mono + (*refuse).clamp(config.filter_min, config.filter_max);
                 for offer in offers {
                     if let Some(live) = self.take(framework, offer) {
-                        let key = (framework.clone(), live.role, live.agent);
-                        self.declined.entry(key).or_default().push((live.resources, until));
+                        let place = (framework.clone(), live.role, live.agent);
+                        self.declines(now, place, live.resources, until(now, *refuse));
                     }
                 }
             }
@@ -108,6 +126,11 @@ impl OfferBook {
             }
             Effect::ToAgent { agent, message: ToAgent::Run { framework, task, .. }, .. } => {
                 let Some(framework) = framework.id.clone() else { return };
+                if let Some(((by, _, of), left, _)) = &mut self.accepting
+                    && (&*by, &*of) == (&framework, agent)
+                {
+                    *left = left.checked_sub(&task.resources).unwrap_or_default();
+                }
                 let key = (framework, task.id.clone());
                 if let Some((on, _)) = self.held.insert(key, (agent.clone(), task.resources.clone())) {
                     found.push(format!("task {} is launched on {agent} while it is on {on}", task.id));
@@ -120,6 +143,7 @@ impl OfferBook {
                     self.declined.retain(|(of, _, _), _| of != framework);
                 }
                 ToScheduler::Offers(offers) => {
+                    self.accepted(now);
                     offers.iter().for_each(|offer| self.offered(now, framework, offer, found));
                 }
                 ToScheduler::Rescind { offer } => _ = self.take(framework, offer),
@@ -204,15 +228,37 @@ impl OfferBook {
             ));
         }
         let declined = self.declined.get(&(framework.clone(), role.clone(), agent.clone()));
-        // The master keeps sixteen refusals for one agent and role, and lets the rest go.
-        let declined = declined.filter(|declined| declined.len() <= 16).into_iter().flatten();
         if let Some((what, _)) =
-            declined.into_iter().find(|(what, until)| *until > now.mono && what.contains(resources))
+            declined.into_iter().flatten().find(|(what, until)| *until > now.mono && what.contains(resources))
         {
             found.push(format!(
                 "offer {id} of {agent} is made again to {framework}, which declined {what} for longer"
             ));
         }
+    }
+
+    /// All launches of the accept are through: the rest is declined.
+    fn accepted(&mut self, now: Now) {
+        if let Some((place, left, until)) = self.accepting.take() {
+            self.declines(now, place, left, until);
+        }
+    }
+
+    fn declines(&mut self, now: Now, place: Place, what: Resources, until: Mono) {
+        let declined = self.declined.entry(place).or_default();
+        let covers = |(a, longer): &(Resources, Mono), (b, shorter): &(Resources, Mono)| {
+            longer >= shorter && a.contains(b)
+        };
+        let new = (what, until);
+        declined.retain(|known| known.1 > now.mono && !covers(&new, known));
+        if declined.iter().any(|known| covers(known, &new)) {
+            return;
+        }
+        if declined.len() >= DECLINED_MAX {
+            let first = declined.iter().enumerate().min_by_key(|(_, (_, until))| *until);
+            declined.remove(first.expect("there are as many as the maximum").0);
+        }
+        declined.push(new);
     }
 
     fn take(&mut self, framework: &FrameworkId, offer: &OfferId) -> Option<Live> {
@@ -225,4 +271,10 @@ impl OfferBook {
             entry.take_if(|live| live.framework == *framework);
         }
     }
+}
+
+/// Until when something is declined that is declined for so long.
+fn until(now: Now, refuse: Duration) -> Mono {
+    let config = Config::default();
+    now.mono + refuse.clamp(config.filter_min, config.filter_max)
 }
