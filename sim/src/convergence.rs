@@ -136,7 +136,7 @@ pub fn idle(world: &World) -> Vec<String> {
     idle
 }
 
-/// Jobs that were done twice, or that their scheduler takes for done and nobody did.
+/// Jobs that were done twice. Those that are taken for done and nobody did are found when it is told.
 pub fn accounts(world: &World) -> Vec<String> {
     let mut wrong = Vec::new();
     for scheduler in world.schedulers().filter(|scheduler| scheduler.over().is_none()) {
