@@ -1,6 +1,6 @@
 //! An agent's process, on its machine, with its disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bourse_agent_core::{Agent, Config, Effect, Event, Launch, LinkId, Record, Signal, Start, State};
@@ -12,7 +12,7 @@ use crate::disk::Log;
 use crate::letter::Letter;
 use crate::machine::{Inside, Machine};
 use crate::net::{ConnId, Side};
-use crate::nodes::Alarm;
+use crate::nodes::Inbox;
 use crate::plant::Plant;
 use crate::world::{Happening, Node, Outside, Process};
 
@@ -29,10 +29,8 @@ pub enum Down {
 #[derive(Debug)]
 struct Running {
     core: Agent,
-    clocks: Clocks,
-    alarm: Alarm,
     links: BTreeMap<ConnId, LinkId>,
-    inbox: VecDeque<Event>,
+    inbox: Inbox<Event>,
     writing: Option<Writing>,
     /// Records of the core so far, and the last of them that must outlive the boot.
     decided: usize,
@@ -108,10 +106,8 @@ impl AgentNode {
         let decided = self.disk.written();
         self.running = Some(Running {
             core,
-            clocks,
-            alarm: Alarm::new(process),
             links: BTreeMap::new(),
-            inbox: VecDeque::new(),
+            inbox: Inbox::new(process, clocks),
             writing: None,
             decided,
             must_sync: 0,
@@ -184,7 +180,7 @@ impl AgentNode {
     /// Its timer rings.
     pub fn wakes(&mut self, outside: &mut Outside) {
         if let Some(running) = &mut self.running {
-            running.alarm.rings(outside.now);
+            running.inbox.rings(outside);
             self.works(outside);
         }
     }
@@ -267,7 +263,7 @@ impl AgentNode {
     pub fn jumps(&mut self, ahead: i64) {
         self.ahead = ahead;
         if let Some(running) = &mut self.running {
-            running.clocks.jump(ahead);
+            running.inbox.jump(ahead);
         }
     }
 
@@ -277,7 +273,7 @@ impl AgentNode {
 
     fn takes(&mut self, event: Event, outside: &mut Outside) {
         if let Some(running) = &mut self.running {
-            running.inbox.push_back(event);
+            running.inbox.push(event);
             self.works(outside);
         }
     }
@@ -288,17 +284,8 @@ impl AgentNode {
             if running.writing.is_some() {
                 return;
             }
-            let now = running.clocks.now(outside.now);
-            let event = match running.inbox.pop_front() {
-                Some(event) => event,
-                None if running.core.next_deadline().is_some_and(|due| due <= now.mono) => Event::Tick,
-                None => {
-                    if let Some(deadline) = running.core.next_deadline() {
-                        running.alarm.set(running.clocks.world(deadline), outside);
-                    }
-                    return;
-                }
-            };
+            let deadline = running.core.next_deadline();
+            let Some((now, event)) = running.inbox.next(deadline, Event::Tick, outside) else { return };
             outside.say(process, format_args!("<- {event:?}"));
             outside.coverage.note(coverage::agent_event(&event));
             let mut effects = Vec::new();
@@ -390,7 +377,7 @@ impl AgentNode {
                     if let Some(event) = self.machine.watch(&container)
                         && let Some(running) = &mut self.running
                     {
-                        running.inbox.push_back(event);
+                        running.inbox.push(event);
                     }
                 }
                 Effect::Signal { container, signal: Signal::Term } => {

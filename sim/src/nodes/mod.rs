@@ -7,9 +7,57 @@ pub mod agent;
 pub mod master;
 pub mod scheduler;
 
-use bourse_types::Mono;
+use std::collections::VecDeque;
 
+use bourse_types::{Mono, Now};
+
+use crate::clock::Clocks;
 use crate::world::{Happening, Outside, Process};
+
+/// What waits for the core of a process that takes one event at a time, with the clocks that tell it the time.
+#[derive(Debug)]
+pub struct Inbox<E> {
+    events: VecDeque<E>,
+    clocks: Clocks,
+    alarm: Alarm,
+}
+
+impl<E> Inbox<E> {
+    /// Of a process that starts now.
+    pub fn new(process: Process, clocks: Clocks) -> Inbox<E> {
+        Inbox { events: VecDeque::new(), clocks, alarm: Alarm::new(process) }
+    }
+
+    /// Behind everything that waits already.
+    pub fn push(&mut self, event: E) {
+        self.events.push_back(event);
+    }
+
+    /// What the core gets next, and when: what came first, or else `tick` when its deadline has come. `None`: nothing
+    /// before the deadline, at which the alarm rings.
+    pub fn next(&mut self, deadline: Option<Mono>, tick: E, outside: &mut Outside) -> Option<(Now, E)> {
+        let now = self.clocks.now(outside.now);
+        if let Some(event) = self.events.pop_front() {
+            return Some((now, event));
+        }
+        let deadline = deadline?;
+        if deadline <= now.mono {
+            return Some((now, tick));
+        }
+        self.alarm.set(self.clocks.world(deadline), outside);
+        None
+    }
+
+    /// The alarm rings.
+    pub fn rings(&mut self, outside: &Outside) {
+        self.alarm.rings(outside.now);
+    }
+
+    /// Somebody sets the calendar.
+    pub fn jump(&mut self, ahead: i64) {
+        self.clocks.jump(ahead);
+    }
+}
 
 /// The one timer of a process.
 #[derive(Clone, Copy, Debug)]

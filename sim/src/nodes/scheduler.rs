@@ -1,6 +1,6 @@
 //! A scheduler's process: an author's code in a session of the SDK, with the driver's disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bourse_sdk_core::{Attempt, Config, End, FromMaster, Input, Output, Session, Write};
@@ -12,7 +12,7 @@ use crate::coverage;
 use crate::disk::Log;
 use crate::letter::Letter;
 use crate::net::{ConnId, Side};
-use crate::nodes::Alarm;
+use crate::nodes::Inbox;
 use crate::plant::Plant;
 use crate::workload::{Author, Craft, Poke, Witness};
 use crate::world::{Happening, Node, Outside, Process};
@@ -26,12 +26,10 @@ enum Kept {
 
 struct Running {
     session: Session<Witness>,
-    clocks: Clocks,
-    alarm: Alarm,
     attempts: BTreeMap<ConnId, Attempt>,
     /// What a connection says first, once it is open.
     opening: BTreeMap<ConnId, Letter>,
-    inbox: VecDeque<Input<Poke>>,
+    inbox: Inbox<Input<Poke>>,
     writing: Option<Vec<(u64, Output)>>,
     /// Records of earlier lives, and of this one so far.
     decided: u64,
@@ -114,11 +112,9 @@ impl SchedulerNode {
         outside.say(process, format_args!("starts with {} of its tasks in mind", config.tasks.len()));
         self.running = Some(Running {
             session: Session::new(config, Witness::new(author)),
-            clocks: Clocks::start(outside.now, 0),
-            alarm: Alarm::new(process),
             attempts: BTreeMap::new(),
             opening: BTreeMap::new(),
-            inbox: VecDeque::new(),
+            inbox: Inbox::new(process, Clocks::start(outside.now, 0)),
             writing: None,
             decided: self.disk.written() as u64,
         });
@@ -161,7 +157,7 @@ impl SchedulerNode {
     /// Its timer rings.
     pub fn wakes(&mut self, outside: &mut Outside) {
         if let Some(running) = &mut self.running {
-            running.alarm.rings(outside.now);
+            running.inbox.rings(outside);
             self.works(outside);
         }
     }
@@ -204,7 +200,7 @@ impl SchedulerNode {
 
     fn takes(&mut self, input: Input<Poke>, outside: &mut Outside) {
         if let Some(running) = &mut self.running {
-            running.inbox.push_back(input);
+            running.inbox.push(input);
             self.works(outside);
         }
     }
@@ -215,17 +211,8 @@ impl SchedulerNode {
             if running.writing.is_some() {
                 return;
             }
-            let now = running.clocks.now(outside.now);
-            let input = match running.inbox.pop_front() {
-                Some(input) => input,
-                None if running.session.next_deadline().is_some_and(|due| due <= now.mono) => Input::Tick,
-                None => {
-                    if let Some(deadline) = running.session.next_deadline() {
-                        running.alarm.set(running.clocks.world(deadline), outside);
-                    }
-                    return;
-                }
-            };
+            let deadline = running.session.next_deadline();
+            let Some((now, input)) = running.inbox.next(deadline, Input::Tick, outside) else { return };
             if !matches!(input, Input::Heard(_, FromMaster::Heartbeat)) {
                 outside.say(process, format_args!("<- {}", crate::text::input(&input)));
             }
