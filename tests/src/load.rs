@@ -1,14 +1,16 @@
 //! A framework that keeps a cluster busy, in a process of its own, so that it can be killed like any other part.
 //!
-//! It has a number of tasks to run, some of them at a time, each with an exit code of its own; and steady ones that run
-//! until the framework is torn down. It keeps its state by the SDK, so that its next life goes on with the same tasks.
+//! It has short tasks, some of them at a time and always new ones until it is told that it is enough, each with an exit
+//! code of its own; and steady ones that run until the framework is torn down. It keeps its state by the SDK, so that its
+//! next life goes on with the same tasks.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bourse_sdk::{Calls, Event, Framework, Offer, RunError, Scheduler, StateDir, Task};
-use bourse_types::{AgentId, Milli, Now, TaskId, TaskState};
+use bourse_types::{AgentId, Milli, Now, TaskId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::Cluster;
@@ -32,24 +34,29 @@ pub struct Load {
     /// What it did and was told.
     pub journal: Journal,
     ledger: Ledger,
-    total: u32,
+    /// While it is there, no short task comes to its end.
+    hold: PathBuf,
+    /// Once it is there, nothing more is launched.
+    enough: PathBuf,
 }
 
 impl Load {
-    /// Starts a load of `total` tasks on the cluster. `program` is the path of `bourse-test-load`.
-    pub fn start(cluster: &Cluster, program: &Path, total: u32) -> Load {
+    /// Starts a load on the cluster that goes on until [`Load::finish`]. `program` is the path of `bourse-test-load`.
+    pub fn start(cluster: &Cluster, program: &Path) -> Load {
         let folder = cluster.secrets().join("load");
         std::fs::create_dir(&folder).expect("the test's own folder is writable");
         let journal = cluster.logs().join("journal");
+        let (hold, enough) = (cluster.shared().join("hold"), folder.join("enough"));
         let mut part = Part::new("load", program, cluster.logs())
             .variable("BOURSE_MASTER", cluster.master())
             .variable("BOURSE_TOKEN_FILE", cluster.token_file("framework"))
             .variable("LOAD_STATE", folder.join("state"))
             .variable("LOAD_JOURNAL", &journal)
             .variable("LOAD_LEDGER", cluster.ledger.path())
-            .variable("LOAD_TOTAL", total.to_string());
+            .variable("LOAD_HOLD", &hold)
+            .variable("LOAD_ENOUGH", &enough);
         part.start();
-        Load { part, journal: Journal::at(journal), ledger: cluster.ledger.clone(), total }
+        Load { part, journal: Journal::at(journal), ledger: cluster.ledger.clone(), hold, enough }
     }
 
     /// How many tasks have come to their end so far.
@@ -78,13 +85,50 @@ impl Load {
         });
     }
 
-    /// Waits until all tasks have ended, tears the framework down, and compares what it was told with what ran.
+    /// The short tasks that are in their middle, by their own word: begun, and not at their end.
+    fn in_their_middle(&self) -> BTreeSet<String> {
+        let short = self.ledger.read().into_iter().filter(|(task, _)| task.starts_with("short"));
+        short.filter(|(_, ran)| ran.starts > ran.ends).map(|(task, _)| task).collect()
+    }
+
+    /// Waits until a short task is in its middle: whoever is killed now is killed under load.
+    #[track_caller]
+    pub fn wait_busy(&self) {
+        wait::wait_until("a short task in its middle", || !self.in_their_middle().is_empty());
+    }
+
+    /// Lets short tasks begin and not end, waits until there are as many as there can be, and names them. They end
+    /// after [`Load::let_go`].
+    #[track_caller]
+    pub fn hold(&self) -> BTreeSet<String> {
+        std::fs::write(&self.hold, "").expect("a test's own folder is writable");
+        wait::wait_for("all short tasks to be held", wait::PATIENCE, || {
+            let held = self.in_their_middle();
+            if held.len() == AT_ONCE { Ok(held) } else { Err(format!("{held:?} are")) }
+        })
+    }
+
+    /// Lets those that are held come to their ends.
+    pub fn let_go(&self) {
+        std::fs::remove_file(&self.hold).expect("tasks are held");
+    }
+
+    /// Waits until these tasks have come to their ends by their own word.
+    #[track_caller]
+    pub fn wait_over(&self, tasks: &BTreeSet<String>) {
+        wait::wait_for("tasks to come to their ends", wait::PATIENCE, || {
+            let left: Vec<String> = self.in_their_middle().intersection(tasks).cloned().collect();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?} have not")) }
+        });
+    }
+
+    /// Waits until all tasks have ended, launching no more, tears the framework down, and compares what it was told with what ran.
     ///
     /// # Panics
     /// When something is wrong.
     #[track_caller]
     pub fn finish(mut self, cluster: &Cluster) -> audit::Sum {
-        let total = self.total as usize;
+        std::fs::write(&self.enough, "").expect("the test's own folder is writable");
         wait::wait_for("all tasks of the load to end", 2 * wait::PATIENCE, || {
             let silent: Vec<String> = self
                 .journal
@@ -93,10 +137,8 @@ impl Load {
                 .filter(|(_, story)| story.end().is_none())
                 .map(|(task, _)| task)
                 .collect();
-            let ended = self.ended();
-            // Those that were never started are launched again, under other ids.
             let done = self.journal.notes().iter().any(|note| note == "all done");
-            if done { Ok(()) } else { Err(format!("{ended} of {total}; without an end: {silent:?}")) }
+            if done { Ok(()) } else { Err(format!("without an end: {silent:?}")) }
         });
         let status = self.part.stop(nix::sys::signal::Signal::SIGTERM);
         assert!(status.success(), "the load ended with {status}; {}", self.part.tail());
@@ -137,8 +179,9 @@ pub async fn run() -> Result<(), RunError> {
     let number = |key: &str| kept.get(key).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
     let mut scheduler = Busy {
         ledger: Ledger::at(variable("LOAD_LEDGER")),
-        total: variable("LOAD_TOTAL").parse().expect("LOAD_TOTAL is a number"),
-        done: number("done").unwrap_or(0),
+        hold: variable("LOAD_HOLD"),
+        enough: variable("LOAD_ENOUGH").into(),
+        done: false,
         launched: number("launched").unwrap_or(0),
         alive: Vec::new(),
         pen: Pen::open(Path::new(&variable("LOAD_JOURNAL"))).expect("the journal can be opened"),
@@ -167,12 +210,13 @@ pub async fn run() -> Result<(), RunError> {
     framework.run(scheduler).await.map(drop)
 }
 
-/// Keeps so many tasks alive until all have been.
+/// Keeps so many tasks alive until it is enough.
 struct Busy {
     ledger: Ledger,
-    total: u32,
-    /// Came to their end after they had begun.
-    done: u32,
+    hold: String,
+    enough: PathBuf,
+    /// It is enough, and all short tasks have ended.
+    done: bool,
     launched: u32,
     /// Launched and not known to have ended, steady ones too.
     alive: Vec<TaskId>,
@@ -181,14 +225,21 @@ struct Busy {
 
 impl Busy {
     fn on_offer(&mut self, mut offer: Offer, calls: &mut Calls) {
+        let enough = self.enough.exists();
+        // Offers come all the time, as none is declined for long.
+        if enough && !self.done && !self.alive.iter().any(is_short) {
+            self.done = true;
+            self.pen.note("all done");
+        }
         for _ in 0..AT_ONE_OFFER {
-            let steady = self.alive.iter().filter(|task| task.as_str().starts_with("steady")).count();
+            let steady = self.alive.iter().filter(|task| !is_short(task)).count();
             let (name, command, code) = if (steady as u32) < STEADY {
                 ("steady", self.ledger.open("sleep 1000"), 0)
-            } else if self.alive.len() - steady < AT_ONCE && self.wanted() > 0 {
+            } else if self.alive.len() - steady < AT_ONCE && !enough {
                 let code = self.launched % 7;
                 // From 0 to 0.6 s, so that ends fall into every moment of a restart.
-                ("short", self.ledger.wrap(&format!("sleep 0.{}", self.launched % 7), code), code as i32)
+                let work = format!("sleep 0.{code}; while [ -e {} ]; do sleep 0.05; done", self.hold);
+                ("short", self.ledger.wrap(&work, code), code as i32)
             } else {
                 break;
             };
@@ -205,12 +256,10 @@ impl Busy {
         }
         calls.accept(offer);
     }
+}
 
-    /// How many of the short tasks have still to be launched.
-    fn wanted(&self) -> u32 {
-        let short = self.alive.iter().filter(|task| task.as_str().starts_with("short")).count() as u32;
-        self.total.saturating_sub(self.done + short)
-    }
+fn is_short(task: &TaskId) -> bool {
+    task.as_str().starts_with("short")
 }
 
 impl Scheduler for Busy {
@@ -225,15 +274,6 @@ impl Scheduler for Busy {
                 let Some(known) = known.filter(|_| status.state.is_terminal()) else { return };
                 let task = self.alive.swap_remove(known);
                 calls.forget(format!("task-{task}"));
-                if matches!(status.state, TaskState::Finished | TaskState::Failed)
-                    && task.as_str().starts_with("short")
-                {
-                    self.done += 1;
-                    calls.save("done", self.done.to_string());
-                    if self.done == self.total {
-                        self.pen.note("all done");
-                    }
-                }
                 calls.revive();
             }
             Event::Subscribed { framework, again } => {
