@@ -122,7 +122,12 @@ impl Bare {
 
     /// Accepts offers for one task.
     async fn accept(&self, offers: &[&v1::Offer], task: &v1::TaskInfo) -> Result<(), Status> {
-        let launch = carrier::Launch { task_infos: vec![task.encode_to_vec().into()] };
+        self.accept_all(offers, std::slice::from_ref(task)).await
+    }
+
+    async fn accept_all(&self, offers: &[&v1::Offer], tasks: &[v1::TaskInfo]) -> Result<(), Status> {
+        let task_infos = tasks.iter().map(|task| task.encode_to_vec().into()).collect();
+        let launch = carrier::Launch { task_infos };
         let operation = carrier::Operation {
             r#type: Some(offer::operation::Type::Launch as i32),
             launch: Some(launch),
@@ -416,17 +421,15 @@ fn a_task_that_takes_more_than_was_offered_is_refused_with_the_figures() {
 #[test]
 fn amounts_that_are_no_amounts_are_refused() {
     scene(async |mut scene| {
-        for (id, cpus) in [("negative", -1.0), ("nan", f64::NAN), ("endless", f64::INFINITY), ("huge", 1e300)]
-        {
-            let bad = task(id, &scene.offer, cpus, "exit 0");
-            // Told by an update, as the call has more in it than this one task.
-            scene.attacker.accept(&[&scene.offer], &bad).await.expect("the call is well formed");
+        let bad = [("negative", -1.0), ("nan", f64::NAN), ("endless", f64::INFINITY), ("huge", 1e300)];
+        let tasks = bad.map(|(id, cpus)| task(id, &scene.offer, cpus, "exit 0"));
+        scene.attacker.accept_all(&[&scene.offer], &tasks).await.expect("the call is well formed");
+        // Told by updates, as each is wrong by itself.
+        for (id, _) in bad {
             let status = scene.attacker.update(id).await;
-            assert!(!status.message().is_empty() && status.reason.is_some(), "{status:?}");
-            assert!(
-                matches!(status.state(), v1::TaskState::TaskError | v1::TaskState::TaskDropped),
-                "{status:?}"
-            );
+            let reason = v1::task_status::Reason::TaskInvalid;
+            let words = ["cpus is ", "it must be a number from 0 to 1e12"];
+            assert_status(&status, v1::TaskState::TaskError, reason, &words);
         }
         scene.assert_nobody_noticed().await;
     });
