@@ -11,7 +11,6 @@
 //! **What does it leave to others?** Every decision about tasks, updates and the link is `bourse-agent-core`'s; what a
 //! container is, `bourse-containerizer`'s.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod config;

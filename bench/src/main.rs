@@ -3,8 +3,6 @@
 //! Each figure stands beside a floor that is measured in the same run, turn by turn, as these machines are shared and
 //! noisy: read medians and ratios. It needs root, as tasks are really isolated, and `target/debug/bourse`.
 
-#![forbid(unsafe_code)]
-
 mod dev;
 mod figures;
 

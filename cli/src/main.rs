@@ -3,8 +3,6 @@
 //! Four verbs run a part of the cluster (`dev master agent services`); the others are clients of a master. One file a
 //! verb in `verbs/`; what they print is made in `render/`; how they end is in `exit.rs`.
 
-#![forbid(unsafe_code)]
-
 mod dev;
 mod exit;
 mod logging;

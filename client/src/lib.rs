@@ -12,7 +12,6 @@
 //! **What does it leave to others?** Reconnecting after a lost connection and what to do about it (the SDK's session,
 //! the agent's link), and exit codes (the command line).
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod connection;

@@ -38,7 +38,6 @@
 //! **What does it leave to others?** Every rule about offers, updates, reconnecting and reconciling is in
 //! `bourse-sdk-core`, so that it is the same in the simulator. Addresses, tokens and TLS are in `bourse-client`.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod driver;

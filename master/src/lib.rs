@@ -9,7 +9,6 @@
 //! **What does it leave to others?** Every decision about offers, tasks, agents and frameworks is the core's
 //! ([`bourse_master_core`]). Which database keeps the registry is for the binary to choose.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod config;

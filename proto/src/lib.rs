@@ -9,7 +9,6 @@
 //! Fields that this build does not know are dropped when a message is decoded. What the master only carries
 //! is therefore read by the variants in [`v1::carrier`], which keep it as bytes.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod required;

@@ -9,7 +9,6 @@
 //!
 //! **What does it leave to others?** Reconnecting, acknowledging and durable writes: the SDK. Isolation, health checks
 //! and kills with grace: the agents. Who may call its API beside its own framework: the master, which forwards.
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod spec;

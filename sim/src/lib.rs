@@ -12,7 +12,6 @@
 //!
 //! **What does it leave to others?** Wire and disk forms, real shells, real kernels: those have tests of their own.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod world;

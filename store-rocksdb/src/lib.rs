@@ -13,7 +13,6 @@
 //! history's is never synced, so after a power loss it is cut where it stops making sense. In a shared log either the
 //! registry could silently lose what was spoken, or a torn line of the history could keep the master down.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod database;

@@ -13,7 +13,6 @@
 //! **What does it leave to others?** Rules: the stories of the cores. Rare orders of events: the simulator. Numbers:
 //! `bench`.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod binary;

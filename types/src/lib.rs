@@ -12,7 +12,6 @@
 //! **What does it leave to others?** The wire and disk forms (`bourse-proto`, `bourse-wire`), every decision
 //! about offers and tasks (the cores), and anything that touches the machine (the shells).
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod ids;

@@ -14,7 +14,6 @@
 //! be used, a task that fits) is for the cores. Fields that the master only carries never come here: see
 //! `bourse_proto::v1::carrier`.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod at;

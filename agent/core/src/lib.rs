@@ -11,7 +11,6 @@
 //! **What does it leave to others?** The shell (`bourse-agent`) writes the records, opens the link, runs probes and
 //! drives the containerizer; `bourse-containerizer` knows what a container is.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod agent;

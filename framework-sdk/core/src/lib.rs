@@ -13,7 +13,6 @@
 //! **What does it leave to others?** Connections, clocks, files and logs: the driver carries out what [`Output`] says and
 //! reports what happened as [`Input`].
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod backoff;

@@ -14,7 +14,6 @@
 //! says before any other effect of the batch is let out, stamps and stores the [history](history::Entry), and calls
 //! [`Event::Tick`] when [`Master::next_deadline`] is due.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod effect;

@@ -1,7 +1,5 @@
 //! The load of the end-to-end tests, as a process that they can kill; see `bourse_tests::load`.
 
-#![forbid(unsafe_code)]
-
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]

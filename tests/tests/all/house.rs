@@ -21,25 +21,33 @@ const IMPURE: [&str; 7] = ["tokio", "tonic", "prost", "rocksdb", "rand", "getran
 /// The only crates that may hold `unsafe`: they ask the kernel for what no safe library offers.
 const UNSAFE: [&str; 2] = ["agent/containerizer", "agent/init"];
 
-/// Every crate of the workspace: folder and package.
-fn crates() -> Vec<(String, String)> {
+/// What cargo knows of every crate of the workspace.
+fn metadata() -> Vec<Value> {
     let output = cargo()
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
         .output()
         .expect("cargo");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
-    let packages = metadata["packages"].as_array().expect("a list");
-    let mut found: Vec<(String, String)> = packages
-        .iter()
-        .map(|package| {
-            let text = |key: &str| package[key].as_str().expect("a text").to_owned();
-            let manifest = text("manifest_path");
-            let folder = manifest.strip_suffix("/Cargo.toml").expect("a manifest");
-            let folder = folder.strip_prefix(repository().to_str().expect("a path")).expect("it is below");
-            (folder.trim_start_matches('/').to_owned(), text("name"))
-        })
-        .collect();
+    metadata["packages"].as_array().expect("a list").clone()
+}
+
+/// A folder of the repository, from its root.
+fn below(folder: &str) -> String {
+    let inner = folder.strip_prefix(repository().to_str().expect("a path")).expect("it is below");
+    inner.trim_start_matches('/').to_owned()
+}
+
+/// The folder of a crate.
+fn folder(package: &Value) -> String {
+    let manifest = package["manifest_path"].as_str().expect("a text");
+    below(manifest.strip_suffix("/Cargo.toml").expect("a manifest"))
+}
+
+/// Every crate of the workspace: folder and package.
+fn crates() -> Vec<(String, String)> {
+    let name = |package: &Value| package["name"].as_str().expect("a text").to_owned();
+    let mut found: Vec<_> = metadata().iter().map(|package| (folder(package), name(package))).collect();
     found.sort();
     assert!(found.len() > 10, "{found:?}");
     found
@@ -99,14 +107,17 @@ fn every_core_bans_clocks_and_hash_maps() {
 
 #[test]
 fn unsafe_is_forbidden_everywhere_but_in_two_crates_and_explained_there() {
+    let says = |file: &str, lint: &str| {
+        let path = repository().join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert!(text.contains(lint), "{file} does not say {lint:?}");
+    };
+    says("Cargo.toml", "[workspace.lints.rust]\nunsafe_code = \"forbid\"\n");
     for (folder, _) in crates() {
-        let may = UNSAFE.contains(&folder.as_str());
-        for root in ["src/lib.rs", "src/main.rs"] {
-            let Ok(text) = fs::read_to_string(repository().join(&folder).join(root)) else { continue };
-            assert!(
-                may || text.contains("#![forbid(unsafe_code)]"),
-                "{folder}/{root} does not forbid unsafe code"
-            );
+        match UNSAFE.contains(&folder.as_str()) {
+            // Each of their modules that holds some says so.
+            true => says(&format!("{folder}/src/lib.rs"), "(unsafe_code)]\n"),
+            false => says(&format!("{folder}/Cargo.toml"), "[lints]\nworkspace = true\n"),
         }
     }
     let mut seen = 0;
@@ -160,6 +171,24 @@ fn every_crate_has_its_row_on_the_map() {
     for (folder, _) in crates() {
         assert!(map.contains(&format!("\n| `{folder}` |")), "ARCHITECTURE.md has no row for {folder}");
     }
+}
+
+#[test]
+fn a_crate_depends_only_on_crates_above_it_on_the_map() {
+    let page = fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("there is a map");
+    let (_, map) = page.split_once("## The rooms").expect("the map has a heading");
+    let row =
+        |folder: &str| map.find(&format!("\n| `{folder}` |")).unwrap_or_else(|| panic!("no row {folder}"));
+    let mut arrows = 0;
+    for package in metadata() {
+        let own = folder(&package);
+        for dependency in package["dependencies"].as_array().expect("a list") {
+            let Some(other) = dependency["path"].as_str().map(below) else { continue };
+            assert!(row(&other) < row(&own), "{own} depends on {other}, which is not above it");
+            arrows += 1;
+        }
+    }
+    assert!(arrows > 20, "there are crates that depend on each other, and this test sees {arrows}");
 }
 
 #[test]

@@ -3,8 +3,6 @@
 //! Issue by issue this grows; a test is a sentence that a user could be told. What they are made of is in the library
 //! of this crate.
 
-#![forbid(unsafe_code)]
-
 mod cli;
 mod dev;
 mod docs;
