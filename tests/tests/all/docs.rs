@@ -100,36 +100,57 @@ fn every_file_and_folder_that_a_page_names_is_there() {
     }
 }
 
+/// The name of a test, if the word is one, with or without its file before it.
+fn test_name(word: &str) -> Option<&str> {
+    let name = word.rsplit("::").next().unwrap_or_default();
+    let is_one = name.matches('_').count() >= 4
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    is_one.then_some(name)
+}
+
 #[test]
 fn every_test_that_a_page_names_is_there() {
     let code: Vec<String> = sources_of("rs").into_iter().map(|source| source.text).collect();
     for source in sources_of("md") {
         for word in quoted(&source.text) {
-            let name = word.rsplit("::").next().unwrap_or_default();
-            let is_test = name.matches('_').count() >= 4
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-            if is_test {
+            if let Some(name) = test_name(&word) {
                 let there = code.iter().any(|text| text.contains(&format!("fn {name}(")));
                 assert!(there, "{} names the test {name}, which is not there", source.path.display());
             }
         }
     }
-    // The specification names the files of this folder, and all of them.
+}
+
+#[test]
+fn every_promise_names_a_test_and_every_file_of_this_folder_holds_one() {
     let specification = std::fs::read_to_string(repository().join("SPECIFICATION.md")).expect("it is there");
-    let named: BTreeSet<String> = specification
-        .split("end to end: ")
-        .skip(1)
-        .flat_map(|rest| {
-            let words = rest.split([',', ';', '|', '\n']).next().unwrap_or_default();
-            words.split_whitespace().map(|word| word.trim_matches('`').to_owned()).collect::<Vec<_>>()
-        })
-        .collect();
-    let folder = std::fs::read_dir(repository().join("tests/tests/all")).expect("it is there");
-    let files = folder.flatten().filter_map(|entry| Some(entry.path().file_stem()?.to_str()?.to_owned()));
-    // What is written and how, and this file itself, are no promises to users.
-    let files: BTreeSet<String> =
-        files.filter(|name| !["main", "house", "docs"].contains(&name.as_str())).collect();
-    assert_eq!(named, files);
+    let mut rows = 0;
+    let mut is_promise = false;
+    for line in specification.lines() {
+        match line.starts_with('|') {
+            false => is_promise = false,
+            true if line == "| promise | held by |" => is_promise = true,
+            true if is_promise && !line.starts_with("| ---") => {
+                rows += 1;
+                let named = quoted(line).iter().any(|word| test_name(word).is_some());
+                assert!(named, "no test is named that holds this: {line}");
+            }
+            true => {}
+        }
+    }
+    assert!(rows > 20, "{rows} promises are seen");
+    let named = quoted(&specification);
+    let folder = repository().join("tests/tests/all");
+    for file in std::fs::read_dir(folder).expect("it is there").flatten() {
+        // What is written and how, and this file itself, are no promises to users.
+        if ["main.rs", "house.rs", "docs.rs"].iter().any(|other| file.file_name() == *other) {
+            continue;
+        }
+        let text = std::fs::read_to_string(file.path()).expect("it is readable");
+        let names = named.iter().filter_map(|word| test_name(word));
+        let holds = names.into_iter().any(|name| text.contains(&format!("fn {name}(")));
+        assert!(holds, "no promise names a test of {}", file.path().display());
+    }
 }
 
 #[test]
