@@ -535,7 +535,7 @@ async fn without_a_service_framework_the_page_says_so_and_how_to_start_one() {
     let page = get(&cluster, "/services").await;
     assert_eq!(page.code, 200);
     assert!(
-        page.body.contains("no service framework runs") && page.body.contains("bourse services"),
+        page.body.contains("no service framework is running") && page.body.contains("bourse services"),
         "{}",
         page.body
     );

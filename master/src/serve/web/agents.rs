@@ -57,7 +57,7 @@ pub fn table(agents: &[Agent]) -> Table {
 }
 
 /// One agent as a row. When it was last heard is told only while that says something.
-pub fn row(agent: &Agent) -> Row {
+fn row(agent: &Agent) -> Row {
     let cells = vec![
         html! {
             // Of one that is gone only the id is known.

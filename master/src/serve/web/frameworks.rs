@@ -62,7 +62,7 @@ pub fn table(frameworks: &[Framework]) -> Table {
 }
 
 /// One framework as a row.
-pub fn row(framework: &Framework) -> Row {
+fn row(framework: &Framework) -> Row {
     let cells = vec![
         html! { a href=(view::framework(&framework.id)) { (framework.name) } " " (id(&framework.id)) },
         framework_state(framework),

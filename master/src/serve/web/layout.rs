@@ -35,7 +35,7 @@ pub fn verdict(cluster: &Cluster) -> Block {
 /// The whole document.
 pub fn document(frame: &Frame<'_>, page: &Page) -> Markup {
     let address = frame.view.address();
-    let live = frame.seen.as_ref().map(|_| format!("/live?{}", form_urlencoded_page(&address)));
+    let live = frame.seen.as_ref().map(|_| format!("/live?{}", page_query(&address)));
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -92,7 +92,7 @@ pub fn document(frame: &Frame<'_>, page: &Page) -> Markup {
     }
 }
 
-fn form_urlencoded_page(address: &str) -> String {
+fn page_query(address: &str) -> String {
     form_urlencoded::Serializer::new(String::new()).append_pair("page", address).finish()
 }
 

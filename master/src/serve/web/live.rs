@@ -1,7 +1,8 @@
 //! What keeps a page current: a stream of the pieces that changed.
 //!
 //! **What is this room for?** Each open page has one stream of server-sent events. When the [`feed`](crate::serve::feed)
-//! that operators watch makes a step, the page is rendered once more and compared with what its viewer has seen; only the pieces that differ are sent.
+//! that operators watch makes a step, the page is rendered once more and compared with what its viewer has seen; only the
+//! pieces that differ are sent.
 //!
 //! **What does it promise?** What is on the screen is what a reload would show. A page is looked at twice a second at
 //! most, and less often when that takes long. A viewer who comes back says by `Last-Event-ID` what it has seen, and is

@@ -92,6 +92,14 @@ impl Decoder {
         text
     }
 
+    /// What a chunk adds to what was read before.
+    fn written(&mut self, chunk: &LogChunk) -> Written {
+        let text = self.text(&chunk.data);
+        // What is held may have begun in an earlier chunk.
+        let end = (chunk.offset + chunk.data.len() as u64).saturating_sub(self.held() as u64);
+        Written { text, end, ended: false }
+    }
+
     /// Bytes that wait for the rest of their character.
     pub fn held(&self) -> usize {
         self.held.len()
@@ -189,10 +197,9 @@ async fn tell(
     let mut decoder = Decoder::default();
     let mut end = from;
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        let text = decoder.text(&chunk.data);
-        end = chunk.offset + (chunk.data.len() as u64).saturating_sub(decoder.held() as u64);
-        if sender.send(Ok(event(name, Written { text, end, ended: false }))).await.is_err() {
+        let written = decoder.written(&chunk?);
+        end = written.end;
+        if sender.send(Ok(event(name, written))).await.is_err() {
             return Ok(());
         }
     }
@@ -220,6 +227,18 @@ mod tests {
         assert_eq!(decoder.held(), 1);
         assert_eq!(decoder.text(b"\xbcn\xff!"), "\u{fc}n\u{fffd}!");
         assert_eq!(decoder.held(), 0);
+    }
+
+    #[test]
+    fn a_character_that_comes_byte_by_byte_is_never_asked_for_from_its_middle() {
+        let mut decoder = Decoder::default();
+        let mut told = |offset: u64, data: &'static [u8]| {
+            let Written { text, end, .. } = decoder.written(&chunk(offset, data));
+            (text, end)
+        };
+        assert_eq!(told(7, b"a\xe2"), ("a".into(), 8));
+        assert_eq!(told(9, b"\x82"), (String::new(), 8));
+        assert_eq!(told(10, b"\xac"), ("\u{20ac}".into(), 11));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn table(offers: &[Offer]) -> Table {
 }
 
 /// One offer as a row.
-pub fn row(offer: &Offer) -> Row {
+fn row(offer: &Offer) -> Row {
     let cells = vec![
         id(&offer.id),
         html! { a href=(view::framework(&offer.framework_id)) { (offer.framework_name) } },

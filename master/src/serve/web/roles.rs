@@ -42,7 +42,7 @@ pub fn page(roles: &[Role]) -> Page {
 }
 
 /// One role as a row, set in by its depth in the tree.
-pub fn row(role: &Role) -> Row {
+fn row(role: &Role) -> Row {
     let depth = role.name.matches('/').count().min(6);
     let cells = vec![
         html! { span class={ "depth-" (depth) } { (role.name) } },

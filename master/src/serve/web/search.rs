@@ -88,7 +88,8 @@ pub fn page(text: &str, found: &Found) -> Page {
                 @if text.is_empty() {
                     "Type the name or the beginning of an id of an agent, framework, service or task."
                 } @else {
-                    "Nothing is called " b { (text) } ", as far as the master remembers. It looks at names, ids, roles, attributes and labels."
+                    "Nothing is called " b { (text) } ", as far as the master remembers. "
+                    "It looks at names, ids, roles, attributes and labels."
                 }
             }
         }));

@@ -46,7 +46,7 @@ pub fn page(known: &Services) -> Page {
                 empty: match known.told_ms {
                     0 => html! { "Nothing is known of any service." },
                     _ => html! {
-                        "No services yet. Write a file of three lines, name, command and count, and "
+                        "No services yet. Write a file of two lines, name and command, and "
                         code { "bourse service deploy web.toml" } "."
                     },
                 },
@@ -63,9 +63,10 @@ fn source(known: &Services) -> Markup {
                 p.notice.busy role="status" {
                     (Tone::Busy.mark())
                     @if known.told_ms == 0 {
-                        "The service framework cannot be asked: " (prose(trouble)) ". Start it with " code { "bourse services" } "."
+                        "The service framework cannot be asked: " (prose(trouble)) "."
                     } @else {
-                        "What is shown is from " (time(known.told_ms)) ", as the service framework cannot be asked now: " (prose(trouble))
+                        "What is shown is from " (time(known.told_ms))
+                        ", as the service framework cannot be asked now: " (prose(trouble))
                         ". The services themselves go on running."
                     }
                 }
@@ -75,7 +76,7 @@ fn source(known: &Services) -> Markup {
 }
 
 /// One service as a row.
-pub fn row(service: &Service) -> Row {
+fn row(service: &Service) -> Row {
     let cells = vec![
         html! { a href=(view::service(&service.name)) { (service.name) } },
         state(&service.state),

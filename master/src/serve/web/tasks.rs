@@ -85,7 +85,7 @@ pub fn table(id: &'static str, tasks: &[Task]) -> Table {
 }
 
 /// One task as a row.
-pub fn row(task: &Task) -> Row {
+fn row(task: &Task) -> Row {
     let cells = vec![
         html! {
             a href=(view::task(&task.framework_id, &task.id)) { (task.id) }

@@ -20,7 +20,7 @@
   function relate(root) {
     const now = Date.now() + skew;
     for (const time of root.querySelectorAll('time[data-ms]')) {
-      // Whoever listens to the verdict shall not hear it again each second.
+      // Whoever listens to the verdict must not hear it again each second.
       if (time.closest('#verdict')) continue;
       const at = Number(time.dataset.ms);
       const seconds = Math.abs(now - at) / 1000;
