@@ -46,8 +46,7 @@ use axum::routing::get;
 use tonic::Status;
 
 use super::Doors;
-use changes::Seen;
-use layout::{Frame, document, verdict};
+use layout::{Frame, document};
 use load::{Loaded, Occasion, load};
 use site::{Site, Viewer};
 use view::View;
@@ -114,8 +113,7 @@ async fn find(State(site): State<Arc<Site>>, uri: Uri, extensions: Extensions) -
 }
 
 fn whole(view: &View, loaded: &Loaded) -> Response {
-    let seen = Seen::of(verdict(&loaded.cluster), &loaded.page).digest();
-    let frame = Frame { view, cluster: Some(&loaded.cluster), seen: Some(seen) };
+    let frame = Frame { view, cluster: Some(&loaded.cluster), seen: Some(live::seen(loaded).token()) };
     html(StatusCode::OK, &frame, &loaded.page)
 }
 

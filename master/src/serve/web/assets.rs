@@ -40,6 +40,11 @@ impl Asset {
     }
 }
 
+/// A name for these very files.
+pub fn edition() -> String {
+    [STYLE, SCRIPT].map(|asset| asset.address()).join(" ")
+}
+
 /// Answers with an asset.
 pub async fn serve(Path(name): Path<String>) -> Response {
     match [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == name) {

@@ -13,6 +13,8 @@ use super::page::{Block, Page, Part};
 /// The pieces of a page that can change, rendered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seen {
+    /// What no change of pieces can mend: another one needs another page.
+    edition: String,
     blocks: Vec<(String, String)>,
     tables: Vec<(String, Rows)>,
 }
@@ -42,9 +44,9 @@ pub struct TableChange {
 
 impl Seen {
     /// What somebody sees of this page.
-    pub fn of(verdict: Block, page: &Page) -> Seen {
-        let mut seen =
-            Seen { blocks: vec![(verdict.id.into(), verdict.html.into_string())], tables: Vec::new() };
+    pub fn of(edition: String, verdict: Block, page: &Page) -> Seen {
+        let blocks = vec![(verdict.id.into(), verdict.html.into_string())];
+        let mut seen = Seen { edition, blocks, tables: Vec::new() };
         for part in &page.parts {
             match part {
                 Part::Block(block) => seen.blocks.push((block.id.into(), block.html.clone().into_string())),
@@ -59,11 +61,20 @@ impl Seen {
         seen
     }
 
-    /// A name for exactly this: what a browser gives back to go on from here.
-    pub fn digest(&self) -> String {
-        let mut hasher = DefaultHasher::new();
-        self.hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+    /// A name for exactly this, `SHAPE-CONTENT`: what a browser gives back to go on from here.
+    pub fn token(&self) -> String {
+        format!("{}-{:016x}", self.shape(), hash(self))
+    }
+
+    /// Whether a page that shows what the token names has a place for everything in this, so that a change can mend it.
+    /// One that tells nothing has none to be wrong.
+    pub fn fits(&self, token: &str) -> bool {
+        token.is_empty() || token.split('-').next() == Some(self.shape().as_str())
+    }
+
+    fn shape(&self) -> String {
+        let tables = self.tables.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>();
+        format!("{:016x}", hash(&(&self.edition, ids(&self.blocks).collect::<Vec<_>>(), tables)))
     }
 
     /// What must be told to somebody who saw `before`; everything when that is not known. `None`: nothing.
@@ -84,12 +95,12 @@ impl Seen {
         let change = Change { blocks, tables: tables.collect() };
         (change != Change::default()).then_some(change)
     }
+}
 
-    /// Whether a page that shows `self` has a place for everything in `other`.
-    pub fn same_shape(&self, other: &Seen) -> bool {
-        let tables = |seen: &Seen| seen.tables.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-        ids(&self.blocks).eq(ids(&other.blocks)) && tables(self) == tables(other)
-    }
+fn hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn ids(pieces: &[(String, String)]) -> impl Iterator<Item = &str> {
@@ -139,6 +150,7 @@ mod tests {
 
     fn seen() -> impl Strategy<Value = Seen> {
         (rows(), rows(), "[xy]").prop_map(|(one, two, block)| Seen {
+            edition: String::new(),
             blocks: vec![("verdict".into(), block)],
             tables: vec![("one".into(), one), ("two".into(), two)],
         })
@@ -169,8 +181,30 @@ mod tests {
         }
 
         #[test]
-        fn a_digest_tells_two_sights_apart(before in seen(), now in seen()) {
-            prop_assert_eq!(before == now, before.digest() == now.digest());
+        fn a_token_tells_two_sights_apart_and_changes_lead_from_one_to_the_other(before in seen(), now in seen()) {
+            prop_assert_eq!(before == now, before.token() == now.token());
+            prop_assert!(now.fits(&before.token()));
         }
+    }
+
+    #[test]
+    fn a_page_of_another_shape_or_edition_cannot_be_mended() {
+        let piece = |id: &str| (id.to_owned(), String::new());
+        let seen = Seen {
+            edition: "1".into(),
+            blocks: vec![piece("verdict")],
+            tables: vec![("one".into(), vec![piece("row")])],
+        };
+        let others = [
+            Seen { edition: "2".into(), ..seen.clone() },
+            Seen { blocks: vec![piece("verdict"), piece("about")], ..seen.clone() },
+            Seen { tables: vec![("two".into(), vec![piece("row")])], ..seen.clone() },
+            Seen { tables: Vec::new(), ..seen.clone() },
+        ];
+        for other in others {
+            assert!(!other.fits(&seen.token()), "{other:?}");
+        }
+        assert!(Seen { tables: vec![("one".into(), Vec::new())], ..seen.clone() }.fits(&seen.token()));
+        assert!(!seen.fits("0123456789abcdef"), "what an older master called it");
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! **What does it promise?** What is on the screen is what a reload would show. A page is looked at twice a second at
 //! most, and less often when that takes long. A viewer who comes back says by `Last-Event-ID` what it has seen, and is
-//! told nothing when that still holds, else everything. A viewer who reads slowly is told fewer, larger changes; nothing
+//! told nothing when that still holds, else everything; one whose page has other parts, or is of a master of before, is
+//! told to load it again. A viewer who reads slowly is told fewer, larger changes; nothing
 //! piles up for it. Every few seconds there is a beat, so that silence means trouble.
 //!
 //! **What does it leave to others?** What a page shows is decided by its renderer, what differs by
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::assets;
 use super::changes::Seen;
 use super::layout::verdict;
 use super::load::{Loaded, Occasion, load};
@@ -96,7 +98,7 @@ async fn keep_current(
     let (_, mut steps) = site.doors.feed.subscribe("");
     let stopped = end_of_driver(site.doors.driver.pictures());
     tokio::pin!(stopped);
-    let mut told = Told { digest: seen, seen: None };
+    let mut told = Told { token: seen, seen: None };
     // The first look always says something, so that a new stream is known to work.
     let mut beat = Instant::now();
     loop {
@@ -129,30 +131,38 @@ async fn keep_current(
 
 /// What a viewer has been told.
 struct Told {
-    digest: String,
+    /// By its token; empty when it says nothing.
+    token: String,
     /// Not known when it was told by an earlier stream, or with the page itself.
     seen: Option<Seen>,
 }
 
 impl Told {
-    /// What it must be told now, if anything: a change, a reload when the page has other parts now, or a beat.
+    /// What it must be told now, if anything: a change, a beat, or to load again what no change can mend.
     fn tell(&mut self, loaded: &Loaded, beat: bool) -> Option<Event> {
-        let now = Seen::of(verdict(&loaded.cluster), &loaded.page);
-        if self.seen.as_ref().is_some_and(|seen| !seen.same_shape(&now)) {
+        let now = seen(loaded);
+        if !now.fits(&self.token) {
             return Some(event("reload", ""));
         }
-        let digest = now.digest();
-        let change = match digest == self.digest {
+        let token = now.token();
+        let change = match token == self.token {
             true => None,
             false => now.since(self.seen.as_ref()),
         };
         self.seen = Some(now);
         match change {
             Some(change) => {
-                self.digest = digest;
-                Some(event("change", change).id(&self.digest))
+                self.token = token;
+                Some(event("change", change).id(&self.token))
             }
-            None => beat.then(|| event("beat", loaded.cluster.now_ms).id(&self.digest)),
+            None => beat.then(|| event("beat", loaded.cluster.now_ms).id(&self.token)),
         }
     }
+}
+
+/// What somebody sees of a page. The master's epoch stands in its foot, and its script and style sheet are of one build:
+/// a master that was started or changed anew has other pages.
+pub fn seen(Loaded { cluster, page }: &Loaded) -> Seen {
+    let edition = format!("{} {}", cluster.epoch, assets::edition());
+    Seen::of(edition, verdict(cluster), page)
 }
