@@ -32,16 +32,20 @@ pub fn page(query: &EventsQuery, events: &[HistoryEvent], names: &Names) -> Page
         parts: vec![
             Part::Still(choice(query)),
             Part::Table(table("events", events, names)),
-            Part::Still(html! {
-                p.more {
-                    @if query.before != 0 {
-                        a href=(View::Events(EventsQuery { before: 0, ..query.clone() }).address()) { "Newest" } " "
+            // As live as the table: what is older begins where its last row is now.
+            Part::block(
+                "turn",
+                html! {
+                    p #turn.more {
+                        @if query.before != 0 {
+                            a href=(View::Events(EventsQuery { before: 0, ..query.clone() }).address()) { "Newest" } " "
+                        }
+                        @if let Some(before) = older {
+                            a href=(View::Events(EventsQuery { before, ..query.clone() }).address()) { "Older" }
+                        }
                     }
-                    @if let Some(before) = older {
-                        a href=(View::Events(EventsQuery { before, ..query.clone() }).address()) { "Older" }
-                    }
-                }
-            }),
+                },
+            ),
         ],
     }
 }
@@ -144,5 +148,24 @@ mod tests {
              <small>framework <a href=\"/frameworks/{master}-0003\" title=\"{master}-0003\">batch</a></small>"
         );
         assert_eq!(html, wanted);
+    }
+
+    #[test]
+    fn older_events_begin_where_the_last_row_is_now() {
+        use crate::serve::web::changes::Seen;
+        use crate::serve::web::page::Block;
+
+        let sight = |newest: u64| {
+            let event = |sequence| HistoryEvent { sequence, ..HistoryEvent::default() };
+            let events = (0..u64::from(PAGE)).map(|age| event(newest - age)).collect::<Vec<_>>();
+            let page = page(&EventsQuery::default(), &events, &Names::default());
+            Seen::of(String::new(), Block { id: "verdict", html: html! {} }, &page)
+        };
+        let change = sight(203).since(Some(&sight(200))).expect("three rows more");
+        let turn = change.blocks.iter().find(|(id, _)| id == "turn").map(|(_, html)| html.as_str());
+        assert!(turn.is_some_and(|html| html.contains("before=104\"")), "{turn:?}");
+        let gone =
+            change.tables.iter().flat_map(|table| table.order.iter().flatten()).any(|id| id == "event-103");
+        assert!(!gone, "what has left the table is behind the link");
     }
 }
