@@ -77,6 +77,17 @@ fn framework_filter(view: &View, text: &str) -> Result<Option<FrameworkId>, Stat
     resolve::one("framework", text, all).map(|framework| Some(framework.id.clone()))
 }
 
+/// The agent that a text names, also one that is gone, by its whole id; none for an empty text.
+fn agent_filter(view: &View, text: &str) -> Result<Option<AgentId>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if let Some((gone, _)) = view.gone_agents().find(|(id, _)| id.as_str() == text) {
+        return Ok(Some(gone.clone()));
+    }
+    resolve::one("agent", text, agents(view)).map(|agent| Some(agent.id.clone()))
+}
+
 /// The task that a text names: one that is alive, or else the newest of that name that has ended.
 pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Result<&'a Task, Status> {
     if text.is_empty() {
@@ -154,14 +165,15 @@ impl Operator for OperatorDoor {
         operator(&request)?;
         let (picture, text) = (self.0.driver.picture(), &request.get_ref().agent);
         let view = &picture.view;
-        let found = resolve::all(text, agents(view));
-        if found.is_empty() && !text.is_empty() {
+        let mut agents: Vec<_> = resolve::all(text, agents(view))
+            .iter()
+            .map(|named| forms::agent(named.thing, &self.0.usages))
+            .collect();
+        // Of one that is gone only the id is known, and it has the whole of it.
+        let gone = view.gone_agents().filter(|(id, _)| text.is_empty() || id.as_str() == text);
+        agents.extend(gone.map(|(id, at)| forms::gone_agent(id, at)));
+        if agents.is_empty() && !text.is_empty() {
             return Err(resolve::missing("agent", text));
-        }
-        let mut agents: Vec<_> =
-            found.iter().map(|named| forms::agent(named.thing, &self.0.usages)).collect();
-        if text.is_empty() {
-            agents.extend(view.gone_agents().map(|(id, at)| forms::gone_agent(id, at)));
         }
         Ok(Response::new(wire::ListAgentsResponse { agents }))
     }
@@ -203,10 +215,7 @@ impl Operator for OperatorDoor {
         let picture = self.0.driver.picture();
         let (view, wanted) = (&picture.view, request.get_ref());
         let framework = framework_filter(view, &wanted.framework_id)?;
-        let agent = match wanted.agent_id.as_str() {
-            "" => None,
-            text => Some(resolve::one("agent", text, agents(view))?.id.clone()),
-        };
+        let agent = agent_filter(view, &wanted.agent_id)?;
         let offers = view
             .offers()
             .filter(|offer| framework.as_ref().is_none_or(|framework| offer.framework == *framework))
@@ -223,10 +232,7 @@ impl Operator for OperatorDoor {
         let picture = self.0.driver.picture();
         let (view, wanted) = (&picture.view, request.get_ref());
         let framework = framework_filter(view, &wanted.framework)?;
-        let agent = match wanted.agent.as_str() {
-            "" => None,
-            text => Some(resolve::one("agent", text, agents(view))?.id.clone()),
-        };
+        let agent = agent_filter(view, &wanted.agent)?;
         let states = wanted.states.iter().map(|name| {
             let full = if name.starts_with("TASK_") {
                 name.clone()

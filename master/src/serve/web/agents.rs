@@ -4,9 +4,9 @@ use bourse_proto::operator::{Agent, HistoryEvent, Offer, Task};
 use maud::{Markup, html};
 
 use super::bars::{capacity, gauge};
-use super::names::id;
+use super::names::{self, id};
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{command, dash, facts, quoted, state, time};
+use super::parts::{command, dash, facts, or_dash, quoted, state, time};
 use super::{events, offers, tasks, view};
 
 /// So many agents are shown on one page. Others are found by their name.
@@ -60,8 +60,7 @@ pub fn table(agents: &[Agent]) -> Table {
 fn row(agent: &Agent) -> Row {
     let cells = vec![
         html! {
-            // Of one that is gone only the id is known.
-            a href=(view::agent(&agent.id)) { @if agent.hostname.is_empty() { (agent.id) } @else { (agent.hostname) } }
+            (names::agent(&agent.id, &agent.hostname))
             @if !agent.hostname.is_empty() { " " (id(&agent.id)) }
         },
         agent_state(agent),
@@ -104,7 +103,8 @@ pub struct OneAgent {
 /// The page of one agent.
 pub fn one(model: &OneAgent) -> Page {
     let OneAgent { agent, tasks: running, offers: held, events: newest, names } = model;
-    let name = quoted(&agent.hostname);
+    let known = if agent.hostname.is_empty() { &agent.id } else { &agent.hostname };
+    let name = quoted(known);
     let mut running = tasks::table("tasks", running);
     (running.heading, running.empty) = ("Tasks", html! { "Nothing runs here." });
     let mut held = offers::table(held);
@@ -112,7 +112,7 @@ pub fn one(model: &OneAgent) -> Page {
     let mut happened = events::table("events", newest, names);
     happened.heading = "Events";
     Page {
-        title: format!("Agent {}", agent.hostname),
+        title: format!("Agent {}", names::short(known)),
         command: format!("bourse agents {name}"),
         parts: vec![
             Part::block("about", about(agent)),
@@ -135,11 +135,11 @@ fn about(agent: &Agent) -> Markup {
             (facts([
                 ("state", agent_state(agent)),
                 ("id", html! { span.id { (agent.id) } }),
-                ("address", html! { (agent.address) }),
+                ("address", or_dash(&agent.address)),
                 ("attributes", attributes),
-                ("version", html! { (agent.version) }),
+                ("version", or_dash(&agent.version)),
                 ("registered", time(agent.registered_ms)),
-                ("last heard", time(agent.heard_ms)),
+                (if agent.state == "gone" { "gone since" } else { "last heard" }, time(agent.heard_ms)),
             ]))
         }
     }
@@ -149,12 +149,12 @@ fn steer(agent: &Agent, name: &str) -> Markup {
     let away = matches!(agent.state.as_str(), "unreachable" | "disconnected");
     let drained = matches!(agent.state.as_str(), "draining" | "drained");
     html! {
-        section #steer.part.steer {
+        section #steer.part.steer hidden[agent.state == "gone"] {
             h2 { "Steer it" }
             ul {
                 @if drained {
                     li { (command(&format!("bourse reactivate {name}"))) " offers it again" }
-                } @else if agent.state != "gone" {
+                } @else {
                     li {
                         (command(&format!("bourse drain {name} --deadline 10m")))
                         " tells its frameworks, and kills what still runs after ten minutes"

@@ -3,10 +3,9 @@
 use bourse_proto::operator::{AgentVerdict, Explanation};
 use maud::{Markup, html};
 
-use super::names::prose;
+use super::names::{self, prose};
 use super::page::Part;
 use super::parts::{Tone, sentence, toned};
-use super::view;
 
 /// A reason's stable word as people read it.
 pub fn word(reason: &str) -> String {
@@ -38,7 +37,7 @@ fn verdict(agent: &AgentVerdict) -> Markup {
     let (tone, fits) = if agent.fits { (Tone::Good, "fits") } else { (Tone::Faint, "does not fit") };
     html! {
         li {
-            a href=(view::agent(&agent.agent_id)) { (agent.hostname) } " " (toned(tone, fits))
+            (names::agent(&agent.agent_id, &agent.hostname)) " " (toned(tone, fits))
             @if !agent.obstacles.is_empty() {
                 ul { @for obstacle in &agent.obstacles { li { b { (word(&obstacle.reason)) ":" } " " (prose(&obstacle.detail)) } } }
             }

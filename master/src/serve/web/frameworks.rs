@@ -9,7 +9,7 @@ use maud::{Markup, html};
 use super::bars::share_bar;
 use super::names::id;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, command, dash, facts, number, quoted, state, time};
+use super::parts::{amounts, command, dash, facts, number, or_dash, quoted, state, time};
 use super::view::{self, View};
 use super::{events, explain, offers, tasks};
 
@@ -168,13 +168,6 @@ fn about(framework: &Framework) -> Markup {
     let capabilities = html! {
         @if framework.capabilities.is_empty() { (dash()) }
         @for capability in &framework.capabilities { span.tag { (explain::word(capability)) } " " }
-    };
-    let or_dash = |text: &str| {
-        if text.is_empty() {
-            dash()
-        } else {
-            html! { (text) }
-        }
     };
     html! {
         section #about.part {

@@ -116,7 +116,8 @@ pub async fn tail(site: &Site, who: &Viewer, task: &Task, stream: LogStream) -> 
         Ok(Ok(chunks)) => Tail::of(&chunks),
         Ok(Err(status)) => Tail { trouble: Some(status.message().to_owned()), ..Tail::default() },
         Err(_) => {
-            let trouble = format!("agent {} did not send it within {} s", task.hostname, PATIENCE.as_secs());
+            let agent = if task.hostname.is_empty() { &task.agent_id } else { &task.hostname };
+            let trouble = format!("agent {agent} did not send it within {} s", PATIENCE.as_secs());
             Tail { trouble: Some(trouble), ..Tail::default() }
         }
     }

@@ -14,6 +14,23 @@ pub fn id(id: &str) -> Markup {
     html! { span.id title=[(short != id).then_some(id)] { (short) } }
 }
 
+/// An agent as a link: its hostname, or the short id of one that is gone, of which nothing else is known.
+pub fn agent(id: &str, hostname: &str) -> Markup {
+    link(&view::agent(id), id, hostname)
+}
+
+/// A framework as a link: its name, or its short id when the master has forgotten it.
+pub fn framework(id: &str, name: &str) -> Markup {
+    link(&view::framework(id), id, name)
+}
+
+fn link(address: &str, id: &str, name: &str) -> Markup {
+    match name.is_empty() {
+        true => html! { a href=(address) title=(id) { (short(id)) } },
+        false => html! { a href=(address) { (name) } },
+    }
+}
+
 /// The part of an id by which its master tells things apart, which names it everywhere: `S3` of an agent, `0001` of a
 /// framework. Of a master its first characters; other ids as they are, or their end when they are long.
 pub fn short(id: &str) -> String {

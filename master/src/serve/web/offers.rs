@@ -3,7 +3,7 @@
 use bourse_proto::operator::Offer;
 use maud::html;
 
-use super::names::id;
+use super::names::{self, id};
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{amounts, time};
 use super::view;
@@ -41,8 +41,8 @@ pub fn table(offers: &[Offer]) -> Table {
 fn row(offer: &Offer) -> Row {
     let cells = vec![
         id(&offer.id),
-        html! { a href=(view::framework(&offer.framework_id)) { (offer.framework_name) } },
-        html! { a href=(view::agent(&offer.agent_id)) { (offer.hostname) } },
+        names::framework(&offer.framework_id, &offer.framework_name),
+        names::agent(&offer.agent_id, &offer.hostname),
         html! { (offer.role) },
         amounts(offer.resources.as_ref()),
         time(offer.offered_ms),

@@ -81,8 +81,7 @@ fn about(problem: &Problem) -> Option<String> {
         // Its sentence names it, which is a link.
         "agent" => None,
         "framework" => Some(view::framework(&problem.id)),
-        // A task's address needs its framework too.
-        "task" => Some(view::View::Search(problem.id.clone()).address()),
+        "task" => problem.id.split_once('/').map(|(framework, task)| view::task(framework, task)),
         _ => None,
     }
 }

@@ -92,6 +92,15 @@ pub fn dash() -> Markup {
     html! { span.none { "–" } }
 }
 
+/// A text, or a dash where it says nothing.
+pub fn or_dash(text: &str) -> Markup {
+    if text.is_empty() {
+        dash()
+    } else {
+        html! { (text) }
+    }
+}
+
 fn iso(at_ms: u64) -> String {
     // The last second of the year 9999: later ones have no such form.
     let at_ms = at_ms.min(253_402_300_799_000);

@@ -3,7 +3,7 @@
 use bourse_proto::services::{Attempt, Instance, Service};
 use maud::{Markup, html};
 
-use super::names::prose;
+use super::names::{self, prose};
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{Tone, command, dash, facts, quoted, state, time, toned};
 use super::{explain, view};
@@ -204,7 +204,7 @@ fn slot(framework: &str, instance: &Instance) -> Vec<Row> {
             },
             match instance.agent_id.is_empty() {
                 true => dash(),
-                false => html! { a href=(view::agent(&instance.agent_id)) { (instance.hostname) } },
+                false => names::agent(&instance.agent_id, &instance.hostname),
             },
             html! {
                 @if instance.ports.is_empty() { (dash()) }

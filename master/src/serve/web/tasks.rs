@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::bars::{Measure, bar, said};
 use super::explain;
 use super::log::Tail;
-use super::names::prose;
+use super::names::{self, prose};
 use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{
     Tone, amounts, command, dash, exit, facts, measured, mib, number, quoted, state, time, toned,
@@ -91,8 +91,8 @@ fn row(task: &Task) -> Row {
             a href=(view::task(&task.framework_id, &task.id)) { (task.id) }
             @if task.name != task.id && !task.name.is_empty() { " " span.id { (task.name) } }
         },
-        html! { a href=(view::framework(&task.framework_id)) { (task.framework_name) } },
-        html! { a href=(view::agent(&task.agent_id)) { (task.hostname) } },
+        names::framework(&task.framework_id, &task.framework_name),
+        names::agent(&task.agent_id, &task.hostname),
         task_state(task),
         amounts(task.allocated.as_ref()),
         task.used
@@ -190,8 +190,8 @@ fn about(task: &Task) -> Markup {
                 ("state", html! { (task_state(task)) small { " since " (time(task.changed_ms)) } }),
                 ("why", why),
                 ("exit", exit(task.exit.as_ref())),
-                ("framework", html! { a href=(view::framework(&task.framework_id)) { (task.framework_name) } }),
-                ("agent", html! { a href=(view::agent(&task.agent_id)) { (task.hostname) } }),
+                ("framework", names::framework(&task.framework_id, &task.framework_name)),
+                ("agent", names::agent(&task.agent_id, &task.hostname)),
                 ("role", html! { (task.role) }),
                 ("launched", time(task.launched_ms)),
                 ("name", html! { (task.name) }),
