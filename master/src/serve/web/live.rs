@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{Extensions, HeaderMap, StatusCode, Uri};
+use axum::http::{Extensions, HeaderMap, Uri};
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -59,20 +59,25 @@ pub async fn serve(
         None => (address.as_str(), None),
     };
     let Some(view) = View::at(path, query) else {
-        return (StatusCode::NOT_FOUND, "no page is at this address\n").into_response();
+        return refused([event("trouble", "no page is at this address")]);
     };
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let seen = seen.unwrap_or_else(|| view::value(uri.query(), "seen"));
-    let Ok(permit) = site.viewers.clone().try_acquire_owned() else { return too_many() };
+    let Ok(permit) = site.viewers.clone().try_acquire_owned() else {
+        return refused([event("trouble", TOO_MANY)]);
+    };
     let (sender, events) = mpsc::channel(QUEUE);
     tokio::spawn(keep_current(site, Viewer(extensions), view, seen, sender, permit));
     Sse::new(ReceiverStream::new(events)).into_response()
 }
 
-/// The answer to one viewer too many.
-pub fn too_many() -> Response {
-    let message = "too many pages are open at once; close some, or reload this one by hand\n";
-    (StatusCode::SERVICE_UNAVAILABLE, message).into_response()
+/// What one viewer too many is told.
+pub const TOO_MANY: &str = "too many pages are open at once; close some, or load this one again by hand";
+
+/// A refusal as events on a stream that then ends: a script that listens can read no other answer.
+pub fn refused(events: impl IntoIterator<Item = Event>) -> Response {
+    let events = events.into_iter().map(Ok::<_, Infallible>).collect::<Vec<_>>();
+    Sse::new(tokio_stream::iter(events)).into_response()
 }
 
 /// Done when the driver has ended: streams end with it, so that the master can.

@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
-use super::live::{QUEUE, end_of_driver, event, too_many};
+use super::live::{QUEUE, TOO_MANY, end_of_driver, event, refused};
 use super::site::{Site, Viewer};
 use super::{trouble, view};
 
@@ -156,7 +156,9 @@ pub async fn follow(
     uri: Uri,
     extensions: Extensions,
 ) -> Response {
-    let Ok(permit) = site.viewers.clone().try_acquire_owned() else { return too_many() };
+    let Ok(permit) = site.viewers.clone().try_acquire_owned() else {
+        return refused(LOGS.map(|(name, _)| event("trouble", (name, TOO_MANY))));
+    };
     let who = Viewer(extensions);
     let (sender, events) = mpsc::channel(QUEUE);
     let stopped = end_of_driver(site.doors.driver.pictures());
@@ -187,7 +189,7 @@ pub async fn follow(
     Sse::new(ReceiverStream::new(events)).keep_alive(KeepAlive::default()).into_response()
 }
 
-/// Tells what is read until the log or its reader is over.
+/// Tells what is read until the log or its reader is over. First that it is read at all, as a task may be silent.
 async fn tell(
     name: &str,
     chunks: impl Stream<Item = Result<LogChunk, Status>>,
@@ -197,6 +199,9 @@ async fn tell(
     let mut chunks = std::pin::pin!(chunks);
     let mut decoder = Decoder::default();
     let mut end = from;
+    if sender.send(Ok(event(name, Written { end, ..Written::default() }))).await.is_err() {
+        return Ok(());
+    }
     while let Some(chunk) = chunks.next().await {
         let written = decoder.written(&chunk?);
         end = written.end;

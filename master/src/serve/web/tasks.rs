@@ -254,9 +254,14 @@ fn logs(task: &Task, stdout: &Tail, stderr: &Tail) -> Markup {
                 div.log {
                     h2 {
                         (name)
-                        small { span.live data-log-state=(name) {} a href=(address) download=(format!("{}.{name}", task.id)) { "whole file" } }
+                        small {
+                            // Why it is not here, until it is: then the script says that it is live.
+                            span.live.trouble[tail.trouble.is_some()] role="status" data-log-state=(name) {
+                                @if let Some(trouble) = &tail.trouble { (trouble) }
+                            }
+                            a href=(address) download=(format!("{}.{name}", task.id)) { "whole file" }
+                        }
                     }
-                    @if let Some(trouble) = &tail.trouble { p.trouble role="status" { (trouble) } }
                     pre #{ "log-" (name) } tabindex="0" aria-label=(format!("{name} of {}", task.id))
                         data-log=(name) data-end=(tail.end) data-cut=[tail.cut.then_some("")] { (tail.text) }
                 }

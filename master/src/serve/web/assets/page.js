@@ -122,24 +122,39 @@
     clearTimeout(timer);
     if (!body.dataset.live || source || paused || document.hidden) return;
     source = new EventSource(`${body.dataset.live}&seen=${encodeURIComponent(seen)}`);
+    let told = false;
     const on = (name, act) => source.addEventListener(name, (event) => {
-      heard = Date.now();
+      // Trouble is heard, and makes nothing on the page any younger.
+      if (name !== 'trouble') heard = Date.now();
       if (event.lastEventId) seen = event.lastEventId;
       act(event.data);
       draw();
     });
-    source.onopen = () => { heard = Date.now(); retry = 1000; draw(); };
-    on('change', (data) => { trouble = ''; change(JSON.parse(data)); });
-    on('beat', (data) => { trouble = ''; skew = Number(data) - Date.now(); });
-    on('trouble', (data) => { trouble = JSON.parse(data); });
+    on('change', (data) => { trouble = ''; retry = 1000; change(JSON.parse(data)); });
+    on('beat', (data) => { trouble = ''; retry = 1000; skew = Number(data) - Date.now(); });
+    on('trouble', (data) => { trouble = JSON.parse(data); told = true; });
     on('reload', () => location.reload());
     source.onerror = () => {
       deafen();
+      if (!told) ask();
       // Ours, not the browser's: it gives up on an answer that is not a stream, such as that of a master that starts.
       timer = setTimeout(listen, retry);
       retry = Math.min(retry * 2, 10000);
       draw();
     };
+  }
+  // A stream that is refused at the door does not say why. What else is behind it does.
+  async function ask() {
+    let status = 0;
+    try {
+      ({ status } = await fetch('/assets/icon.svg', { method: 'HEAD', cache: 'no-store' }));
+    } catch {
+      // Nobody is there.
+    }
+    trouble = status === 401
+      ? 'the master does not know the token of this browser. Load the page again to give it another one.'
+      : '';
+    draw();
   }
   function deafen() {
     if (source) source.close();
@@ -168,6 +183,11 @@
     let length = 0;
     let classes = [];
     let rest = '';
+    function say(text) {
+      if (ended) return;
+      state.textContent = text;
+      state.classList.toggle('trouble', !['live', 'complete', 'paused'].includes(text));
+    }
     function style(codes) {
       for (const code of (codes || '0').split(';').map(Number)) {
         if (code === 0) classes = [];
@@ -220,11 +240,14 @@
     return {
       name,
       query: () => (ended ? '' : `${name}=${end}`),
-      say: (text) => { if (!ended) state.textContent = text; },
+      say,
+      // Why it does not flow is worth more than that it does not.
+      lost: (text) => { if (state.textContent === 'live') say(text); },
       take: (data) => {
         end = data.end;
         write(data.text);
-        if (data.ended) { state.textContent = 'complete'; ended = true; }
+        say(data.ended ? 'complete' : 'live');
+        ended = data.ended;
       },
     };
   }
@@ -236,10 +259,8 @@
   function follow() {
     clearTimeout(logTimer);
     const query = logs.map((one) => one.query()).filter(Boolean).join('&');
-    if (!query || logStream || document.hidden) return;
+    if (!query || logStream || paused || document.hidden) return;
     logStream = new EventSource(`${logsAt}?${query}`);
-    const tell = (text) => { for (const one of logs) one.say(text); };
-    logStream.onopen = () => tell('live');
     for (const one of logs) {
       logStream.addEventListener(one.name, (event) => {
         logRetry = 1000;
@@ -254,6 +275,7 @@
     logStream.onerror = () => {
       // It also ends so when the agent had to let go of it.
       unfollow();
+      for (const one of logs) one.lost('disconnected, retrying');
       logTimer = setTimeout(follow, logRetry);
       logRetry = Math.min(logRetry * 2, 30000);
     };
@@ -274,8 +296,7 @@
   pause.addEventListener('click', () => {
     paused = !paused;
     pause.textContent = paused ? 'Go on' : 'Pause';
-    if (paused) deafen(); else listen();
-    draw();
+    if (paused) { rest(); for (const one of logs) one.say('paused'); draw(); } else wake();
   });
 
   // ---- Keys.
