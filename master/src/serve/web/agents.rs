@@ -9,31 +9,14 @@ use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{command, dash, facts, or_dash, quoted, state, time};
 use super::{events, offers, tasks, view};
 
-/// So many agents are shown on one page. Others are found by their name.
-pub const PAGE: usize = 500;
-
 /// The page of all agents.
 pub fn page(agents: &[Agent]) -> Page {
-    let left_out = agents.len().saturating_sub(PAGE);
-    Page {
-        title: "Agents".into(),
-        command: "bourse agents".into(),
-        parts: vec![
-            Part::Table(table(agents)),
-            Part::block(
-                "left-out",
-                html! {
-                    p #left-out.more hidden[left_out == 0] {
-                        "The first " (PAGE) " are shown, " (left_out) " more are found by their name: type it above and press Enter."
-                    }
-                },
-            ),
-        ],
-    }
+    Page { title: "Agents".into(), command: "bourse agents".into(), parts: vec![Part::Table(table(agents))] }
 }
 
 /// Agents as a table.
 pub fn table(agents: &[Agent]) -> Table {
+    let (rows, left_out) = Table::rows(agents, |it| [row(it)]);
     Table {
         id: "agents",
         heading: "",
@@ -48,7 +31,9 @@ pub fn table(agents: &[Agent]) -> Table {
                 Column::text("disk"),
             ]
         },
-        rows: agents.iter().take(PAGE).map(row).collect(),
+        rows,
+        left_out,
+        all: "bourse agents".into(),
         empty: html! {
             "No agents yet, so there is nothing to offer. Start one with "
             code { "bourse agent --master HOST:5050" } ", or a whole cluster on this machine with " code { "bourse dev" } "."
@@ -107,8 +92,11 @@ pub fn one(model: &OneAgent) -> Page {
     let name = quoted(known);
     let mut running = tasks::table("tasks", running);
     (running.heading, running.empty) = ("Tasks", html! { "Nothing runs here." });
+    running.left_out = (agent.tasks as usize).saturating_sub(running.rows.len());
+    running.all = format!("bourse ps --agent {name}");
     let mut held = offers::table(held);
     (held.heading, held.empty) = ("Offers", html! { "Nothing of this agent is on offer right now." });
+    held.all = format!("bourse offers --agent {name}");
     let mut happened = events::table("events", newest, names);
     happened.heading = "Events";
     Page {

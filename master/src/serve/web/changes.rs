@@ -54,6 +54,7 @@ impl Seen {
                     let rows =
                         table.rows.iter().map(|row| (row.id.clone(), row.html(table.columns).into_string()));
                     seen.tables.push((table.id.into(), rows.collect()));
+                    seen.blocks.push((table.more_id(), table.more().into_string()));
                 }
                 Part::Still(_) => {}
             }

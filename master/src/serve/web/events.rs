@@ -71,11 +71,14 @@ fn choice(query: &EventsQuery) -> Markup {
 
 /// Events as a table.
 pub fn table(id: &'static str, events: &[HistoryEvent], names: &Names) -> Table {
+    let (rows, left_out) = Table::rows(events, |event| [row(event, names)]);
     Table {
         id,
         heading: "",
         columns: const { &[Column::text("when"), Column::text("kind"), Column::text("what")] },
-        rows: events.iter().map(|event| row(event, names)).collect(),
+        rows,
+        left_out,
+        all: "bourse events".into(),
         empty: html! { "Nothing has happened yet. Try " code { "bourse run -- echo hello" } "." },
     }
 }

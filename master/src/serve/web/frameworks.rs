@@ -15,11 +15,14 @@ use super::{events, explain, offers, tasks};
 
 /// The page of all frameworks. `offers`: the outstanding ones, to show who holds what.
 pub fn page(completed: bool, frameworks: &[Framework], offers: &[Offer]) -> Page {
+    let command = if completed { "bourse frameworks -a" } else { "bourse frameworks" };
+    let mut known = table(frameworks);
+    known.all = command.into();
     let mut held = offers::table(offers);
     held.heading = "Who holds which offers";
     Page {
         title: "Frameworks".into(),
-        command: if completed { "bourse frameworks -a".into() } else { "bourse frameworks".into() },
+        command: command.into(),
         parts: vec![
             Part::Still(html! {
                 p.choice {
@@ -29,7 +32,7 @@ pub fn page(completed: bool, frameworks: &[Framework], offers: &[Offer]) -> Page
                     }
                 }
             }),
-            Part::Table(table(frameworks)),
+            Part::Table(known),
             Part::Table(held),
         ],
     }
@@ -37,6 +40,7 @@ pub fn page(completed: bool, frameworks: &[Framework], offers: &[Offer]) -> Page
 
 /// Frameworks as a table.
 pub fn table(frameworks: &[Framework]) -> Table {
+    let (rows, left_out) = Table::rows(frameworks, |it| [row(it)]);
     Table {
         id: "frameworks",
         heading: "",
@@ -53,7 +57,9 @@ pub fn table(frameworks: &[Framework]) -> Table {
                 Column::text("left out because of"),
             ]
         },
-        rows: frameworks.iter().map(row).collect(),
+        rows,
+        left_out,
+        all: "bourse frameworks".into(),
         empty: html! {
             "No framework is subscribed. " code { "bourse run -- echo hello" } " brings a small one of its own, "
             code { "bourse services" } " runs the one that keeps services running."
@@ -126,13 +132,16 @@ pub struct OneFramework {
 /// The page of one framework.
 pub fn one(model: &OneFramework) -> Page {
     let OneFramework { framework, offers: held, tasks: own, events: newest, explanation } = model;
+    let name = quoted(&framework.id);
     let mut held = offers::table(held);
     (held.heading, held.empty) = ("Offers that it holds", html! { "It holds no offer right now." });
+    held.all = format!("bourse offers --framework {name}");
     let mut own = tasks::table("tasks", own);
     (own.heading, own.empty) = ("Tasks", html! { "It has launched nothing that still runs." });
+    own.left_out = (framework.tasks as usize).saturating_sub(own.rows.len());
+    own.all = format!("bourse ps --framework {name}");
     let mut happened = events::table("events", newest, &events::Names::default());
     happened.heading = "Events";
-    let name = quoted(&framework.id);
     let steer = html! {
         section.part.steer {
             h2 { "Steer it" }

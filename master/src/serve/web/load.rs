@@ -8,7 +8,7 @@ use bourse_proto::operator::{
 use tonic::{Code, Status};
 
 use super::log;
-use super::page::Page;
+use super::page::{PAGE, Page};
 use super::search::Found;
 use super::site::{Site, Viewer};
 use super::view::{EventsQuery, TasksQuery, View};
@@ -31,8 +31,7 @@ pub struct Loaded {
     pub page: Page,
 }
 
-/// So many of its tasks, and events, are shown on the page of an agent or framework.
-const TASKS_OF_ONE: u32 = 200;
+/// So many of its events are shown on the page of an agent or framework.
 const EVENTS_OF_ONE: u32 = 20;
 
 /// So many tasks are looked through by a search.
@@ -78,7 +77,7 @@ pub async fn load(site: &Site, who: &Viewer, view: &View, occasion: Occasion) ->
         View::Tasks(query) => {
             let TasksQuery { all, state, after } = query.clone();
             let states = if state.is_empty() { Vec::new() } else { vec![state] };
-            let (completed, page, page_size) = (all, after, tasks::PAGE);
+            let (completed, page, page_size) = (all, after, PAGE as u32);
             let request =
                 ListTasksRequest { completed, states, page, page_size, ..ListTasksRequest::default() };
             let answer = site.tasks(who, request).await?;
@@ -102,7 +101,7 @@ async fn one_agent(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> 
     let agent =
         agents.into_iter().next().ok_or_else(|| Status::not_found(format!("no agent is called {id:?}")))?;
     let tasks =
-        ListTasksRequest { agent: agent.id.clone(), page_size: TASKS_OF_ONE, ..ListTasksRequest::default() };
+        ListTasksRequest { agent: agent.id.clone(), page_size: PAGE as u32, ..ListTasksRequest::default() };
     let offers = ListOffersRequest { agent_id: agent.id.clone(), ..ListOffersRequest::default() };
     let (tasks, offers, events) = tokio::try_join!(
         site.tasks(who, tasks),
@@ -121,7 +120,7 @@ async fn one_framework(site: &Site, who: &Viewer, id: &str) -> Result<Page, Stat
         .ok_or_else(|| Status::not_found(format!("no framework is called {id:?}")))?;
     let tasks = ListTasksRequest {
         framework: framework.id.clone(),
-        page_size: TASKS_OF_ONE,
+        page_size: PAGE as u32,
         ..ListTasksRequest::default()
     };
     let offers = ListOffersRequest { framework_id: framework.id.clone(), ..ListOffersRequest::default() };

@@ -15,6 +15,7 @@ pub fn page(offers: &[Offer]) -> Page {
 
 /// Offers as a table.
 pub fn table(offers: &[Offer]) -> Table {
+    let (rows, left_out) = Table::rows(offers, |it| [row(it)]);
     Table {
         id: "offers",
         heading: "",
@@ -29,7 +30,9 @@ pub fn table(offers: &[Offer]) -> Table {
                 Column::text("expires"),
             ]
         },
-        rows: offers.iter().map(row).collect(),
+        rows,
+        left_out,
+        all: "bourse offers".into(),
         empty: html! {
             "No offer is outstanding: every framework has answered, or wants nothing right now. "
             "Why one waits is told by " code { "bourse why FRAMEWORK" } "."

@@ -14,6 +14,9 @@ use super::{events, view};
 /// So many of the newest events are shown.
 pub const EVENTS: u32 = 20;
 
+/// So many problems are shown.
+const PROBLEMS: usize = 20;
+
 /// So many services that wait are shown.
 const SERVICES: usize = 10;
 
@@ -41,7 +44,7 @@ fn problems(problems: &[Problem], services: &Services) -> Markup {
         section #problems.part hidden[problems.is_empty() && waiting.is_empty()] {
             h2 { "Needs a look" }
             ul.problems {
-                @for problem in problems {
+                @for problem in problems.iter().take(PROBLEMS) {
                     @let (tone, how_soon) = match problem.severity() {
                         Severity::Critical => (Tone::Bad, "critical"),
                         Severity::Warning | Severity::Unspecified => (Tone::Busy, "warning"),
@@ -52,6 +55,9 @@ fn problems(problems: &[Problem], services: &Services) -> Markup {
                         @if let Some(address) = about(problem) { " " a href=(address) { "look" } }
                         @if !problem.advice.is_empty() { p { (advice(&problem.advice)) } }
                     }
+                }
+                @if problems.len() > PROBLEMS {
+                    li.busy { "and " (problems.len() - PROBLEMS) " more; " code { "bourse status" } " tells all" }
                 }
                 @for service in waiting.iter().take(SERVICES) {
                     li.busy {
@@ -100,5 +106,27 @@ fn tiles(cluster: &Cluster) -> Markup {
             (tile("/offers", "offers outstanding", cluster.offers_outstanding, String::new()))
             (tile("/tasks", "live tasks", tasks, by_state))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_very_many_problems_the_first_are_shown_and_the_others_counted() {
+        let problem = Problem { summary: "it is late".into(), ..Problem::default() };
+        let html = problems(&vec![problem; PROBLEMS + 3], &Services::default()).into_string();
+        assert_eq!(html.matches("It is late").count(), PROBLEMS);
+        assert!(html.contains("and 3 more; <code>bourse status</code>"), "{html}");
+    }
+
+    #[test]
+    fn a_problem_leads_to_the_page_of_what_it_is_about() {
+        let about =
+            |kind: &str, id: &str| about(&Problem { kind: kind.into(), id: id.into(), ..Problem::default() });
+        assert_eq!(about("task", "m-0001/web.0").as_deref(), Some("/tasks/m-0001/web.0"));
+        assert_eq!(about("framework", "m-0001").as_deref(), Some("/frameworks/m-0001"));
+        assert_eq!(about("master", "m"), None);
     }
 }

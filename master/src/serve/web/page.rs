@@ -34,6 +34,10 @@ pub struct Block {
     pub html: Markup,
 }
 
+/// So many rows a table has, and not many more: what people read on one page. Each open page keeps a rendered copy of its
+/// rows, of some thousand bytes each.
+pub const PAGE: usize = 200;
+
 /// A table whose rows have ids.
 pub struct Table {
     /// Unique in the page.
@@ -44,6 +48,10 @@ pub struct Table {
     pub columns: &'static [Column],
     /// From top to bottom.
     pub rows: Vec<Row>,
+    /// So many things have no row here.
+    pub left_out: usize,
+    /// The command that lists them all.
+    pub all: String,
     /// Said instead of rows: why there are none and how to get some.
     pub empty: Markup,
 }
@@ -108,6 +116,35 @@ impl Row {
     }
 }
 
+impl Table {
+    /// The rows of the first things, and how many are left out. One thing may have several rows.
+    pub fn rows<T, R: IntoIterator<Item = Row>>(things: &[T], of: impl Fn(&T) -> R) -> (Vec<Row>, usize) {
+        let (mut rows, mut shown) = (Vec::new(), 0);
+        for thing in things {
+            if rows.len() >= PAGE {
+                break;
+            }
+            rows.extend(of(thing));
+            shown += 1;
+        }
+        (rows, things.len() - shown)
+    }
+
+    /// The id of what follows the rows.
+    pub fn more_id(&self) -> String {
+        format!("{}-more", self.id)
+    }
+
+    /// What follows the rows: that there are more. It changes with them.
+    pub fn more(&self) -> Markup {
+        html! {
+            p.more id=(self.more_id()) hidden[self.left_out == 0] {
+                (self.left_out) " more not shown; " code { (self.all) } " lists all."
+            }
+        }
+    }
+}
+
 impl Render for Table {
     fn render(&self) -> Markup {
         html! {
@@ -125,6 +162,7 @@ impl Render for Table {
                     tbody id=(self.id) role="rowgroup" { @for row in &self.rows { (row.html(self.columns)) } }
                 }
                 div.empty { (self.empty) }
+                (self.more())
             }
         }
     }
@@ -137,5 +175,82 @@ impl Render for Part {
             Part::Table(table) => table.render(),
             Part::Still(html) => html.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bourse_proto::operator::{Agent, Framework, Offer, Role, Task};
+    use bourse_proto::services::{Instance, Service};
+
+    use super::*;
+    use crate::serve::web::{agents, frameworks, offers, roles, services, tasks};
+
+    fn many<T: Default + Clone>(name: impl Fn(&mut T, String)) -> Vec<T> {
+        let one = |index: usize| {
+            let mut one = T::default();
+            name(&mut one, format!("n{index}"));
+            one
+        };
+        (0..PAGE * 3).map(one).collect()
+    }
+
+    #[test]
+    fn a_table_has_a_bound_and_tells_how_many_it_leaves_out_and_what_lists_them() {
+        let agents = many(|it: &mut Agent, name| it.id = name);
+        let frameworks = many(|it: &mut Framework, name| it.id = name);
+        let offers = many(|it: &mut Offer, name| it.id = name);
+        let roles = many(|it: &mut Role, name| it.name = name);
+        let tasks = many(|it: &mut Task, name| it.id = name);
+        let services = many(|it: &mut Service, name| it.name = name);
+        let instances = many(|it: &mut Instance, name| it.name = name);
+        let service = Service { name: "web".into(), instances, ..Service::default() };
+        let known = services::Services { services, ..services::Services::default() };
+        let running = Agent { id: "a".into(), tasks: PAGE as u32 * 3, ..Agent::default() };
+        let one_agent = agents::OneAgent {
+            agent: running,
+            tasks: tasks[..PAGE].to_vec(),
+            offers: offers.clone(),
+            events: Vec::new(),
+            names: Default::default(),
+        };
+        let framework = Framework { id: "f".into(), tasks: PAGE as u32 * 3, ..Framework::default() };
+        let one_framework = frameworks::OneFramework {
+            framework,
+            tasks: tasks[..PAGE].to_vec(),
+            offers: offers.clone(),
+            events: Vec::new(),
+            explanation: None,
+        };
+        for (page, commands) in [
+            (agents::page(&agents), vec!["bourse agents"]),
+            (frameworks::page(true, &frameworks, &offers), vec!["bourse frameworks -a", "bourse offers"]),
+            (offers::page(&offers), vec!["bourse offers"]),
+            (roles::page(&roles), vec!["bourse roles"]),
+            (services::page(&known), vec!["bourse service list"]),
+            (services::one(&known, &service), vec!["bourse service show web"]),
+            (agents::one(&one_agent), vec!["bourse ps --agent a", "bourse offers --agent a"]),
+            (frameworks::one(&one_framework), vec!["bourse offers --framework f", "bourse ps --framework f"]),
+        ] {
+            let tables = page.parts.iter().filter_map(|part| match part {
+                Part::Table(table) if !table.rows.is_empty() => Some(table),
+                _ => None,
+            });
+            let mut told = Vec::new();
+            for table in tables {
+                assert_eq!(
+                    (table.rows.len(), table.left_out),
+                    (PAGE, PAGE * 2),
+                    "{}: {}",
+                    page.title,
+                    table.id
+                );
+                assert!(table.more().into_string().contains(&format!("{} more not shown", PAGE * 2)));
+                told.push(table.all.as_str());
+            }
+            assert_eq!(told, commands, "{}", page.title);
+        }
+        assert_eq!(tasks::table("tasks", &tasks).left_out, PAGE * 2);
+        assert!(agents::table(&agents[..PAGE]).more().into_string().contains("hidden"));
     }
 }

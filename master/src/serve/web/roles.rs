@@ -10,6 +10,7 @@ use super::view;
 
 /// The page.
 pub fn page(roles: &[Role]) -> Page {
+    let (rows, left_out) = Table::rows(roles, |role| [row(role)]);
     Page {
         title: "Roles".into(),
         command: "bourse roles".into(),
@@ -28,7 +29,9 @@ pub fn page(roles: &[Role]) -> Page {
                         Column::text("frameworks"),
                     ]
                 },
-                rows: roles.iter().map(row).collect(),
+                rows,
+                left_out,
+                all: "bourse roles".into(),
                 empty: html! { "No role is in use: a role appears with the first framework that subscribes with it." },
             }),
             Part::Still(html! {
@@ -40,6 +43,9 @@ pub fn page(roles: &[Role]) -> Page {
         ],
     }
 }
+
+/// So many frameworks of a role are named.
+const FRAMEWORKS: usize = 20;
 
 /// One role as a row, set in by its depth in the tree.
 fn row(role: &Role) -> Row {
@@ -53,9 +59,10 @@ fn row(role: &Role) -> Row {
         amounts(role.allocated.as_ref()),
         html! {
             @if role.frameworks.is_empty() { (dash()) }
-            @for framework in &role.frameworks {
+            @for framework in role.frameworks.iter().take(FRAMEWORKS) {
                 a href=(view::framework(framework)) { (super::names::id(framework)) } " "
             }
+            @if role.frameworks.len() > FRAMEWORKS { small { "and " (role.frameworks.len() - FRAMEWORKS) " more" } }
         },
     ];
     Row::new(format!("role-{}", view::encode(&role.name)), cells)

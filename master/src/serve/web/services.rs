@@ -23,6 +23,7 @@ pub struct Services {
 
 /// The page of all services.
 pub fn page(known: &Services) -> Page {
+    let (rows, left_out) = Table::rows(&known.services, |service| [row(service)]);
     Page {
         title: "Services".into(),
         command: "bourse service list".into(),
@@ -42,7 +43,9 @@ pub fn page(known: &Services) -> Page {
                         Column::text("why"),
                     ]
                 },
-                rows: known.services.iter().map(row).collect(),
+                rows,
+                left_out,
+                all: "bourse service list".into(),
                 empty: match known.told_ms {
                     0 => html! { "Nothing is known of any service." },
                     _ => html! {
@@ -118,6 +121,7 @@ fn tone(instance: &Instance) -> Tone {
 /// The page of one service.
 pub fn one(known: &Services, service: &Service) -> Page {
     let name = quoted(&service.name);
+    let (rows, left_out) = Table::rows(&service.instances, |instance| slot(&known.framework_id, instance));
     Page {
         title: format!("Service {}", service.name),
         command: format!("bourse service show {name}"),
@@ -138,11 +142,9 @@ pub fn one(known: &Services, service: &Service) -> Page {
                         Column::text("why"),
                     ]
                 },
-                rows: service
-                    .instances
-                    .iter()
-                    .flat_map(|instance| slot(&known.framework_id, instance))
-                    .collect(),
+                rows,
+                left_out,
+                all: format!("bourse service show {name}"),
                 empty: html! { "No instances are wanted." },
             }),
             Part::block(

@@ -14,9 +14,6 @@ use super::parts::{
 };
 use super::view::{self, TasksQuery, View};
 
-/// So many are shown on one page.
-pub const PAGE: u32 = 200;
-
 /// The states to choose from; the others are too short or too rare to be looked for.
 const STATES: &[&str] = &["", "TASK_STAGING", "TASK_RUNNING", "TASK_KILLING", "TASK_UNREACHABLE"];
 const ENDED: &[&str] = &["TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_ERROR"];
@@ -64,6 +61,7 @@ fn choice(query: &TasksQuery) -> Markup {
 
 /// Tasks as a table.
 pub fn table(id: &'static str, tasks: &[Task]) -> Table {
+    let (rows, left_out) = Table::rows(tasks, |it| [row(it)]);
     Table {
         id,
         heading: "",
@@ -79,7 +77,9 @@ pub fn table(id: &'static str, tasks: &[Task]) -> Table {
                 Column::text("since"),
             ]
         },
-        rows: tasks.iter().map(row).collect(),
+        rows,
+        left_out,
+        all: "bourse ps".into(),
         empty: html! { "No tasks. Try " code { "bourse run -- echo hello" } "." },
     }
 }
