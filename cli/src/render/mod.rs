@@ -6,9 +6,10 @@ mod json;
 mod table;
 mod words;
 
+pub use bourse_words::{mib, needs_a_look, prose, sentence, share, short, state};
 pub use json::json;
 pub use table::{Style, Table, cell};
-pub use words::{Shorts, ago, amounts, count, exit, left, mib, prose, sentence, share, short, state, used};
+pub use words::{Shorts, ago, amounts, count, exit, left, used};
 
 use clap::ValueEnum;
 

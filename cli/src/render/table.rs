@@ -4,9 +4,8 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Effects, Style as Ansi};
+use bourse_words::{self as words, Tone};
 use comfy_table::{ContentArrangement, Row, presets};
-
-use super::words;
 
 /// What a word means, always shown beside a symbol or the word itself, as colour alone tells some people nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,20 +17,19 @@ pub enum Style {
     Plain,
 }
 
-impl Style {
-    /// How a state of a task, agent or framework is meant.
-    pub fn of(state: &str) -> Style {
-        match state.trim_start_matches("TASK_").to_ascii_lowercase().as_str() {
-            "running" | "active" | "finished" | "healthy" => Style::Good,
-            "staging" | "starting" | "killing" | "draining" | "deploying" | "waiting" | "recovering"
-            | "recovered" | "removing" | "backing_off" | "drained" => Style::Waiting,
-            "killed" | "completed" | "inactive" | "suspended" => Style::Faint,
-            "failed" | "error" | "lost" | "dropped" | "unreachable" | "gone" | "gone_by_operator"
-            | "unknown" | "disconnected" | "unhealthy" => Style::Bad,
-            _ => Style::Plain,
+impl From<Tone> for Style {
+    fn from(tone: Tone) -> Style {
+        match tone {
+            Tone::Good => Style::Good,
+            Tone::Busy => Style::Waiting,
+            Tone::Bad => Style::Bad,
+            Tone::Faint => Style::Faint,
+            Tone::Plain => Style::Plain,
         }
     }
+}
 
+impl Style {
     fn symbol(self) -> &'static str {
         match self {
             Style::Good => "● ",
@@ -61,7 +59,7 @@ impl Style {
 
 /// A state as a cell: symbol, word, colour.
 pub fn cell(state: &str) -> String {
-    Style::of(state).word(&words::state(state))
+    Style::from(Tone::of(state)).word(&words::state(state))
 }
 
 /// Rows under a header.

@@ -6,7 +6,7 @@ use bourse_proto::operator::{Amounts, Cluster, GetClusterRequest, ResourceReport
 use bourse_proto::services::{ListServicesRequest, Service};
 
 use crate::exit::refused;
-use crate::render::{Output, Style, Table, ago, count, json, mib, prose, sentence, state};
+use crate::render::{Output, Style, Table, ago, count, json, mib, needs_a_look, prose, sentence, state};
 use crate::session::Session;
 
 /// The service framework has this long to answer.
@@ -39,7 +39,7 @@ async fn waiting(session: &mut Session) -> Vec<Service> {
     let asked = session.services.list(ListServicesRequest::default());
     let Ok(Ok(answer)) = tokio::time::timeout(SERVICES_PATIENCE, asked).await else { return Vec::new() };
     let services = answer.into_inner().services.into_iter();
-    services.filter(|service| !service.reason.is_empty()).collect()
+    services.filter(needs_a_look).collect()
 }
 
 fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {

@@ -4,9 +4,10 @@
 //! is reserved; what is left of the track is available. Each bar says the same in words.
 
 use bourse_proto::operator::{Amounts, ResourceReport};
+use bourse_words::{mib, number, share};
 use maud::{Markup, html};
 
-use super::parts::{dash, mib, number, share};
+use super::parts::dash;
 
 /// A resource of a report, to be drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -1,11 +1,12 @@
 //! Why something waits, as the master explains it.
 
 use bourse_proto::operator::{AgentVerdict, Explanation};
+use bourse_words::{Tone, sentence};
 use maud::{Markup, html};
 
 use super::names::{self, prose};
 use super::page::Part;
-use super::parts::{Tone, sentence, toned};
+use super::parts::toned;
 
 /// A reason's stable word as people read it.
 pub fn word(reason: &str) -> String {

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bourse_proto::operator::{Explanation, Framework, HistoryEvent, Offer, Task};
 use bourse_types::units;
+use bourse_words::number;
 use maud::{Markup, html};
 
 use super::bars::share_bar;
 use super::names::id;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, command, dash, facts, number, or_dash, quoted, state, time};
+use super::parts::{amounts, command, dash, facts, or_dash, quoted, state, time};
 use super::view::{self, View};
 use super::{events, explain, offers, tasks};
 

@@ -1,12 +1,13 @@
 //! What all pages have in common: head, navigation, verdict, foot.
 
 use bourse_proto::operator::{Cluster, Severity};
+use bourse_words::Tone;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::assets;
 use super::names::{id, prose};
 use super::page::{Block, Page};
-use super::parts::{Tone, command, time};
+use super::parts::{class, command, mark, time};
 use super::view::{PLACES, View};
 
 /// Who sees a page, and how it goes on.
@@ -28,7 +29,7 @@ pub fn verdict(cluster: &Cluster) -> Block {
     };
     Block {
         id: "verdict",
-        html: html! { p #verdict.(tone.class()) { (tone.mark()) (prose(&cluster.verdict)) } },
+        html: html! { p #verdict.(class(tone)) { (mark(tone)) (prose(&cluster.verdict)) } },
     }
 }
 

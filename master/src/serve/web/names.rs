@@ -1,8 +1,6 @@
 //! Ids and sentences with ids in them, for people: short, and a link where there is a page.
 
-use std::time::UNIX_EPOCH;
-
-use bourse_types::TaskState;
+use bourse_words::{self as words, Named, named};
 use maud::{Markup, html};
 
 use super::parts::time;
@@ -31,26 +29,16 @@ fn link(address: &str, id: &str, name: &str) -> Markup {
     }
 }
 
-/// The part of an id by which its master tells things apart, which names it everywhere: `S3` of an agent, `0001` of a
-/// framework. Of a master its first characters; other ids as they are, or their end when they are long.
+/// An id where place is scarce: its short part, of a master its first characters, of another long one its end.
 pub fn short(id: &str) -> String {
-    if is_master(id) {
-        return id[..8].to_owned();
-    }
-    match id.rsplit_once('-') {
-        Some((master, number)) if master.len() >= UUID && !number.is_empty() => number.to_owned(),
-        _ if id.chars().count() > ID_SHOWN => {
-            format!("…{}", id.chars().skip(id.chars().count() - ID_SHOWN).collect::<String>())
+    let short = words::short(id);
+    match short.chars().count() {
+        _ if words::is_master(id) => id[..8].to_owned(),
+        length if length > ID_SHOWN => {
+            format!("…{}", short.chars().skip(length - ID_SHOWN).collect::<String>())
         }
-        _ => id.to_owned(),
+        _ => short.to_owned(),
     }
-}
-
-/// The length of a master's id, which agents', frameworks' and offers' ids begin with.
-const UUID: usize = 36;
-
-fn is_master(id: &str) -> bool {
-    id.len() == UUID && id.is_ascii() && id.split('-').map(str::len).eq([8, 4, 4, 4, 12])
 }
 
 /// So many characters of an id are shown where it stands beside a name.
@@ -93,8 +81,7 @@ fn named_before(word: &str) -> Option<(&str, String, &str)> {
 }
 
 fn piece(word: &str, address: &impl Fn(&str) -> Option<String>) -> Markup {
-    let bare = word.trim_matches(['(', ')', ':', ',', ';', '.', '"']);
-    let (before, after) = word.split_once(bare).unwrap_or((word, ""));
+    let (before, bare, after) = words::bare(word);
     let link = |address: &str| html! { (before) a href=(address) title=(bare) { (short(bare)) } (after) };
     if bare.is_empty() {
         return html! { (word) };
@@ -107,39 +94,8 @@ fn piece(word: &str, address: &impl Fn(&str) -> Option<String>) -> Markup {
         Named::Framework => link(&view::framework(bare)),
         Named::Offer => html! { (before) span title=(bare) { (short(bare)) } (after) },
         Named::Time(at_ms) => html! { (before) (time(at_ms)) (after) },
-        Named::State => html! { (before) (super::parts::word(bare)) (after) },
+        Named::State => html! { (before) (words::state(bare)) (after) },
         Named::Nothing => html! { (word) },
-    }
-}
-
-/// What a word of a sentence may be.
-enum Named {
-    Agent,
-    Framework,
-    Offer,
-    Time(u64),
-    State,
-    Nothing,
-}
-
-/// Ids are a master's id and `S1` for an agent, `0001` for a framework, `O1` for an offer.
-fn named(word: &str) -> Named {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match word.rsplit_once('-') {
-        Some((master, number)) if is_master(master) => {
-            match (number.strip_prefix('S'), number.strip_prefix('O')) {
-                (Some(agent), _) if digits(agent) => Named::Agent,
-                (_, Some(offer)) if digits(offer) => Named::Offer,
-                _ if digits(number) => Named::Framework,
-                _ => Named::Nothing,
-            }
-        }
-        _ if word.starts_with("TASK_") && word.parse::<TaskState>().is_ok() => Named::State,
-        _ if word.ends_with('Z') && word.contains('T') => match humantime::parse_rfc3339(word) {
-            Ok(at) => Named::Time(at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)),
-            Err(_) => Named::Nothing,
-        },
-        _ => Named::Nothing,
     }
 }
 

@@ -1,13 +1,14 @@
 //! The first page: how it goes, what is wrong, what there is, what happened.
 
 use bourse_proto::operator::{Cluster, HistoryEvent, Problem, Severity};
+use bourse_words::{self as words, Tone, needs_a_look, sentence};
 use maud::{Markup, html};
 
 use super::bars::capacity;
 use super::events::Names;
 use super::names::prose;
 use super::page::{Page, Part};
-use super::parts::{Tone, command, sentence, word};
+use super::parts::{class, command, mark};
 use super::services::Services;
 use super::{events, view};
 
@@ -39,7 +40,7 @@ pub fn page(cluster: &Cluster, services: &Services, newest: &[HistoryEvent], nam
 
 /// What the master sees, then what the service framework says of services that are not as they should be.
 fn problems(problems: &[Problem], services: &Services) -> Markup {
-    let waiting = services.services.iter().filter(|service| !service.reason.is_empty()).collect::<Vec<_>>();
+    let waiting = services.services.iter().filter(|service| needs_a_look(service)).collect::<Vec<_>>();
     html! {
         section #problems.part hidden[problems.is_empty() && waiting.is_empty()] {
             h2 { "Needs a look" }
@@ -49,8 +50,8 @@ fn problems(problems: &[Problem], services: &Services) -> Markup {
                         Severity::Critical => (Tone::Bad, "critical"),
                         Severity::Warning | Severity::Unspecified => (Tone::Busy, "warning"),
                     };
-                    li.(tone.class()) {
-                        (tone.mark()) span.hidden { (how_soon) ": " }
+                    li.(class(tone)) {
+                        (mark(tone)) span.hidden { (how_soon) ": " }
                         (prose(&sentence(&problem.summary)))
                         @if let Some(address) = about(problem) { " " a href=(address) { "look" } }
                         @if !problem.advice.is_empty() { p { (advice(&problem.advice)) } }
@@ -61,8 +62,8 @@ fn problems(problems: &[Problem], services: &Services) -> Markup {
                 }
                 @for service in waiting.iter().take(SERVICES) {
                     li.busy {
-                        (Tone::Busy.mark()) span.hidden { "warning: " }
-                        "Service " a href=(view::service(&service.name)) { (service.name) } " is " (word(&service.state))
+                        (mark(Tone::Busy)) span.hidden { "warning: " }
+                        "Service " a href=(view::service(&service.name)) { (service.name) } " is " (words::state(&service.state))
                         p { (prose(&service.reason)) }
                     }
                 }
@@ -97,7 +98,7 @@ fn tiles(cluster: &Cluster) -> Markup {
         html! { a.tile href=(address) { b { (of) } span { (name) } small { (rest) } } }
     };
     let tasks = cluster.tasks.values().sum();
-    let by_state = cluster.tasks.iter().map(|(state, count)| format!("{count} {}", word(state)));
+    let by_state = cluster.tasks.iter().map(|(state, count)| format!("{count} {}", words::state(state)));
     let by_state = by_state.collect::<Vec<_>>().join(", ");
     html! {
         div #tiles.tiles {

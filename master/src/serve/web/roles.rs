@@ -1,11 +1,12 @@
 //! The tree of roles: weights, shares, who is in each.
 
 use bourse_proto::operator::Role;
+use bourse_words::number;
 use maud::html;
 
 use super::bars::share_bar;
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{amounts, dash, number};
+use super::parts::{amounts, dash};
 use super::view;
 
 /// The page.

@@ -1,11 +1,12 @@
 //! The services: wanted against seen, each slot with its attempts. Asked of the service framework, which may be away.
 
 use bourse_proto::services::{Attempt, Instance, Service};
+use bourse_words::Tone;
 use maud::{Markup, html};
 
 use super::names::{self, prose};
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{Tone, command, dash, facts, quoted, state, time, toned};
+use super::parts::{class, command, dash, facts, mark, quoted, state, time, toned};
 use super::{explain, view};
 
 /// What is known of the services, and how well.
@@ -64,7 +65,7 @@ fn source(known: &Services) -> Markup {
         div #source {
             @if let Some(trouble) = &known.trouble {
                 p.notice.busy role="status" {
-                    (Tone::Busy.mark())
+                    (mark(Tone::Busy))
                     @if known.told_ms == 0 {
                         "The service framework cannot be asked: " (prose(trouble)) "."
                     } @else {
@@ -104,7 +105,7 @@ fn strip(service: &Service) -> Markup {
     let said = format!("{} of {} running, {} healthy", service.running, service.wanted, service.healthy);
     html! {
         span.strip role="img" aria-label=(said) title=(said) {
-            @for instance in service.instances.iter().take(STRIP_MAX) { span.(tone(instance).class()) { (tone(instance).mark()) } }
+            @for instance in service.instances.iter().take(STRIP_MAX) { span.(class(tone(instance))) { (mark(tone(instance))) } }
             @if service.instances.len() > STRIP_MAX { "+" (service.instances.len() - STRIP_MAX) }
         }
     }

@@ -2,6 +2,7 @@
 
 use bourse_proto::operator::{Amounts, Explanation, Task, TaskUse};
 use bourse_proto::v1::TaskStatus;
+use bourse_words::{self as words, Tone, mib, number};
 use maud::{Markup, html};
 
 use super::bars::{Measure, bar, said};
@@ -9,9 +10,7 @@ use super::explain;
 use super::log::Tail;
 use super::names::{self, prose};
 use super::page::{Column, Page, Part, Row, Table};
-use super::parts::{
-    Tone, amounts, command, dash, exit, facts, measured, mib, number, quoted, state, time, toned,
-};
+use super::parts::{amounts, command, dash, exit, facts, quoted, state, time, toned};
 use super::view::{self, TasksQuery, View};
 
 /// The states to choose from; the others are too short or too rare to be looked for.
@@ -51,10 +50,10 @@ fn choice(query: &TasksQuery) -> Markup {
     html! {
         p.choice {
             @for state in STATES {
-                (link(&if state.is_empty() { "live".into() } else { super::parts::word(state) }, pick(state, false)))
+                (link(&if state.is_empty() { "live".into() } else { words::state(state) }, pick(state, false)))
             }
             (link("also ended", pick("", true)))
-            @for state in ENDED { (link(&super::parts::word(state), pick(state, true))) }
+            @for state in ENDED { (link(&words::state(state), pick(state, true))) }
         }
     }
 }
@@ -95,9 +94,7 @@ fn row(task: &Task) -> Row {
         names::agent(&task.agent_id, &task.hostname),
         task_state(task),
         amounts(task.allocated.as_ref()),
-        task.used
-            .as_ref()
-            .map_or_else(dash, |used| html! { (measured(used.cpus)) " cpus, " (mib(used.mem_mib)) }),
+        task.used.as_ref().map_or_else(dash, |used| html! { (words::used(used.cpus, used.mem_mib)) }),
         ended(task),
         time(task.changed_ms),
     ];

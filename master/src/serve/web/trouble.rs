@@ -1,12 +1,13 @@
 //! What is shown instead of a page that cannot be.
 
 use axum::http::StatusCode;
+use bourse_words::Tone;
 use maud::html;
 use tonic::{Code, Status};
 
 use super::names::prose;
 use super::page::{Page, Part};
-use super::parts::Tone;
+use super::parts::mark;
 
 /// The page that tells what was refused, and why.
 pub fn page(status: &Status) -> Page {
@@ -17,7 +18,7 @@ pub fn page(status: &Status) -> Page {
         _ => "Not now",
     };
     let parts = vec![Part::Still(html! {
-        p.notice.bad { (Tone::Bad.mark()) (prose(status.message())) }
+        p.notice.bad { (mark(Tone::Bad)) (prose(status.message())) }
         p.more { a href="/" { "Overview" } }
     })];
     Page { title: title.into(), command: "bourse status".into(), parts }
