@@ -2,7 +2,7 @@
 
 use bourse_proto::agent_link::LogStream;
 use bourse_proto::operator::{
-    Cluster, ListAgentsRequest, ListEventsRequest, ListFrameworksRequest, ListOffersRequest,
+    Cluster, ExplainRequest, ListAgentsRequest, ListEventsRequest, ListFrameworksRequest, ListOffersRequest,
     ListTasksRequest, Task,
 };
 use tonic::{Code, Status};
@@ -128,7 +128,10 @@ async fn one_framework(site: &Site, who: &Viewer, id: &str) -> Result<Page, Stat
         site.tasks(who, tasks),
         site.offers(who, offers),
         site.events(who, newest_about(&framework.id)),
-        async { Ok(site.explanation(who, &framework.id).await) },
+        async {
+            let subject = framework.id.clone();
+            Ok(site.explanation(who, ExplainRequest { subject, ..ExplainRequest::default() }).await)
+        },
     )?;
     Ok(frameworks::one(&frameworks::OneFramework {
         framework,
@@ -148,7 +151,13 @@ async fn one_task(
 ) -> Result<Page, Status> {
     let task = task(site, who, framework, id).await?;
     let waits = !matches!(task.state.as_str(), "TASK_RUNNING" | "TASK_FINISHED" | "TASK_KILLED");
-    let explanation = if waits { site.explanation(who, &task.id).await } else { None };
+    let explanation = match waits {
+        true => {
+            let (subject, framework) = (task.id.clone(), task.framework_id.clone());
+            site.explanation(who, ExplainRequest { subject, framework, ..ExplainRequest::default() }).await
+        }
+        false => None,
+    };
     let (stdout, stderr) = match occasion {
         Occasion::Changed => Default::default(),
         Occasion::Opened => tokio::join!(
@@ -168,7 +177,8 @@ async fn task(site: &Site, who: &Viewer, framework: &str, id: &str) -> Result<Ta
         ..ListTasksRequest::default()
     };
     let mut tasks = site.tasks(who, request).await?.tasks;
-    if let Some(exact) = tasks.iter().position(|task| task.id == id) {
+    // Of one that ran again and again the last time counts, which is the last of the list.
+    if let Some(exact) = tasks.iter().rposition(|task| task.id == id) {
         return Ok(tasks.swap_remove(exact));
     }
     match tasks.len() {

@@ -127,8 +127,7 @@ impl Site {
     }
 
     /// An explanation, where there is one: a page is worth showing without it.
-    pub(super) async fn explanation(&self, who: &Viewer, subject: &str) -> Option<Explanation> {
-        let request = ExplainRequest { subject: subject.into(), ..ExplainRequest::default() };
+    pub(super) async fn explanation(&self, who: &Viewer, request: ExplainRequest) -> Option<Explanation> {
         self.operator.explain(who.asks(request)).await.ok().map(tonic::Response::into_inner)
     }
 

@@ -2,6 +2,7 @@
 
 use bourse_proto::operator::{Amounts, Explanation, Task, TaskUse};
 use bourse_proto::v1::TaskStatus;
+use bourse_types::TaskState;
 use bourse_words::{self as words, Tone, mib, number};
 use maud::{Markup, html};
 
@@ -145,26 +146,41 @@ pub struct OneTask {
 /// The page of one task.
 pub fn one(model: &OneTask) -> Page {
     let OneTask { task, explanation, stdout, stderr } = model;
-    let name = quoted(&task.id);
     let parts = vec![
         Part::block("about", about(task)),
         explain::block("Why it does not run", explanation.as_ref()),
         Part::block("used", use_of(task)),
         Part::Still(logs(task, stdout, stderr)),
         Part::block("story", story(&task.statuses)),
-        Part::Still(html! {
-            section.part.steer {
-                h2 { "Steer it" }
-                ul {
-                    li { (command(&format!("bourse logs {name} -f"))) " follows its output" }
-                    li { (command(&format!("bourse kill {name}"))) " ends it, first politely, then for sure" }
-                    li { (command(&format!("bourse why {name}"))) " tells why it does not run" }
-                    li { (command(&format!("bourse events --about {name}"))) " tells what happened to it" }
-                }
-            }
-        }),
+        Part::block("steer", steer(task)),
     ];
-    Page { title: format!("Task {}", task.id), command: format!("bourse task {name}"), parts }
+    Page { title: format!("Task {}", task.id), command: format!("bourse task {}", named(task)), parts }
+}
+
+/// The task as commands name it, for sure: another framework may have one of the same id.
+fn named(task: &Task) -> String {
+    format!("{} --framework {}", quoted(&task.id), quoted(&task.framework_id))
+}
+
+fn steer(task: &Task) -> Markup {
+    let (name, id) = (named(task), quoted(&task.id));
+    html! {
+        section #steer.part.steer {
+            h2 { "Steer it" }
+            ul {
+                li { (command(&format!("bourse logs {name} -f"))) " follows its output" }
+                @if !has_ended(&task.state) {
+                    li { (command(&format!("bourse kill {name}"))) " ends it, first politely, then for sure" }
+                }
+                li { (command(&format!("bourse events --about {id}"))) " tells what happened to it" }
+            }
+        }
+    }
+}
+
+/// Whether nothing more comes of it. A state that is not known is no end.
+fn has_ended(state: &str) -> bool {
+    state.parse::<TaskState>().is_ok_and(TaskState::is_terminal)
 }
 
 fn about(task: &Task) -> Markup {
