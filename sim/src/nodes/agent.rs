@@ -193,7 +193,7 @@ impl AgentNode {
         let full = outside.slow_disks();
         if full != running.disk_full {
             running.disk_full = full;
-            running.inbox.push_back(Event::Disk { full });
+            running.inbox.push(Event::Disk { full });
         }
         let sync = records.iter().any(Record::must_outlive_boot);
         self.write(records, outside);
