@@ -20,7 +20,7 @@ const SEEDS: u64 = 250;
 const CORES: [&str; 4] = ["types/", "master/core/", "agent/core/", "framework-sdk/core/"];
 
 thread_local! {
-    /// Where this thread panicked last, and with which words.
+    /// In which file this thread panicked last, and what it said.
     static PANICKED: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
 }
 
@@ -88,12 +88,12 @@ fn caught(seed: u64, plant: Plant) -> Option<String> {
     match std::panic::catch_unwind(AssertUnwindSafe(|| run(seed, options))) {
         Ok(report) => report.broken.first().map(|broken| format!("a check: {broken}")),
         Err(panic) => {
-            let (place, words) = PANICKED.take().expect("the hook was there first");
-            if !CORES.iter().any(|core| place.starts_with(core)) {
+            let (file, text) = PANICKED.take().expect("the hook was there first");
+            if !CORES.iter().any(|core| file.starts_with(core)) {
                 println!("replay: bourse-sim --seed {seed} --plant {plant}");
                 std::panic::resume_unwind(panic);
             }
-            Some(format!("a core: {words} at {place}"))
+            Some(format!("a core: {text}"))
         }
     }
 }
@@ -102,9 +102,8 @@ fn caught(seed: u64, plant: Plant) -> Option<String> {
 fn note_panics() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let words = panic.payload_as_str().unwrap_or_default().to_owned();
-        PANICKED.set(Some((place, words)));
+        let file = panic.location().map_or("", |place| place.file());
+        PANICKED.set(Some((file.to_owned(), panic.to_string())));
         before(panic);
     }));
 }
