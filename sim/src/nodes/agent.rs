@@ -32,7 +32,7 @@ struct Running {
     links: BTreeMap<ConnId, LinkId>,
     inbox: Inbox<Event>,
     writing: Option<Writing>,
-    /// Records of the core so far, and the last of them that must outlive the boot.
+    /// Entries of the log so far, and the last of them that must outlive the boot.
     decided: usize,
     must_sync: usize,
     /// What the core was told of the disk.
@@ -52,7 +52,8 @@ pub struct AgentNode {
     life: u64,
     ahead: i64,
     info: AgentInfo,
-    disk: Log<Record>,
+    /// Records that were decided together are one entry: a torn one is none.
+    disk: Log<Vec<Record>>,
     machine: Machine,
     running: Option<Running>,
     down: Option<Down>,
@@ -84,7 +85,7 @@ impl AgentNode {
         self.down = None;
         let process = self.process();
         let mut state = State::default();
-        for record in self.disk.records() {
+        for record in self.disk.records().iter().flatten() {
             if outside.garden.reads(record) {
                 state.apply(record);
             }
@@ -204,11 +205,9 @@ impl AgentNode {
         self.works(outside);
     }
 
-    fn write(&mut self, records: impl IntoIterator<Item = Record>, outside: &mut Outside) {
-        for record in records {
-            outside.checks.written(&record);
-            self.disk.write(record);
-        }
+    fn write(&mut self, records: Vec<Record>, outside: &mut Outside) {
+        records.iter().for_each(|record| outside.checks.written(record));
+        self.disk.write(records);
     }
 
     /// An operator asks it to stop, tasks and all.
@@ -216,16 +215,15 @@ impl AgentNode {
         self.takes(Event::Stop { cap }, outside);
     }
 
-    /// The process is killed. Of what it was writing, an unknown part is there.
+    /// The process is killed. What it was writing is there as a whole or not at all.
     pub fn dies(&mut self, outside: &mut Outside) {
         let Some(running) = self.running.take() else { return };
         outside.checks.forgets(self.index);
         if let Some(Writing { records, .. }) = running.writing {
-            let kept = outside.random.between(0, records.len() as u64) as usize;
-            if kept < records.len() {
-                outside.coverage.note("disk.agent's records lost");
+            match outside.random.chance(0.5) {
+                true => self.write(records, outside),
+                false => outside.coverage.note("disk.agent's records lost"),
             }
-            self.write(records.into_iter().take(kept), outside);
         }
         self.down = Some(Down::Stopped);
         self.machine.agent_died(outside);
@@ -313,7 +311,9 @@ impl AgentNode {
                 Effect::Checkpoint(record) => {
                     outside.coverage.note(coverage::record(&record));
                     outside.checks.decided(self.index, &record);
-                    running.decided += 1;
+                    if writing.records.is_empty() {
+                        running.decided += 1;
+                    }
                     if record.must_outlive_boot() {
                         running.must_sync = running.decided;
                     }
