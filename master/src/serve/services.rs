@@ -35,7 +35,9 @@ impl ServicesDoor {
         });
         let oldest = says_where.min_by_key(|(framework, _)| framework.registered);
         let Some((framework, address)) = oldest else {
-            return Err(Status::unavailable("no service framework is running; start one with `bourse services`"));
+            return Err(Status::unavailable(
+                "no service framework is running; start one with `bourse services`",
+            ));
         };
         let id = framework.id.clone();
         match framework.state {
