@@ -181,6 +181,7 @@ const OTHERS: &[&str] = &[
     "machine.set up without its agent",
     "machine.ended without its agent",
     "machine.stuck",
+    "master.thaws with a tick before all that waits",
     "a letter by an old connection",
     "an agent follows a newer master",
     "converged with an agent that never came back",

@@ -402,11 +402,7 @@ impl World {
             }
             Happening::Dies { process, machine } => self.dies(process, machine),
             Happening::Restarts { node } => self.restarts(node),
-            Happening::Thaws { process } => {
-                if let Some(master) = self.masters.get_mut(&process.life) {
-                    master.thaws(outside);
-                }
-            }
+            Happening::Thaws { process } => self.thaws_master(process.life),
             Happening::Ends { process } => self.ends_master(process.life, false),
             Happening::Mends { node } => outside.net.mend(node),
             Happening::DisksRecover => outside.slow_disks = false,
@@ -478,6 +474,13 @@ impl World {
         let master = MasterNode::start(life, ahead, &mut self.outside);
         self.outside.answers = Some(master.process());
         self.masters.insert(life, master);
+    }
+
+    fn thaws_master(&mut self, life: u64) {
+        let Some(master) = self.masters.get_mut(&life) else { return };
+        if !master.thaws(&mut self.outside) {
+            self.ends_master(life, false);
+        }
     }
 
     fn ends_master(&mut self, life: u64, machine: bool) {

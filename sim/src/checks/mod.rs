@@ -3,17 +3,21 @@
 
 mod containers;
 mod offers;
+mod silence;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bourse_agent_core::{Effect as AgentEffect, LinkId as AgentLink, Record, TaskKey};
 use bourse_master_core::{Change, Done, Effect, Event, Refused, RequestId};
-use bourse_types::{ContainerId, Epoch, Exit, FrameworkId, Now, Resources, TaskState, TaskStatus};
+use bourse_types::{
+    AgentId, ContainerId, Epoch, Exit, FrameworkId, Mono, Now, Resources, TaskState, TaskStatus,
+};
 
 use crate::world::Process;
 use containers::Containers;
 use offers::OfferBook;
+use silence::Silence;
 use updates::Updates;
 
 /// All checkers, and what they found.
@@ -24,6 +28,7 @@ pub struct Checks {
     offers: BTreeMap<u64, OfferBook>,
     newest_master: u64,
     containers: Containers,
+    silence: Silence,
     updates: Updates,
     /// Frameworks whose clients keep no rules.
     rude: BTreeSet<FrameworkId>,
@@ -63,9 +68,17 @@ impl Checks {
         self.offers.entry(life).or_default().event(now, event);
     }
 
+    /// By a connection that this incarnation of the master has let it in by, an agent's letter arrives.
+    pub fn agent_speaks(&mut self, life: u64, agent: &AgentId, world: Mono) {
+        self.silence.speaks(life, agent, world);
+    }
+
     /// After the master's core wanted this.
-    pub fn master_effect(&mut self, life: u64, now: Now, effect: &Effect) {
+    pub fn master_effect(&mut self, life: u64, now: Now, world: Mono, effect: &Effect) {
         match effect {
+            Effect::Persist(Change::AgentUnreachable { id, .. }) => {
+                self.silence.unreachable(life, id, world, &mut self.found);
+            }
             Effect::Persist(Change::FrameworkRemoved { id, .. }) => _ = self.removed.insert(id.clone()),
             Effect::Persist(Change::AgentGone { id, .. } | Change::AgentRemoved { id }) => {
                 self.containers.gone(id)

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bourse_agent_core::FromAgent;
 use bourse_master_core::{
-    Call, Change, Config, Effect, Event, LinkId, Master, RequestId, Snapshot, StreamId, Subscription,
-    ToAgent, ToScheduler, View,
+    Call, Change, Command, Config, Effect, Event, LinkId, Master, RequestId, Snapshot, StreamId,
+    Subscription, ToAgent, ToScheduler, View,
 };
 use bourse_sdk_core as sdk;
 use bourse_types::{AgentId, Epoch, FrameworkId, Now};
@@ -45,6 +45,15 @@ enum Incoming {
     Gone(ConnId),
 }
 
+/// What came while the process stood still: in its sockets, or from its disk.
+#[derive(Debug)]
+enum Held {
+    Letter(ConnId, Letter),
+    Break(ConnId),
+    Command(Command),
+    Written,
+}
+
 /// What waits for the disk.
 #[derive(Debug)]
 struct Writing {
@@ -71,7 +80,8 @@ pub struct MasterNode {
     writing: Option<Writing>,
     heard: BTreeSet<AgentId>,
     alarm: Alarm,
-    frozen: bool,
+    /// It is stopped, as by SIGSTOP, and this waits.
+    frozen: Option<Vec<Held>>,
     /// Changes that the core has decided on so far.
     decided: u64,
     /// What the changes add up to: the core's tables have to agree.
@@ -101,7 +111,7 @@ impl MasterNode {
             writing: None,
             heard: BTreeSet::new(),
             alarm: Alarm::new(process),
-            frozen: false,
+            frozen: None,
             decided: 0,
             shadow: snapshot,
             tearing_down: BTreeSet::new(),
@@ -129,6 +139,16 @@ impl MasterNode {
 
     /// A letter arrives.
     pub fn receives(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
+        if let (Some(Peer::Agent(Some(agent))), Letter::FromAgent(_)) = (self.peers.get(&conn), &letter) {
+            outside.checks.agent_speaks(self.process.life, agent, outside.now);
+        }
+        if let Some(held) = &mut self.frozen {
+            return held.push(Held::Letter(conn, letter));
+        }
+        self.reads(conn, letter, outside);
+    }
+
+    fn reads(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
         match letter {
             Letter::FromAgent(FromAgent::Register(registration)) => {
                 self.peers.entry(conn).or_insert(Peer::Agent(None));
@@ -182,6 +202,9 @@ impl MasterNode {
 
     /// A connection is gone.
     pub fn breaks(&mut self, conn: ConnId, outside: &mut Outside) {
+        if let Some(held) = &mut self.frozen {
+            return held.push(Held::Break(conn));
+        }
         self.closes(conn, outside);
         self.works(outside);
     }
@@ -204,7 +227,10 @@ impl MasterNode {
     }
 
     /// An operator asks for a change.
-    pub fn operate(&mut self, command: bourse_master_core::Command, outside: &mut Outside) {
+    pub fn operate(&mut self, command: Command, outside: &mut Outside) {
+        if let Some(held) = &mut self.frozen {
+            return held.push(Held::Command(command));
+        }
         let request = RequestId(outside.checks.asked(self.process.life));
         self.takes(Event::Operate { request, principal: None, command }, outside);
     }
@@ -212,7 +238,7 @@ impl MasterNode {
     /// Every quarter of a minute each stream hears something.
     pub fn beats(&mut self, outside: &mut Outside) {
         outside.agenda.enter(outside.now + HEARTBEAT, Happening::Beats { process: self.process });
-        if self.frozen {
+        if self.frozen.is_some() {
             return;
         }
         let streams = self.peers.iter().filter(|(_, peer)| matches!(peer, Peer::Scheduler(Some(_))));
@@ -224,7 +250,7 @@ impl MasterNode {
     /// Every second the core hears who was heard.
     pub fn hears(&mut self, outside: &mut Outside) {
         outside.agenda.enter(outside.now + HEARD, Happening::Hears { process: self.process });
-        if !self.heard.is_empty() {
+        if !self.heard.is_empty() && self.frozen.is_none() {
             let agents = std::mem::take(&mut self.heard).into_iter().collect();
             self.takes(Event::AgentsHeard { agents }, outside);
         }
@@ -238,13 +264,35 @@ impl MasterNode {
 
     /// It is stopped, as by SIGSTOP; what comes waits.
     pub fn freezes(&mut self) {
-        self.frozen = true;
+        self.frozen.get_or_insert_default();
     }
 
-    /// It goes on as if nothing had been.
-    pub fn thaws(&mut self, outside: &mut Outside) {
-        self.frozen = false;
+    /// It goes on as if nothing had been. `false`: somebody newer owns the registry, and the process ends.
+    pub fn thaws(&mut self, outside: &mut Outside) -> bool {
+        let Some(held) = self.frozen.take() else { return true };
+        // Timer and sockets are ready at once, and a select takes them in any order.
+        if self.is_due(outside) && outside.random.chance(0.5) {
+            outside.coverage.note("master.thaws with a tick before all that waits");
+            self.inbox.push_front(Incoming::Event(Event::Tick));
+        }
+        for held in held {
+            match held {
+                Held::Letter(conn, letter) => self.reads(conn, letter, outside),
+                Held::Break(conn) => self.breaks(conn, outside),
+                Held::Command(command) => self.operate(command, outside),
+                Held::Written => {
+                    if !self.has_written(outside) {
+                        return false;
+                    }
+                }
+            }
+        }
         self.works(outside);
+        true
+    }
+
+    fn is_due(&self, outside: &Outside) -> bool {
+        self.core.next_deadline().is_some_and(|due| due <= self.now(outside).mono)
     }
 
     /// Somebody sets its calendar.
@@ -254,6 +302,10 @@ impl MasterNode {
 
     /// The write is over. `false`: somebody newer owns the registry, and the process ends.
     pub fn has_written(&mut self, outside: &mut Outside) -> bool {
+        if let Some(held) = &mut self.frozen {
+            held.push(Held::Written);
+            return true;
+        }
         let Some(Writing { changes, spoken }) = self.writing.take() else { return true };
         if !outside.registry.keep(self.process.life, &changes) {
             outside.coverage.note("disk.fenced");
@@ -281,8 +333,8 @@ impl MasterNode {
     }
 
     fn works(&mut self, outside: &mut Outside) {
-        while self.writing.is_none() && !self.frozen {
-            let due = self.core.next_deadline().is_some_and(|due| due <= self.now(outside).mono);
+        while self.writing.is_none() && self.frozen.is_none() {
+            let due = self.is_due(outside);
             if self.inbox.is_empty() && !due {
                 break;
             }
@@ -333,7 +385,7 @@ impl MasterNode {
         for effect in effects {
             outside.say(self.process, format_args!("-> {}", text::Effect(&effect)));
             note_effect(&effect, outside);
-            outside.checks.master_effect(life, now, &effect);
+            outside.checks.master_effect(life, now, outside.now, &effect);
             self.note_peer(&effect);
             match effect {
                 Effect::Persist(change) => {
@@ -427,7 +479,8 @@ impl MasterNode {
     }
 
     fn set_alarm(&mut self, outside: &mut Outside) {
-        if let Some(deadline) = self.core.next_deadline().filter(|_| self.writing.is_none() && !self.frozen) {
+        let works = self.writing.is_none() && self.frozen.is_none();
+        if let Some(deadline) = self.core.next_deadline().filter(|_| works) {
             self.alarm.set(self.clocks.world(deadline), outside);
         }
     }

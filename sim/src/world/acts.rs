@@ -34,9 +34,7 @@ impl World {
         let answers = self.outside.answers.map(|process| process.life);
         let others: Vec<u64> = self.masters.keys().copied().filter(|life| Some(*life) != answers).collect();
         others.into_iter().for_each(|life| self.ends_master(life, false));
-        if let Some(master) = answers.and_then(|life| self.masters.get_mut(&life)) {
-            master.thaws(&mut self.outside);
-        }
+        answers.into_iter().for_each(|life| self.thaws_master(life));
         if self.agents.len() > 2 && self.outside.random.chance(0.15) {
             self.agent_dies(0, true);
             self.dead = Some(0);
