@@ -173,6 +173,12 @@ impl Browser {
         severe.map(|entry| entry["message"].to_string()).collect()
     }
 
+    /// Forgets the cookies of the page.
+    #[track_caller]
+    pub fn forget(&self) {
+        self.ask("DELETE", "/cookie", &Value::Null);
+    }
+
     /// Looks at pages in this way from now on.
     #[track_caller]
     pub fn screen(&self, screen: Screen) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::from_agent::Message as Said;
+use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::services::{Attempt, Instance, Service};
 use bourse_proto::v1;
 use bourse_types::TaskState;
@@ -135,7 +136,7 @@ impl Scene {
         let mut agents = Vec::new();
         for (host, amounts) in [
             ("host-a", "cpus:4; mem:8192; disk:50000; ports:[31000-31999]"),
-            ("host-b", "cpus:8; mem:16384; disk:80000; ports:[31000-31999]"),
+            ("host-b", "cpus:6; cpus(held):2; mem:16384; disk:80000; ports:[31000-31999]"),
         ] {
             // An address is one agent's: a second one there would replace the first.
             let api = agent_api(log.clone()).await;
@@ -326,7 +327,14 @@ async fn every_page_is_whole_without_a_script_and_tells_the_command_that_tells_t
         ],
     )
     .await;
-    says("/agents", &["host-a", "host-b", "1.5 allocated", "0.37 used"]).await;
+    says("/agents", &["host-a", "host-b", "1.5 allocated", "2 reserved", "0.37 used"]).await;
+    says(
+        "/",
+        &[
+            r#"data-label="reserved"><svg class="swatch reserved" aria-hidden="true"><rect class="reserved" width="10" height="10" rx="2"></rect></svg>2</td>"#,
+        ],
+    )
+    .await;
     says("/frameworks", &["batch", "services", "Who holds which offers"]).await;
     says("/offers", &["host-b", "batch"]).await;
     says("/roles", &["services/web", "depth-1"]).await;
@@ -431,6 +439,129 @@ async fn what_is_not_there_is_told_in_words() {
     }
     assert_eq!(get(&cluster, "/nowhere").await.code, 404);
     assert_eq!(get(&cluster, "/assets/nothing.js").await.code, 404);
+}
+
+/// The pages that a page leads to.
+fn links(page: &str) -> std::collections::BTreeSet<String> {
+    let links = page.split(" href=\"/").skip(1).filter_map(|rest| rest.split('"').next());
+    let links = links.filter(|link| {
+        !link.starts_with("assets/") && !link.ends_with("/stdout") && !link.ends_with("/stderr")
+    });
+    links.map(|link| format!("/{}", link.replace("&amp;", "&"))).collect()
+}
+
+#[tokio::test]
+async fn every_link_leads_to_a_page_also_to_a_task_that_needs_a_look_and_an_agent_that_is_gone() {
+    let mut scene = Scene::set().await;
+    let sick = v1::TaskStatus { healthy: Some(false), ..scene.agents[0].status("clock", TaskState::Running) };
+    let framework_id = scene.scheduler.framework.clone();
+    let update = link::StatusUpdate { framework_id, latest: Some(sick.clone()), status: Some(sick) };
+    scene.agents[0].say(Said::Update(update)).await;
+    let overview = scene.until("/", "is unhealthy").await;
+    let look = format!("href=\"{}\">look</a>", scene.task("clock"));
+    assert!(overview.contains(&look), "{overview}");
+
+    let gone = scene.agents.remove(1);
+    let connection = scene.cluster.connect(OPERATOR).await;
+    let request = bourse_proto::operator::MarkAgentGoneRequest { agent: gone.id.clone() };
+    connection.operator().mark_agent_gone(request).await.expect("carried out");
+    let page = scene.until(&format!("/agents/{}", gone.id), "gone since").await;
+    assert!(
+        page.contains("<h1>Agent S1</h1>") && page.contains("class=\"part steer\" id=\"steer\" hidden"),
+        "{page}"
+    );
+
+    let mut seen = std::collections::BTreeSet::new();
+    let mut paths = scene.pages();
+    paths.push(format!("/agents/{}", gone.id));
+    for path in paths {
+        let page = get(&scene.cluster, &path).await;
+        assert_eq!(page.code, 200, "{path}");
+        let empty = page
+            .body
+            .split("<a ")
+            .skip(1)
+            .find(|rest| rest.split_once('>').is_some_and(|(_, text)| text.starts_with("</a>")));
+        assert_eq!(empty, None, "{path} has a link without a text");
+        for link in links(&page.body) {
+            // The service framework that the test plays has launched none of the tasks that it tells of.
+            if !link.contains("/web.") && seen.insert(link.clone()) {
+                let answer = get(&scene.cluster, &link).await;
+                assert!(
+                    answer.code == 200 && !answer.body.contains("Nothing is called"),
+                    "{path} leads to {link}: {}",
+                    answer.code
+                );
+            }
+        }
+    }
+    assert!(
+        seen.contains(&format!("/agents/{}", gone.id)) && seen.contains(&scene.task("clock")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_task_is_told_from_another_frameworks_task_of_the_same_id() {
+    let mut scene = Scene::set().await;
+    let rival = FakeScheduler::subscribe(&scene.cluster, OTHER_FRAMEWORK, framework_info("rival")).await;
+    let mut rival = rival.expect("subscribed");
+    drop(scene.services_framework.take());
+    let offer = rival.offer().await;
+    let host = offer.agent_id.as_ref().and_then(|id| id.value.as_ref());
+    let agent = scene.agents.iter().position(|agent| Some(&agent.id) == host).expect("one of ours");
+    rival.launch(&offer, &task(&offer, "clock", "cpus:0.5; mem:64")).await.expect("taken");
+    while !matches!(scene.agents[agent].hear().await.expect("the link is open"), Told::RunTask(_)) {}
+    scene.agents[agent].update(&rival.framework, "clock", TaskState::Starting).await;
+
+    let page = scene.until(&format!("/tasks/{}/clock", rival.framework), "starting").await;
+    let (own, other) = (&rival.framework, &scene.scheduler.framework);
+    for command in ["task clock", "logs clock", "kill clock"] {
+        assert!(page.contains(&format!("<code>bourse {command} --framework {own}")), "{command}: {page}");
+    }
+    assert!(!page.contains(other.as_str()), "{page}");
+    let why = &page[page.find("id=\"why\"").expect("a block")..];
+    assert!(!why[..why.find('>').expect("its end")].contains("hidden"), "it does not run yet: {page}");
+
+    let ended = get(&scene.cluster, &scene.task("doomed")).await.body;
+    assert!(ended.contains("bourse logs doomed") && !ended.contains("bourse kill"), "{ended}");
+}
+
+#[tokio::test]
+async fn a_page_of_another_shape_or_of_a_master_of_before_is_told_to_load_again() {
+    let mut scene = Scene::set().await;
+    let page = get(&scene.cluster, "/agents").await.body;
+    let (live, seen) = (of_body(&page, "data-live").to_owned(), of_body(&page, "data-seen").to_owned());
+    let other = get(&scene.cluster, "/offers").await.body;
+    let mut events = Events::open(&scene.cluster, &live, Some(of_body(&other, "data-seen"))).await;
+    assert_eq!(events.next().await.expect("a word").name, "reload");
+
+    scene.cluster.kill_and_restart().await;
+    let mut events = Events::open(&scene.cluster, &live, Some(&seen)).await;
+    assert_eq!(events.next().await.expect("a word").name, "reload", "the foot tells of another epoch");
+    let page = get(&scene.cluster, "/agents").await.body;
+    let mut events = Events::open(&scene.cluster, &live, Some(of_body(&page, "data-seen"))).await;
+    assert_ne!(events.next().await.expect("a word").name, "reload", "the page is new");
+}
+
+#[tokio::test]
+async fn one_viewer_too_many_is_told_so_in_words_that_its_script_can_read() {
+    let scene = Scene::set().await;
+    let mut open = Vec::new();
+    for _ in 0..256 {
+        open.push(Events::open(&scene.cluster, "/live?page=/roles", None).await);
+    }
+    let logs = format!("{}/logs?stdout=0", scene.task("clock"));
+    for path in ["/live?page=/roles", &logs] {
+        let told = Events::open(&scene.cluster, path, None).await.next().await.expect("a word");
+        assert!(told.name == "trouble" && told.data.contains("too many pages are open"), "{path}: {told:?}");
+    }
+    drop(open.pop());
+    eventually(|| async {
+        let told = Events::open(&scene.cluster, "/live?page=/roles", None).await.next().await?;
+        (told.name == "change").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tonic::{Code, Request, Status, Streaming};
 const STREAM_ID: &str = "bourse-stream-id";
 
 /// A scheduler of bare messages.
-struct Bare {
+pub struct Bare {
     connection: Connection,
     stream_id: MetadataValue<Ascii>,
     id: v1::FrameworkId,
@@ -33,7 +33,7 @@ struct Bare {
 }
 
 impl Bare {
-    async fn subscribe(cluster: &Cluster, principal: &str) -> Bare {
+    pub async fn subscribe(cluster: &Cluster, principal: &str) -> Bare {
         let target: Target = cluster.master().parse().expect("an address");
         let source = TokenSource::Text(Token::new(token(principal)).expect("a token"));
         let connection =
@@ -67,7 +67,7 @@ impl Bare {
     }
 
     /// The first event that was not asked for before in which `pick` finds something.
-    async fn next<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
+    pub async fn next<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
         if let Some(at) = self.seen.iter().position(|event| pick(event).is_some()) {
             return self.seen.remove(at).as_ref().and_then(&pick).expect("it was just found");
         }

@@ -4,11 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Child;
 
+use bourse_proto::v1::Offer;
 use bourse_tests::browser::{Browser, Screen};
 use bourse_tests::cluster::token;
 use bourse_tests::{Cluster, PATIENCE, Plan, wait_for};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::hostile::Bare;
 
 const DESK: Screen = Screen { width: 1280, height: 900, dark: false };
 const NIGHT: Screen = Screen { width: 1280, height: 900, dark: true };
@@ -28,7 +31,8 @@ struct Used {
 
 impl Used {
     fn start() -> Used {
-        let cluster = Plan::agents(3).services().start();
+        let resources = "cpus:7; cpus(held):1; mem:4096; disk:1024";
+        let cluster = Plan::agents(3).resources(resources).services().start();
         cluster.api.deploy(SERVICE).expect("a good file");
         wait_for("the service to run", PATIENCE, || cluster.api.settled("web", 2));
         let ran = cluster.cli().run(["run", "--name", "failing", "--", "sh", "-c", "echo oh no >&2; exit 3"]);
@@ -85,9 +89,32 @@ impl Drop for Used {
     }
 }
 
+/// A framework that keeps what it was offered for as long as the test has it.
+struct Holder {
+    offer: Offer,
+    _bare: Bare,
+    _threads: tokio::runtime::Runtime,
+}
+
+impl Holder {
+    fn of(cluster: &Cluster) -> Holder {
+        let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let threads = threads.expect("a thread");
+        let (bare, offer) = threads.block_on(async {
+            let mut bare = Bare::subscribe(cluster, "bystander").await;
+            let offer = bare.next("offer", |event| event.offers.as_ref()?.offers.first().cloned()).await;
+            (bare, offer)
+        });
+        Holder { offer, _bare: bare, _threads: threads }
+    }
+}
+
 #[test]
 fn every_page_opens_with_real_data_on_a_desk_at_night_and_on_a_phone_and_its_console_stays_empty() {
     let used = Used::start();
+    // Whoever holds what is free takes it from those that want more: nobody does by now.
+    let holder = Holder::of(&used.cluster);
+    let holds = holder.offer.hostname();
     let failed = used.cluster.api.tasks().expect("it answers");
     let failed = failed.into_iter().find(|task| task.name == "failing").expect("it is remembered");
     let frameworks = used.cluster.api.frameworks().expect("it answers");
@@ -106,7 +133,21 @@ fn every_page_opens_with_real_data_on_a_desk_at_night_and_on_a_phone_and_its_con
             format!("/tasks/{}/{}", failed.framework_id, failed.id),
             vec!["failed", "exit 3", "oh no"],
         ),
-        ("agents", "/agents".to_owned(), vec!["agent-1", "agent-2", "agent-3", "active", "8 total"]),
+        (
+            "agents",
+            "/agents".to_owned(),
+            vec![
+                "agent-1",
+                "agent-2",
+                "agent-3",
+                "active",
+                "8 total",
+                "allocated",
+                "offered",
+                "1 reserved",
+                "used",
+            ],
+        ),
         ("agent", "/agents/agent-1".to_owned(), vec!["agent-1", "last heard", "bourse drain agent-1"]),
         (
             "frameworks",
@@ -118,7 +159,7 @@ fn every_page_opens_with_real_data_on_a_desk_at_night_and_on_a_phone_and_its_con
             format!("/frameworks/{}", services.id),
             vec![services.name.as_str(), "Why it gets what it gets"],
         ),
-        ("offers", "/offers".to_owned(), vec!["Offers"]),
+        ("offers", "/offers".to_owned(), vec!["bystander", holds, "cpus"]),
         ("roles", "/roles".to_owned(), vec!["weight"]),
         ("events", "/events".to_owned(), vec!["was launched"]),
         ("search", "/search?q=agent-".to_owned(), vec!["agent-1", "agent-2"]),
@@ -148,6 +189,7 @@ fn every_page_opens_with_real_data_on_a_desk_at_night_and_on_a_phone_and_its_con
         }
     }
     drop(browser);
+    drop(holder);
     used.end();
 }
 
@@ -166,6 +208,12 @@ fn a_log_line_a_new_task_and_an_agent_that_goes_appear_without_a_reload() {
     );
     // A page that was loaded again has forgotten this.
     log.script("window.same = true");
+    // Whoever reads a log may want it to stand still.
+    log.script("document.getElementById('pause').click()");
+    let state = "document.querySelector('[data-log-state=stdout]').textContent";
+    log.wait("the log to stand still", &format!("{state} === 'paused'"));
+    log.script("document.getElementById('pause').click()");
+    log.wait("the log to be followed again", &format!("{state} === 'live'"));
     fs::write(&used.gate, "").expect("a test's own folder is writable");
     log.wait(
         "the next line",
@@ -201,6 +249,10 @@ fn a_page_says_how_old_it_is_while_its_master_is_away_and_goes_on_when_it_is_bac
     let browser = used.browser();
     browser.open(&used.address("/agents"));
     browser.script("window.same = true");
+    let epoch = |browser: &Browser| {
+        browser.script("return document.querySelector('footer').innerText.match(/epoch (\\d+)/)[1]")
+    };
+    let before = epoch(&browser);
     used.cluster.part("master").kill9();
     browser.wait(
         "the page to say that it is old",
@@ -208,8 +260,19 @@ fn a_page_says_how_old_it_is_while_its_master_is_away_and_goes_on_when_it_is_bac
     );
     browser.picture("disconnected");
     used.cluster.part("master").start();
-    browser.wait("the page to go on", "window.same && document.getElementById('strip').hidden");
+    // The new master has another epoch, which the foot tells: such a page is loaded again.
+    browser.wait("the page to go on", "!window.same && document.getElementById('strip').hidden");
     browser.wait("its agents", "document.querySelectorAll('#agents .state.good').length === 3");
+    assert_ne!(epoch(&browser), before, "the foot tells of the master that is there");
+
+    // Whoever is not let in any more is told so, and not that nobody answers.
+    browser.forget();
+    used.cluster.part("master").kill9();
+    used.cluster.part("master").start();
+    browser.wait(
+        "the page to say that its token is not known",
+        "/does not know the token/.test(document.getElementById('strip').textContent)",
+    );
     drop(browser);
     used.cluster.wait_ready(3, true);
     used.end();

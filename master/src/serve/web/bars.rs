@@ -232,4 +232,56 @@ mod tests {
         assert!(html.contains(r#"class="used" y="3" width="100.0%""#), "{html}");
         assert!(!bar(&Measure::default(), "none").into_string().contains("NaN"));
     }
+    #[test]
+    fn the_five_parts_and_what_is_left_stand_in_the_order_of_their_headings() {
+        let part = |cpus: f64, port: u16| {
+            let ports = format!("[{port}-{port}]");
+            Some(Amounts { cpus, mem_mib: cpus * 10.0, ports, ..Amounts::default() })
+        };
+        let report = ResourceReport {
+            total: part(21.0, 1),
+            reserved: part(6.0, 2),
+            offered: part(5.0, 3),
+            allocated: part(4.0, 4),
+            used: part(3.0, 5),
+            available: part(12.0, 6),
+        };
+        let html = capacity("capacity", Some(&report)).into_string();
+        let cells = |row: &str| {
+            let row = &html[html.find(&format!(">{row}</th>")).expect("a row")..];
+            let cells = row[..row.find("</tr>").expect("its end")].split("data-label=\"").skip(1);
+            let text = |cell: &str| {
+                let (label, cell) = cell.split_once('"').expect("its end");
+                let texts = cell.split('<').filter_map(|piece| piece.split_once('>'));
+                format!("{label} {}", texts.map(|(_, text)| text).collect::<String>())
+            };
+            cells.map(text).collect::<Vec<_>>()
+        };
+        let cpus = ["total 21", "reserved 6", "offered 5", "allocated 4", "used 3", "available 12"];
+        let memory = cpus.map(|cell| format!("{cell}0MiB"));
+        let ports = ["total 1", "reserved 2", "offered 3", "allocated 4", "used –", "available 6"];
+        assert_eq!(
+            (cells("cpus"), cells("ports")),
+            (cpus.map(String::from).into(), ports.map(String::from).into())
+        );
+        assert_eq!(cells("memory"), memory);
+        let headings = ["total", "reserved", "offered", "allocated", "used", "available"];
+        let at = headings.map(|part| html.find(&format!("</svg>{part}</th>")).expect("a heading"));
+        assert!(at.is_sorted(), "{at:?}");
+    }
+
+    #[test]
+    fn a_gauge_tells_each_part_by_its_name() {
+        let part = |cpus: f64| Some(Amounts { cpus, ..Amounts::default() });
+        let report = ResourceReport {
+            total: part(21.0),
+            reserved: part(6.0),
+            offered: part(5.0),
+            allocated: part(4.0),
+            used: part(3.0),
+            available: part(12.0),
+        };
+        let html = gauge("cpus", Some(&report)).into_string();
+        assert!(html.contains("<b>21</b> total · 4 allocated · 5 offered · 6 reserved · 3 used"), "{html}");
+    }
 }
