@@ -3,7 +3,6 @@
 use bourse_words::{self as words, Named, named};
 use maud::{Markup, html};
 
-use super::parts::time;
 use super::view;
 
 /// An id, short, and in full on hover.
@@ -44,8 +43,8 @@ pub fn short(id: &str) -> String {
 /// So many characters of an id are shown where it stands beside a name.
 const ID_SHOWN: usize = 24;
 
-/// A sentence of the master's: agents and frameworks that it names by their ids are links, points in time and states
-/// are told as everywhere else.
+/// A sentence of the master's: agents and frameworks that it names by their ids are links, states are words. Points in
+/// time are told in full: "since 3 min ago" is no English.
 pub fn prose(sentence: &str) -> Markup {
     linked(sentence, |_| None)
 }
@@ -93,7 +92,7 @@ fn piece(word: &str, address: &impl Fn(&str) -> Option<String>) -> Markup {
         Named::Agent => link(&view::agent(bare)),
         Named::Framework => link(&view::framework(bare)),
         Named::Offer => html! { (before) span title=(bare) { (short(bare)) } (after) },
-        Named::Time(at_ms) => html! { (before) (time(at_ms)) (after) },
+        Named::Time(at_ms) => html! { (before) (words::time(at_ms)) (after) },
         Named::State => html! { (before) (words::state(bare)) (after) },
         Named::Nothing => html! { (word) },
     }
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_links_the_agents_and_frameworks_that_it_names_and_tells_times_as_everywhere() {
+    fn a_sentence_links_the_agents_and_frameworks_that_it_names_and_tells_times_in_full() {
         let master = "881cf9f0-ba0e-46d8-a2c6-b5118431bcc5";
         let html =
             prose(&format!("Agent {master}-S1 (of {master}-0002) since 2026-09-21T14:13:20.000Z; <b>"))
@@ -124,8 +123,7 @@ mod tests {
             html,
             format!(
                 "Agent <a href=\"/agents/{master}-S1\" title=\"{master}-S1\">S1</a> \
-                 (of <a href=\"/frameworks/{master}-0002\" title=\"{master}-0002\">0002</a>) since {}; &lt;b&gt;",
-                time(1_790_000_000_000).into_string()
+                 (of <a href=\"/frameworks/{master}-0002\" title=\"{master}-0002\">0002</a>) since 2026-09-21 14:13:20 UTC; &lt;b&gt;"
             )
         );
         assert_eq!(prose(" a  b-c ").into_string(), " a  b-c ");
