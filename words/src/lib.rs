@@ -8,7 +8,6 @@
 //! **What does it leave to others?** How a tone looks and what a name links to: whoever draws it. What the API says: the
 //! master.
 
-#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod amounts;
