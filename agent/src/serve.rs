@@ -11,11 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use bourse_client::Token;
+use bourse_client::{Token, bearer, same_secret};
 use bourse_proto::agent_link::agent_api_server::{AgentApi, AgentApiServer};
 use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest};
 use bourse_types::{FrameworkId, TaskId};
-use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -85,9 +84,9 @@ impl Guard {
     // The size is tonic's choice.
     #[allow(clippy::result_large_err)]
     fn check(&self, request: Request<()>) -> Result<Request<()>, Status> {
-        let shown = request.metadata().get("authorization").map(|value| value.as_bytes());
-        let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
-        match bool::from(shown.ct_eq(self.token.expose().as_bytes())) {
+        let header = request.metadata().get("authorization");
+        let shown = header.and_then(|value| bearer(value.as_bytes())).unwrap_or_default();
+        match same_secret(self.token.expose(), shown) {
             true => Ok(request),
             false => Err(Status::unauthenticated(
                 "this call needs the agent's token; ask through the master instead",

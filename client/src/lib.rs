@@ -31,4 +31,4 @@ pub use context::{BadContext, Context};
 pub use limits::{AGENT_PORT, MASTER_PORT, MESSAGE_BYTES_MAX};
 pub use settings::{Given, Origin, Peer, Settings, SettingsError};
 pub use target::{BadTarget, Scheme, Target};
-pub use token::{BadToken, Token, TokenSource};
+pub use token::{BadToken, Token, TokenSource, bearer, same_secret};

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use subtle::ConstantTimeEq;
+
 /// A bearer token. Its `Debug` does not show it, so that no log ever does.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
@@ -65,10 +67,21 @@ impl Token {
         Token::new(line).map_err(|_| BadToken::File { path: path.to_owned() })
     }
 
-    /// The secret itself, for the header or for comparing.
+    /// The secret itself, for the header.
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// The token of an `authorization` header. HTTP does not care about the case of the scheme.
+pub fn bearer(header: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = header.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// Whether what was shown is the secret, in a time that does not depend on how much of it is right.
+pub fn same_secret(secret: impl AsRef<[u8]>, shown: impl AsRef<[u8]>) -> bool {
+    secret.as_ref().ct_eq(shown.as_ref()).into()
 }
 
 impl fmt::Debug for Token {
@@ -118,6 +131,24 @@ mod tests {
         }
         fs::write(folder.path().join("token"), "\n").expect("written");
         assert!(matches!(source.token(), Err(BadToken::File { .. })));
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_whatever_the_case_of_the_scheme() {
+        for header in ["Bearer secret", "bearer secret", "BEARER secret "] {
+            assert_eq!(bearer(header.as_bytes()), Some(&b"secret"[..]), "{header}");
+        }
+        for header in ["Basic secret", "Bearer", "secret", ""] {
+            assert_eq!(bearer(header.as_bytes()), None, "{header}");
+        }
+    }
+
+    #[test]
+    fn only_the_whole_secret_is_the_same() {
+        assert!(same_secret("s3cret", b"s3cret"));
+        for shown in ["", "s3cre", "s3cret!", "S3cret"] {
+            assert!(!same_secret("s3cret", shown), "{shown:?}");
+        }
     }
 
     #[test]

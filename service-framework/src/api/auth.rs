@@ -3,9 +3,7 @@
 //! The master forwards calls with the token that the framework subscribed with, which both have anyway, and says in
 //! `bourse-principal` for whom. People call the master; nobody else needs this port.
 
-use bourse_client::TokenSource;
-use subtle::ConstantTimeEq;
-use tonic::metadata::MetadataMap;
+use bourse_client::{TokenSource, bearer, same_secret};
 use tonic::{Request, Status};
 
 /// Compares the token of every call.
@@ -24,9 +22,10 @@ impl Gate {
     pub(super) fn admit<T>(&self, request: &Request<T>) -> Result<String, Status> {
         // Read anew, as a token file may change under a running process; a call is rare beside that.
         let own = self.token.as_ref().and_then(|source| source.token().ok());
-        let shown = bearer(request.metadata());
+        let header = request.metadata().get("authorization");
+        let shown = header.and_then(|value| bearer(value.as_bytes()));
         let right = match (&own, shown) {
-            (Some(own), Some(shown)) => bool::from(own.expose().as_bytes().ct_eq(shown.as_bytes())),
+            (Some(own), Some(shown)) => same_secret(own.expose(), shown),
             (None, _) | (_, None) => false,
         };
         if !right {
@@ -37,10 +36,6 @@ impl Gate {
         let principal = request.metadata().get("bourse-principal").and_then(|value| value.to_str().ok());
         Ok(principal.unwrap_or("unknown").to_owned())
     }
-}
-
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    metadata.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 #[cfg(test)]
@@ -60,7 +55,9 @@ mod tests {
 
     #[test]
     fn only_the_frameworks_own_token_opens_the_port() {
-        assert_eq!(call(Some("Bearer a-long-enough-secret")), Ok("alice".into()));
+        for right in ["Bearer a-long-enough-secret", "bearer a-long-enough-secret"] {
+            assert_eq!(call(Some(right)), Ok("alice".into()), "{right}");
+        }
         for wrong in [None, Some("Bearer other"), Some("a-long-enough-secret"), Some("Bearer ")] {
             assert_eq!(call(wrong), Err(tonic::Code::Unauthenticated), "{wrong:?}");
         }
