@@ -121,7 +121,7 @@ fn options(recovery: Recovery) -> Options {
     options
 }
 
-fn refusal(path: &Path, source: rocksdb::Error) -> OpenError {
+pub(crate) fn refusal(path: &Path, source: rocksdb::Error) -> OpenError {
     let path = path.to_owned();
     match source.kind() {
         rocksdb::ErrorKind::Corruption => OpenError::Damaged { path, source },

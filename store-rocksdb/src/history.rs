@@ -14,11 +14,15 @@ use crate::database::{self, OpenError, Recovery};
 /// In front of every entry's number, which keeps them apart from the format.
 const ENTRY: u8 = b'e';
 
+/// How many bytes all entries take, as eight bytes, the highest first: written together with what changes it, so that a
+/// start need not read a full history.
+const BYTES_KEY: &[u8] = b"bytes";
+
 /// The history on RocksDB.
 #[derive(Debug)]
 pub struct RocksHistory {
     db: DB,
-    /// Of all entries, as long as this is open. A leaf: held for an addition.
+    /// Of all entries: what [`BYTES_KEY`] says. Held while it is changed on the disk; there is one writer.
     bytes: Mutex<u64>,
 }
 
@@ -26,9 +30,14 @@ impl RocksHistory {
     /// Opens the database in this directory; makes it where there is none.
     pub fn open(path: &Path) -> Result<RocksHistory, OpenError> {
         let db = database::open(path, Recovery::UpToDamage)?;
-        let history = RocksHistory { db, bytes: Mutex::new(0) };
-        let bytes = history.oldest_first().map_while(Result::ok).map(|(_, value)| stored(&value)).sum();
-        history.count(|counted| *counted = bytes);
+        let known = db.get(BYTES_KEY).map_err(|error| database::refusal(path, error))?;
+        let known = known.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+        let history = RocksHistory { db, bytes: Mutex::new(known.unwrap_or(0)) };
+        if known.is_none() {
+            // A new one, or one of a build that did not write it down: the next append does.
+            *history.bytes() =
+                history.oldest_first().map_while(Result::ok).map(|(_, value)| stored(&value)).sum();
+        }
         Ok(history)
     }
 
@@ -53,8 +62,8 @@ impl RocksHistory {
         })
     }
 
-    fn count<R>(&self, change: impl FnOnce(&mut u64) -> R) -> R {
-        change(&mut self.bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    fn bytes(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -67,14 +76,16 @@ impl History for RocksHistory {
 
     fn append(&self, entries: &[Stamped]) -> Result<(), HistoryError> {
         let mut batch = WriteBatch::default();
-        let mut bytes = 0;
+        let mut bytes = self.bytes();
+        let mut after = *bytes;
         for entry in entries {
             let value = disk::encode(entry);
-            bytes += stored(&value);
+            after += stored(&value);
             batch.put(key(entry.sequence), value);
         }
+        batch.put(BYTES_KEY, after.to_be_bytes());
         self.db.write(batch).map_err(|error| failed("writing", error))?;
-        self.count(|counted| *counted += bytes);
+        *bytes = after;
         Ok(())
     }
 
@@ -102,25 +113,27 @@ impl History for RocksHistory {
     }
 
     fn trim(&self, now: Wall, bounds: HistoryBounds) -> Result<u64, HistoryError> {
-        let (mut dropped, mut end, mut bytes) = (0, None, 0);
-        let kept = self.count(|counted| *counted);
+        let (mut dropped, mut end) = (0, None);
+        let mut bytes = self.bytes();
+        let mut after = *bytes;
         for item in self.oldest_first() {
             let (sequence, value) = item.map_err(|error| failed("trimming", error))?;
             // What cannot be read has no age that would keep it.
             let young =
                 disk::decode(sequence, &value).is_ok_and(|entry| now.since(entry.at) <= bounds.max_age);
-            if young && kept - bytes <= bounds.max_bytes {
+            if young && after <= bounds.max_bytes {
                 break;
             }
             dropped += 1;
-            bytes += stored(&value);
+            after = after.saturating_sub(stored(&value));
             end = Some(sequence + 1);
         }
         if let Some(end) = end {
             let mut batch = WriteBatch::default();
             batch.delete_range(key(0), key(end));
+            batch.put(BYTES_KEY, after.to_be_bytes());
             self.db.write(batch).map_err(|error| failed("trimming", error))?;
-            self.count(|counted| *counted -= bytes);
+            *bytes = after;
         }
         Ok(dropped)
     }
@@ -144,4 +157,66 @@ fn stored(value: &[u8]) -> u64 {
 
 fn failed(tried: &'static str, source: impl std::error::Error + Send + Sync + 'static) -> HistoryError {
     HistoryError { tried, source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use bourse_master_core::history::{Entry, Kind};
+
+    use super::*;
+
+    fn entries(numbers: std::ops::RangeInclusive<u64>) -> Vec<Stamped> {
+        let entry = Entry {
+            kind: Kind::Task,
+            summary: "x".repeat(100),
+            agent: None,
+            framework: None,
+            task: None,
+            role: None,
+            reason: None,
+            principal: None,
+        };
+        let entry = Arc::new(entry);
+        numbers.map(|sequence| Stamped { sequence, at: Wall(1), entry: entry.clone() }).collect()
+    }
+
+    fn counted(history: &RocksHistory) -> u64 {
+        history.oldest_first().map(|item| stored(&item.expect("it is read").1)).sum()
+    }
+
+    #[test]
+    fn a_start_takes_the_size_from_its_record_and_reads_no_entries() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let history = RocksHistory::open(dir.path()).expect("it opens");
+        history.append(&entries(1..=100)).expect("appended");
+        history.append(&entries(101..=150)).expect("appended");
+        let bounds = HistoryBounds { max_age: Duration::from_secs(60), max_bytes: 10_000 };
+        assert!(history.trim(Wall(1), bounds).expect("trimmed") > 0);
+        let bytes = *history.bytes();
+        assert_eq!(bytes, counted(&history));
+        drop(history);
+
+        let history = RocksHistory::open(dir.path()).expect("it opens");
+        assert_eq!(*history.bytes(), bytes);
+        // A record that is not true is believed: nothing else was looked at.
+        history.db.put(BYTES_KEY, 77_u64.to_be_bytes()).expect("written");
+        drop(history);
+        assert_eq!(*RocksHistory::open(dir.path()).expect("it opens").bytes(), 77);
+    }
+
+    #[test]
+    fn a_history_of_a_build_without_the_record_is_counted_once() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let history = RocksHistory::open(dir.path()).expect("it opens");
+        history.append(&entries(1..=10)).expect("appended");
+        history.db.delete(BYTES_KEY).expect("deleted");
+        drop(history);
+        let history = RocksHistory::open(dir.path()).expect("it opens");
+        assert_eq!(*history.bytes(), counted(&history));
+        history.append(&entries(11..=12)).expect("appended");
+        assert_eq!(history.db.get(BYTES_KEY).expect("read"), Some(counted(&history).to_be_bytes().to_vec()));
+    }
 }
