@@ -3,7 +3,8 @@
 //! **What is this room for?** Turning calls into events and questions, and answers into messages. Each door is a file:
 //! agents, schedulers, operators, services, metrics.
 //!
-//! **What does it promise?** Every call but `/health` carries a token that this master knows ([`auth`]). No message is
+//! **What does it promise?** Every call but a health probe (`/health`, gRPC `Health/Check`) carries
+//! a token that this master knows ([`auth`]). No message is
 //! larger than [`limits::MESSAGE_BYTES_MAX`]. Unknown paths are answered with 404, unknown gRPC methods with
 //! UNIMPLEMENTED.
 //!
@@ -69,6 +70,8 @@ pub(crate) struct Doors {
     pub(crate) epoch: Epoch,
     pub(crate) clock: crate::clock::Clock,
     pub(crate) tokens: auth::Tokens,
+    /// Whether callers come by TLS.
+    tls: bool,
     pub(crate) history: Arc<dyn History>,
     pub(crate) usages: Usages,
     pub(crate) metrics: Metrics,
@@ -91,7 +94,8 @@ impl Doors {
         let master = Arc::new(master);
         let feed = feed::Feed::new(driver.clone(), usages.clone(), master.clone(), epoch);
         let callbacks = callback::Callbacks::new(config.tls_ca.clone(), config.insecure);
-        Doors { driver, master, epoch, clock, tokens, history, usages, metrics, callbacks, feed }
+        let tls = config.tls.is_some();
+        Doors { driver, master, epoch, clock, tokens, tls, history, usages, metrics, callbacks, feed }
     }
 }
 
@@ -159,12 +163,18 @@ fn router(doors: &Doors, heard: agent::Heard) -> Router {
         .route("/health", get(health_page))
         .route("/metrics", get(metrics::scrape))
         .with_state(doors.clone());
-    let all = routes.prepare().into_axum_router().merge(ours).merge(web::routes(doors)).fallback(unknown);
-    all.layer(middleware::from_fn(limits::speak_plainly))
-        .layer(middleware::from_fn_with_state(doors.tokens.clone(), auth::check))
+    // tonic's own fallback would answer every unknown path with 200 and a gRPC status.
+    let calls = routes.prepare().into_axum_router().reset_fallback().merge(ours);
+    let calls = calls
+        .layer(middleware::from_fn(limits::speak_plainly))
+        .layer(middleware::from_fn_with_state(doors.tokens.clone(), auth::check));
+    let gate = auth::PageGate { tokens: doors.tokens.clone(), tls: doors.tls };
+    let pages = web::routes(doors).fallback(unknown);
+    let pages = pages.layer(middleware::from_fn_with_state(gate, auth::check_page));
+    calls.merge(pages)
 }
 
-/// tonic's own fallback would answer every unknown path with 200 and a gRPC status.
+/// Whatever is asked for that nobody serves.
 async fn unknown(request: Request) -> Response {
     let path = request.uri().path();
     if auth::is_grpc(&request) {

@@ -8,6 +8,7 @@
 //!
 //! **What does it leave to others?** What a principal may do behind its door is decided by the handlers.
 
+mod cookie;
 mod door;
 
 use std::fmt;
@@ -16,18 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::uri::Authority;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bourse_client::same_secret;
+use bourse_client::{Token, same_secret};
 use bourse_types::{BadId, Principal};
 use serde::Deserialize;
 use tonic::Status;
 use tracing::warn;
-
-/// The cookie that holds the token of somebody who looks at the status page, without its port.
-const COOKIE: &str = "bourse-token";
 
 /// A token has at least so many characters: fewer could be guessed by trying.
 const TOKEN_MIN: usize = 16;
@@ -93,7 +90,27 @@ impl Caller {
 /// All tokens that open anything.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens {
-    callers: Arc<[Caller]>,
+    known: Arc<[Known]>,
+}
+
+/// A caller, and what its browser shows instead of its token.
+struct Known {
+    caller: Caller,
+    cookie: String,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.caller.fmt(f)
+    }
+}
+
+/// What [`check_page`] needs.
+#[derive(Clone)]
+pub(super) struct PageGate {
+    pub(super) tokens: Tokens,
+    /// Whether browsers come by TLS.
+    pub(super) tls: bool,
 }
 
 /// The tokens file is of no use.
@@ -136,6 +153,18 @@ pub enum TokensError {
     /// Too easy to guess.
     #[error("the token of {principal} in {} is shorter than {TOKEN_MIN} characters; make a longer one", path.display())]
     TooShort {
+        /// Which.
+        path: PathBuf,
+        /// Whose.
+        principal: Principal,
+    },
+    /// No call could carry it.
+    #[error(
+        "the token of {principal} in {} holds a space or another character that is not printable ASCII, and no call \
+         can carry it; make another one",
+        path.display()
+    )]
+    Form {
         /// Which.
         path: PathBuf,
         /// Whose.
@@ -198,39 +227,48 @@ impl Tokens {
             if token.len() < TOKEN_MIN {
                 return Err(TokensError::TooShort { path: path(), principal });
             }
+            if Token::new(token.as_str()).is_err() {
+                return Err(TokensError::Form { path: path(), principal });
+            }
             if let Some(twin) = callers.iter().find(|caller| *caller.token == *token) {
                 let first = twin.principal.clone();
                 return Err(TokensError::Twice { path: path(), first, second: principal });
             }
             callers.push(Caller { principal, kind, token: token.into() });
         }
-        Ok(Tokens { callers: callers.into() })
+        Ok(Tokens::new(callers))
     }
 
     /// Tokens that a test or `bourse dev` has made by itself.
     pub fn new(callers: impl IntoIterator<Item = Caller>) -> Tokens {
-        Tokens { callers: callers.into_iter().collect() }
+        let known =
+            callers.into_iter().map(|caller| Known { cookie: cookie::of_token(&caller.token), caller });
+        Tokens { known: known.collect() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.callers.len()
+        self.known.len()
     }
 
     /// Whether nobody may call.
     pub fn is_empty(&self) -> bool {
-        self.callers.is_empty()
+        self.known.is_empty()
     }
 
-    /// Whose token this is. Looks at all of them, so that the time tells nothing.
-    fn caller(&self, token: &[u8]) -> Option<&Caller> {
-        let mut found = None;
-        for caller in self.callers.iter() {
-            if same_secret(&*caller.token, token) {
-                found = Some(caller);
-            }
-        }
-        found
+    /// Whose token this is.
+    fn caller(&self, token: &[u8]) -> Option<&Known> {
+        self.find(|known| same_secret(&*known.caller.token, token))
+    }
+
+    /// Whose browser shows this cookie.
+    fn reader(&self, cookie: &[u8]) -> Option<&Known> {
+        self.find(|known| same_secret(&known.cookie, cookie))
+    }
+
+    /// Looks at all of them, so that the time tells nothing.
+    fn find(&self, is: impl Fn(&Known) -> bool) -> Option<&Known> {
+        self.known.iter().fold(None, |found, known| if is(known) { Some(known) } else { found })
     }
 }
 
@@ -248,7 +286,7 @@ impl Refusal {
                  BOURSE_TOKEN, BOURSE_TOKEN_FILE or the file that `bourse dev` wrote)"
             }
             Refusal::Unknown => {
-                "the token of this call is none that this master knows; look for another one in its tokens file"
+                "this master does not know the token of this call; look for another one in its tokens file"
             }
         }
     }
@@ -297,25 +335,43 @@ impl Asker {
 const OPEN: [&str; 2] = ["/health", "/grpc.health.v1.Health/Check"];
 
 /// Lets through what has a token that we know, with the [`Caller`] among the request's extensions; [`OPEN`] needs none.
-/// A browser that comes with `?token=` is sent on without it and keeps it as a cookie.
-pub(super) async fn check(State(tokens): State<Tokens>, mut request: Request, next: Next) -> Response {
+pub(super) async fn check(State(tokens): State<Tokens>, request: Request, next: Next) -> Response {
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
+    let shown = bearer(&request).ok_or(Refusal::Missing);
+    match shown.and_then(|token| tokens.caller(token).ok_or(Refusal::Unknown)) {
+        Ok(known) => admit(request, known, next).await,
+        Err(refusal) => refusal.into_response(Asker::of(&request)),
+    }
+}
+
+/// [`check`] for the pages, which people look at with a browser: one that comes with `?token=` is sent on without it and
+/// gets a [`cookie`], by which it may look at the pages from then on. For anything but looking, and for every other
+/// door, a cookie is nothing: pages that a task serves on this host could use it.
+pub(super) async fn check_page(State(gate): State<PageGate>, request: Request, next: Next) -> Response {
     let asker = Asker::of(&request);
-    if let Some(token) = query_token(request.uri().query()) {
-        return match tokens.caller(token.as_bytes()) {
-            Some(_) => keep_as_cookie(&request, &token),
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD) && !matches!(asker, Asker::Grpc);
+    let tokens = &gate.tokens;
+    if looks && let Some(tries) = cookie::query_token(request.uri().query()) {
+        return match tries.iter().find_map(|token| tokens.caller(token)) {
+            Some(known) => cookie::keep(&request, &known.cookie, gate.tls),
             None => Refusal::Unknown.into_response(asker),
         };
     }
-    let Some(token) = bearer(&request).or_else(|| cookie(&request)) else {
-        return Refusal::Missing.into_response(asker);
+    let known = match (bearer(&request), cookie::shown(&request).filter(|_| looks)) {
+        (Some(token), _) => tokens.caller(token).ok_or(Refusal::Unknown),
+        (None, Some(cookie)) => tokens.reader(cookie).ok_or(Refusal::Unknown),
+        (None, None) => Err(Refusal::Missing),
     };
-    let Some(caller) = tokens.caller(token).cloned() else {
-        return Refusal::Unknown.into_response(asker);
-    };
-    request.extensions_mut().insert(caller);
+    match known {
+        Ok(known) => admit(request, known, next).await,
+        Err(refusal) => refusal.into_response(asker),
+    }
+}
+
+async fn admit(mut request: Request, known: &Known, next: Next) -> Response {
+    request.extensions_mut().insert(known.caller.clone());
     next.run(request).await
 }
 
@@ -326,48 +382,6 @@ pub(super) fn is_grpc<B>(request: &axum::http::Request<B>) -> bool {
 
 fn bearer(request: &Request) -> Option<&[u8]> {
     bourse_client::bearer(request.headers().get(header::AUTHORIZATION)?.as_bytes())
-}
-
-/// Browsers keep one set of cookies for all ports of a host: the name has the port that the browser asked, so that two
-/// clusters on one machine do not take each other's token away.
-fn cookie_name(request: &Request) -> String {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let asked = host.and_then(|host| host.parse::<Authority>().ok());
-    match asked.as_ref().or(request.uri().authority()).and_then(Authority::port_u16) {
-        Some(port) => format!("{COOKIE}-{port}"),
-        None => COOKIE.to_owned(),
-    }
-}
-
-fn cookie(request: &Request) -> Option<&[u8]> {
-    let name = cookie_name(request);
-    let all = request.headers().get_all(header::COOKIE).iter();
-    let mut pairs = all.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
-    pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-}
-
-/// The `token` of a query. Tokens are made of characters that need no escape; one with others is not found.
-fn query_token(query: Option<&str>) -> Option<String> {
-    query?.split('&').find_map(|pair| pair.strip_prefix("token=")).map(str::to_owned)
-}
-
-/// Sends the browser to the same place without the token in the address, where it would be seen and kept.
-fn keep_as_cookie(request: &Request, token: &str) -> Response {
-    let rest =
-        request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("token="));
-    let rest = rest.collect::<Vec<_>>().join("&");
-    // Only ever a path of ours: one that begins with two slashes would name another host.
-    let path = format!("/{}", request.uri().path().trim_start_matches('/'));
-    let place = if rest.is_empty() { path } else { format!("{path}?{rest}") };
-    let name = cookie_name(request);
-    let cookie = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict");
-    let mut response = StatusCode::SEE_OTHER.into_response();
-    let (Ok(place), Ok(cookie)) = (HeaderValue::from_str(&place), HeaderValue::from_str(&cookie)) else {
-        return Refusal::Unknown.into_response(Asker::Other);
-    };
-    response.headers_mut().insert(header::LOCATION, place);
-    response.headers_mut().insert(header::SET_COOKIE, cookie);
-    response
 }
 
 #[cfg(test)]
@@ -392,7 +406,7 @@ mod tests {
     #[test]
     fn a_token_tells_its_principal_and_kind() {
         let tokens = parse(TWO).expect("valid");
-        let caller = tokens.caller(b"0123456789abcdef1").expect("known");
+        let Known { caller, .. } = tokens.caller(b"0123456789abcdef1").expect("known");
         assert_eq!((caller.principal.as_str(), caller.kind), ("agents", Kind::Agent));
         assert!(tokens.caller(b"0123456789abcdef").is_none());
         assert!(tokens.caller(b"").is_none());
@@ -401,7 +415,11 @@ mod tests {
     #[test]
     fn a_caller_is_printed_without_its_token() {
         let tokens = parse(TWO).expect("valid");
-        assert!(!format!("{tokens:?}").contains("0123456789"));
+        let printed = format!("{tokens:?}");
+        assert!(printed.contains("agents"), "{printed}");
+        for known in tokens.known.iter() {
+            assert!(!printed.contains(&*known.caller.token) && !printed.contains(&known.cookie), "{printed}");
+        }
     }
 
     #[test]
@@ -413,26 +431,9 @@ mod tests {
         assert!(matches!(unknown_key, Err(TokensError::Parse { .. })));
         let short = parse("[[token]]\nprincipal = \"a\"\ntoken = \"short\"\nkind = \"agent\"\n");
         assert!(matches!(short, Err(TokensError::TooShort { .. })));
+        let spaced = parse(&TWO.replace("abcdef1", "abc def"));
+        assert!(matches!(spaced, Err(TokensError::Form { .. })));
         let twice = parse(&TWO.replace("abcdef1", "abcdef0"));
         assert!(matches!(twice, Err(TokensError::Twice { .. })));
-    }
-
-    #[test]
-    fn a_cookie_is_found_among_others() {
-        let request = Request::builder().header("cookie", "a=b; bourse-token=secret; c=d");
-        let request = request.body(axum::body::Body::empty()).expect("a request");
-        assert_eq!(cookie(&request), Some(&b"secret"[..]));
-    }
-
-    #[test]
-    fn two_masters_on_one_host_have_cookies_of_their_own() {
-        let of = |host: &str| {
-            let request = Request::builder().header("host", host);
-            let request = request.header("cookie", "bourse-token-5050=one; bourse-token-6050=two");
-            cookie(&request.body(axum::body::Body::empty()).expect("a request")).map(<[u8]>::to_vec)
-        };
-        assert_eq!(of("127.0.0.1:5050"), Some(b"one".to_vec()));
-        assert_eq!(of("[::1]:6050"), Some(b"two".to_vec()));
-        assert_eq!((of("127.0.0.1:7050"), of("127.0.0.1")), (None, None));
     }
 }

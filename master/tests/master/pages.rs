@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::harness::*;
 use crate::stage::{FakeServices, Listening, Log, agent_api, services_api};
+use crate::tokens::cookie;
 
 /// An answer of HTTP.
 struct Answer {
@@ -24,7 +25,8 @@ struct Answer {
 
 /// Asks for a page as a browser with this cookie would. By HTTP/1.0, whose bodies come as they are.
 async fn get_as(cluster: &Cluster, token: &str, path: &str) -> Answer {
-    let mut answer = open(cluster, path, &format!("Cookie: bourse-token={token}\r\n")).await;
+    let cookie = cookie(cluster, token).await;
+    let mut answer = open(cluster, path, &format!("Cookie: {cookie}\r\n")).await;
     let headers = head(&mut answer).await;
     let mut body = String::new();
     within(answer.read_to_string(&mut body)).await.expect("a body of UTF-8");
@@ -72,7 +74,8 @@ struct Event {
 impl Events {
     async fn open(cluster: &Cluster, path: &str, last: Option<&str>) -> Events {
         let last = last.map(|last| format!("Last-Event-ID: {last}\r\n")).unwrap_or_default();
-        let headers = format!("Cookie: bourse-token={OPERATOR}\r\nAccept: text/event-stream\r\n{last}");
+        let cookie = cookie(cluster, OPERATOR).await;
+        let headers = format!("Cookie: {cookie}\r\nAccept: text/event-stream\r\n{last}");
         let mut answer = open(cluster, path, &headers).await;
         let (code, headers) = head(&mut answer).await;
         assert_eq!((code, headers["content-type"].as_str()), (200, "text/event-stream"), "{path}");
@@ -415,7 +418,7 @@ async fn a_page_needs_an_operators_token_and_keeps_it_as_a_cookie() {
     let mut answer = open(&cluster, &format!("/agents?token={OPERATOR}"), "").await;
     let (code, headers) = head(&mut answer).await;
     assert_eq!((code, headers["location"].as_str()), (303, "/agents"));
-    assert!(headers["set-cookie"].starts_with(&format!("bourse-token={OPERATOR}; ")));
+    assert!(headers["set-cookie"].starts_with("bourse-page="), "{headers:?}");
     let answer = get_as(&cluster, FRAMEWORK, "/").await;
     assert_eq!(answer.code, 403);
     assert!(

@@ -236,7 +236,7 @@ fn a_master_that_comes_back_with_other_tokens_is_named_as_what_is_waited_for() {
     std::fs::write(&tokens, table.replace(old.trim(), "another-token-of-the-operator")).expect("it is ours");
     cluster.part("master").start();
     let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
-    hear(&mut said, "waiting: the token of this call is none that this master knows");
+    hear(&mut said, "waiting: this master does not know the token of this call");
     // Who terminates instead of interrupting does not ask twice.
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it is a child of ours");
     hear(&mut said, "left while the master is away");

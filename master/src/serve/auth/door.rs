@@ -33,8 +33,7 @@ pub(super) fn page(refusal: &Refusal) -> Response {
             "This master shows its pages to those who have a token, and your browser has sent none."
         }
         Refusal::Unknown => {
-            "The token that your browser has sent is none that this master knows: it may be of another cluster, or an \
-             old one."
+            "This master does not know the token that your browser has sent: it may be of another cluster, or an old one."
         }
     };
     let html = html! {
@@ -62,7 +61,8 @@ pub(super) fn page(refusal: &Refusal) -> Response {
                     input #token name="token" type="password" autocomplete="off" required autofocus;
                     button { "Open the status page" }
                 }
-                p { "The browser keeps it as a cookie for this host and port, and no longer shows it in the address." }
+                p { "The browser keeps a cookie that is made from it and can only look at these pages; the token itself is neither \
+                    kept nor shown in the address." }
             }
         }
     };
