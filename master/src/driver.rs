@@ -28,7 +28,9 @@ use crate::history::Stamped;
 use crate::keeper::{KeepError, Keeper};
 use crate::metrics::{Metrics, event_kind};
 use crate::recent::Recent;
-use crate::sessions::{LINK_QUEUE_MAX, LinkMessage, Offered, STREAM_QUEUE_MAX, Sessions, StreamMessage};
+use crate::sessions::{
+    self, LINK_QUEUE_MAX, LinkMessage, Offered, Sessions, StreamMessage, StreamReceiver, StreamSender,
+};
 use crate::story;
 
 /// Inputs that wait for the driver. Whoever has more to say waits: that is the back pressure on every door.
@@ -62,10 +64,11 @@ enum What {
     Event(Event),
     LinkOpened { link: LinkId, sender: mpsc::Sender<LinkMessage>, registration: Box<Registration> },
     LinkGone { link: LinkId },
-    StreamOpened { stream: StreamId, sender: mpsc::Sender<StreamMessage>, subscription: Box<Subscription> },
+    StreamOpened { stream: StreamId, sender: StreamSender, subscription: Box<Subscription> },
     StreamGone { stream: StreamId },
     Operate { principal: Option<Principal>, command: Command, reply: oneshot::Sender<Result<Done, Refused>> },
     Ask(Box<dyn FnOnce(&Master) + Send>),
+    Stopping,
 }
 
 /// The master as it was after one batch. Cheap to take and to keep.
@@ -75,6 +78,8 @@ pub struct Picture {
     pub view: View,
     /// The newest entries of the history, oldest first, at most some hundreds.
     pub recent: imbl::Vector<Stamped>,
+    /// The number of the newest entry of the history; 0 before the first.
+    pub newest: u64,
 }
 
 /// The driver has stopped, and the master with it.
@@ -123,11 +128,11 @@ impl Handle {
     }
 
     /// A scheduler opened a stream.
-    pub async fn open_stream(
+    pub(crate) async fn open_stream(
         &self,
         subscription: Subscription,
-    ) -> Result<(StreamId, mpsc::Receiver<StreamMessage>), Stopped> {
-        let (sender, receiver) = mpsc::channel(STREAM_QUEUE_MAX);
+    ) -> Result<(StreamId, StreamReceiver), Stopped> {
+        let (sender, receiver) = sessions::stream();
         let stream = StreamId(self.next());
         self.send(What::StreamOpened { stream, sender, subscription: Box::new(subscription) }).await?;
         Ok((stream, receiver))
@@ -136,6 +141,12 @@ impl Handle {
     /// The stream's connection is gone. Every opened stream is closed once.
     pub async fn close_stream(&self, stream: StreamId) -> Result<(), Stopped> {
         self.send(What::StreamGone { stream }).await
+    }
+
+    /// The master is about to end its connections. Their ends say nothing of agents and schedulers from then on: to the
+    /// next master it must be as if this one had been killed.
+    pub(crate) async fn stopping(&self) -> Result<(), Stopped> {
+        self.send(What::Stopping).await
     }
 
     /// Carries out an operator's command.
@@ -188,6 +199,9 @@ pub(crate) struct Driver {
     recent_entries: imbl::Vector<Stamped>,
     last_sequence: u64,
     requests: u64,
+    stopping: bool,
+    /// Once a deadline has passed: how many inputs were waiting then and are still to be applied before the tick.
+    before_tick: Option<usize>,
     /// What offers tell of their agents, as long as it holds.
     descriptions: HashMap<AgentId, Arc<AgentInfo>>,
 }
@@ -203,7 +217,8 @@ impl Driver {
         last_sequence: u64,
     ) -> (Driver, Handle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
-        let picture = Picture { view: master.view(clock.now()), recent: imbl::Vector::new() };
+        let picture =
+            Picture { view: master.view(clock.now()), recent: imbl::Vector::new(), newest: last_sequence };
         let (pictures, watcher) = watch::channel(Arc::new(picture));
         let driver = Driver {
             master,
@@ -217,6 +232,8 @@ impl Driver {
             recent_entries: imbl::Vector::new(),
             last_sequence,
             requests: 0,
+            stopping: false,
+            before_tick: None,
             descriptions: HashMap::new(),
         };
         let handle = Handle { inbox: sender, pictures: watcher, next: Arc::new(AtomicU64::new(1)) };
@@ -228,9 +245,12 @@ impl Driver {
         tokio::pin!(stop);
         let mut inputs = Vec::with_capacity(BATCH_MAX);
         loop {
+            // In this order: what was taken is applied before the end, and after a stall, when all of these are ready,
+            // what was said meanwhile comes before the deadline of who should have said it.
             tokio::select! {
-                () = &mut stop => return Ok(()),
+                biased;
                 taken = self.inbox.recv_many(&mut inputs, BATCH_MAX) => if taken == 0 { return Ok(()) },
+                () = &mut stop => return Ok(()),
                 () = self.clock.sleep_until(self.master.next_deadline()) => {}
             }
             let span = info_span!("batch", n_events = inputs.len());
@@ -248,11 +268,10 @@ impl Driver {
             counted += 1;
             self.take(what, &mut effects);
         }
-        // Under load the sleep never wins the race above: deadlines are looked at in every batch.
-        let now = self.clock.now();
-        if self.master.next_deadline().is_some_and(|deadline| deadline <= now.mono) {
-            counted += 1;
+        // Under load it never comes to the sleep above: deadlines are looked at in every batch.
+        if self.tick_is_due(counted) {
             self.apply(Event::Tick, &mut effects);
+            counted += 1;
         }
 
         let now = self.clock.now();
@@ -280,13 +299,27 @@ impl Driver {
         if !changes.is_empty() || !entries.is_empty() {
             self.keeper.keep(changes, entries).await.map_err(DriverError::Sync)?;
         }
-        let picture = Picture { view, recent: self.recent_entries.clone() };
+        let picture = Picture { view, recent: self.recent_entries.clone(), newest: self.last_sequence };
         self.pictures.send_replace(Arc::new(picture));
         for effect in spoken {
             self.deliver(effect);
         }
         self.metrics.batch(counted, started.elapsed());
         Ok(())
+    }
+
+    /// Whether a deadline has passed, and all inputs that were waiting when this was first seen are applied: an agent
+    /// that was heard while the master stalled must not be silent for too long. Later inputs do not delay the tick.
+    fn tick_is_due(&mut self, applied: usize) -> bool {
+        let now = self.clock.now().mono;
+        if self.master.next_deadline().is_none_or(|deadline| deadline > now) {
+            self.before_tick = None;
+            return false;
+        }
+        let waiting =
+            self.before_tick.map_or_else(|| self.inbox.len(), |waiting| waiting.saturating_sub(applied));
+        self.before_tick = (waiting > 0).then_some(waiting);
+        waiting == 0
     }
 
     /// Makes an event of an input, and keeps its way back.
@@ -297,6 +330,7 @@ impl Driver {
                 self.sessions.open_link(link, sender);
                 self.apply(Event::AgentRegisters { link, registration }, effects);
             }
+            What::LinkGone { .. } | What::StreamGone { .. } if self.stopping => {}
             What::LinkGone { link } => {
                 if let Some(agent) = self.sessions.close_link(link) {
                     self.apply(Event::AgentLinkClosed { agent, link }, effects);
@@ -318,6 +352,7 @@ impl Driver {
                 self.apply(Event::Operate { request, principal, command }, effects);
             }
             What::Ask(question) => question(&self.master),
+            What::Stopping => self.stopping = true,
         }
     }
 
@@ -391,7 +426,7 @@ impl Driver {
                 let mut offered = offered.collect::<Vec<_>>();
                 while offered.len() > OFFERS_MAX {
                     let rest = offered.split_off(OFFERS_MAX);
-                    self.sessions.tell_scheduler(stream, StreamMessage::Offers(offered));
+                    self.tell_scheduler(stream, StreamMessage::Offers(offered));
                     offered = rest;
                 }
                 StreamMessage::Offers(offered)
@@ -403,7 +438,14 @@ impl Driver {
                 StreamMessage::AgentDraining { agent, deadline }
             }
         };
-        self.sessions.tell_scheduler(stream, message);
+        self.tell_scheduler(stream, message);
+    }
+
+    fn tell_scheduler(&mut self, stream: StreamId, message: StreamMessage) {
+        let pictures = &self.pictures;
+        self.sessions.tell_scheduler(stream, message, |framework| {
+            pictures.borrow().view.framework(framework).map_or(0, |framework| framework.tasks.len())
+        });
     }
 
     /// `None` only for an agent that was removed in the same batch, whose offers are rescinded in it too.
@@ -415,5 +457,91 @@ impl Driver {
         let info = Arc::new(self.pictures.borrow().view.agent(agent)?.info.clone());
         self.descriptions.insert(agent.clone(), info.clone());
         Some(info)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::time::Duration;
+
+    use bourse_master_core::{AgentState, Config};
+    use bourse_types::{Address, Attributes, Epoch, MasterId};
+
+    use super::*;
+    use crate::config::HistoryBounds;
+    use crate::history::MemoryHistory;
+    use crate::registry::MemoryRegistry;
+
+    fn driver(config: Config) -> (Driver, Handle, MemoryRegistry) {
+        let (clock, metrics, registry) = (Clock::start(), Metrics::default(), MemoryRegistry::new());
+        let id = MasterId::new("m").expect("an id");
+        let master = Master::new(config, Epoch(1), id, 0, registry.snapshot(), clock.now());
+        let history = Arc::new(MemoryHistory::new());
+        let bounds = HistoryBounds::default();
+        let keeper = Keeper::start(Box::new(registry.clone()), history, bounds, clock, metrics.clone());
+        let recent = Recent::new(std::path::Path::new("nowhere"));
+        let (driver, handle) = Driver::new(master, clock, keeper.expect("a thread").0, metrics, recent, 0);
+        (driver, handle, registry)
+    }
+
+    fn registration(hostname: &str) -> Registration {
+        let info = AgentInfo {
+            hostname: hostname.to_owned(),
+            address: Address { host: hostname.to_owned(), port: 5051 },
+            attributes: Attributes::default(),
+            total: "cpus:4; mem:1024".parse().expect("resources"),
+            version: "0.0.0".to_owned(),
+        };
+        Registration { id: None, info, tasks: Vec::new(), frameworks: Vec::new(), epoch: Epoch(0) }
+    }
+
+    /// Lets the driver go on until all that was said before has been applied, kept and delivered.
+    async fn settle<F: Future<Output = Result<(), DriverError>>>(driving: &mut Pin<&mut F>, handle: &Handle) {
+        // An answer comes in the middle of its batch: the second one tells that the first one's is over.
+        for _ in 0..2 {
+            tokio::select! {
+                ended = driving.as_mut() => panic!("the driver ended: {ended:?}"),
+                answer = handle.ask(|_| ()) => answer.expect("it runs"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_nothing_to_persist_does_not_sync_and_one_with_several_changes_syncs_once() {
+        let (driver, handle, registry) = driver(Config::default());
+        let mut links = Vec::new();
+        for n in 0..5 {
+            links.push(handle.open_link(registration(&format!("host-{n}"))).await.expect("it is there"));
+        }
+        let mut driving = pin!(driver.run(std::future::pending()));
+        settle(&mut driving, &handle).await;
+        assert_eq!((registry.snapshot().agents.len(), registry.commits()), (5, 1));
+
+        let agents = registry.snapshot().agents.keys().cloned().collect();
+        handle.tell(Event::AgentsHeard { agents }).await.expect("it is there");
+        settle(&mut driving, &handle).await;
+        assert_eq!(registry.commits(), 1);
+    }
+
+    #[tokio::test]
+    async fn after_a_stall_what_was_said_meanwhile_comes_before_the_deadlines_that_passed() {
+        let timeout = Duration::from_millis(300);
+        let (driver, handle, registry) = driver(Config { agent_timeout: timeout, ..Config::default() });
+        let _link = handle.open_link(registration("host")).await.expect("it is there");
+        let mut driving = pin!(driver.run(std::future::pending()));
+        settle(&mut driving, &handle).await;
+        let agents = registry.snapshot().agents.keys().cloned().collect::<Vec<_>>();
+
+        // The stall: nobody drives. Meanwhile more than a batch is said, and that the agent was heard comes last.
+        tokio::time::sleep(2 * timeout).await;
+        for _ in 0..BATCH_MAX + 1 {
+            handle.tell(Event::AgentsHeard { agents: Vec::new() }).await.expect("there is room");
+        }
+        handle.tell(Event::AgentsHeard { agents: agents.clone() }).await.expect("there is room");
+        settle(&mut driving, &handle).await;
+        let picture = handle.picture();
+        let agent = picture.view.agent(&agents[0]).expect("it is known");
+        assert!(matches!(agent.state, AgentState::Active { .. }), "{:?}", agent.state);
     }
 }

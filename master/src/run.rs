@@ -161,6 +161,7 @@ impl Master {
         let Master { address, listener, tls, doors, driver, kept } = self;
         let (stop_serving, serving_stops) = oneshot::channel::<()>();
         let (stop_driving, driving_stops) = oneshot::channel::<()>();
+        let driver_handle = doors.driver.clone();
         let serving = serve::serve(listener, tls, doors, async { drop(serving_stops.await) });
         let mut serving = AbortOnDrop(tokio::spawn(serving));
         let mut driving = AbortOnDrop(tokio::spawn(driver.run(async { drop(driving_stops.await) })));
@@ -170,6 +171,8 @@ impl Master {
         let driven = tokio::select! {
             () = &mut shutdown => {
                 info!("the master stops");
+                // Told before a connection ends. A driver that has ended knows.
+                let _ = driver_handle.stopping().await;
                 drop(stop_serving);
                 let _ = (&mut serving.0).await;
                 drop(stop_driving);

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bourse_master_core::{AgentRefused, Done, LinkId, OfferMade, Refused, RequestId, StreamId, ToAgent};
@@ -22,7 +23,8 @@ pub const LINK_QUEUE_MAX: usize = 8_192;
 
 const _: () = assert!(LINK_QUEUE_MAX > 3 * bourse_master_core::offers::TASKS_PER_AGENT_MAX);
 
-/// Events on their way to one scheduler: the updates of an implicit reconciliation of a large framework fit.
+/// Events on their way to one scheduler, beside one for each of its tasks: the answer to an implicit reconciliation has
+/// as many, and a framework that was cut off by it would ask again, for ever.
 pub const STREAM_QUEUE_MAX: usize = 65_536;
 
 /// What travels to the task of a link.
@@ -83,8 +85,46 @@ struct Link {
 /// A stream: its sender, and its framework once that is known.
 #[derive(Debug)]
 struct Stream {
-    sender: mpsc::Sender<StreamMessage>,
+    sender: StreamSender,
     framework: Option<FrameworkId>,
+}
+
+/// The driver's end of a stream.
+#[derive(Debug)]
+pub(crate) struct StreamSender {
+    /// Without a bound of its own: how much may be queued depends on the framework. Absent: the stream has ended.
+    events: Option<mpsc::UnboundedSender<StreamMessage>>,
+    queued: Arc<AtomicUsize>,
+    /// Let go when the scheduler is cut off.
+    uncut: Option<oneshot::Sender<()>>,
+}
+
+/// The connection's end of a stream.
+#[derive(Debug)]
+pub(crate) struct StreamReceiver {
+    events: mpsc::UnboundedReceiver<StreamMessage>,
+    queued: Arc<AtomicUsize>,
+    /// Resolves when the scheduler is cut off as it does not read. Its task may be waiting for it, and would never come
+    /// to the end of the events.
+    pub(crate) cut: oneshot::Receiver<()>,
+}
+
+/// Both ends of a stream.
+pub(crate) fn stream() -> (StreamSender, StreamReceiver) {
+    let (sender, events) = mpsc::unbounded_channel();
+    let (uncut, cut) = oneshot::channel();
+    let queued = Arc::new(AtomicUsize::new(0));
+    let sender = StreamSender { events: Some(sender), queued: queued.clone(), uncut: Some(uncut) };
+    (sender, StreamReceiver { events, queued, cut })
+}
+
+impl StreamReceiver {
+    /// The next message; `None` at the end. A call that is given up loses nothing.
+    pub(crate) async fn recv(&mut self) -> Option<StreamMessage> {
+        let message = self.events.recv().await?;
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        Some(message)
+    }
 }
 
 /// All that is connected.
@@ -100,7 +140,7 @@ impl Sessions {
         self.links.insert(link, Link { sender, agent: None });
     }
 
-    pub(crate) fn open_stream(&mut self, stream: StreamId, sender: mpsc::Sender<StreamMessage>) {
+    pub(crate) fn open_stream(&mut self, stream: StreamId, sender: StreamSender) {
         self.streams.insert(stream, Stream { sender, framework: None });
     }
 
@@ -140,21 +180,28 @@ impl Sessions {
         self.send_link(link, LinkMessage::Say(message));
     }
 
-    pub(crate) fn tell_scheduler(&mut self, stream: StreamId, message: StreamMessage) {
-        let Some(entry) = self.streams.get(&stream) else { return };
-        match entry.sender.try_send(message) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                let framework_id = entry.framework.as_ref().map(FrameworkId::as_str);
-                warn!(
-                    framework_id,
-                    queued = STREAM_QUEUE_MAX,
-                    "a scheduler does not read its events and is cut off"
-                );
-                self.cut_stream(stream);
-            }
+    /// `tasks` counts those that a framework has; it is asked only when much is queued.
+    pub(crate) fn tell_scheduler(
+        &mut self,
+        stream: StreamId,
+        message: StreamMessage,
+        tasks: impl FnOnce(&FrameworkId) -> usize,
+    ) {
+        let Some(Stream { sender, framework }) = self.streams.get_mut(&stream) else { return };
+        let Some(events) = &sender.events else { return };
+        let queued = sender.queued.load(Ordering::Relaxed);
+        if queued >= STREAM_QUEUE_MAX && queued >= STREAM_QUEUE_MAX + framework.as_ref().map_or(0, tasks) {
+            let framework_id = framework.as_ref().map(FrameworkId::as_str);
+            warn!(framework_id, queued, "a scheduler does not read its events and is cut off");
+            sender.events = None;
+            sender.uncut = None;
+            return;
+        }
+        // Before it is sent: the reader must never count below zero.
+        sender.queued.fetch_add(1, Ordering::Relaxed);
+        if events.send(message).is_err() {
             // Its task ends and tells us in a moment.
-            Err(mpsc::error::TrySendError::Closed(_)) => debug!(?stream, "a scheduler is gone"),
+            debug!(?stream, "a scheduler is gone");
         }
     }
 
@@ -168,8 +215,10 @@ impl Sessions {
 
     /// Ends the stream after all that is on its way and an ERROR.
     pub(crate) fn end_stream(&mut self, stream: StreamId, error: String) {
-        self.tell_scheduler(stream, StreamMessage::Fail(error));
-        self.cut_stream(stream);
+        self.tell_scheduler(stream, StreamMessage::Fail(error), |_| 0);
+        if let Some(entry) = self.streams.get_mut(&stream) {
+            entry.sender.events = None;
+        }
     }
 
     pub(crate) fn reply(&mut self, request: RequestId, reply: Result<Done, Refused>) {
@@ -202,12 +251,6 @@ impl Sessions {
             entry.sender = mpsc::channel(1).0;
         }
     }
-
-    fn cut_stream(&mut self, stream: StreamId) {
-        if let Some(entry) = self.streams.get_mut(&stream) {
-            entry.sender = mpsc::channel(1).0;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -218,29 +261,53 @@ mod tests {
         FrameworkId::new("f").expect("an id")
     }
 
+    fn event(n: usize) -> StreamMessage {
+        StreamMessage::AgentFailed(AgentId::new(format!("a{n}")).expect("an id"))
+    }
+
     #[test]
     fn a_scheduler_that_does_not_read_is_cut_off_after_what_it_was_told_before() {
         let mut sessions = Sessions::default();
-        let (sender, mut receiver) = mpsc::channel(2);
+        let (sender, mut receiver) = stream();
         let stream = StreamId(1);
         sessions.open_stream(stream, sender);
         sessions.subscribed(stream, &framework());
-        for n in 0..4 {
-            sessions.tell_scheduler(
-                stream,
-                StreamMessage::AgentFailed(AgentId::new(format!("a{n}")).expect("an id")),
-            );
+        for n in 0..STREAM_QUEUE_MAX {
+            sessions.tell_scheduler(stream, event(n), |_| 0);
         }
-        for n in 0..2 {
-            match receiver.try_recv() {
+        assert_eq!(receiver.cut.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        for n in STREAM_QUEUE_MAX..STREAM_QUEUE_MAX + 2 {
+            sessions.tell_scheduler(stream, event(n), |_| 0);
+        }
+        assert_eq!(receiver.cut.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        for n in 0..STREAM_QUEUE_MAX {
+            match receiver.events.try_recv() {
                 Ok(StreamMessage::AgentFailed(agent)) => assert_eq!(agent.as_str(), format!("a{n}")),
                 other => panic!("instead of message {n} came {other:?}"),
             }
         }
-        assert!(matches!(receiver.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+        assert!(matches!(receiver.events.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
         // Its framework is still known when its connection tells that it is gone, once.
         assert_eq!(sessions.close_stream(stream), Some(framework()));
         assert_eq!(sessions.close_stream(stream), None);
+    }
+
+    #[test]
+    fn a_framework_of_many_tasks_hears_of_each_at_once_and_of_what_happens_meanwhile() {
+        let (tasks, meanwhile) = (100_000, 1_000);
+        let mut sessions = Sessions::default();
+        let (sender, mut receiver) = stream();
+        sessions.open_stream(StreamId(1), sender);
+        sessions.subscribed(StreamId(1), &framework());
+        for n in 0..tasks + meanwhile {
+            sessions.tell_scheduler(StreamId(1), event(n), |_| tasks);
+        }
+        assert_eq!(receiver.cut.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        let mut heard = 0;
+        while receiver.events.try_recv().is_ok() {
+            heard += 1;
+        }
+        assert_eq!(heard, tasks + meanwhile);
     }
 
     #[test]
@@ -263,7 +330,11 @@ mod tests {
     #[test]
     fn what_is_said_to_nobody_is_dropped() {
         let mut sessions = Sessions::default();
-        sessions.tell_scheduler(StreamId(7), StreamMessage::Rescind(OfferId::new("o").expect("an id")));
+        sessions.tell_scheduler(
+            StreamId(7),
+            StreamMessage::Rescind(OfferId::new("o").expect("an id")),
+            |_| 0,
+        );
         sessions.end_link(LinkId(7), None);
         sessions.reply(RequestId(7), Ok(Done::WeightSet));
     }

@@ -32,7 +32,7 @@ use super::auth::{Caller, Kind};
 use super::callback::Callbacks;
 use crate::driver::{Handle, Stopped};
 use crate::metrics::Metrics;
-use crate::sessions::StreamMessage;
+use crate::sessions::{StreamMessage, StreamReceiver};
 use crate::wire::scheduler::{self as form, BadCall, Heard, MasterIdentity};
 
 /// Names a subscription in the metadata of its calls.
@@ -217,39 +217,34 @@ struct Pump {
 }
 
 impl Pump {
-    async fn run(self, messages: mpsc::Receiver<StreamMessage>) {
+    async fn run(self, messages: StreamReceiver) {
         let _open = self.door.metrics.subscribed();
-        self.carry(messages).await;
+        let ended = self.carry(messages).await;
         self.door.streams().remove(&self.stream_id);
         // Every opened stream is closed once, whatever ended it. Without a driver there is nobody to tell.
         let _ = self.door.driver.close_stream(self.stream).await;
         debug!("a subscription ends");
+        if let Err(status) = ended {
+            // Whoever does not read may take long to hear of it, or never does before its connection ends.
+            let _ = self.outbound.send(Err(status)).await;
+        }
     }
 
-    async fn carry(&self, mut messages: mpsc::Receiver<StreamMessage>) {
+    /// Until the scheduler is gone or has heard its last event, or with the reason why it hears no more.
+    async fn carry(&self, mut messages: StreamReceiver) -> Result<(), Status> {
         let mut subscribed: Option<(FrameworkId, Interval)> = None;
         loop {
             let message = tokio::select! {
                 message = messages.recv() => message,
                 () = beat(subscribed.as_mut().map(|(_, interval)| interval)) => {
-                    if self.outbound.send(Ok(form::heartbeat())).await.is_err() {
-                        return;
+                    if !self.say(form::heartbeat(), &mut messages).await? {
+                        return Ok(());
                     }
                     continue;
                 }
-                () = self.outbound.closed() => return,
+                () = self.outbound.closed() => return Ok(()),
             };
-            let Some(message) = message else {
-                let status = match self.door.driver.is_stopped() {
-                    true => super::stopping(Stopped),
-                    false => Status::resource_exhausted(
-                        "the events of this subscription were not read fast enough; subscribe again and reconcile",
-                    ),
-                };
-                // Whoever does not read does not get this either.
-                let _ = self.outbound.try_send(Err(status));
-                return;
-            };
+            let message = message.ok_or_else(|| self.cut_off())?;
             if let StreamMessage::Subscribed { framework, heartbeat } = &message {
                 if let Some(entry) = self.door.streams().get_mut(&self.stream_id) {
                     entry.framework = Some(framework.clone());
@@ -268,9 +263,28 @@ impl Pump {
                     _ => continue,
                 },
             };
-            if self.outbound.send(Ok(event)).await.is_err() || last {
-                return;
+            if !self.say(event, &mut messages).await? || last {
+                return Ok(());
             }
+        }
+    }
+
+    /// Says it, however long the scheduler takes to read, until it is cut off. `false`: it is gone.
+    async fn say(&self, event: wire::Event, messages: &mut StreamReceiver) -> Result<bool, Status> {
+        tokio::select! {
+            // What has room is said: the cut comes after what was said before it.
+            biased;
+            said = self.outbound.send(Ok(event)) => Ok(said.is_ok()),
+            _ = &mut messages.cut => Err(self.cut_off()),
+        }
+    }
+
+    fn cut_off(&self) -> Status {
+        match self.door.driver.is_stopped() {
+            true => super::stopping(Stopped),
+            false => Status::resource_exhausted(
+                "the events of this subscription were not read fast enough; subscribe again and reconcile",
+            ),
         }
     }
 

@@ -348,6 +348,20 @@ impl FakeScheduler {
         .await
     }
 
+    /// How the subscription ends.
+    pub async fn end(&mut self) -> Option<Status> {
+        within(async {
+            loop {
+                match self.events.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(status) => return Some(status),
+                }
+            }
+        })
+        .await
+    }
+
     /// The next offers; what else comes before them is dropped.
     pub async fn offers(&mut self) -> Vec<v1::Offer> {
         loop {

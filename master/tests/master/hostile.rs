@@ -5,8 +5,8 @@ use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::operator::ListAgentsRequest;
-use bourse_proto::v1;
-use bourse_proto::v1::scheduler::call::Type;
+use bourse_proto::v1::scheduler::call::{self, Type};
+use bourse_proto::v1::{self, carrier};
 use bourse_types::TaskState;
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
@@ -370,4 +370,32 @@ async fn what_this_release_does_not_do_is_said_so_and_the_offers_still_stand() {
         Some(Told::RunTask(_)) => {}
         other => panic!("instead of a task came {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_scheduler_that_does_not_read_is_cut_off_and_hears_why_when_it_reads_again() {
+    let cluster = Cluster::start().await;
+    let _agent = cluster.agent("host-a", "cpus:100; mem:100000").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let tasks = (0..1_000).map(|n| task(&offer, &format!("t{n}"), "cpus:0.01; mem:1").encode_to_vec().into());
+    scheduler.call(scheduler.accept(&[&offer], tasks.collect())).await.expect("taken");
+    // Each is answered by an update of each task.
+    let reconcile =
+        || carrier::Call { reconcile: Some(call::Reconcile::default()), ..scheduler.blank(Type::Reconcile) };
+    let mut asked = 0;
+    while scheduler.call(reconcile()).await.is_ok() {
+        asked += 1;
+        assert!(asked < 1_000, "it is never cut off");
+    }
+    let operator = cluster.connect(OPERATOR).await;
+    eventually(|| async {
+        let request = bourse_proto::operator::ListFrameworksRequest::default();
+        let listed = operator.operator().list_frameworks(request).await.expect("an answer").into_inner();
+        (listed.frameworks[0].state != "active").then_some(())
+    })
+    .await;
+    let ended = scheduler.end().await.expect("a reason");
+    assert_eq!(ended.code(), Code::ResourceExhausted);
+    assert!(ended.message().contains("subscribe again"), "{}", ended.message());
 }

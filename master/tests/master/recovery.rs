@@ -49,11 +49,17 @@ async fn a_master_that_was_killed_goes_on_with_its_agents_frameworks_and_tasks()
     let reconcile =
         carrier::Call { reconcile: Some(call::Reconcile::default()), ..again.blank(Type::Reconcile) };
     again.call(reconcile).await.expect("taken");
-    let status = again.update().await;
+    // Which of them comes first is nobody's promise.
+    let (mut status, mut offer) = (None, None);
+    while status.is_none() || offer.is_none() {
+        let event = again.hear().await.expect("the subscription holds");
+        status = status.or(event.update.and_then(|update| update.status));
+        offer = offer.or(event.offers.and_then(|offers| offers.offers.into_iter().next()));
+    }
+    let (status, offer) = status.zip(offer).expect("both came");
     assert_eq!((state(&status), status.task_id), ("TASK_RUNNING", Some(task_id("t1"))));
 
     // What the task holds is not offered a second time.
-    let offer = again.offer().await;
     let rest = bourse_wire::resources::read(&offer.resources).expect("resources");
     assert_eq!(rest, resources("cpus:3; mem:960"));
 }
@@ -188,6 +194,16 @@ async fn a_master_that_is_stopped_ends_without_an_error_though_streams_are_open(
     let _scheduler = cluster.scheduler("batch").await;
     cluster.stop().await.expect("a clean end");
     assert_eq!(cluster.registry.snapshot().agents.len(), 1);
+}
+
+#[tokio::test]
+async fn a_master_that_is_stopped_keeps_a_framework_that_would_be_gone_with_its_connection() {
+    let mut cluster = Cluster::start().await;
+    let info = v1::FrameworkInfo { failover_timeout: Some(0.0), ..framework_info("batch") };
+    let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("admitted");
+    cluster.stop().await.expect("a clean end");
+    let kept = cluster.registry.snapshot().frameworks;
+    assert!(kept.keys().any(|id| id.as_str() == scheduler.framework), "{kept:?}");
 }
 
 #[tokio::test]

@@ -125,14 +125,28 @@ async fn a_heartbeat_is_answered_and_an_agent_that_lives_stays_active() {
 #[tokio::test]
 async fn an_agent_that_is_silent_for_too_long_is_unreachable_and_its_framework_hears_of_it() {
     let cluster = Cluster::start_with(|config| {
-        config.heartbeat_interval = std::time::Duration::from_millis(50);
-        config.agent_timeout = std::time::Duration::from_millis(300);
+        config.heartbeat_interval = std::time::Duration::from_millis(100);
+        config.agent_timeout = std::time::Duration::from_secs(2);
     })
     .await;
     let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
-    let mut scheduler = cluster.scheduler("batch").await;
-    let offer = scheduler.offer().await;
-    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    // It lives until it has its task, however long that takes, and is silent from then on.
+    let lives = async {
+        loop {
+            agent.say(Said::Heartbeat(link::Heartbeat {})).await;
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let launched = async {
+        let mut scheduler = cluster.scheduler("batch").await;
+        let offer = scheduler.offer().await;
+        scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+        scheduler
+    };
+    let mut scheduler = tokio::select! {
+        () = lives => unreachable!("it lives for ever"),
+        scheduler = launched => scheduler,
+    };
     agent.run_task().await;
     let status = scheduler.update().await;
     assert_eq!(state(&status), "TASK_UNREACHABLE");
