@@ -92,7 +92,7 @@ impl Doors {
         let usages = Usages::default();
         let epoch = driver.picture().view.epoch();
         let master = Arc::new(master);
-        let feed = feed::Feed::new(driver.clone(), usages.clone(), master.clone(), epoch);
+        let feed = feed::Feed::new(driver.clone(), usages.clone(), master.clone(), epoch, history.clone());
         let callbacks = callback::Callbacks::new(config.tls_ca.clone(), config.insecure);
         let tls = config.tls.is_some();
         Doors { driver, master, epoch, clock, tokens, tls, history, usages, metrics, callbacks, feed }

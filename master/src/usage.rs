@@ -23,7 +23,16 @@ struct Table {
     /// Which tasks an agent told about last: what it no longer tells about has ended.
     agents: BTreeMap<AgentId, BTreeSet<TaskKey>>,
     /// Since somebody asked for them last.
-    changed: BTreeSet<TaskKey>,
+    changed: Changed,
+}
+
+/// Whose measurements are new.
+#[derive(Debug, Default)]
+pub struct Changed {
+    /// Each was measured.
+    pub tasks: BTreeSet<TaskKey>,
+    /// Each told what its tasks use, perhaps that there are fewer.
+    pub agents: BTreeSet<AgentId>,
 }
 
 impl Usages {
@@ -40,7 +49,8 @@ impl Usages {
         for ended in before.iter().filter(|key| !told.contains_key(*key)) {
             table.tasks.remove(ended);
         }
-        table.changed.extend(told.keys().cloned());
+        table.changed.tasks.extend(told.keys().cloned());
+        table.changed.agents.insert(agent.clone());
         table.tasks.extend(told);
     }
 
@@ -63,8 +73,8 @@ impl Usages {
         tasks.filter_map(|key| table.tasks.get(key)).fold(Total::default(), Total::plus)
     }
 
-    /// Which tasks were measured since this was called last.
-    pub fn take_changed(&self) -> BTreeSet<TaskKey> {
+    /// What was measured since this was called last.
+    pub fn take_changed(&self) -> Changed {
         std::mem::take(&mut self.table().changed)
     }
 
@@ -134,6 +144,18 @@ mod tests {
         assert_eq!(usages.total(|id| id.as_str() == "b"), Total { cpus: 1.0, memory_bytes: 1 });
         usages.retain(|id| id.as_str() == "a");
         assert_eq!(usages.total(|_| true), Total { cpus: 0.75, memory_bytes: 7 });
+    }
+
+    #[test]
+    fn an_agent_whose_tasks_have_all_ended_has_changed_too() {
+        let usages = Usages::default();
+        usages.note(&agent("a"), &usage(&[("t1", 0.5, 10)]));
+        assert_eq!(usages.take_changed().tasks.len(), 1);
+        usages.note(&agent("a"), &usage(&[]));
+        let changed = usages.take_changed();
+        assert!(changed.tasks.is_empty() && changed.agents.contains(&agent("a")), "{changed:?}");
+        assert_eq!(usages.of_agent(&agent("a")), Total::default());
+        assert!(usages.take_changed().agents.is_empty());
     }
 
     #[test]

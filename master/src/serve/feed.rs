@@ -10,7 +10,7 @@
 //! **What does it leave to others?** The driver knows nothing of it: comparing pictures costs it nothing, and a burst of
 //! changes to one thing is one delta.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +20,12 @@ use bourse_proto::operator::watch_event::Event as Part;
 use bourse_types::{AgentId, Epoch, FrameworkId, Resources, TaskId};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::forms;
 use crate::driver::{Handle, Picture};
-use crate::usage::Usages;
+use crate::history::{Filter, History, HistoryError, Stamped};
+use crate::usage::{Changed, Usages};
 use crate::wire::scheduler::MasterIdentity;
 
 /// Two deltas are at least so far apart: people do not see more, and a burst becomes one.
@@ -35,8 +37,15 @@ const CLUSTER_PACE: Duration = Duration::from_secs(1);
 /// Deltas that can be resumed from: at least the last minute.
 const KEPT_DELTAS: usize = 1_200;
 
-/// Messages in all of them together, some tens of MB at most.
-const KEPT_PARTS: usize = 50_000;
+/// Bytes of all of them together, as they are sent.
+const KEPT_BYTES: usize = 32 << 20;
+
+/// Entries of the history that one step may have missed, and tells all the same: some ten MB. The master writes fewer
+/// even when all agents of a large cluster come back at once.
+const MISSED_MAX: usize = 50_000;
+
+/// Entries are written a moment after they are seen in a picture; a disk that takes longer than this has failed.
+const WRITTEN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Deltas that a reader may be behind before it is cut off.
 const BEHIND_MAX: usize = 256;
@@ -50,6 +59,8 @@ pub(crate) struct Delta {
     /// From 1, without gaps.
     pub(crate) sequence: u64,
     pub(crate) parts: Vec<Part>,
+    /// As they are sent.
+    bytes: usize,
 }
 
 /// The stream. Clones share it.
@@ -59,6 +70,7 @@ pub(crate) struct Feed {
     usages: Usages,
     master: Arc<MasterIdentity>,
     epoch: Epoch,
+    history: Arc<dyn History>,
     deltas: broadcast::Sender<Arc<Delta>>,
     /// A leaf lock, held for the end of a step and the beginning of a reader.
     state: Arc<Mutex<State>>,
@@ -69,7 +81,7 @@ struct State {
     sequence: u64,
     picture: Arc<Picture>,
     kept: VecDeque<Arc<Delta>>,
-    kept_parts: usize,
+    kept_bytes: usize,
 }
 
 /// How a reader begins.
@@ -81,10 +93,16 @@ pub(crate) enum Start {
 }
 
 impl Feed {
-    pub(crate) fn new(driver: Handle, usages: Usages, master: Arc<MasterIdentity>, epoch: Epoch) -> Feed {
-        let state = State { sequence: 0, picture: driver.picture(), kept: VecDeque::new(), kept_parts: 0 };
+    pub(crate) fn new(
+        driver: Handle,
+        usages: Usages,
+        master: Arc<MasterIdentity>,
+        epoch: Epoch,
+        history: Arc<dyn History>,
+    ) -> Feed {
+        let state = State { sequence: 0, picture: driver.picture(), kept: VecDeque::new(), kept_bytes: 0 };
         let deltas = broadcast::Sender::new(BEHIND_MAX);
-        Feed { driver, usages, master, epoch, deltas, state: Arc::new(Mutex::new(state)) }
+        Feed { driver, usages, master, epoch, history, deltas, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Where a step ends, for resuming after it.
@@ -145,30 +163,35 @@ impl Feed {
             if self.deltas.receiver_count() > 0 {
                 watched = Some(Instant::now());
             }
-            if watched.is_some_and(|watched| watched.elapsed() < UNWATCHED) {
-                self.step(newest, &mut cluster);
-            } else {
-                self.skip(newest);
+            let measured = self.usages.take_changed();
+            let is_watched = watched.is_some_and(|watched| watched.elapsed() < UNWATCHED);
+            if is_watched || !self.skip(&newest) {
+                self.step(newest, &measured, &mut cluster).await;
             }
             tokio::time::sleep(PACE).await;
         }
     }
 
-    /// Goes on without telling anybody what was between: no token of before can be resumed from.
-    fn skip(&self, newest: Arc<Picture>) {
-        self.usages.take_changed();
+    /// Goes on without telling anybody what was between: no token of before can be resumed from. `false`: somebody has
+    /// begun to watch, and must not miss it.
+    fn skip(&self, newest: &Arc<Picture>) -> bool {
         let mut state = self.state();
-        state.picture = newest;
+        // Under the lock, as a reader subscribes under it.
+        if self.deltas.receiver_count() > 0 {
+            return false;
+        }
+        state.picture = newest.clone();
         state.sequence += 1;
         state.kept.clear();
-        state.kept_parts = 0;
+        state.kept_bytes = 0;
+        true
     }
 
-    fn step(&self, newest: Arc<Picture>, cluster: &mut ClusterPace) {
+    async fn step(&self, newest: Arc<Picture>, measured: &Changed, cluster: &mut ClusterPace) {
         let before = self.state().picture.clone();
-        let measured = self.usages.take_changed();
+        let missed = self.missed(&before, &newest).await;
         let mut parts = Vec::new();
-        self.compare(&before, &newest, &measured, &mut parts);
+        self.compare(&before, &newest, measured, &missed, &mut parts);
         if Instant::now() >= cluster.next {
             cluster.next = Instant::now() + CLUSTER_PACE;
             let now = forms::cluster(&newest.view, &self.usages, &self.master);
@@ -185,15 +208,47 @@ impl Feed {
             return;
         }
         state.sequence += 1;
-        let delta = Arc::new(Delta { sequence: state.sequence, parts });
-        state.kept_parts += delta.parts.len();
+        let bytes = parts.iter().map(Part::encoded_len).sum();
+        let delta = Arc::new(Delta { sequence: state.sequence, parts, bytes });
+        state.kept_bytes += bytes;
         state.kept.push_back(delta.clone());
-        while state.kept.len() > KEPT_DELTAS || state.kept_parts > KEPT_PARTS {
+        while state.kept.len() > KEPT_DELTAS || state.kept_bytes > KEPT_BYTES {
             let Some(oldest) = state.kept.pop_front() else { break };
-            state.kept_parts -= oldest.parts.len();
+            state.kept_bytes -= oldest.bytes;
         }
         // Nobody may be watching.
         let _ = self.deltas.send(delta);
+    }
+
+    /// Entries of the history that came after the one picture and are too old to go along with the other.
+    async fn missed(&self, before: &Picture, after: &Picture) -> Vec<Stamped> {
+        let end = after.recent.front().map_or(after.newest + 1, |entry| entry.sequence);
+        let wanted = end.saturating_sub(before.newest + 1);
+        if wanted == 0 {
+            return Vec::new();
+        }
+        let (history, seen) = (self.history.clone(), before.newest);
+        let read = tokio::task::spawn_blocking(move || {
+            let give_up = std::time::Instant::now() + WRITTEN_TIMEOUT;
+            while history.last_sequence()? + 1 < end && std::time::Instant::now() < give_up {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let limit = usize::try_from(wanted).unwrap_or(usize::MAX).min(MISSED_MAX);
+            let mut entries = history.read(&Filter::default(), Some(end), limit)?;
+            entries.retain(|entry| entry.sequence > seen);
+            entries.reverse();
+            Ok::<_, HistoryError>(entries)
+        });
+        let (entries, error) = match read.await {
+            Ok(Ok(entries)) => (entries, None),
+            Ok(Err(error)) => (Vec::new(), Some(error)),
+            Err(_) => (Vec::new(), None),
+        };
+        if (entries.len() as u64) < wanted {
+            let (error, told) = (error.as_ref().map(|error| error as &dyn std::error::Error), entries.len());
+            warn!(wanted, told, error, "some of what happened was not told to those who watch");
+        }
+        entries
     }
 
     /// What is different. Records that did not change are the same allocation in both pictures, so most of the work is
@@ -202,7 +257,8 @@ impl Feed {
         &self,
         before: &Picture,
         after: &Picture,
-        measured: &BTreeSet<(FrameworkId, TaskId)>,
+        measured: &Changed,
+        missed: &[Stamped],
         parts: &mut Vec<Part>,
     ) {
         let (old, new) = (&before.view, &after.view);
@@ -235,17 +291,15 @@ impl Feed {
                 }
             },
         );
-        let mut agents = BTreeSet::new();
-        for (framework, task) in measured {
+        for (framework, task) in &measured.tasks {
             if let Some(task) = new.framework(framework).and_then(|framework| framework.tasks.get(task)) {
-                agents.insert(&task.agent);
                 self.task(task, new, parts);
             }
         }
-        let agents = agents.into_iter().filter_map(|id| new.agent(id));
+        let agents = measured.agents.iter().filter_map(|id| new.agent(id));
         parts.extend(agents.map(|agent| Part::Agent(forms::agent(agent, &self.usages))));
-        let seen = before.recent.back().map_or(0, |entry| entry.sequence);
-        let entries = after.recent.iter().filter(|entry| entry.sequence > seen);
+        let entries = after.recent.iter().filter(|entry| entry.sequence > before.newest);
+        let entries = missed.iter().chain(entries);
         parts.extend(entries.map(|entry| Part::History(forms::history(entry, new))));
     }
 

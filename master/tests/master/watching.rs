@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bourse_proto::agent_link as link;
+use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_proto::operator as wire;
 use bourse_proto::operator::watch_event::Event as Part;
 use bourse_types::TaskState;
+use prost::Message as _;
 use tonic::Streaming;
 
 use crate::harness::*;
@@ -185,4 +188,46 @@ async fn a_token_of_a_master_before_or_of_nobody_begins_with_a_snapshot() {
         let first = within(events.message()).await.expect("the stream holds").expect("an event");
         assert!(matches!(first.event, Some(Part::SnapshotBegin(_))), "{token}: {first:?}");
     }
+}
+
+#[tokio::test]
+async fn a_reader_hears_of_everything_in_a_burst_though_it_is_more_than_goes_along_with_a_picture() {
+    const TASKS: usize = 1_000;
+    let cluster = Cluster::start().await;
+    let _agent = cluster.agent("host-a", "cpus:100; mem:100000").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    let mut events = watch(&cluster, "").await;
+    let mut seen = Seen::default();
+    // What the snapshot does not have yet comes after it.
+    seen.until(&mut events, |seen| seen.snapshots == 1 && !seen.history.is_empty()).await;
+    let first = seen.history[0];
+    let tasks = (0..TASKS).map(|n| task(&offer, &format!("t{n}"), "cpus:0.01; mem:1").encode_to_vec().into());
+    scheduler.call(scheduler.accept(&[&offer], tasks.collect())).await.expect("taken");
+    seen.until(&mut events, |seen| seen.history.last().is_some_and(|last| *last >= first + TASKS as u64))
+        .await;
+    let told = &seen.history;
+    assert!(told.iter().copied().eq(first..first + told.len() as u64), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_reader_hears_that_an_agent_uses_nothing_any_more_when_its_last_task_has_ended() {
+    let cluster = Cluster::start().await;
+    let agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut events = watch(&cluster, "").await;
+    let mut seen = Seen::default();
+    let used = |seen: &Seen| {
+        let agent = seen.agents.values().next()?;
+        Some(agent.resources.as_ref()?.used.as_ref()?.cpus)
+    };
+    let usage = link::TaskUsage {
+        framework_id: "f".to_owned(),
+        task_id: "t1".to_owned(),
+        cpus: 0.5,
+        ..link::TaskUsage::default()
+    };
+    agent.say(Said::Usage(link::Usage { tasks: vec![usage], ..link::Usage::default() })).await;
+    seen.until(&mut events, |seen| used(seen).is_some_and(|cpus| cpus > 0.4)).await;
+    agent.say(Said::Usage(link::Usage::default())).await;
+    seen.until(&mut events, |seen| used(seen) == Some(0.0)).await;
 }
