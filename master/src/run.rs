@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bourse_master_core as core;
 use bourse_master_core::registry::Change;
 use bourse_types::{Epoch, MasterId, Wall};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use crate::clock::Clock;
@@ -111,6 +112,7 @@ impl Master {
     /// Reads tokens, certificate and registry, binds the address and starts a new epoch.
     pub async fn start(config: Config, stores: Stores) -> Result<Master, MasterError> {
         let clock = Clock::start();
+        raise_open_files();
         info!(?config, "the settings of this master");
         let tokens = Tokens::read(&config.tokens)?;
         if tokens.is_empty() {
@@ -194,6 +196,16 @@ impl Master {
             error!(error = error as &dyn std::error::Error, "the master ends");
         }
         result
+    }
+}
+
+/// Every connection is an open file, and the usual soft limit of 1,024 is for programs that still call `select`.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
+    match raised {
+        Ok(limit) => debug!(limit, "open files"),
+        Err(error) => warn!(%error, "the limit of open files stays as it is; many agents may need more"),
     }
 }
 

@@ -26,6 +26,8 @@ use serde::Deserialize;
 use tonic::Status;
 use tracing::warn;
 
+use super::listener::Stranger;
+
 /// A token has at least so many characters: fewer could be guessed by trying.
 const TOKEN_MIN: usize = 16;
 
@@ -371,6 +373,9 @@ pub(super) async fn check_page(State(gate): State<PageGate>, request: Request, n
 }
 
 async fn admit(mut request: Request, known: &Known, next: Next) -> Response {
+    if let Some(stranger) = request.extensions().get::<Arc<Stranger>>() {
+        stranger.is_known_now();
+    }
     request.extensions_mut().insert(known.caller.clone());
     next.run(request).await
 }

@@ -1,27 +1,44 @@
 //! The one listener: HTTP/1.1 and HTTP/2, plain or TLS, each connection in its own task.
+//!
+//! Whoever has shown no token yet is a [`Stranger`], who gets little time and shares little room with all others.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tonic::codegen::Service;
 use tracing::{debug, warn};
 
 use crate::config::TlsFiles;
 
-/// A client that does not finish its TLS handshake within this time is cut off.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What those are granted who have not shown a token yet, whoever they are.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// Their connections at a time. One more ends the oldest, so that silent connections keep nobody out.
+    strangers: usize,
+    /// From the connection to the first call with a token, the TLS handshake included.
+    patience: Duration,
+}
+
+/// All agents of a large cluster may come back within a second, each a stranger for a few milliseconds.
+const BOUNDS: Bounds = Bounds { strangers: 4_096, patience: Duration::from_secs(10) };
 
 /// An idle HTTP/2 connection is asked this often whether it is still there; one that does not answer in time is over.
 /// This is how a link to a machine that lost its power ends.
@@ -91,6 +108,82 @@ pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// A connection, as long as no call with a token has come by it. It goes along with each call, so that the guard of the
+/// doors can say that one has.
+#[derive(Debug, Default)]
+pub(super) struct Stranger {
+    known: AtomicBool,
+    sent_away: Notify,
+}
+
+impl Stranger {
+    /// A call of the connection has shown a token that we know: it may stay.
+    pub(super) fn is_known_now(&self) {
+        self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves when it has to go; never for one that is known by then.
+    async fn has_to_go(&self, patience: Duration) {
+        let _ = tokio::time::timeout(patience, self.sent_away.notified()).await;
+        if self.known.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    }
+}
+
+/// The strangers, the oldest first, and some that are none any more.
+struct Strangers {
+    max: usize,
+    all: VecDeque<Weak<Stranger>>,
+}
+
+impl Strangers {
+    fn admit(&mut self) -> Arc<Stranger> {
+        if self.all.len() >= self.max {
+            self.make_room();
+        }
+        let stranger = Arc::new(Stranger::default());
+        self.all.push_back(Arc::downgrade(&stranger));
+        stranger
+    }
+
+    /// Forgets those who are known or gone; when that are none, sends the oldest away.
+    fn make_room(&mut self) {
+        let before = self.all.len();
+        self.all.retain(|one| one.upgrade().is_some_and(|one| !one.known.load(Ordering::Relaxed)));
+        if self.all.len() == before
+            && let Some(oldest) = self.all.pop_front().and_then(|one| one.upgrade())
+        {
+            oldest.sent_away.notify_one();
+        }
+    }
+}
+
+/// All doors, as one connection comes to them.
+#[derive(Clone)]
+struct Entrance {
+    router: Router,
+    stranger: Arc<Stranger>,
+}
+
+impl<B> Service<Request<B>> for Entrance
+where
+    Router: Service<Request<B>>,
+{
+    type Response = <Router as Service<Request<B>>>::Response;
+    type Error = <Router as Service<Request<B>>>::Error;
+    type Future = <Router as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::<Request<B>>::poll_ready(&mut self.router, context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        request.extensions_mut().insert(self.stranger.clone());
+        self.router.call(request)
+    }
+}
+
 /// Serves until `stop`, then lets calls under way end for a moment.
 pub(super) async fn serve(
     listener: TcpListener,
@@ -98,6 +191,17 @@ pub(super) async fn serve(
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
+    serve_within(BOUNDS, listener, tls, router, stop).await;
+}
+
+async fn serve_within(
+    bounds: Bounds,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
+    let mut strangers = Strangers { max: bounds.strangers, all: VecDeque::new() };
     let graceful = GracefulShutdown::new();
     // Owned here, so that no connection outlives its server.
     let mut connections = JoinSet::new();
@@ -113,11 +217,19 @@ pub(super) async fn serve(
             Err(error) => {
                 // Too many open files, most likely: trying again at once would only burn the processor.
                 warn!(%error, "a connection was not accepted");
+                strangers.make_room();
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        connections.spawn(connection(stream, peer, tls.clone(), router.clone(), graceful.watcher()));
+        let entrance = Entrance { router: router.clone(), stranger: strangers.admit() };
+        let (stranger, tls, watcher) = (entrance.stranger.clone(), tls.clone(), graceful.watcher());
+        connections.spawn(async move {
+            tokio::select! {
+                () = connection(stream, peer, tls, entrance, watcher) => {}
+                () = stranger.has_to_go(bounds.patience) => debug!(%peer, "a connection without a token ends"),
+            }
+        });
     }
     // Streams do not end by themselves: they are cut off when the drain is over.
     let _ = tokio::time::timeout(DRAIN, graceful.shutdown()).await;
@@ -127,7 +239,7 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    entrance: Entrance,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     // Small messages both ways: waiting to fill a packet would cost more than it saves.
@@ -140,23 +252,110 @@ async fn connection(
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .adaptive_window(true);
     server.http1().timer(TokioTimer::new());
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(entrance);
     let ended = match tls {
         None => {
             let serving = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
             watcher.watch(serving).await
         }
-        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-            Ok(Ok(stream)) => {
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => {
                 let serving =
                     server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
                 watcher.watch(serving).await
             }
-            Ok(Err(error)) => return debug!(%peer, %error, "a TLS handshake failed"),
-            Err(_) => return debug!(%peer, "a TLS handshake took too long"),
+            Err(error) => return debug!(%peer, %error, "a TLS handshake failed"),
         },
     };
     if let Err(error) = ended {
         debug!(%peer, error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use bourse_types::Principal;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::serve::auth::{self, Caller, Kind, Tokens};
+
+    const TOKEN: &str = "a-token-of-this-test";
+
+    /// A listener with one door behind the guard. It stops when the sender is dropped.
+    async fn listen(bounds: Bounds) -> (SocketAddr, oneshot::Sender<()>) {
+        let principal = Principal::new("ops").expect("a name");
+        let tokens = Tokens::new([Caller { principal, kind: Kind::Operator, token: TOKEN.into() }]);
+        let router = Router::new().route("/", get(|| async { "hello" }));
+        let router = router.layer(from_fn_with_state(tokens, auth::check));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(serve_within(bounds, listener, None, router, async { drop(stopped.await) }));
+        (address, stop)
+    }
+
+    async fn connect(address: SocketAddr) -> TcpStream {
+        TcpStream::connect(address).await.expect("it listens")
+    }
+
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), future).await.expect("this takes too long")
+    }
+
+    /// Whether a call with the token is answered on this connection.
+    async fn is_answered(stream: &mut TcpStream) -> bool {
+        let call = format!("GET / HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        if stream.write_all(call.as_bytes()).await.is_err() {
+            return false;
+        }
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"hello") {
+            match within(stream.read_buf(&mut answer)).await {
+                Ok(0) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+        true
+    }
+
+    /// Waits for the other side to end the connection.
+    async fn ended(stream: &mut TcpStream) {
+        let mut rest = Vec::new();
+        // Reset or closed is the same to us.
+        let _ = within(stream.read_to_end(&mut rest)).await;
+    }
+
+    #[tokio::test]
+    async fn silent_connections_keep_nobody_out() {
+        let (address, _stop) = listen(Bounds { strangers: 8, patience: Duration::from_secs(600) }).await;
+        let mut known = connect(address).await;
+        assert!(is_answered(&mut known).await);
+        let mut silent = Vec::new();
+        for _ in 0..50 {
+            silent.push(connect(address).await);
+        }
+        assert!(is_answered(&mut connect(address).await).await, "a new one is answered");
+        assert!(is_answered(&mut known).await, "one that is known stays");
+        for stream in &mut silent[..42] {
+            ended(stream).await;
+        }
+        assert!(is_answered(&mut silent[49]).await, "the newest were not in the way");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_shows_no_token_in_time_ends_and_one_that_did_goes_on() {
+        let (address, _stop) = listen(Bounds { strangers: 8, patience: Duration::from_millis(300) }).await;
+        let mut known = connect(address).await;
+        assert!(is_answered(&mut known).await);
+        let mut silent = connect(address).await;
+        let mut wrong = connect(address).await;
+        wrong.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.expect("written");
+        ended(&mut silent).await;
+        ended(&mut wrong).await;
+        assert!(is_answered(&mut known).await);
     }
 }
