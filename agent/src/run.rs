@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::Clock;
-use crate::config::{AgentArgs, Config};
+use crate::config::Config;
 use crate::driver::{Driver, Ending, INBOX_MAX};
 use crate::identity::{self, WorkDir};
 use crate::launcher::{Habits, Launcher, recover};
@@ -30,10 +30,13 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
 ///
-/// Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was given and `shutdown` resolved; the
+/// Without a `listener` it makes one. Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was given and `shutdown` resolved; the
 /// next call with the same work directory takes them over.
-pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let config = Config::load(args, &|name| std::env::var(name).ok())?;
+pub async fn run(
+    config: Config,
+    listener: Option<std::net::TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     info!(?config, "settings");
     raise_descriptors();
     let work_dir = WorkDir::open(&config.work_dir)?;
@@ -42,7 +45,10 @@ pub async fn run(args: AgentArgs, shutdown: impl Future<Output = ()>) -> anyhow:
             their sandbox by its path; open it (chmod o+x), or use another --work-dir");
     }
     let token = bourse_client::Token::read(&config.token_file)?;
-    let listener = serve::bind(config.listen).await?;
+    let listener = match listener {
+        Some(listener) => TcpListener::from_std(listener).context("taking over the listener")?,
+        None => serve::bind(config.listen).await?,
+    };
     let info = describe(&config, &work_dir, &listener)?;
 
     let runtime_dir = config.runtime_dir.clone().unwrap_or_else(|| work_dir.path().join("run"));

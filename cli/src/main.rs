@@ -5,6 +5,7 @@
 
 mod dev;
 mod exit;
+mod inherited;
 mod logging;
 mod render;
 mod session;

@@ -89,13 +89,14 @@ pub fn exit_code(error: &MasterError) -> u8 {
     }
 }
 
-/// Runs a master until `shutdown`.
+/// Runs a master until `shutdown`. Without a `listener` it makes one.
 pub async fn run(
     config: Config,
     stores: Stores,
+    listener: Option<std::net::TcpListener>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), MasterError> {
-    Master::start(config, stores).await?.run(shutdown).await
+    Master::start(config, stores, listener).await?.run(shutdown).await
 }
 
 /// A master that has taken over and listens, but answers only when it is [run](Master::run).
@@ -109,8 +110,12 @@ pub struct Master {
 }
 
 impl Master {
-    /// Reads tokens, certificate and registry, binds the address and starts a new epoch.
-    pub async fn start(config: Config, stores: Stores) -> Result<Master, MasterError> {
+    /// Reads tokens, certificate and registry, binds the address where no `listener` is given, and starts a new epoch.
+    pub async fn start(
+        config: Config,
+        stores: Stores,
+        listener: Option<std::net::TcpListener>,
+    ) -> Result<Master, MasterError> {
         let clock = Clock::start();
         raise_open_files();
         info!(?config, "the settings of this master");
@@ -120,7 +125,10 @@ impl Master {
         }
         let tls = config.tls.as_ref().map(serve::tls).transpose()?;
         let listen = |source| MasterError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let listener = match listener {
+            Some(listener) => TcpListener::from_std(listener).map_err(listen)?,
+            None => TcpListener::bind(config.listen).await.map_err(listen)?,
+        };
         let address = listener.local_addr().map_err(listen)?;
 
         let id = MasterId::new(Uuid::new_v4().to_string()).expect("a UUID is an id");

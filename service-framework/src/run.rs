@@ -50,10 +50,11 @@ pub enum RunError {
     Framework(#[from] bourse_sdk::RunError),
 }
 
-/// Runs the service framework until `shutdown` is done. Its services go on without it; started again with the same
+/// Runs the service framework until `shutdown` is done. Without a `listener` it makes one. Its services go on without it; started again with the same
 /// state folder, it goes on with them.
 pub async fn run(
     args: ServicesArgs,
+    listener: Option<std::net::TcpListener>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     args.check_listen()?;
@@ -75,7 +76,10 @@ pub async fn run(
 
     // Bound before the master hears of it: what it is told must answer.
     let listen = |source| RunError::Listen { address: args.listen, source };
-    let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
+    let listener = match listener {
+        Some(listener) => TcpListener::from_std(listener).map_err(listen)?,
+        None => TcpListener::bind(args.listen).await.map_err(listen)?,
+    };
     let address = args.advertised(listener.local_addr().map_err(listen)?);
     tracing::info!(address, "the API listens");
 

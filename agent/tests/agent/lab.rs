@@ -45,7 +45,8 @@ pub fn be_the_agent(arguments: &str) {
     let ended = runtime.block_on(async {
         let mut asked =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a handler");
-        bourse_agent::run(parsed.agent, async move {
+        let config = bourse_agent::Config::load(parsed.agent, &|name| std::env::var(name).ok())?;
+        bourse_agent::run(config, None, async move {
             asked.recv().await;
         })
         .await

@@ -2,9 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -29,6 +31,9 @@ pub struct Part {
     pub name: String,
     pub log: PathBuf,
     arguments: Vec<String>,
+    /// Where it serves. Held here from its first start to the end of the cluster, so that no task can take the port of a
+    /// part that is down, and collect the tokens of those who call it.
+    listener: TcpListener,
     child: Option<Child>,
     /// How long the log was when it was started last.
     log_before: u64,
@@ -44,9 +49,9 @@ pub struct Ended {
 }
 
 impl Part {
-    /// `bourse` with these arguments, output appended to `log`. Not started yet.
-    pub fn new(name: impl Into<String>, arguments: Vec<String>, log: PathBuf) -> Part {
-        Part { name: name.into(), log, arguments, child: None, log_before: 0 }
+    /// `bourse` with these arguments, serving there, output appended to `log`. Not started yet.
+    pub fn new(name: impl Into<String>, arguments: Vec<String>, listener: TcpListener, log: PathBuf) -> Part {
+        Part { name: name.into(), log, arguments, listener, child: None, log_before: 0 }
     }
 
     /// Starts the part, and gives its process id; it must not run.
@@ -60,11 +65,13 @@ impl Part {
         let output =
             output.with_context(|| format!("opening {} for the log of {}", self.log.display(), self.name))?;
         self.log_before = output.metadata().map_or(0, |about| about.len());
+        let listener =
+            self.listener.try_clone().with_context(|| format!("sharing the port of {}", self.name))?;
         let mut command = std::process::Command::new(std::env::current_exe().context("finding this binary")?);
         command
             .args(&self.arguments)
             .env(PARENT, std::process::id().to_string())
-            .stdin(Stdio::null())
+            .stdin(OwnedFd::from(listener))
             .stdout(output.try_clone()?)
             .stderr(output)
             .process_group(0);
@@ -152,7 +159,8 @@ mod tests {
         let log = folder.path().join("part.log");
         let old = "bourse: an old error\n";
         std::fs::write(&log, format!("{old}a line of the log\n")).expect("written");
-        let mut part = Part::new("part", Vec::new(), log.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut part = Part::new("part", Vec::new(), listener, log.clone());
         assert_eq!(part.last_words().as_deref(), Some("an old error"));
         part.log_before = old.len() as u64;
         assert_eq!(part.last_words(), None);

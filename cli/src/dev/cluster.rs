@@ -1,8 +1,10 @@
 //! The running parts: started, watched, started again, and stopped so that nothing is left.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::bail;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -127,23 +129,30 @@ pub async fn settle(agent: &mut Agent) {
 async fn try_settle(agent: &mut Agent) -> anyhow::Result<()> {
     let by = Instant::now() + SETTLE;
     agent.part.start()?;
-    // It listens only when it heeds signals.
-    let listens = async {
-        while TcpStream::connect(agent.address).await.is_err() {
+    // It answers only when it heeds signals.
+    let answers = async {
+        while ask_health(agent.address).await.is_err() {
             sleep(LOOK).await;
         }
     };
     let log = agent.part.log.display().to_string();
     tokio::select! {
         ended = agent.part.ended() => bail!("the agent that should end them {}; its log is {log}", ended?),
-        // One that does not listen in time is stopped all the same.
-        _ = timeout_at(by, listens) => {}
+        // One that does not answer in time is stopped all the same.
+        _ = timeout_at(by, answers) => {}
     }
     stop_all(&mut [&mut agent.part]).await;
     if agent.has_containers() {
         bail!("the agent did not end them; its log is {log}");
     }
     Ok(())
+}
+
+/// Waits for any answer. That the port takes connections means nothing: they wait there for whoever serves it next.
+async fn ask_health(address: SocketAddr) -> std::io::Result<u8> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await?;
+    stream.read_u8().await
 }
 
 /// Asks all of these to stop at once, and waits for each.

@@ -12,7 +12,7 @@ mod restarts;
 mod split;
 mod state;
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
@@ -64,23 +64,24 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     let ports = ports(args.port, args.agents)?;
     let state = State::open(&folder)?;
-    ports.iter().try_for_each(|port| free(*port))?;
-    end_leftovers(&args, &state).await;
+    let mut listeners = ports.into_iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+    let for_master = listeners.remove(0);
+    end_leftovers(&args, &state, &listeners[0]).await?;
     if args.fresh {
         state.forget()?;
     }
 
-    let master = format!("127.0.0.1:{}", args.port);
+    let master = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let machine = bourse_agent::resources::of_this_machine(&folder)?;
     let share = |index: u16| split::share(&machine, u64::from(index), u64::from(args.agents));
     let agents = agents(&args);
-    let agent =
-        |index: u16| agents.agent(&state, &agent_name(index), ports[1 + usize::from(index)], &share(index));
+    let agent = |(index, listener)| agents.agent(&state, &agent_name(index), listener, &share(index));
     let mut cluster = Cluster {
-        master: parts::master(&state, &master),
-        agents: (0..args.agents).map(agent).collect(),
-        services: parts::services(&state, &master),
+        master: parts::master(&state, for_master)?,
+        agents: (0..args.agents).zip(listeners).map(agent).collect::<anyhow::Result<_>>()?,
+        services: parts::services(&state, master, bind(0)?)?,
     };
+    let master = master.to_string();
     tokio::pin!(asked_to_stop);
     let first_share = share(0);
     let ended = tokio::select! {
@@ -119,19 +120,23 @@ async fn live(
 
 /// Ends tasks of earlier runs that nobody would take over: all of them for a fresh start, else those of agents that there
 /// are no more. There are some only where agents were killed together with the process that started them.
-async fn end_leftovers(args: &Args, state: &State) {
+///
+/// They serve at the first agent's place, which does not run yet.
+async fn end_leftovers(args: &Args, state: &State, listener: &TcpListener) -> anyhow::Result<()> {
     let agents = agents(args);
     // More than any call of this verb can have started.
     for index in 0..AGENTS_MAX {
         if args.fresh || index >= args.agents {
-            let port = args.port + 1; // Free until the first agent starts.
-            settle(&mut agents.agent(state, &agent_name(index), port, &Resources::default())).await;
+            let none = Resources::default();
+            settle(&mut agents.agent(state, &agent_name(index), listener.try_clone()?, &none)?).await;
         }
     }
+    Ok(())
 }
 
 fn agents(args: &Args) -> Agents {
-    Agents { master: format!("127.0.0.1:{}", args.port), isolation: args.isolation.clone() }
+    let master = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
+    Agents { master, isolation: args.isolation.clone() }
 }
 
 fn agent_name(index: u16) -> String {
@@ -163,9 +168,9 @@ fn ports(master: u16, agents: u16) -> anyhow::Result<Vec<u16>> {
     Ok((master..=last).collect())
 }
 
-/// Whether a port can be had; the part that wants it would only be able to say so in its log.
-fn free(port: u16) -> anyhow::Result<()> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(drop).with_context(|| {
+/// Takes a port, to be held until the cluster has stopped; 0 is any that is free.
+fn bind(port: u16) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).with_context(|| {
         format!("port {port} cannot be had; stop what listens there, or start with another --port")
     })
 }

@@ -1,6 +1,6 @@
 //! Which parts a dev cluster has, and how each is called.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 
 use bourse_types::Resources;
@@ -11,7 +11,7 @@ use crate::dev::state::State;
 /// The agents' flags that are the same for all.
 pub struct Agents {
     /// Address of their master.
-    pub master: String,
+    pub master: SocketAddr,
     /// How they isolate tasks.
     pub isolation: String,
 }
@@ -32,38 +32,48 @@ impl Agent {
     }
 }
 
-pub fn master(state: &State, listen: &str) -> Part {
+pub fn master(state: &State, listener: TcpListener) -> anyhow::Result<Part> {
     let (work, tokens) = (path(state.master()), path(state.tokens()));
-    let mut arguments = words(&["master", "--listen", listen, "--work-dir", &work, "--tokens", &tokens]);
+    let listen = listener.local_addr()?.to_string();
+    let mut arguments = words(&["master", "--listen", &listen, "--work-dir", &work, "--tokens", &tokens]);
     // Who kills an agent to see what happens does not want to wait for the minutes that suit a data centre.
     arguments.extend(words(&["--heartbeat-interval", "2s", "--agent-timeout", "10s"]));
-    part(state, "master", arguments)
+    Ok(part(state, "master", arguments, listener))
 }
 
 impl Agents {
     /// The agent of this name, with these resources.
-    pub fn agent(&self, state: &State, name: &str, port: u16, resources: &Resources) -> Agent {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    pub fn agent(
+        &self,
+        state: &State,
+        name: &str,
+        listener: TcpListener,
+        resources: &Resources,
+    ) -> anyhow::Result<Agent> {
+        let address = listener.local_addr()?;
+        let master = self.master.to_string();
         let (hide, work, token) =
             (path(state.folder().into()), state.agent(name), path(state.token("agent")));
         let (listen, resources) = (address.to_string(), resources.to_string());
-        let mut arguments = words(&["agent", "--master", &self.master, "--listen", &listen]);
+        let mut arguments = words(&["agent", "--master", &master, "--listen", &listen]);
         arguments.extend(words(&["--hostname", name, "--work-dir", &path(work.clone())]));
         arguments.extend(words(&["--token-file", &token, "--resources", &resources]));
         arguments.extend(words(&["--isolation", &self.isolation, "--allow-root", "--kill-tasks-on-exit"]));
         arguments.extend(words(&["--hide", &hide, "--usage-interval", "1s", "--reconnect-wait", "50ms"]));
-        Agent { part: part(state, name, arguments), address, containers: work.join("run") }
+        Ok(Agent { part: part(state, name, arguments, listener), address, containers: work.join("run") })
     }
 }
 
-pub fn services(state: &State, master: &str) -> Part {
+pub fn services(state: &State, master: SocketAddr, listener: TcpListener) -> anyhow::Result<Part> {
     let (token, folder) = (path(state.token("framework")), path(state.services()));
-    let arguments = ["services", "--master", master, "--token-file", &token, "--state-dir", &folder];
-    part(state, "services", words(&arguments))
+    let (master, listen) = (master.to_string(), listener.local_addr()?.to_string());
+    let mut arguments = words(&["services", "--master", &master, "--listen", &listen]);
+    arguments.extend(words(&["--token-file", &token, "--state-dir", &folder]));
+    Ok(part(state, "services", arguments, listener))
 }
 
-fn part(state: &State, name: &str, arguments: Vec<String>) -> Part {
-    Part::new(name, arguments, state.logs().join(format!("{name}.log")))
+fn part(state: &State, name: &str, arguments: Vec<String>, listener: TcpListener) -> Part {
+    Part::new(name, arguments, listener, state.logs().join(format!("{name}.log")))
 }
 
 fn words(words: &[&str]) -> Vec<String> {

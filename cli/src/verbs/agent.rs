@@ -1,8 +1,8 @@
 //! `bourse agent`: the process that runs tasks on one machine.
 
-use bourse_agent::AgentArgs;
+use bourse_agent::{AgentArgs, Config};
 
-use crate::{logging, shutdown};
+use crate::{inherited, logging, shutdown};
 
 /// Run an agent
 ///
@@ -16,5 +16,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     logging::start();
-    bourse_agent::run(args.agent, shutdown::requested()?).await
+    let config = Config::load(args.agent, &|name| std::env::var(name).ok())?;
+    let listener = inherited::listener(config.listen)?;
+    bourse_agent::run(config, listener, shutdown::requested()?).await
 }

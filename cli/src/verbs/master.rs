@@ -7,7 +7,7 @@ use bourse_master::config::Resolved;
 use bourse_master::{MasterArgs, exit_code};
 
 use crate::exit::Exit;
-use crate::{logging, shutdown};
+use crate::{inherited, logging, shutdown};
 
 /// Run a master
 ///
@@ -25,12 +25,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     logging::start();
     let config = args.master.to_config()?;
+    let listener = inherited::listener(config.listen)?;
     let work_dir = config.work_dir.clone();
     let stores = tokio::task::spawn_blocking(move || bourse_store_rocksdb::open(&work_dir))
         .await
         .context("opening the registry and the history")??;
     let stop = shutdown::requested()?;
-    match bourse_master::run(config, stores, stop).await {
+    match bourse_master::run(config, stores, listener, stop).await {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             let code = exit_code(&error);

@@ -2,7 +2,7 @@
 
 use bourse_service_framework::ServicesArgs;
 
-use crate::{logging, shutdown};
+use crate::{inherited, logging, shutdown};
 
 /// Run the service framework
 ///
@@ -16,5 +16,6 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     logging::start();
-    Ok(bourse_service_framework::run(args.services, shutdown::requested()?).await?)
+    let listener = inherited::listener(args.services.listen)?;
+    Ok(bourse_service_framework::run(args.services, listener, shutdown::requested()?).await?)
 }

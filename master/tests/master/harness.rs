@@ -84,7 +84,7 @@ impl Cluster {
     async fn up(&mut self) {
         let stores =
             Stores { registry: Box::new(self.registry.clone()), history: Box::new(self.history.clone()) };
-        let master = Master::start(self.config.clone(), stores).await.expect("the master starts");
+        let master = Master::start(self.config.clone(), stores, None).await.expect("the master starts");
         let target = Target::loopback(master.address().port());
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(master.run(async { drop(stopped.await) }));

@@ -215,7 +215,7 @@ async fn a_second_master_can_not_take_the_address_of_the_first() {
         registry: Box::new(bourse_master::registry::MemoryRegistry::new()),
         history: Box::new(bourse_master::history::MemoryHistory::new()),
     };
-    let refused = bourse_master::Master::start(config, stores).await.err().expect("taken");
+    let refused = bourse_master::Master::start(config, stores, None).await.err().expect("taken");
     assert!(refused.to_string().contains("--listen"), "{refused}");
     assert!(cluster.work_dir().exists());
 }

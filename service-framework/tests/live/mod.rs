@@ -170,7 +170,7 @@ impl Life {
         let shutdown = async move {
             let _ = stopped.await;
         };
-        Life { stop, running: tokio::spawn(run(args, shutdown)) }
+        Life { stop, running: tokio::spawn(run(args, None, shutdown)) }
     }
 
     async fn stop(self) {

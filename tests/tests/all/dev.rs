@@ -270,6 +270,26 @@ fn a_part_that_is_killed_is_told_and_started_again_and_its_task_goes_on() {
 }
 
 #[test]
+fn nobody_can_take_the_port_of_a_part_that_is_down() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    for (verb, mark, part, port) in
+        [("master", "--listen", "master", dev.port), ("agent", "agent-1", "agent-1", dev.port + 1)]
+    {
+        Process::of(dev.part_of(verb, mark)).expect("it runs").kill9();
+        wait_for("it to be started again", PATIENCE, || {
+            let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+            assert!(taken.is_err(), "the port of {part} was free");
+            let said = dev.part.log();
+            if said.contains(&format!("{part} is started again")) { Ok(()) } else { Err(said) }
+        });
+    }
+    // Who calls meanwhile waits, and is answered by the next.
+    assert_eq!(dev.cli.ok(["run", "--", "echo", "hello"]).stdout, "hello\n");
+    dev.ctrl_c();
+}
+
+#[test]
 fn a_port_that_is_taken_is_a_clear_error_and_nothing_is_started() {
     let mut dev = Dev::new(&[]);
     for taken in [dev.port, dev.port + 2] {
