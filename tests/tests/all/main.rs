@@ -13,4 +13,5 @@ mod limits;
 mod page;
 mod run;
 mod services;
+mod stopped;
 mod traces;
