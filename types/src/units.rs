@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{Milli, Wall, amount::MAX_UNITS, ids::shown};
+use crate::{Milli, amount::MAX_UNITS, ids::shown};
 
 /// A text that is not a quantity with a unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,18 +160,6 @@ pub fn format_rough(duration: Duration) -> String {
     }
 }
 
-/// When something was or will be, seen from now: `3s ago`, `in 2m05s`, `just now` within half a second.
-pub fn format_relative(now: Wall, then: Wall) -> String {
-    let (past, future) = (now.since(then), then.since(now));
-    if past.max(future) < Duration::from_millis(500) {
-        return "just now".into();
-    }
-    match past > future {
-        true => format!("{} ago", format_rough(past)),
-        false => format!("in {}", format_rough(future)),
-    }
-}
-
 /// A number of things: `no tasks`, `1 task`, `1,250 tasks`. Takes the word for one; the plural gets an `s`.
 pub fn format_count(count: u64, thing: &str) -> String {
     match count {
@@ -289,14 +277,6 @@ mod tests {
             assert_eq!(format_duration(duration), exact);
             assert_eq!(format_rough(duration), rough);
         }
-    }
-
-    #[test]
-    fn times_are_told_from_now() {
-        let now = Wall(1_000_000);
-        assert_eq!(format_relative(now, now), "just now");
-        assert_eq!(format_relative(now, Wall(997_000)), "3s ago");
-        assert_eq!(format_relative(now, Wall(1_125_000)), "in 2m05s");
     }
 
     #[test]

@@ -88,11 +88,6 @@ impl View {
         self.master.completed.iter().map(|framework| &**framework)
     }
 
-    /// Whether the framework was torn down, by this incarnation or an earlier one.
-    pub fn is_removed(&self, id: &FrameworkId) -> bool {
-        self.master.removed.contains_key(id)
-    }
-
     /// Outstanding offers, by id.
     pub fn offers(&self) -> impl Iterator<Item = &Offer> {
         self.master.offers.values()
