@@ -70,7 +70,7 @@ pub struct MasterArgs {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub insecure: Option<String>,
 
-    /// An offer that was not answered for so long is rescinded; `never` lets it stand [default: 2m]
+    /// How long an offer may go unanswered before it is rescinded; `never` lets it stand [default: 2m]
     #[arg(long, value_name = "DURATION")]
     pub offer_timeout: Option<String>,
 
@@ -78,7 +78,7 @@ pub struct MasterArgs {
     #[arg(long, value_name = "DURATION")]
     pub heartbeat_interval: Option<String>,
 
-    /// An agent that was not heard for so long is unreachable and its tasks with it [default: 75s]
+    /// How long an agent may be silent before it counts as unreachable, and its tasks with it [default: 75s]
     #[arg(long, value_name = "DURATION")]
     pub agent_timeout: Option<String>,
 
@@ -86,11 +86,11 @@ pub struct MasterArgs {
     #[arg(long, value_name = "DURATION")]
     pub agent_reregister_timeout: Option<String>,
 
-    /// What happened longer ago is forgotten [default: 14d]
+    /// Forget history older than this [default: 14d]
     #[arg(long, value_name = "DURATION")]
     pub history_max_age: Option<String>,
 
-    /// The history keeps at most so much, the newest [default: 256MiB]
+    /// Keep at most this much history, the newest [default: 256MiB]
     #[arg(long, value_name = "SIZE")]
     pub history_max_bytes: Option<String>,
 

@@ -9,7 +9,7 @@
 //! **What does it leave to others?** Nothing depends on it: it is written without a sync, and a crash may take its last
 //! second. What must survive is in the [`registry`](crate::registry).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bourse_master_core::history::{Entry, Kind};
@@ -35,6 +35,8 @@ pub struct Filter {
     pub kinds: Vec<Kind>,
     /// Only what names an agent, framework, task or role that begins so; empty: all.
     pub about: String,
+    /// Or what names one of these.
+    pub ids: BTreeSet<String>,
 }
 
 impl Filter {
@@ -47,7 +49,7 @@ impl Filter {
                 entry.task.as_ref().map(|id| id.as_str()),
                 entry.role.as_ref().map(|role| role.as_str()),
             ];
-            ids.into_iter().flatten().any(|id| id.starts_with(&self.about))
+            ids.into_iter().flatten().any(|id| id.starts_with(&self.about) || self.ids.contains(id))
         };
         (self.kinds.is_empty() || self.kinds.contains(&entry.kind)) && (self.about.is_empty() || named())
     }

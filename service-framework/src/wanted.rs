@@ -73,6 +73,9 @@ pub enum Refusal {
     /// No service has this name.
     #[error("there is no service {0:?}; the services are: {1}")]
     NoSuchService(String, String),
+    /// Several services begin so.
+    #[error("{0:?} could be any of these services: {1}; give more of it")]
+    Ambiguous(String, String),
     /// A count out of range.
     #[error("count {0} is too large; the most is {COUNT_MAX}")]
     Count(u32),
@@ -157,28 +160,40 @@ impl Wanted {
         Ok(name)
     }
 
-    /// Wants a service no more. Its instances are killed first; until then it is shown as being removed.
+    /// Wants a service no more. Its instances are killed first; until then it is shown as being removed. As nothing
+    /// brings them back, it must be named as a whole.
     pub fn remove(&mut self, name: &str) -> Result<ServiceName, Refusal> {
-        let name = self.named(name)?;
+        let name = self.whole(name).ok_or_else(|| self.missing(name))?;
         if let Some(definition) = self.services.get_mut(&name) {
             definition.removing = true;
         }
         Ok(name)
     }
 
-    /// The name of a service that exists.
-    pub fn named(&self, name: &str) -> Result<ServiceName, Refusal> {
-        let found = ServiceName::new(name).ok().filter(|name| self.services.contains_key(name));
-        found.ok_or_else(|| {
-            const SHOWN: usize = 20;
-            let mut known: Vec<&str> = self.services.keys().map(ServiceName::as_str).take(SHOWN).collect();
-            match self.services.len() {
-                0 => known.push("none yet"),
-                n if n > SHOWN => known.push("..."),
-                _ => {}
-            }
-            Refusal::NoSuchService(name.chars().take(64).collect(), known.join(", "))
-        })
+    /// The service that a text names: by its name, or by a beginning that no other has.
+    pub fn named(&self, text: &str) -> Result<ServiceName, Refusal> {
+        if let Some(name) = self.whole(text) {
+            return Ok(name);
+        }
+        let begins = |name: &&ServiceName| !text.is_empty() && name.as_str().starts_with(text);
+        let found: Vec<&ServiceName> = self.services.keys().filter(begins).collect();
+        match found[..] {
+            [] => Err(self.missing(text)),
+            [name] => Ok(name.clone()),
+            [..] => Err(Refusal::Ambiguous(text.to_owned(), listed(found.into_iter()))),
+        }
+    }
+
+    fn whole(&self, text: &str) -> Option<ServiceName> {
+        ServiceName::new(text).ok().filter(|name| self.services.contains_key(name))
+    }
+
+    fn missing(&self, text: &str) -> Refusal {
+        let known = match self.services.is_empty() {
+            true => "none yet".to_owned(),
+            false => listed(self.services.keys()),
+        };
+        Refusal::NoSuchService(text.chars().take(64).collect(), known)
     }
 
     /// The role whose offers a service takes.
@@ -191,6 +206,15 @@ impl Wanted {
         let total = others.map(|(_, definition)| u64::from(definition.count)).sum::<u64>() + u64::from(count);
         if total > INSTANCES_MAX { Err(Refusal::Instances(total)) } else { Ok(()) }
     }
+}
+
+/// Names for a sentence; not more of them than somebody reads.
+fn listed<'a>(names: impl Iterator<Item = &'a ServiceName>) -> String {
+    const SHOWN: usize = 20;
+    let mut names = names.map(ServiceName::as_str);
+    let mut shown: Vec<&str> = names.by_ref().take(SHOWN).collect();
+    shown.extend(names.next().map(|_| "..."));
+    shown.join(", ")
 }
 
 impl Definition {
@@ -261,6 +285,23 @@ mod tests {
         let again = wanted.deploy(&file("count = 2"), "").map(|(_, outcome)| outcome);
         assert_eq!(again, Ok(Outcome::Created));
         assert_eq!((web(&wanted).wanted(), web(&wanted).template_version), (2, 2));
+    }
+
+    #[test]
+    fn a_service_is_named_by_a_beginning_that_no_other_has_but_removed_by_its_whole_name() {
+        let mut wanted = wanted();
+        for name in ["web", "web-admin", "worker"] {
+            wanted.deploy(&file("").replace("web", name), "").expect("right");
+        }
+        let named = |text: &str| wanted.named(text).map(|name| name.as_str().to_owned());
+        assert_eq!(named("wo"), Ok("worker".to_owned()));
+        assert_eq!(named("web"), Ok("web".to_owned()), "the whole name is no beginning");
+        assert_eq!(
+            named("w").expect_err("three begin so").to_string(),
+            r#""w" could be any of these services: web, web-admin, worker; give more of it"#
+        );
+        assert!(matches!(named(""), Err(Refusal::NoSuchService(..))));
+        assert!(matches!(wanted.remove("wo"), Err(Refusal::NoSuchService(..))));
     }
 
     #[test]

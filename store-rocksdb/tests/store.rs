@@ -100,7 +100,7 @@ fn history_is_read_newest_first_page_by_page_and_filtered() {
     assert_eq!(sequences(&history.read(&all, Some(257), 2).expect("read")), [256, 255]);
     assert_eq!(sequences(&history.read(&all, Some(2), 9).expect("read")), [1]);
     assert_eq!(sequences(&history.read(&all, Some(1), 9).expect("read")), [0u64; 0]);
-    let agents = Filter { kinds: vec![Kind::Agent], about: String::new() };
+    let agents = Filter { kinds: vec![Kind::Agent], ..Filter::default() };
     assert!(history.read(&agents, None, 9).expect("read").is_empty());
 }
 

@@ -9,6 +9,7 @@
 //!
 //! **What does it leave to others?** What a command does: the core. Log files: the agents.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -104,8 +105,7 @@ pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Resu
             let mut ended = resolve::all(text, view.completed_tasks().filter(wanted).map(named_task));
             // The same task again and again is the usual case of several: the last time counts.
             let newest = ended.iter().map(|named| named.thing.changed).max();
-            let names =
-                ended.iter().map(|named| &named.name).collect::<std::collections::BTreeSet<_>>().len();
+            let names = ended.iter().map(|named| &named.name).collect::<BTreeSet<_>>().len();
             if names <= 1 {
                 ended.retain(|named| Some(named.thing.changed) == newest);
                 ended.truncate(1);
@@ -114,6 +114,22 @@ pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Resu
         }
         _ => resolve::one("task", text, alive.into_iter()),
     }
+}
+
+/// The ids of all that a text names; of nothing, for an empty text.
+fn named_ids(view: &View, text: &str) -> BTreeSet<String> {
+    if text.is_empty() {
+        return BTreeSet::new();
+    }
+    fn ids<T>(found: Vec<Named<T>>) -> impl Iterator<Item = String> {
+        found.into_iter().map(|named| named.id)
+    }
+    let torn_down = view.completed_frameworks().map(named_framework);
+    let tasks = view.tasks().chain(view.completed_tasks()).map(named_task);
+    ids(resolve::all(text, agents(view)))
+        .chain(ids(resolve::all(text, frameworks(view).chain(torn_down))))
+        .chain(ids(resolve::all(text, tasks)))
+        .collect()
 }
 
 impl OperatorDoor {
@@ -279,7 +295,10 @@ impl Operator for OperatorDoor {
                 ))
             })
         });
-        let filter = Filter { kinds: kinds.collect::<Result<_, _>>()?, about };
+        let picture = self.0.driver.picture();
+        let ids = named_ids(&picture.view, &about);
+        let about_ids = ids.iter().cloned().collect();
+        let filter = Filter { kinds: kinds.collect::<Result<_, _>>()?, about, ids };
         let limit = if limit == 0 { ENTRIES } else { (limit as usize).min(ENTRIES_MAX) };
         let before = (before != 0).then_some(before);
         let history = self.0.history.clone();
@@ -288,9 +307,8 @@ impl Operator for OperatorDoor {
         let entries = read
             .map_err(|_| Status::internal("reading the history panicked; the log has more"))?
             .map_err(|why| Status::unavailable(why.to_string()))?;
-        let picture = self.0.driver.picture();
         let events = entries.iter().map(|entry| forms::history(entry, &picture.view)).collect();
-        Ok(Response::new(wire::ListEventsResponse { events }))
+        Ok(Response::new(wire::ListEventsResponse { events, about_ids }))
     }
 
     async fn watch(
@@ -404,16 +422,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::TeardownFrameworkRequest>,
     ) -> Result<Response<wire::TeardownFrameworkResponse>, Status> {
         let caller = operator(&request)?;
-        let framework = {
-            let picture = self.0.driver.picture();
-            let text = &request.get_ref().framework;
-            // One that is gone is answered the same: who asks twice has lost the first answer.
-            let gone = picture.view.completed_frameworks().find(|framework| framework.id.as_str() == text);
-            match gone {
-                Some(framework) => framework.id.clone(),
-                None => resolve::one("framework", text, frameworks(&picture.view))?.id.clone(),
-            }
-        };
+        let framework = framework_for_good(&self.0.driver.picture().view, &request.get_ref().framework)?;
         match self.operate(caller, Command::Teardown { framework }).await? {
             Done::TornDown { framework } => {
                 Ok(Response::new(wire::TeardownFrameworkResponse { framework_id: framework.to_string() }))
@@ -503,6 +512,21 @@ fn agent_for_good(view: &View, text: &str) -> Result<AgentId, Status> {
         )));
     }
     Ok(agent.id.clone())
+}
+
+/// The framework of something that cannot be undone, likewise.
+fn framework_for_good(view: &View, text: &str) -> Result<FrameworkId, Status> {
+    if let Some(gone) = view.completed_frameworks().find(|framework| framework.id.as_str() == text) {
+        return Ok(gone.id.clone());
+    }
+    let framework = resolve::one("framework", text, frameworks(view))?;
+    if framework.id.as_str() != text && framework.info.name != text {
+        return Err(Status::invalid_argument(format!(
+            "{text:?} is short for framework {} ({}), and teardown cannot be undone: give its whole id or name",
+            framework.info.name, framework.id
+        )));
+    }
+    Ok(framework.id.clone())
 }
 
 /// A task's place in lists: by framework and id; of those with the same id, the one that ended first comes first.

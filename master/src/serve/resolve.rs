@@ -96,7 +96,7 @@ pub(super) fn ambiguous<T>(kind: &str, text: &str, found: &[Named<T>]) -> Status
         more => format!(" and {more} more"),
     };
     Status::invalid_argument(format!(
-        "{text:?} could be any of these {}: {listed}{more}; say more of it",
+        "{text:?} could be any of these {}: {listed}{more}; give more of it",
         plural(kind)
     ))
 }

@@ -56,7 +56,7 @@ fn attempt(attempt: Attempt) -> wire::Attempt {
 /// A refusal in gRPC's words; the text is for people as it is.
 pub(super) fn refused(refusal: &Refusal) -> Status {
     let code = match refusal {
-        Refusal::Spec(_) | Refusal::Count(_) => Code::InvalidArgument,
+        Refusal::Spec(_) | Refusal::Count(_) | Refusal::Ambiguous(..) => Code::InvalidArgument,
         Refusal::NoSuchService(..) => Code::NotFound,
         Refusal::Services(_) | Refusal::Instances(_) => Code::ResourceExhausted,
         Refusal::Role { .. } | Refusal::Removing(_) => Code::FailedPrecondition,
