@@ -16,7 +16,7 @@ test: check ## every check and every test; needs root, as isolation is tested fo
 	cargo test --workspace --no-fail-fast
 
 check: ## formatting, lints, the architecture's rules
-	scripts/install-missing build
+	scripts/install-missing check
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- --deny warnings
 
