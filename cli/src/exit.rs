@@ -3,8 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use bourse_client::{ConnectError, SettingsError};
-use tonic::Code;
+use bourse_client::{ConnectError, SettingsError, connection};
+use tonic::{Code, Status};
 
 /// Exit codes, the same for all verbs but `run`, which exits with its task's status (and with [`RUN_FAILED`] for a
 /// failure of Bourse itself). `bourse help` documents them.
@@ -53,8 +53,17 @@ pub fn failed(exit: Exit, message: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Failure { exit, message: message.into() })
 }
 
+/// Whether the master went away before it had answered, or with only a part of the answer.
+pub fn is_away(status: &Status) -> bool {
+    connection::never_answered(status)
+}
+
 /// What a call to the master came to, in words and as a code.
-pub fn refused(status: tonic::Status) -> anyhow::Error {
+pub fn refused(status: Status) -> anyhow::Error {
+    if is_away(&status) {
+        let why = connection::innermost(&status);
+        return failed(Exit::Unreachable, format!("the master went away ({why}); see whether it runs"));
+    }
     let exit = match status.code() {
         Code::NotFound => Exit::NotFound,
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,

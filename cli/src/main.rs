@@ -7,12 +7,12 @@ mod dev;
 mod exit;
 mod inherited;
 mod logging;
+mod print;
 mod render;
 mod session;
 mod shutdown;
 mod verbs;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,16 +61,15 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    shutdown::quietly_when_nobody_reads();
     let verb = Cli::parse().verb;
     if let Err(error) = dev::children::heed_parent() {
-        say(format_args!("{error:#}"));
+        fail(format_args!("{error:#}"));
         return ExitCode::from(exit::Exit::Failed as u8);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            say(format_args!("no threads to run on: {error}"));
+            fail(format_args!("no threads to run on: {error}"));
             return ExitCode::from(exit::Exit::Failed as u8);
         }
     };
@@ -83,15 +82,15 @@ fn main() -> ExitCode {
         Err(error) if shutdown::is_closed_pipe(&error) && is_run => ExitCode::from(shutdown::NOBODY_READS),
         Err(error) if shutdown::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("{error:#}"));
+            fail(format_args!("{error:#}"));
             if is_run { ExitCode::from(exit::RUN_FAILED) } else { exit::code_of(&error) }
         }
     }
 }
 
-/// The last word of a process. It is lost on a full disk; the exit status is not, as it would be by a panic of `eprintln`.
-fn say(what: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "bourse: {what}");
+/// The last word of a process.
+fn fail(what: std::fmt::Arguments<'_>) {
+    print::say(format_args!("bourse: {what}"));
 }
 
 async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {

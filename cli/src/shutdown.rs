@@ -55,20 +55,6 @@ pub fn requested() -> io::Result<impl Future<Output = ()> + Send + 'static> {
 /// switches off.
 pub const NOBODY_READS: u8 = 128 + nix::sys::signal::Signal::SIGPIPE as u8;
 
-/// From now on a macro that prints to somebody who has gone away (`bourse events | head`) ends the process without a word,
-/// as other programs end; by itself it panics.
-pub fn quietly_when_nobody_reads() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        // The macros panic with a formatted text.
-        let text = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
-        if text.starts_with("failed printing to std") && text.contains("Broken pipe") {
-            std::process::exit(NOBODY_READS.into());
-        }
-        usual(panic);
-    }));
-}
-
 /// Whoever read our output has closed it (`bourse ps | head`): not a failure.
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

@@ -23,9 +23,17 @@ fn the_help_names_every_exit_code() {
     let help = output(&["--help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
-    for code in
-        ["0  done", "2  wrong usage", "3  not found", "4  denied", "7  the master cannot be reached", "125"]
-    {
+    for code in [
+        "0  done",
+        "1  failed",
+        "2  wrong usage",
+        "3  not found",
+        "4  denied",
+        "6  timed out",
+        "7  the master cannot be reached",
+        "8  conflict",
+        "125",
+    ] {
         assert!(help.contains(code), "{code:?} is not in {help}");
     }
 }

@@ -199,8 +199,7 @@ impl Connection {
         let (peer, target) = (self.settings.peer, shown(&self.settings));
         let status = Box::new(status);
         match status.code() {
-            // Only a status that was made at this end has a source: the other end never answered.
-            _ if status.source().is_some() => CallError::Unreachable {
+            _ if never_answered(&status) => CallError::Unreachable {
                 peer,
                 target,
                 why: innermost(&*status),
@@ -297,6 +296,11 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, ConnectError> {
     endpoint.tls_config(config).map_err(|error| failed(&error))
 }
 
+/// Whether nobody has answered the call, or only a part of it: only a status that was made at this end has a source.
+pub fn never_answered(status: &Status) -> bool {
+    status.source().is_some()
+}
+
 /// Sorts what the transport says: nobody there, or something else in the way.
 fn no_connection(settings: &Settings, error: &tonic::transport::Error) -> ConnectError {
     let (peer, target, why) = (settings.peer, shown(settings), innermost(error));
@@ -336,7 +340,7 @@ fn causes<'a>(
 }
 
 /// The cause of all causes, which is the one that people understand.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut why = causes(error).last().map(ToString::to_string).unwrap_or_default();
     // "Connection refused (os error 111)": the number helps nobody.
     if let Some(at) = why.find(" (os error") {

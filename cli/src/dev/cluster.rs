@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use crate::dev::children::{Ended, Part, STOP};
 use crate::dev::parts::Agent;
 use crate::dev::restarts::Restarts;
+use crate::print::say;
 
 /// How long an agent that is started only to end its tasks may take until it can be asked to.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -57,22 +58,22 @@ impl Cluster {
                     let (index, ended) = ended?;
                     let wait = restarts.ended(index, begun.elapsed());
                     let Part { name, log, .. } = self.part(index);
-                    eprintln!(
+                    say(format_args!(
                         "{name} (pid {}) {ended}; starting it again in {} s; its log is {}",
                         ended.pid, wait.as_secs(), log.display()
-                    );
+                    ));
                 }
                 () = due, if next.is_some() => {
                     let Some((_, index)) = next else { continue };
                     let part = self.part(index);
                     match part.start() {
                         Ok(pid) => {
-                            eprintln!("{} is started again (pid {pid})", part.name);
+                            say(format_args!("{} is started again (pid {pid})", part.name));
                             restarts.started(index, begun.elapsed());
                         }
                         Err(error) => {
                             let wait = restarts.ended(index, begun.elapsed());
-                            eprintln!("{error:#}; trying again in {} s", wait.as_secs());
+                            say(format_args!("{error:#}; trying again in {} s", wait.as_secs()));
                         }
                     }
                 }
@@ -122,7 +123,10 @@ pub async fn settle(agent: &mut Agent) {
         return;
     }
     if let Err(error) = try_settle(agent).await {
-        eprintln!("tasks of {} are left running: {error:#}; the next start takes them over", agent.part.name);
+        say(format_args!(
+            "tasks of {} are left running: {error:#}; the next start takes them over",
+            agent.part.name
+        ));
     }
 }
 
@@ -166,9 +170,9 @@ async fn stop_all(parts: &mut [&mut Part]) {
             Ok(true) => {}
             Ok(false) => {
                 let (name, log) = (&part.name, part.log.display());
-                eprintln!("{name} did not stop in time and was killed; its log is {log}");
+                say(format_args!("{name} did not stop in time and was killed; its log is {log}"));
             }
-            Err(error) => eprintln!("{error:#}"),
+            Err(error) => say(format_args!("{error:#}")),
         }
     }
 }

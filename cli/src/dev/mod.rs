@@ -24,6 +24,7 @@ use crate::dev::cluster::{Cluster, settle};
 use crate::dev::parts::Agents;
 use crate::dev::ready::ready;
 use crate::dev::state::State;
+use crate::print::say;
 use crate::shutdown;
 
 /// The most agents of one dev cluster.
@@ -90,7 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     };
     cluster.stop().await;
     if ended.is_ok() {
-        eprintln!("stopped; the next `bourse dev` goes on from {}", folder.display());
+        say(format_args!("stopped; the next `bourse dev` goes on from {}", folder.display()));
     }
     ended
 }
@@ -184,7 +185,7 @@ fn welcome(
 ) -> anyhow::Result<()> {
     let token = state.operator_token()?;
     let agents = if args.agents == 1 { "1 agent".into() } else { format!("{} agents", args.agents) };
-    eprintln!(
+    say(format_args!(
         "Bourse is ready after {:.1} s: a master, {agents}, the service framework, all on this machine.
 
   status page    http://{master}/?token={token}
@@ -201,6 +202,6 @@ In another terminal:
 Ctrl-C stops everything and leaves nothing running; the next start goes on from here (or --fresh).",
         begun.elapsed().as_secs_f64(),
         state.logs().display(),
-    );
+    ));
     Ok(())
 }

@@ -20,7 +20,7 @@ const READY: Duration = Duration::from_secs(30);
 /// How often readiness is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Waits until the master answers, all of so many agents are active, and the service framework is reached through the
+/// Waits until the master answers, this many agents are active, and the service framework is reached through the
 /// master; then a fresh cluster gets its example.
 pub async fn ready(state: &State, master: &str, agents: u32, with_example: bool) -> anyhow::Result<()> {
     let give_up = Instant::now() + READY;

@@ -33,7 +33,7 @@ enum Life {
 }
 
 impl Restarts {
-    /// So many parts, all of which run since the beginning.
+    /// A number of parts, all of which run from the beginning on.
     pub fn new(parts: usize) -> Restarts {
         let past = Past { life: Life::Runs { since: Duration::ZERO }, next_wait: FIRST };
         Restarts { parts: vec![past; parts] }

@@ -19,7 +19,7 @@ pub enum Output {
     /// A table for people.
     #[default]
     Table,
-    /// The API's messages; with `-f` one a line.
+    /// The API's message; with `-f` each time as one line.
     Json,
     /// Ids alone, one a line.
     Name,

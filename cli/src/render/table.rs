@@ -4,8 +4,11 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Effects, Style as Ansi};
+use anyhow::Context;
 use bourse_words::{self as words, Tone};
 use comfy_table::{ContentArrangement, Row, presets};
+
+use crate::print::{lines, say};
 
 /// What a word means, always shown beside a symbol or the word itself, as colour alone tells some people nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,22 +86,21 @@ impl Table {
 
     /// Prints to standard output; colours only where it is a terminal and nobody asked for none. An empty table says so
     /// on standard error, so that a pipe gets nothing.
-    pub fn print(self) -> io::Result<()> {
+    pub fn print(self) -> anyhow::Result<()> {
         if self.inner.row_count() == 0 {
-            return writeln!(anstream::stderr(), "{}", self.empty);
+            say(self.empty);
+            return Ok(());
         }
-        let mut out = anstream::stdout().lock();
-        for line in self.inner.lines() {
-            // Each cell has a space on both sides; the first one would indent everything.
-            writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
-        }
-        Ok(())
+        // Each cell has a space on both sides; the first one would indent everything.
+        lines(self.inner.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()))
     }
 
     /// Draws over what was drawn before, when standard output is a terminal.
-    pub fn redraw(self) -> io::Result<()> {
+    pub fn redraw(self) -> anyhow::Result<()> {
         if io::stdout().is_terminal() {
-            write!(io::stdout(), "\x1b[H\x1b[2J")?;
+            let mut out = io::stdout();
+            // What is said of an empty table goes to standard error, and must not be wiped out.
+            write!(out, "\x1b[H\x1b[2J").and_then(|()| out.flush()).context("writing to standard output")?;
         }
         self.print()
     }

@@ -2,8 +2,9 @@
 
 use bourse_proto::operator::{Amounts, ListAgentsRequest, ListAgentsResponse, ResourceReport};
 
+use tonic::Status;
+
 use super::list::{List, ListArgs, show};
-use crate::exit::refused;
 use crate::render::{Shorts, Table, ago, amounts, cell, left, used};
 use crate::session::Session;
 
@@ -20,10 +21,10 @@ struct Agents(ListAgentsRequest);
 
 impl List for Agents {
     type Answer = ListAgentsResponse;
-    const KIND: &'static str = "agent";
+    const KINDS: &'static [&'static str] = &["agent"];
 
-    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListAgentsResponse> {
-        Ok(session.operator.list_agents(self.0.clone()).await.map_err(refused)?.into_inner())
+    async fn fetch(&self, session: &mut Session) -> Result<ListAgentsResponse, Status> {
+        Ok(session.operator.list_agents(self.0.clone()).await?.into_inner())
     }
 
     fn table(&self, answer: &ListAgentsResponse) -> Table {

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use bourse_proto::operator::{DrainAgentRequest, ListAgentsRequest};
 use bourse_types::units;
+use tokio::time::sleep;
+use tonic::Code;
 
+use super::patience::Patience;
 use crate::exit::{Exit, failed, refused};
-use crate::render::{count, left};
+use crate::print::{done, say};
+use crate::render::{Output, count, left};
 use crate::session::Session;
 
 /// How often a waiting drain looks.
@@ -30,6 +34,9 @@ pub struct Args {
     /// Wait until the agent is empty
     #[arg(short, long)]
     follow: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -47,20 +54,40 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         true => String::new(),
         false => format!("; undo with: bourse reactivate {agent}"),
     };
-    eprintln!("draining {agent}: {tasks}, {} left{undo}", left(draining.deadline_ms));
-    if args.follow { until_empty(&mut session, draining.agent_id).await } else { Ok(()) }
+    let sentence = format!("draining {agent}: {tasks}, {} left{undo}", left(draining.deadline_ms));
+    done(args.output, &draining, &draining.agent_id, sentence)?;
+    match args.follow {
+        true => until_empty(&mut session, draining.agent_id, args.mark_gone).await,
+        false => Ok(()),
+    }
 }
 
-/// Waits until the agent drains no more, and says what still runs whenever that changes.
-async fn until_empty(session: &mut Session, agent: String) -> anyhow::Result<()> {
+/// Waits until the agent drains no more, over restarts of the master, and says what still runs whenever that changes.
+async fn until_empty(session: &mut Session, agent: String, mark_gone: bool) -> anyhow::Result<()> {
     let mut told = None;
+    let mut patience = Patience::default();
     loop {
         let request = ListAgentsRequest { agent: agent.clone() };
-        let agents = session.operator.list_agents(request).await.map_err(refused)?.into_inner().agents;
-        let Some(agent) = agents.first().filter(|agent| agent.state == "draining") else { return Ok(()) };
-        if told.replace(agent.tasks) != Some(agent.tasks) {
-            eprintln!("{} left to end", count(agent.tasks, "task"));
+        let agents = match session.operator.list_agents(request).await {
+            // Empty, and gone as it was asked for: then nothing is listed under its id.
+            Err(status) if mark_gone && status.code() == Code::NotFound => return Ok(()),
+            answer => patience.with(answer).await?,
+        };
+        let Some(agents) = agents else { continue };
+        // Only one that is linked says that it drains; the others may come back, and still have a deadline.
+        let agent = agents.into_inner().agents.into_iter().next();
+        let Some(agent) = agent.filter(|it| it.drain_deadline_ms.is_some() && it.state != "drained") else {
+            return Ok(());
+        };
+        let away = match agent.state.as_str() {
+            "draining" => String::new(),
+            state => format!("; the agent is {state}"),
+        };
+        let left = format!("{} left to end{away}", count(agent.tasks, "task"));
+        if told.as_ref() != Some(&left) {
+            say(&left);
+            told = Some(left);
         }
-        tokio::time::sleep(LOOK).await;
+        sleep(LOOK).await;
     }
 }

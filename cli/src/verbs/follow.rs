@@ -1,59 +1,74 @@
-//! `-f` on a list: the master streams what changes, and the list is drawn again.
+//! `-f` on a list: when the master streams a change, the list is asked for and printed again.
 
 use std::time::Duration;
 
-use bourse_proto::operator::{WatchEvent, WatchRequest, watch_event::Event};
+use bourse_proto::operator::watch_event::Event;
 use tokio::time::{Instant, sleep_until};
+use tonic::Code;
 
 use super::list::{List, print};
+use super::patience::may_pass;
+use super::watch::Watch;
 use crate::exit::refused;
-use crate::render::{Output, Table, json};
+use crate::print::nobody_reads;
+use crate::render::Output;
 use crate::session::Session;
 
 /// At most this often, so that a busy cluster neither flickers nor costs the master a list for each change.
 const REDRAW: Duration = Duration::from_millis(250);
+/// How soon a list is asked for again that could not be had.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Follows until interrupted or until the master ends the stream.
+/// Follows until interrupted, or until nobody reads what is printed.
 pub async fn follow<L: List>(list: L, output: Output, mut session: Session) -> anyhow::Result<()> {
-    let watch = session.operator.watch(WatchRequest::default()).await.map_err(refused)?;
-    let mut changes = watch.into_inner();
-    let mut draw_at = Some(Instant::now());
+    let mut shown = list.fetch(&mut session).await.map_err(refused)?;
+    print(&list, &shown, output, true)?;
+    let mut watch = Watch::new(&session);
+    let mut draw_at = None;
+    let unread = nobody_reads();
+    tokio::pin!(unread);
     loop {
         let due = async {
             match draw_at {
-                Some(at) if output != Output::Json => sleep_until(at).await,
-                _ => std::future::pending().await,
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {
-            change = changes.message() => {
-                let Some(change) = change.map_err(refused)? else { return Ok(()) };
-                if kind(&change) != Some(L::KIND) {
-                    continue;
-                }
-                if output == Output::Json {
-                    anstream::println!("{}", json(&change)?);
-                }
+            change = watch.next() => if may_change::<L>(&change?) {
                 draw_at.get_or_insert(Instant::now() + REDRAW);
-            }
+            },
             () = due => {
-                let answer = list.fetch(&mut session).await?;
-                print(&list, &answer, output, Table::redraw)?;
                 draw_at = None;
+                match list.fetch(&mut session).await {
+                    Ok(answer) if answer == shown => {}
+                    Ok(answer) => {
+                        print(&list, &answer, output, true)?;
+                        shown = answer;
+                    }
+                    // A master that was started anew knows a framework by its name only when that is back.
+                    Err(status) if may_pass(&status) || status.code() == Code::NotFound => {
+                        draw_at = Some(Instant::now() + AGAIN);
+                    }
+                    Err(status) => return Err(refused(status)),
+                }
             }
+            () = &mut unread => return Ok(()),
         }
     }
 }
 
-/// What noun a change is about.
-fn kind(change: &WatchEvent) -> Option<&str> {
-    match change.event.as_ref()? {
-        Event::Agent(_) => Some("agent"),
-        Event::Framework(_) => Some("framework"),
-        Event::Task(_) => Some("task"),
-        Event::Offer(_) => Some("offer"),
-        Event::History(_) => Some("event"),
-        Event::Gone(gone) => Some(&gone.kind),
-        Event::SnapshotBegin(_) | Event::SnapshotEnd(_) | Event::Cluster(_) => None,
-    }
+/// Whether a list may be another after this. The end of a snapshot tells what is there no more by not naming it.
+fn may_change<L: List>(change: &Event) -> bool {
+    let kind = match change {
+        Event::Agent(_) => "agent",
+        Event::Framework(_) => "framework",
+        Event::Task(_) => "task",
+        Event::Offer(_) => "offer",
+        Event::History(_) => "event",
+        Event::Gone(gone) => &gone.kind,
+        Event::SnapshotEnd(_) => return true,
+        Event::SnapshotBegin(_) | Event::Cluster(_) => return false,
+    };
+    L::KINDS.contains(&kind)
 }

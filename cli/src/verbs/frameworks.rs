@@ -2,8 +2,9 @@
 
 use bourse_proto::operator::{ListFrameworksRequest, ListFrameworksResponse};
 
+use tonic::Status;
+
 use super::list::{List, ListArgs, show};
-use crate::exit::refused;
 use crate::render::{Shorts, Table, ago, amounts, cell, left, share};
 use crate::session::Session;
 
@@ -25,10 +26,10 @@ struct Frameworks(ListFrameworksRequest);
 
 impl List for Frameworks {
     type Answer = ListFrameworksResponse;
-    const KIND: &'static str = "framework";
+    const KINDS: &'static [&'static str] = &["framework"];
 
-    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListFrameworksResponse> {
-        Ok(session.operator.list_frameworks(self.0.clone()).await.map_err(refused)?.into_inner())
+    async fn fetch(&self, session: &mut Session) -> Result<ListFrameworksResponse, Status> {
+        Ok(session.operator.list_frameworks(self.0.clone()).await?.into_inner())
     }
 
     fn table(&self, answer: &ListFrameworksResponse) -> Table {

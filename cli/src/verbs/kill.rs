@@ -4,6 +4,8 @@ use bourse_proto::operator::KillTaskRequest;
 use bourse_types::units;
 
 use crate::exit::{Exit, failed, refused};
+use crate::print::done;
+use crate::render::Output;
 use crate::session::Session;
 
 /// Kill a task: SIGTERM, its grace, SIGKILL
@@ -21,6 +23,9 @@ pub struct Args {
     /// Instead of the task's own grace, for instance 30s or 0s
     #[arg(long, value_name = "DURATION")]
     grace: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -33,6 +38,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         grace_seconds: grace.map(|grace| grace.as_secs_f64()),
     };
     let killing = session.operator.kill_task(request).await.map_err(refused)?.into_inner();
-    eprintln!("killing {}; see: bourse task {}", killing.task_id, killing.task_id);
-    Ok(())
+    let sentence = format!("killing {0}; see: bourse task {0}", killing.task_id);
+    done(args.output, &killing, &killing.task_id, sentence)
 }

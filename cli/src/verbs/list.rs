@@ -1,7 +1,10 @@
 //! What the verbs that list something share: flags, and printing in each form.
 
 use prost::{Message, Name};
+use tonic::Status;
 
+use crate::exit::refused;
+use crate::print::{document, lines, out};
 use crate::render::{Output, Table, json};
 use crate::session::Session;
 
@@ -13,7 +16,7 @@ pub struct ListArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
-    /// Go on: draw again when something changes; with `-o json` one line a change
+    /// Go on: print again when something changes; with `-o json` the whole list as one line each time
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -21,11 +24,11 @@ pub struct ListArgs {
 /// A noun that can be listed: one answer of the master and how to draw it.
 pub trait List {
     /// The master's answer.
-    type Answer: Message + Name;
-    /// The kind of [`WatchEvent`](bourse_proto::operator::WatchEvent) that changes the list.
-    const KIND: &'static str;
+    type Answer: Message + Name + PartialEq;
+    /// What may change the list: "agent", "framework", "task", "offer", "event".
+    const KINDS: &'static [&'static str];
 
-    async fn fetch(&self, session: &mut Session) -> anyhow::Result<Self::Answer>;
+    async fn fetch(&self, session: &mut Session) -> Result<Self::Answer, Status>;
     fn table(&self, answer: &Self::Answer) -> Table;
     fn names(&self, answer: &Self::Answer) -> Vec<String>;
 }
@@ -36,21 +39,17 @@ pub async fn show<L: List>(list: L, args: ListArgs) -> anyhow::Result<()> {
     if args.follow {
         return super::follow::follow(list, args.output, session).await;
     }
-    let answer = list.fetch(&mut session).await?;
-    print(&list, &answer, args.output, Table::print)
+    let answer = list.fetch(&mut session).await.map_err(refused)?;
+    print(&list, &answer, args.output, false)
 }
 
-/// Prints one answer.
-pub fn print<L: List>(
-    list: &L,
-    answer: &L::Answer,
-    output: Output,
-    draw: impl FnOnce(Table) -> std::io::Result<()>,
-) -> anyhow::Result<()> {
+/// Prints one answer; one of several if it is followed by more.
+pub fn print<L: List>(list: &L, answer: &L::Answer, output: Output, again: bool) -> anyhow::Result<()> {
     match output {
-        Output::Table => draw(list.table(answer))?,
-        Output::Json => anstream::println!("{:#}", json(answer)?),
-        Output::Name => list.names(answer).iter().for_each(|name| anstream::println!("{name}")),
+        Output::Table if again => list.table(answer).redraw(),
+        Output::Table => list.table(answer).print(),
+        Output::Json if again => out(json(answer)?),
+        Output::Json => document(answer),
+        Output::Name => lines(list.names(answer)),
     }
-    Ok(())
 }

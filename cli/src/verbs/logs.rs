@@ -3,13 +3,17 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bourse_proto::agent_link::LogStream;
+use anyhow::Context;
+use bourse_proto::agent_link::{LogChunk, LogStream};
 use bourse_proto::operator::ReadTaskLogRequest;
+use clap::ValueEnum;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::exit::refused;
+use crate::print::out;
+use crate::render::json;
 use crate::session::Session;
 
 /// How long a log that is followed may be out of reach. An agent is back within seconds of its restart.
@@ -41,9 +45,22 @@ pub struct Args {
     /// Go on until the task has ended
     #[arg(short, long)]
     follow: bool,
-    /// Only the last so many bytes
+    /// Only the last BYTES bytes of each stream
     #[arg(long, value_name = "BYTES")]
     tail: Option<u32>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Form,
+}
+
+/// How a log is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// As it was written, each stream to its own.
+    #[default]
+    Text,
+    /// A line for each piece: its stream, its offset, and its bytes in Base64.
+    Json,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -58,7 +75,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let progress = Progress::default();
     let some = |wanted: bool, stream| {
         let (session, request, progress) = (&session, &request, &progress);
-        async move { if wanted { copy(session, request, stream, progress).await } else { Ok(()) } }
+        async move { if wanted { copy(session, request, stream, args.output, progress).await } else { Ok(()) } }
     };
     tokio::try_join!(some(!args.stderr, LogStream::Stdout), some(!args.stdout, LogStream::Stderr))?;
     Ok(())
@@ -66,17 +83,20 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
 /// How far copying has come, for whoever waits for its end: pieces that came, and pieces that were written.
 #[derive(Debug, Default)]
-pub struct Progress(AtomicU64, AtomicU64);
+pub struct Progress {
+    came: AtomicU64,
+    written: AtomicU64,
+}
 
 impl Progress {
     /// Grows with every piece.
     pub fn count(&self) -> u64 {
-        self.1.load(Ordering::Relaxed)
+        self.written.load(Ordering::Relaxed)
     }
 
     /// A piece has come that our own reader has not taken yet.
     pub fn is_writing(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != self.count()
+        self.came.load(Ordering::Relaxed) != self.count()
     }
 }
 
@@ -86,6 +106,7 @@ pub async fn copy(
     session: &Session,
     request: &ReadTaskLogRequest,
     stream: LogStream,
+    form: Form,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let mut request = ReadTaskLogRequest { stream: stream as i32, ..request.clone() };
@@ -93,7 +114,8 @@ pub async fn copy(
     let mut was_there = false;
     loop {
         let offset = request.offset;
-        let Err(error) = copy_until_broken(session, &mut request, &mut was_there, progress).await? else {
+        let copied = copy_until_broken(session, &mut request, &mut was_there, form, progress).await;
+        let Err(error) = copied.context("writing the task's output")? else {
             return Ok(());
         };
         if request.offset != offset {
@@ -113,8 +135,9 @@ async fn copy_until_broken(
     session: &Session,
     request: &mut ReadTaskLogRequest,
     was_there: &mut bool,
+    form: Form,
     progress: &Progress,
-) -> std::io::Result<Result<(), tonic::Status>> {
+) -> anyhow::Result<Result<(), tonic::Status>> {
     let mut chunks = match session.operator.clone().read_log(request.clone()).await {
         Ok(answer) => answer.into_inner(),
         Err(error) => return Ok(Err(error)),
@@ -127,8 +150,9 @@ async fn copy_until_broken(
             Err(error) => return Ok(Err(error)),
         };
         // Whoever reads our output may take his time, and must not hold a thread that others wait for.
-        progress.0.fetch_add(1, Ordering::Relaxed);
+        progress.came.fetch_add(1, Ordering::Relaxed);
         match request.stream() {
+            stream if form == Form::Json => tokio::task::block_in_place(|| out(line(stream, &chunk)?))?,
             LogStream::Stderr => {
                 let mut out = tokio::io::stderr();
                 out.write_all(&chunk.data).await?;
@@ -140,9 +164,16 @@ async fn copy_until_broken(
                 out.flush().await?;
             }
         }
-        progress.1.fetch_add(1, Ordering::Relaxed);
+        progress.written.fetch_add(1, Ordering::Relaxed);
         request.offset = (chunk.offset + chunk.data.len() as u64) as i64;
     }
+}
+
+/// A piece of a log as JSON, with the stream that it is of.
+fn line(stream: LogStream, chunk: &LogChunk) -> anyhow::Result<serde_json::Value> {
+    let mut line = json(chunk)?;
+    line["stream"] = stream.as_str_name().into();
+    Ok(line)
 }
 
 /// Whether trying again may help. A master that was started anew knows no task until its agent has told it: one that was

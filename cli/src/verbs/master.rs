@@ -7,6 +7,7 @@ use bourse_master::config::Resolved;
 use bourse_master::{MasterArgs, exit_code};
 
 use crate::exit::Exit;
+use crate::print::{out, say};
 use crate::{inherited, logging, shutdown};
 
 /// Run a master
@@ -21,7 +22,7 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.master.check {
-        return Ok(check(&args.master.resolve()));
+        return check(&args.master.resolve());
     }
     logging::start();
     let config = args.master.to_config()?;
@@ -35,17 +36,15 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             let code = exit_code(&error);
-            eprintln!("bourse: {:#}", anyhow::Error::from(error));
+            say(format_args!("bourse: {:#}", anyhow::Error::from(error)));
             Ok(ExitCode::from(code))
         }
     }
 }
 
 /// Prints every setting with its origin, and what is wrong.
-fn check(resolved: &Resolved) -> ExitCode {
-    anstream::print!("{resolved}");
-    match resolved.problems.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(Exit::Usage as u8),
-    }
+fn check(resolved: &Resolved) -> anyhow::Result<ExitCode> {
+    out(resolved.to_string().trim_end())?;
+    let good = resolved.problems.is_empty();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) })
 }

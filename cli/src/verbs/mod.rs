@@ -25,3 +25,5 @@ pub mod why;
 
 mod follow;
 mod list;
+mod patience;
+mod watch;

@@ -2,8 +2,9 @@
 
 use bourse_proto::operator::{ListOffersRequest, ListOffersResponse};
 
+use tonic::Status;
+
 use super::list::{List, ListArgs, show};
-use crate::exit::refused;
 use crate::render::{Shorts, Table, ago, amounts, left};
 use crate::session::Session;
 
@@ -24,10 +25,10 @@ struct Offers(ListOffersRequest);
 
 impl List for Offers {
     type Answer = ListOffersResponse;
-    const KIND: &'static str = "offer";
+    const KINDS: &'static [&'static str] = &["offer"];
 
-    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListOffersResponse> {
-        Ok(session.operator.list_offers(self.0.clone()).await.map_err(refused)?.into_inner())
+    async fn fetch(&self, session: &mut Session) -> Result<ListOffersResponse, Status> {
+        Ok(session.operator.list_offers(self.0.clone()).await?.into_inner())
     }
 
     fn table(&self, answer: &ListOffersResponse) -> Table {

@@ -2,8 +2,9 @@
 
 use bourse_proto::operator::{ListTasksRequest, ListTasksResponse, Task};
 
+use tonic::Status;
+
 use super::list::{List, ListArgs, show};
-use crate::exit::refused;
 use crate::render::{Table, ago, amounts, cell, exit, mib};
 use crate::session::Session;
 
@@ -38,13 +39,13 @@ struct Tasks(ListTasksRequest);
 
 impl List for Tasks {
     type Answer = ListTasksResponse;
-    const KIND: &'static str = "task";
+    const KINDS: &'static [&'static str] = &["task"];
 
-    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListTasksResponse> {
+    async fn fetch(&self, session: &mut Session) -> Result<ListTasksResponse, Status> {
         let mut request = self.0.clone();
         let mut all = ListTasksResponse::default();
         loop {
-            let page = session.operator.list_tasks(request.clone()).await.map_err(refused)?.into_inner();
+            let page = session.operator.list_tasks(request.clone()).await?.into_inner();
             all.tasks.extend(page.tasks);
             if page.next_page.is_empty() {
                 return Ok(all);

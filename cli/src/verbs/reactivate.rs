@@ -3,6 +3,8 @@
 use bourse_proto::operator::ReactivateAgentRequest;
 
 use crate::exit::refused;
+use crate::print::done;
+use crate::render::Output;
 use crate::session::Session;
 
 /// End a drain: the agent is offered again
@@ -12,12 +14,14 @@ pub struct Args {
     agent: String,
     #[command(flatten)]
     master: bourse_client::ClientArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
     let request = ReactivateAgentRequest { agent: args.agent.clone() };
-    session.operator.reactivate_agent(request).await.map_err(refused)?;
-    eprintln!("{} is offered again", args.agent);
-    Ok(())
+    let active = session.operator.reactivate_agent(request).await.map_err(refused)?.into_inner();
+    done(args.output, &active, &active.agent_id, format_args!("{} is offered again", args.agent))
 }

@@ -2,8 +2,9 @@
 
 use bourse_proto::operator::{ListRolesRequest, ListRolesResponse};
 
+use tonic::Status;
+
 use super::list::{List, ListArgs, show};
-use crate::exit::refused;
 use crate::render::{Table, amounts, share};
 use crate::session::Session;
 
@@ -18,11 +19,11 @@ struct Roles;
 
 impl List for Roles {
     type Answer = ListRolesResponse;
-    /// Roles change when frameworks do.
-    const KIND: &'static str = "framework";
+    /// A role's figures change with those of its frameworks; that its weight was set is an event.
+    const KINDS: &'static [&'static str] = &["framework", "event"];
 
-    async fn fetch(&self, session: &mut Session) -> anyhow::Result<ListRolesResponse> {
-        Ok(session.operator.list_roles(ListRolesRequest {}).await.map_err(refused)?.into_inner())
+    async fn fetch(&self, session: &mut Session) -> Result<ListRolesResponse, Status> {
+        Ok(session.operator.list_roles(ListRolesRequest {}).await?.into_inner())
     }
 
     fn table(&self, answer: &ListRolesResponse) -> Table {

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use bourse_proto::services::{DeployRequest, ListServicesRequest, RemoveRequest, ScaleRequest, Service};
+use bourse_proto::services::{
+    DeployRequest, ListServicesRequest, ListServicesResponse, RemoveRequest, ScaleRequest, Service,
+};
 use bourse_types::units;
 use clap::Subcommand;
 use tokio::time::Instant;
 
+use super::patience::Patience;
 use crate::exit::{Exit, failed, refused};
-use crate::render::{self, Output, Table, ago, cell, json};
+use crate::print::{document, done, lines, out, say};
+use crate::render::{self, Output, Table, ago, cell};
 use crate::session::Session;
 
 /// How often a waiting deploy looks.
@@ -26,7 +30,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Make a service file what is wanted, and wait until it is so
+    /// Deploy a service file and wait until it runs
     ///
     /// Interrupting it only stops the waiting: the service goes on.
     Deploy {
@@ -40,6 +44,9 @@ enum Verb {
         /// How long to wait, for instance 2m
         #[arg(long, value_name = "DURATION", default_value = "5m")]
         timeout: String,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// List services: wanted, running, healthy, and why not
     List {
@@ -51,6 +58,7 @@ enum Verb {
     },
     /// Show one service: each instance, its last attempts, the file as it was written
     Show {
+        /// Its name, or a beginning that no other has
         name: String,
         #[command(flatten)]
         master: bourse_client::ClientArgs,
@@ -60,53 +68,68 @@ enum Verb {
     },
     /// Change how many instances are wanted
     Scale {
+        /// Its name, or a beginning that no other has
         name: String,
         /// 0 suspends the service
         count: u32,
         #[command(flatten)]
         master: bourse_client::ClientArgs,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Kill a service's instances and forget it
     Remove {
+        /// The whole name
         name: String,
         #[command(flatten)]
         master: bourse_client::ClientArgs,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
     /// Check a service file without a master
     Validate {
         /// A TOML file; - for standard input
         file: PathBuf,
+        /// How to print
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
     },
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     match args.verb {
-        Verb::Deploy { file, master, detach, timeout } => {
+        Verb::Deploy { file, master, detach, timeout, output } => {
             let timeout = units::parse_duration(&timeout)
                 .map_err(|error| failed(Exit::Usage, format!("--timeout: {error}")))?;
-            deploy(&file, Session::open(&master).await?, (!detach).then_some(timeout)).await
+            deploy(&file, Session::open(&master).await?, (!detach).then_some(timeout), output).await
         }
         Verb::List { master, output } => list(Session::open(&master).await?, output).await,
         Verb::Show { name, master, output } => show(&name, Session::open(&master).await?, output).await,
-        Verb::Scale { name, count, master } => {
+        Verb::Scale { name, count, master, output } => {
             let mut session = Session::open(&master).await?;
-            session.services.scale(ScaleRequest { name: name.clone(), count }).await.map_err(refused)?;
+            let scaled = session.services.scale(ScaleRequest { name: name.clone(), count }).await;
+            let scaled = scaled.map_err(refused)?.into_inner();
+            // As it is called, where only the beginning of its name was given.
+            let name = scaled.service.as_ref().map_or(name, |service| service.name.clone());
             let instances = render::count(count, "instance");
-            eprintln!("{name} shall have {instances}; see: bourse service show {name}");
-            Ok(())
+            let sentence = format!("{name} now wants {instances}; see: bourse service show {name}");
+            done(output, &scaled, &name, sentence)
         }
-        Verb::Remove { name, master } => {
+        Verb::Remove { name, master, output } => {
             let mut session = Session::open(&master).await?;
-            session.services.remove(RemoveRequest { name: name.clone() }).await.map_err(refused)?;
-            eprintln!("{name} is removed; its instances are being killed");
-            Ok(())
+            let removed = session.services.remove(RemoveRequest { name: name.clone() }).await;
+            let removed = removed.map_err(refused)?.into_inner();
+            done(output, &removed, &name, format_args!("{name} is removed; its instances are being killed"))
         }
-        Verb::Validate { file } => {
-            let (text, file_name) = read(&file)?;
-            bourse_service_framework::spec::parse(&text, &file_name)
+        Verb::Validate { file, output } => {
+            let (toml, file_name) = read(&file)?;
+            let spec = bourse_service_framework::spec::parse(&toml, &file_name)
                 .map_err(|error| failed(Exit::Usage, error.to_string()))?;
-            eprintln!("{file_name} is a good service file");
-            Ok(())
+            let sentence = format!("{file_name} is a valid service file");
+            // No master was asked: the answer is the call that deploying it makes.
+            done(output, &DeployRequest { toml, file_name }, spec.name.as_str(), sentence)
         }
     }
 }
@@ -122,27 +145,50 @@ fn read(file: &Path) -> anyhow::Result<(String, String)> {
     Ok((text, name))
 }
 
-async fn deploy(file: &Path, mut session: Session, wait: Option<Duration>) -> anyhow::Result<()> {
+async fn deploy(
+    file: &Path,
+    mut session: Session,
+    wait: Option<Duration>,
+    output: Output,
+) -> anyhow::Result<()> {
     let (toml, file_name) = read(file)?;
-    let answer =
+    let mut answer =
         session.services.deploy(DeployRequest { toml, file_name }).await.map_err(refused)?.into_inner();
-    let name = answer.service.map(|service| service.name).unwrap_or_default();
-    eprintln!("{name}: {}", answer.outcome);
-    let Some(timeout) = wait else { return Ok(()) };
+    let name = answer.service.as_ref().map(|service| service.name.clone()).unwrap_or_default();
+    say(format_args!("{name}: {}", answer.outcome));
+    if let Some(timeout) = wait {
+        answer.service = Some(until_running(&name, &mut session, timeout).await?);
+    }
+    match output {
+        // What it came to was said as it went.
+        Output::Table => Ok(()),
+        Output::Json => document(&answer),
+        Output::Name => out(name),
+    }
+}
+
+/// Waits until a service runs, over restarts of the master and of the service framework, and says how far it is.
+async fn until_running(name: &str, session: &mut Session, timeout: Duration) -> anyhow::Result<Service> {
     let give_up = Instant::now() + timeout;
     let mut told = None;
+    let mut patience = Patience::default();
+    let mut reason = "nobody answered".to_owned();
     loop {
-        let service = get(&name, &mut session).await?;
-        let step = Some(Step::of(&service));
-        if step != told {
-            eprintln!("{}", progress(&service));
-            told = step;
-        }
-        if service.state == "running" || service.state == "suspended" {
-            return Ok(());
+        let answer = session.services.list(ListServicesRequest { name: name.into() }).await;
+        if let Some(answer) = patience.with(answer).await? {
+            let service = the_one(name, answer.into_inner())?;
+            let step = Some(Step::of(&service));
+            if step != told {
+                say(progress(&service));
+                told = step;
+            }
+            if service.state == "running" || service.state == "suspended" {
+                return Ok(service);
+            }
+            reason = service.reason;
         }
         if Instant::now() >= give_up {
-            let message = format!("{name} is not there after {timeout:?}: {}", service.reason);
+            let message = format!("{name} is not running after {timeout:?}: {reason}");
             return Err(failed(Exit::TimedOut, message));
         }
         tokio::time::sleep(LOOK).await;
@@ -181,10 +227,8 @@ pub fn progress(service: &Service) -> String {
     line
 }
 
-async fn get(name: &str, session: &mut Session) -> anyhow::Result<Service> {
-    let request = ListServicesRequest { name: name.into() };
-    let found = session.services.list(request).await.map_err(refused)?.into_inner().services;
-    found.into_iter().next().ok_or_else(|| {
+fn the_one(name: &str, found: ListServicesResponse) -> anyhow::Result<Service> {
+    found.services.into_iter().next().ok_or_else(|| {
         failed(Exit::NotFound, format!("no service is called {name:?}; see: bourse service list"))
     })
 }
@@ -192,8 +236,8 @@ async fn get(name: &str, session: &mut Session) -> anyhow::Result<Service> {
 async fn list(mut session: Session, output: Output) -> anyhow::Result<()> {
     let answer = session.services.list(ListServicesRequest::default()).await.map_err(refused)?.into_inner();
     match output {
-        Output::Json => anstream::println!("{:#}", json(&answer)?),
-        Output::Name => answer.services.iter().for_each(|service| anstream::println!("{}", service.name)),
+        Output::Json => document(&answer)?,
+        Output::Name => lines(answer.services.iter().map(|service| &service.name))?,
         Output::Table => {
             let columns = ["service", "state", "wanted", "running", "healthy", "restarts", "why"];
             let mut table = Table::new(&columns, "no services yet; try: bourse service deploy web.toml");
@@ -215,12 +259,13 @@ async fn list(mut session: Session, output: Output) -> anyhow::Result<()> {
 }
 
 async fn show(name: &str, mut session: Session, output: Output) -> anyhow::Result<()> {
-    let service = get(name, &mut session).await?;
+    let found = session.services.list(ListServicesRequest { name: name.into() }).await.map_err(refused)?;
+    let service = the_one(name, found.into_inner())?;
     match output {
-        Output::Json => anstream::println!("{:#}", json(&service)?),
-        Output::Name => service.instances.iter().for_each(|instance| anstream::println!("{}", instance.name)),
+        Output::Json => document(&service)?,
+        Output::Name => lines(service.instances.iter().map(|instance| &instance.name))?,
         Output::Table => {
-            anstream::println!("{}  {}\n", cell(&service.state), progress(&service));
+            out(format_args!("{}  {}\n", cell(&service.state), progress(&service)))?;
             let columns = ["instance", "state", "agent", "ports", "task", "since", "why"];
             let mut table = Table::new(&columns, "no instances");
             for instance in &service.instances {
@@ -248,7 +293,7 @@ async fn show(name: &str, mut session: Session, output: Output) -> anyhow::Resul
                 }
             }
             table.print()?;
-            anstream::println!("\n{}", service.toml.trim_end());
+            out(format_args!("\n{}", service.toml.trim_end()))?;
         }
     }
     Ok(())

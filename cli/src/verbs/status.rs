@@ -6,7 +6,8 @@ use bourse_proto::operator::{Amounts, Cluster, GetClusterRequest, ResourceReport
 use bourse_proto::services::{ListServicesRequest, Service};
 
 use crate::exit::refused;
-use crate::render::{Output, Style, Table, ago, count, json, mib, needs_a_look, prose, sentence, state};
+use crate::print::{document, out};
+use crate::render::{Output, Style, Table, ago, count, mib, needs_a_look, prose, sentence, state};
 use crate::session::Session;
 
 /// The service framework has this long to answer.
@@ -26,8 +27,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
     let cluster = session.operator.get_cluster(GetClusterRequest {}).await.map_err(refused)?.into_inner();
     match args.output {
-        Output::Json => anstream::println!("{:#}", json(&cluster)?),
-        Output::Name => anstream::println!("{}", cluster.master_id),
+        Output::Json => document(&cluster)?,
+        Output::Name => out(cluster.master_id)?,
         Output::Table => print(&cluster, &waiting(&mut session).await)?,
     }
     Ok(())
@@ -43,21 +44,21 @@ async fn waiting(session: &mut Session) -> Vec<Service> {
 }
 
 fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {
-    anstream::println!("{}", prose(&cluster.verdict));
+    out(prose(&cluster.verdict))?;
     for problem in &cluster.problems {
         let style = if problem.severity() == Severity::Critical { Style::Bad } else { Style::Waiting };
-        anstream::println!("  {}", style.word(&sentence(&prose(&problem.summary))));
+        out(format_args!("  {}", style.word(&sentence(&prose(&problem.summary)))))?;
         if !problem.advice.is_empty() {
-            anstream::println!("      {}", prose(&problem.advice));
+            out(format_args!("      {}", prose(&problem.advice)))?;
         }
     }
     for service in waiting {
         let text =
             format!("Service {} is {}: {}", service.name, state(&service.state), prose(&service.reason));
-        anstream::println!("  {}", Style::Waiting.word(&text));
-        anstream::println!("      bourse service show {}", service.name);
+        out(format_args!("  {}", Style::Waiting.word(&text)))?;
+        out(format_args!("      bourse service show {}", service.name))?;
     }
-    anstream::println!();
+    out("")?;
     let mut table =
         Table::new(&["resource", "total", "reserved", "offered", "allocated", "used", "available"], "");
     let report = cluster.resources.clone().unwrap_or_default();
@@ -65,7 +66,7 @@ fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {
     table.row(row("memory", &report, |amounts| mib(amounts.mem_mib)));
     table.row(row("disk", &report, |amounts| mib(amounts.disk_mib)));
     table.print()?;
-    anstream::println!(
+    out(format_args!(
         "\n{} of {} active, {} of {} connected, {} outstanding\nmaster {} (epoch {}, Bourse {}), up {}",
         cluster.agents_active,
         count(cluster.agents_total, "agent"),
@@ -76,7 +77,7 @@ fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {
         cluster.epoch,
         cluster.version,
         ago(cluster.started_ms)
-    );
+    ))?;
     Ok(())
 }
 

@@ -4,8 +4,12 @@ use bourse_proto::operator::{ListTasksRequest, Task};
 use bourse_proto::v1::TaskStatus;
 
 use crate::exit::{Exit, failed, refused};
-use crate::render::{Output, ago, amounts, cell, exit, json, mib, prose, short};
+use crate::print::{document, lines, out};
+use crate::render::{Output, ago, amounts, cell, exit, mib, prose, short};
 use crate::session::Session;
+
+/// At most this many candidates are listed in an error.
+const LISTED: usize = 8;
 
 /// Tell one task's story: state, why, since when, on which agent, what it uses
 #[derive(clap::Args)]
@@ -24,31 +28,62 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
-    let request = ListTasksRequest {
-        task: args.task.clone(),
-        framework: args.framework.unwrap_or_default(),
-        completed: true,
-        ..Default::default()
-    };
-    let tasks = session.operator.list_tasks(request).await.map_err(refused)?.into_inner().tasks;
-    if tasks.is_empty() {
-        let message = format!("no task is called {:?} or begins so; see: bourse ps -a", args.task);
-        return Err(failed(Exit::NotFound, message));
+    let task = find(args.task, args.framework.unwrap_or_default(), &mut session).await?;
+    match args.output {
+        Output::Json => document(&task),
+        Output::Name => out(task.id),
+        Output::Table => lines(story(&task)),
     }
-    for task in &tasks {
-        match args.output {
-            Output::Json => anstream::println!("{:#}", json(task)?),
-            Output::Name => anstream::println!("{}", task.id),
-            Output::Table => print(task),
-        }
-    }
-    Ok(())
 }
 
-fn print(task: &Task) {
-    let line = |name: &str, value: &str| {
+/// The one task that a text names, by the rule of every other verb: the one that is alive, or else the last that was.
+async fn find(text: String, framework: String, session: &mut Session) -> anyhow::Result<Task> {
+    let mut request = ListTasksRequest { task: text, framework, ..Default::default() };
+    let alive = list(request.clone(), session).await?;
+    if !alive.is_empty() {
+        return one(&request.task, alive);
+    }
+    request.completed = true;
+    let mut ended = list(request.clone(), session).await?;
+    // The same task again and again is the usual case of several: the last time counts.
+    if ended.windows(2).all(|pair| pair[0].name == pair[1].name) {
+        ended.sort_by_key(|task| task.changed_ms);
+        ended.drain(..ended.len().saturating_sub(1));
+    }
+    one(&request.task, ended)
+}
+
+async fn list(request: ListTasksRequest, session: &mut Session) -> anyhow::Result<Vec<Task>> {
+    Ok(session.operator.list_tasks(request).await.map_err(refused)?.into_inner().tasks)
+}
+
+fn one(text: &str, mut found: Vec<Task>) -> anyhow::Result<Task> {
+    match found.len() {
+        0 => {
+            let message = format!("no task is called {text:?} or begins so; see: bourse ps -a");
+            Err(failed(Exit::NotFound, message))
+        }
+        1 => Ok(found.remove(0)),
+        several => {
+            let listed: Vec<&str> = found.iter().take(LISTED).map(|task| task.id.as_str()).collect();
+            let more = match several.saturating_sub(LISTED) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let message = format!(
+                "{text:?} could be any of these tasks: {}{more}; give more of it, or its --framework",
+                listed.join(", ")
+            );
+            Err(failed(Exit::Usage, message))
+        }
+    }
+}
+
+fn story(task: &Task) -> Vec<String> {
+    let mut story = Vec::new();
+    let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
-            anstream::println!("{name:<11} {value}");
+            story.push(format!("{name:<11} {value}"));
         }
     };
     line("task", &task.id);
@@ -84,10 +119,11 @@ fn print(task: &Task) {
         line("pid", &format!("{} on {}", task.pid, task.hostname));
     }
     if !task.statuses.is_empty() {
-        anstream::println!("\nstates, oldest first:");
-        task.statuses.iter().for_each(|status| anstream::println!("  {}", told(status)));
+        story.push("\nstates, oldest first:".into());
+        story.extend(task.statuses.iter().map(|status| format!("  {}", told(status))));
     }
-    anstream::println!("\nits output: bourse logs {}", task.id);
+    story.push(format!("\nits output: bourse logs {}", task.id));
+    story
 }
 
 fn told(status: &TaskStatus) -> String {

@@ -3,9 +3,11 @@
 use bourse_proto::operator::{ExplainRequest, Explanation};
 use bourse_proto::services::{ListServicesRequest, Service};
 use bourse_service_framework::spec;
+use tonic::{Code, Status};
 
 use crate::exit::refused;
-use crate::render::{Output, Style, Table, json, prose, sentence};
+use crate::print::{document, out};
+use crate::render::{Output, Style, Table, prose, sentence};
 use crate::session::Session;
 use crate::verbs::service::progress;
 
@@ -33,52 +35,77 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
     let resources = args.resources.unwrap_or_default();
-    let of_service = if resources.is_empty() { of_service(&args.subject, &mut session).await? } else { None };
-    let explanation = match of_service {
-        Some(explanation) => explanation,
-        None => explain(args.subject, resources, &mut session).await?,
+    let explanation = match resources.is_empty() {
+        true => answer(&args.subject, &mut session).await?,
+        false => explain(args.subject, resources, &mut session).await.map_err(refused)?,
     };
     match args.output {
-        Output::Json => anstream::println!("{:#}", json(&explanation)?),
-        Output::Name => anstream::println!("{}", explanation.id),
+        Output::Json => document(&explanation)?,
+        Output::Name => out(explanation.id)?,
         Output::Table => print(&explanation)?,
     }
     Ok(())
 }
 
-async fn explain(subject: String, resources: String, session: &mut Session) -> anyhow::Result<Explanation> {
+/// A service by its whole name, else what the master knows by this name, else a service by the beginning of its name:
+/// the master knows all its tasks by that, which is to say several.
+async fn answer(subject: &str, session: &mut Session) -> anyhow::Result<Explanation> {
+    if let Some(explanation) = of_service(subject, true, session).await? {
+        return Ok(explanation);
+    }
+    match explain(subject.to_owned(), String::new(), session).await {
+        Ok(explanation) => Ok(explanation),
+        Err(unknown) if matches!(unknown.code(), Code::NotFound | Code::InvalidArgument) => {
+            of_service(subject, false, session).await?.ok_or_else(|| refused(unknown))
+        }
+        Err(status) => Err(refused(status)),
+    }
+}
+
+async fn explain(subject: String, resources: String, session: &mut Session) -> Result<Explanation, Status> {
     let request = ExplainRequest { subject, resources, ..ExplainRequest::default() };
-    Ok(session.operator.explain(request).await.map_err(refused)?.into_inner())
+    Ok(session.operator.explain(request).await?.into_inner())
 }
 
 /// The answer for a service or an instance: what its framework says, and what the master says about the size of what
 /// waits. `None` where there is no service of that name, or nobody to ask.
-async fn of_service(subject: &str, session: &mut Session) -> anyhow::Result<Option<Explanation>> {
-    let name = match subject.rsplit_once('.') {
-        Some((name, slot)) if slot.parse::<u32>().is_ok() => name,
-        _ => subject,
+async fn of_service(
+    subject: &str,
+    whole_name: bool,
+    session: &mut Session,
+) -> anyhow::Result<Option<Explanation>> {
+    let (name, slot) = match subject.rsplit_once('.') {
+        Some((name, slot)) if slot.parse::<u32>().is_ok() => (name, Some(slot)),
+        _ => (subject, None),
     };
     let Ok(answer) = session.services.list(ListServicesRequest { name: name.into() }).await else {
         return Ok(None);
     };
     let answer = answer.into_inner();
-    let Some(service) = answer.services.into_iter().find(|service| service.name == name) else {
-        return Ok(None);
+    let found = answer.services.into_iter().find(|service| !whole_name || service.name == name);
+    let Some(service) = found else { return Ok(None) };
+    // As they are called, where only the beginning of the name was given.
+    let subject = match slot {
+        Some(slot) => format!("{}.{slot}", service.name),
+        None => service.name.clone(),
     };
     let instance = service.instances.iter().find(|instance| instance.name == subject);
-    if subject != name && instance.is_none() {
+    if slot.is_some() && instance.is_none() {
         return Ok(None);
     }
     let asked = match instance {
         Some(instance) if !instance.task_id.is_empty() => {
-            return explain(instance.task_id.clone(), String::new(), session).await.map(Some);
+            let told = explain(instance.task_id.clone(), String::new(), session).await;
+            return told.map(Some).map_err(refused);
         }
         Some(instance) => std::slice::from_ref(instance),
         None => &service.instances,
     };
     let in_state = |state: &str| asked.iter().find(|instance| instance.state == state);
     let of_master = match needs(&service) {
-        Some(needs) if in_state("WAITING").is_some() => explain(answer.framework_id, needs, session).await?,
+        Some(needs) if in_state("WAITING").is_some() => {
+            explain(answer.framework_id, needs, session).await.map_err(refused)?
+        }
         _ => Explanation::default(),
     };
     // What ends again and again lacks nothing that the master could give.
@@ -89,7 +116,7 @@ async fn of_service(subject: &str, session: &mut Session) -> anyhow::Result<Opti
         Some(instance) => format!("instance {}: {}", instance.name, instance.reason),
         None => format!("service {}", progress(&service)),
     };
-    Ok(Some(Explanation { kind: "service".into(), id: subject.into(), summary, ..of_master }))
+    Ok(Some(Explanation { kind: "service".into(), id: subject, summary, ..of_master }))
 }
 
 /// What one instance asks for, but ports: the master is asked about amounts.
@@ -99,12 +126,12 @@ fn needs(service: &Service) -> Option<String> {
 }
 
 fn print(explanation: &Explanation) -> anyhow::Result<()> {
-    anstream::println!("{}", sentence(&prose(&explanation.summary)));
+    out(sentence(&prose(&explanation.summary)))?;
     if !explanation.nearest_fix.is_empty() {
-        anstream::println!("nearest fix: {}", prose(&explanation.nearest_fix));
+        out(format_args!("nearest fix: {}", prose(&explanation.nearest_fix)))?;
     }
     if !explanation.agents.is_empty() {
-        anstream::println!();
+        out("")?;
         let mut table = Table::new(&["agent", "fits", "what stands in the way"], "");
         for agent in &explanation.agents {
             let fits = if agent.fits { Style::Good.word("yes") } else { Style::Bad.word("no") };
@@ -124,7 +151,7 @@ fn print(explanation: &Explanation) -> anyhow::Result<()> {
         let mut counts: Vec<_> = explanation.counts.iter().collect();
         counts.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
         let counts = counts.iter().map(|(reason, count)| format!("{reason} {count}"));
-        anstream::println!("\nleft out by the allocator so far: {}", counts.collect::<Vec<_>>().join(", "));
+        out(format_args!("\nleft out by the allocator so far: {}", counts.collect::<Vec<_>>().join(", ")))?;
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
 //! The command line: what scripts and people rely on.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::{fs, thread};
 
 use bourse_tests::{Cluster, PATIENCE, Plan, wait_for};
+use nix::pty::{OpenptyResult, openpty};
 use serde_json::Value;
 
 /// A cluster with two agents, two services and three tasks.
@@ -36,15 +39,46 @@ fn things_are_called_by_id_by_name_or_by_a_unique_beginning() {
         assert_eq!(agents["agents"].as_array().map(Vec::len), Some(1), "{agent}: {agents}");
     }
     // What could be several is refused, with all of them to choose from.
-    let ran = cli.run(["kill", "alpha"]);
-    assert_eq!(ran.code(), 2, "{ran}");
-    assert!(ran.stderr.contains("alpha.0") && ran.stderr.contains("alpha.1"), "{ran}");
+    for verb in ["kill", "task"] {
+        let ran = cli.run([verb, "alpha"]);
+        assert_eq!(ran.code(), 2, "{ran}");
+        assert!(ran.stderr.contains("alpha.0") && ran.stderr.contains("alpha.1"), "{ran}");
+    }
     assert_eq!(cluster.api.settled("alpha", 2).map(|service| service.restarts), Ok(0), "nothing was killed");
     cli.ok(["kill", "alpha.1"]);
     wait_for("alpha.1 to be started again", PATIENCE, || {
         let service = cluster.api.settled("alpha", 2)?;
         if service.restarts == 1 { Ok(()) } else { Err(format!("{service:?}")) }
     });
+    // Of one name there are two now, and the one that lives is meant.
+    assert_eq!(cli.json(["task", "alpha.1"])["state"], "TASK_RUNNING");
+    for (service, name) in [("al", "alpha"), ("beta", "beta")] {
+        assert_eq!(cli.json(["service", "show", service])["name"], name);
+    }
+    assert_eq!(cli.json(["service", "scale", "bet", "1"])["service"]["name"], "beta");
+    assert_eq!(cli.json(["why", "al"])["id"], "alpha");
+    // Events are about whatever is called so, though it is not what its id begins with.
+    for about in ["agent-2", "S1", "services", "beta.0", &id] {
+        let events = cli.ok(["events", "--about", about, "-o", "json"]);
+        assert!(!events.stdout.is_empty(), "{about}: {events}");
+    }
+    let events = cli.ok(["events", "--about", "no-such-thing"]);
+    assert!(events.stdout.is_empty() && events.stderr.contains("no event so far names"), "{events}");
+}
+
+#[test]
+fn what_cannot_be_undone_wants_the_whole_name() {
+    let cluster = busy();
+    let cli = cluster.cli();
+    let arguments: [&[&str]; 3] = [&["teardown", "serv"], &["gone", "S0"], &["service", "remove", "alph"]];
+    for arguments in arguments {
+        let ran = cli.run(arguments);
+        assert!([2, 3].contains(&ran.code()), "{arguments:?}: {ran}");
+    }
+    assert!(cli.run(["teardown", "serv"]).stderr.contains("give its whole id or name"));
+    assert!(cluster.api.settled("alpha", 2).is_ok(), "nothing was done");
+    assert_eq!(cli.json(["agents", "agent-1"])["agents"][0]["state"], "active");
+    cli.ok(["teardown", "services"]);
 }
 
 #[test]
@@ -116,6 +150,118 @@ fn json_has_the_same_keys_whatever_there_is() {
 }
 
 #[test]
+fn every_verb_prints_json() {
+    let cluster = busy();
+    let cli = cluster.cli();
+    let file = "name = \"gamma\"\ncommand = \"exec sleep 1000\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
+    let path = cluster.shared().join("gamma.toml");
+    fs::write(&path, file).expect("a test's own folder");
+    let path = path.to_str().expect("it is text");
+    // In this order, as some end what others ask about. What each must hold is beside it.
+    let calls: [(&[&str], &str); 23] = [
+        (&["status"], "verdict"),
+        (&["ps"], "tasks"),
+        (&["agents"], "agents"),
+        (&["frameworks"], "frameworks"),
+        (&["roles"], "roles"),
+        (&["offers"], "offers"),
+        (&["task", "beta.0"], "state"),
+        (&["why", "beta.0"], "summary"),
+        (&["events", "-n", "1"], "sequence"),
+        (&["logs", "beta.0"], "data"),
+        (&["weight", "eng", "2"], ""),
+        (&["kill", "beta.0"], "task_id"),
+        (&["service", "validate", path], "toml"),
+        (&["service", "deploy", path], "outcome"),
+        (&["service", "list"], "services"),
+        (&["service", "show", "gamma"], "instances"),
+        (&["service", "scale", "gamma", "2"], "service"),
+        (&["service", "remove", "gamma"], ""),
+        (&["drain", "agent-2", "--follow"], "deadline_ms"),
+        (&["reactivate", "agent-2"], "agent_id"),
+        (&["teardown", "services"], "framework_id"),
+        (&["gone", "agent-2"], "agent_id"),
+        (&["completion", "bash"], "-"),
+    ];
+    for (arguments, key) in calls.iter().filter(|(_, key)| *key != "-") {
+        // One document, or there would be an error.
+        let printed = cli.json(*arguments);
+        assert!(printed.is_object() && (key.is_empty() || printed.get(key).is_some()), "{printed}");
+    }
+    let logs = cli.json(["logs", "alpha.0"]);
+    assert_eq!((&logs["stream"], &logs["offset"]), (&"LOG_STREAM_STDOUT".into(), &0.into()), "{logs}");
+    // None is left out but those that run a part, and `run`, whose output is its task's.
+    let help = cli.ok(["--help"]).stdout;
+    let verbs =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let verbs: BTreeSet<&str> = verbs.filter_map(|line| line.split_whitespace().next()).collect();
+    let mut called: BTreeSet<&str> = calls.iter().map(|(arguments, _)| arguments[0]).collect();
+    called.extend(["dev", "master", "agent", "services", "run", "help"]);
+    assert_eq!(verbs, called);
+}
+
+#[test]
+fn a_terminal_gets_colours_and_is_drawn_over() {
+    let cluster = busy();
+    let once = Terminal::start(&cluster, &["ps"]);
+    let shown = once.until("beta.0", 1);
+    assert!(shown.contains("TASK ") && shown.contains("\x1b[32m● running\x1b[0m"), "{shown:?}");
+    assert!(!shown.contains("\x1b[2J"), "what was there before stays: {shown:?}");
+    let follow = Terminal::start(&cluster, &["ps", "-f"]);
+    follow.until("beta.0", 1);
+    cluster.cli().ok(["service", "scale", "beta", "0"]);
+    wait_for("the table without it", PATIENCE, || {
+        let shown = follow.until("\x1b[H\x1b[2J", 2);
+        let last = shown.rsplit("\x1b[2J").next().unwrap_or_default().to_owned();
+        if last.contains("alpha.0") && !last.contains("beta.0") { Ok(()) } else { Err(last) }
+    });
+}
+
+/// A verb at a terminal.
+struct Terminal {
+    child: Child,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    fn start(cluster: &Cluster, arguments: &[&str]) -> Terminal {
+        let OpenptyResult { master, slave } = openpty(None, None).expect("a terminal can be made");
+        let mut command = cluster.cli().command(arguments);
+        command.env("TERM", "xterm").stderr(Stdio::null()).stdout(slave);
+        let child = command.spawn().expect("it starts");
+        // It holds our end of the terminal open.
+        drop(command);
+        let shown = Arc::new(Mutex::new(String::new()));
+        let (screen, mut output) = (shown.clone(), fs::File::from(master));
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // The end of the last writer is an error of the terminal.
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..count]);
+                screen.lock().expect("nobody panics with it").push_str(&text);
+            }
+        });
+        Terminal { child, shown }
+    }
+
+    /// All that was shown, as soon as it holds this so often.
+    fn until(&self, text: &str, times: usize) -> String {
+        wait_for(&format!("{text:?}"), PATIENCE, || {
+            let shown = self.shown.lock().expect("nobody panics with it").clone();
+            if shown.matches(text).count() >= times { Ok(shown) } else { Err(format!("{shown:?}")) }
+        })
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
 fn tables_have_a_header_and_names_alone_are_for_scripts() {
     let cluster = busy();
     let cli = cluster.cli();
@@ -143,6 +289,7 @@ fn exit_codes_are_those_that_the_help_names() {
         (&["task", "no-such-task"], 3),
         (&["drain", "no-such-agent"], 3),
         (&["service", "validate", "/no/such/file"], 1),
+        (&["reactivate", "agent-1"], 8),
     ] {
         let ran = cli.run(arguments);
         assert_eq!(ran.code(), code, "{arguments:?}: {ran}");
@@ -209,16 +356,16 @@ fn deploy_waits_until_the_service_is_there_and_the_same_file_again_changes_nothi
 struct Follower {
     child: Child,
     lines: Receiver<String>,
+    said: Receiver<String>,
 }
 
 impl Follower {
     fn start(cluster: &Cluster, arguments: &[&str]) -> Follower {
-        let mut child = cluster.cli().command(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
-        let (told, lines) = channel();
-        // Ends with the child, whose output it reads.
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
-        Follower { child, lines }
+        let mut command = cluster.cli().command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let lines = lines_of(child.stdout.take().expect("it is piped"));
+        let said = lines_of(child.stderr.take().expect("it is piped"));
+        Follower { child, lines, said }
     }
 
     /// The first line from now on that holds the word.
@@ -231,6 +378,24 @@ impl Follower {
             }
         }
     }
+
+    /// Waits until this is said on standard error.
+    fn hear(&mut self, words: &str) {
+        loop {
+            let line = self.said.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("nobody said {words:?}"));
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+}
+
+/// What is read there, line by line, until its writer ends.
+fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (told, lines) = channel();
+    let output = BufReader::new(output);
+    thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
+    lines
 }
 
 impl Drop for Follower {
@@ -244,21 +409,163 @@ impl Drop for Follower {
 #[test]
 fn what_is_followed_goes_on_as_things_happen() {
     let cluster = Plan::agents(1).start();
-    let mut tasks = Follower::start(&cluster, &["ps", "-f", "-o", "json"]);
+    let mut tasks = Follower::start(&cluster, &["ps", "-a", "-f", "-o", "json"]);
     let mut events = Follower::start(&cluster, &["events", "-f"]);
     // What happened before is told first, so that it is known to listen.
     events.until("was admitted");
     let ran = cluster.cli().run(["run", "--name", "seen", "--", "sh", "-c", "echo one; exit 4"]);
     assert_eq!(ran.code(), 4, "{ran}");
-    let change: Value = serde_json::from_str(&tasks.until("TASK_FAILED")).expect("JSON, one a line");
-    assert_eq!(
-        (&change["task"]["name"], &change["task"]["exit"]["code"]),
-        (&"seen".into(), &4.into()),
-        "{change}"
-    );
+    let list: Value = serde_json::from_str(&tasks.until("TASK_FAILED")).expect("JSON, one a line");
+    let task = &list["tasks"][0];
+    assert_eq!((&task["name"], &task["exit"]["code"]), (&"seen".into(), &4.into()), "{list}");
     events.until("seen");
     let logs = cluster.cli().ok(["logs", "seen"]);
     assert_eq!(logs.stdout, "one\n");
+}
+
+#[test]
+fn what_is_followed_is_what_was_asked_for() {
+    let cluster = Plan::agents(2).start();
+    let mut one = Follower::start(&cluster, &["agents", "agent-1", "-f", "-o", "json"]);
+    let mut roles = Follower::start(&cluster, &["roles", "-f", "-o", "json"]);
+    let mut events = Follower::start(&cluster, &["events", "--about", "agent-1", "-f", "-o", "json"]);
+    one.until("agent-1");
+    roles.until("roles");
+    events.until("agent-1");
+    cluster.cli().ok(["drain", "agent-2", "--follow"]);
+    cluster.cli().ok(["drain", "agent-1", "--follow"]);
+    cluster.cli().ok(["weight", "eng", "2"]);
+    let ids = |line: &str| {
+        let list: Value = serde_json::from_str(line).expect("JSON, one a line");
+        let agents = list["agents"].as_array().cloned().unwrap_or_default();
+        agents.iter().map(|agent| agent["hostname"].to_string()).collect::<Vec<_>>()
+    };
+    loop {
+        let line = one.until("agents");
+        assert_eq!(ids(&line), ["\"agent-1\""], "{line}");
+        if line.contains("drained") {
+            break;
+        }
+    }
+    loop {
+        let line = events.until("sequence");
+        assert!(!line.contains("agent-2"), "{line}");
+        if line.contains("drained") {
+            break;
+        }
+    }
+    let line = roles.until("eng");
+    let list: Value = serde_json::from_str(&line).expect("JSON, one a line");
+    let mut roles = list["roles"].as_array().into_iter().flatten();
+    assert!(roles.any(|role| role["name"] == "eng" && role["weight"] == 2.0), "{line}");
+}
+
+#[test]
+fn what_is_followed_goes_on_over_a_restart_of_the_master_and_misses_nothing() {
+    let mut cluster = Plan::agents(1).start();
+    let mut tasks = Follower::start(&cluster, &["ps", "-a", "-f", "-o", "json"]);
+    let mut events = Follower::start(&cluster, &["events", "-f", "-o", "json"]);
+    cluster.cli().ok(["run", "--name", "before", "--", "true"]);
+    tasks.until("before");
+    events.until("before");
+    cluster.part("master").kill9();
+    for follower in [&mut tasks, &mut events] {
+        follower.hear("the master cannot be reached; waiting for it");
+    }
+    cluster.part("master").start();
+    cluster.wait_ready(1, false);
+    cluster.cli().ok(["run", "--name", "after", "--", "true"]);
+    for follower in [&mut tasks, &mut events] {
+        follower.hear("the master is back");
+    }
+    tasks.until("after");
+    let mut told: Vec<Value> = Vec::new();
+    let end = |line: &Value| line["task_id"].as_str().is_some_and(|id| id.starts_with("after"));
+    while !told.last().is_some_and(end) {
+        told.push(serde_json::from_str(&events.until("sequence")).expect("JSON, one a line"));
+    }
+    // All that the history has, and each once, from what was told before the restart.
+    let history = cluster.cli().ok(["events", "-n", "1000", "-o", "json"]).stdout;
+    let history: Vec<Value> =
+        history.lines().map(|line| serde_json::from_str(line).expect("JSON, one a line")).collect();
+    let place = |event: &Value| (event["at_ms"].as_u64(), event["sequence"].as_u64());
+    let told: Vec<_> = told.iter().map(place).collect();
+    assert_eq!(told.iter().collect::<BTreeSet<_>>().len(), told.len(), "one was told twice: {told:?}");
+    let between = |event: &&Value| (told[0]..=told[told.len() - 1]).contains(&place(event));
+    for event in history.iter().filter(between) {
+        assert!(told.contains(&place(event)), "{event} was not told");
+    }
+    for follower in [&mut tasks, &mut events] {
+        assert!(follower.child.try_wait().expect("a child of ours").is_none(), "it goes on");
+    }
+}
+
+#[test]
+fn a_wait_goes_on_over_a_restart_of_the_master() {
+    let mut cluster = Plan::agents(2).services().start();
+    let gate = cluster.shared().join("gate");
+    let file = format!(
+        "name = \"late\"\ncommand = \"exec sleep 1000\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n\
+         [health]\ncommand = \"test -e {}\"\ninterval = \"100ms\"\n",
+        gate.display()
+    );
+    fs::write(cluster.shared().join("late.toml"), file).expect("a test's own folder");
+    let path = cluster.shared().join("late.toml").display().to_string();
+    let mut deploy = Follower::start(&cluster, &["service", "deploy", &path, "-o", "json"]);
+    deploy.hear("1 of 1 running, 0 healthy");
+    let ended = "trap '' TERM; exec sleep 1000";
+    let run = ["run", "--name", "stays", "--grace", "1000s", "--", "sh", "-c", ended];
+    let mut run = Follower::start(&cluster, &run);
+    let task = wait_for("a task that stays", PATIENCE, || {
+        let tasks = cluster.api.running().map_err(|status| status.to_string())?;
+        tasks.into_iter().find(|task| task.id.starts_with("stays")).ok_or("it does not run".to_owned())
+    });
+    let mut drain = Follower::start(&cluster, &["drain", &task.hostname, "--deadline", "1h", "-f"]);
+    drain.hear("left to end");
+    cluster.part("master").kill9();
+    drain.hear("the master cannot be reached; waiting for it");
+    deploy.hear("the master cannot be reached; waiting for it");
+    cluster.part("master").start();
+    drain.hear("the master is back");
+    fs::write(&gate, "").expect("a test's own folder");
+    deploy.until("\"outcome\": \"created\"");
+    cluster.cli().ok(["kill", &task.id, "--grace", "0s"]);
+    assert!(drain.child.wait().expect("a child of ours").success());
+    assert!(deploy.child.wait().expect("a child of ours").success());
+    run.child.wait().expect("a child of ours");
+}
+
+#[test]
+fn what_is_followed_ends_when_nobody_reads_it() {
+    let cluster = Plan::agents(1).start();
+    for verb in ["agents", "events"] {
+        let arguments = [verb, "-f", "-o", "json"];
+        let mut child = cluster.cli().command(arguments).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut first).expect("it is text");
+        assert!(first.ends_with('\n'), "{verb}: {first:?}");
+        // Whether or not there is another line to fail at.
+        wait_for(&format!("`{verb} | head -1` to end"), PATIENCE, || match child.try_wait() {
+            Ok(Some(status)) if status.success() => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
+    }
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure_with_a_sentence() {
+    let cluster = Plan::agents(1).start();
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").expect("every Linux has it");
+    for arguments in [&["agents", "-o", "json"][..], &["agents"], &["status"], &["events", "-f"]] {
+        let output = cluster.cli().command(arguments).stdout(full()).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.starts_with("bourse: writing to standard output: No space left"), "{said}");
+    }
+    // What cannot be said does not change what is done.
+    let arguments = ["run", "--", "sh", "-c", "exit 7"];
+    let ended = cluster.cli().command(arguments).stderr(full()).status().expect("it starts");
+    assert_eq!(ended.code(), Some(7));
 }
 
 #[test]

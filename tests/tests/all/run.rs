@@ -195,6 +195,29 @@ fn while_the_master_is_away_a_second_ctrl_c_leaves() {
 }
 
 #[test]
+fn a_master_that_takes_calls_and_does_not_answer_is_named_as_what_is_waited_for() {
+    let mut cluster = Plan::agents(1).start();
+    cluster.part("master").signal(Signal::SIGSTOP);
+    let begun = Instant::now();
+    let mut child = cluster
+        .cli()
+        .command(["run", "--", "echo", "hello"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("it is piped"));
+    let mut first = String::new();
+    said.read_line(&mut first).expect("it is readable");
+    let took = begun.elapsed();
+    cluster.part("master").signal(Signal::SIGCONT);
+    assert_eq!(first, "bourse run: the master does not answer; waiting for it\n");
+    assert!(took < Duration::from_secs(15), "it was said after {took:?} only");
+    hear(&mut said, "the master is back");
+    assert!(child.wait().expect("a child of ours").success());
+}
+
+#[test]
 fn while_the_agent_is_away_ctrl_c_leaves_and_the_task_is_ended_when_it_is_back() {
     let mut cluster = Plan::agents(1).start();
     let began = cluster.shared().join("began");

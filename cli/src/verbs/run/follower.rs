@@ -11,12 +11,24 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tonic::Code;
 
+use super::SILENCE;
+use crate::exit::is_away;
+use crate::print::say;
 use crate::render::prose;
 use crate::session::Session;
-use crate::verbs::logs::{self, Progress};
+use crate::verbs::logs::{self, Form, Progress};
 
-/// How long it is waited, after the end of a task, for more of its log. What waits for our own reader does not count.
+/// How long to wait for more of a task's log after its end. What waits for our own reader does not count.
 const REST: Duration = Duration::from_secs(10);
+
+/// What a question to the master came to.
+pub enum Heard {
+    Answer,
+    /// It took the question, and did not answer it.
+    Silence,
+    /// It is not there, or does not take the question.
+    Refusal,
+}
 
 /// Copies the task's output to ours.
 pub struct Follower {
@@ -68,7 +80,8 @@ impl Follower {
         for stream in [LogStream::Stdout, LogStream::Stderr] {
             let (session, request) = (self.session.clone(), request.clone());
             let progress = self.progress.clone();
-            self.copies.spawn(async move { logs::copy(&session, &request, stream, &progress).await });
+            self.copies
+                .spawn(async move { logs::copy(&session, &request, stream, Form::Text, &progress).await });
         }
     }
 
@@ -96,10 +109,10 @@ impl Follower {
                 Ok(None) => break,
                 Err(_) if self.progress.is_writing() || self.progress.count() != before => {}
                 Err(_) => {
-                    eprintln!(
+                    say(format_args!(
                         "bourse run: the rest of the task's output did not come within {} s",
                         REST.as_secs()
-                    );
+                    ));
                     break;
                 }
             }
@@ -111,32 +124,37 @@ impl Follower {
         match copied {
             Ok(Ok(())) => {}
             Ok(Err(error)) if error.downcast_ref::<io::Error>().is_some() => {
-                self.unwritten = Some(error.context("writing the task's output"));
+                self.unwritten = Some(error);
             }
-            Ok(Err(error)) => eprintln!("bourse run: the task's output could not be read: {error:#}"),
+            Ok(Err(error)) => say(format_args!("bourse run: the task's output could not be read: {error:#}")),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 
     /// Says why the task waits, or why the master cannot be asked, when that is something else than was said last.
-    pub async fn say_why(&mut self) {
-        let Some(framework) = &self.framework else { return };
+    pub async fn say_why(&mut self) -> Heard {
+        // It has taken the subscription and not answered.
+        let Some(framework) = &self.framework else { return Heard::Silence };
         let request = ExplainRequest {
             subject: framework.to_string(),
             resources: self.wanted.clone(),
             ..ExplainRequest::default()
         };
-        let why = match self.session.operator.explain(request).await {
-            Ok(explanation) => self.in_words(explanation.into_inner()),
-            // That nobody answers is said already.
-            Err(status) if status.code() == Code::Unavailable => return,
-            Err(status) => status.message().to_owned(),
+        let (heard, why) = match timeout(SILENCE, self.session.operator.explain(request)).await {
+            Err(_) => return Heard::Silence,
+            Ok(Ok(explanation)) => (Heard::Answer, self.in_words(explanation.into_inner())),
+            // That nobody is there is said already.
+            Ok(Err(status)) if is_away(&status) || status.code() == Code::Unavailable => {
+                return Heard::Refusal;
+            }
+            Ok(Err(status)) => (Heard::Refusal, status.message().to_owned()),
         };
         let why = prose(&why);
         if why != self.said {
-            eprintln!("bourse run: waiting: {why}");
+            say(format_args!("bourse run: waiting: {why}"));
             self.said = why;
         }
+        heard
     }
 
     fn in_words(&self, explanation: Explanation) -> String {

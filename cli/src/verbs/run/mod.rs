@@ -15,9 +15,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
 use crate::exit::{Exit, RUN_FAILED, failed};
+use crate::print::say;
 use crate::session::Session;
 use crate::shutdown;
-use follower::Follower;
+use follower::{Follower, Heard};
 use presence::{Answer, Presence};
 use scheduler::{Ask, One, Told};
 
@@ -82,7 +83,9 @@ pub struct Args {
 fn parse_cpus(text: &str) -> Result<Milli, String> {
     let cpus = text.parse().map_err(|_| format!("{text:?} is not a number"))?;
     match Milli::from_units(cpus) {
-        Ok(Milli::ZERO) if cpus > 0.0 => Err(format!("{text} is less than the smallest amount, 0.001")),
+        Ok(Milli::ZERO) if cpus > 0.0 => {
+            Err(format!("{text} is less than the smallest amount; give at least 0.001"))
+        }
         read => read.map_err(|error| error.to_string()),
     }
 }
@@ -210,7 +213,7 @@ async fn follow(
                 Some(Told::Error(error)) => return Err(failed(Exit::Failed, error)),
                 Some(Told::Again(status)) => {
                     waits = true;
-                    eprintln!("bourse run: not started, trying again: {}", why(&status));
+                    say(format_args!("bourse run: not started, trying again: {}", why(&status)));
                 }
                 Some(Told::Update(status)) => {
                     waits = false;
@@ -223,7 +226,13 @@ async fn follow(
                 }
                 None => return Ok(None),
             },
-            () = sleep(SILENCE), if waits || presence.misses_master() => follower.say_why().await,
+            () = sleep(SILENCE), if waits || presence.misses_master() => {
+                match follower.say_why().await {
+                    Heard::Answer => presence.master_answers(),
+                    Heard::Silence => presence.master_silent(),
+                    Heard::Refusal => {}
+                }
+            }
             request = interrupts.next() => match presence.on_request(request) {
                 Answer::Go(ask) => {
                     handle.send(ask).await;
@@ -252,7 +261,7 @@ fn status_of(ended: Option<TaskStatus>) -> anyhow::Result<ExitCode> {
         (None, _) => RUN_FAILED,
     };
     if status.exit.is_none() || status.reason.is_some() {
-        eprintln!("bourse run: {}", why(&status));
+        say(format_args!("bourse run: {}", why(&status)));
     }
     Ok(ExitCode::from(code))
 }

@@ -4,6 +4,7 @@ use bourse_types::TaskState;
 
 use super::KEPT;
 use super::scheduler::Ask;
+use crate::print;
 use crate::shutdown::Request;
 
 /// Everybody is there until somebody is known to be away.
@@ -20,6 +21,8 @@ enum Master {
     Away {
         /// To end the task, since then.
         asked: bool,
+        /// The connection stands, and nothing comes over it.
+        silent: bool,
     },
 }
 
@@ -40,14 +43,35 @@ impl Presence {
 
     /// The master cannot be reached.
     pub fn master_left(&mut self) {
-        self.master = Master::Away { asked: false };
-        say("the master cannot be reached; waiting for it, the task goes on meanwhile");
+        match &mut self.master {
+            Master::There => {
+                self.master = Master::Away { asked: false, silent: false };
+                say("the master cannot be reached; waiting for it, the task goes on meanwhile");
+            }
+            Master::Away { silent, .. } => *silent = false,
+        }
+    }
+
+    /// The master takes calls and does not answer them.
+    pub fn master_silent(&mut self) {
+        if !self.misses_master() {
+            self.master = Master::Away { asked: false, silent: true };
+            say("the master does not answer; waiting for it");
+        }
+    }
+
+    /// The master answers a question, on a connection that may have been silent.
+    pub fn master_answers(&mut self) {
+        if matches!(self.master, Master::Away { silent: true, .. }) {
+            self.master_came(true);
+        }
     }
 
     /// The master answers, for the first time or again.
     pub fn master_came(&mut self, again: bool) {
+        let missed = self.misses_master();
         self.master = Master::There;
-        if again {
+        if again || missed {
             say("the master is back");
         }
     }
@@ -74,7 +98,7 @@ impl Presence {
                 Answer::Leave(Ask::Leave, left.into())
             }
             Master::There => Answer::Go(Ask::Kill),
-            Master::Away { asked: asked @ false } if request == Request::Interrupt => {
+            Master::Away { asked: asked @ false, .. } if request == Request::Interrupt => {
                 *asked = true;
                 say("the task is ended when the master is back; again to leave it to that");
                 Answer::Go(Ask::Kill)
@@ -90,5 +114,5 @@ impl Presence {
 }
 
 fn say(what: &str) {
-    eprintln!("bourse run: {what}");
+    print::say(format_args!("bourse run: {what}"));
 }
