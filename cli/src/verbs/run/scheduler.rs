@@ -1,7 +1,7 @@
 //! The scheduler of `bourse run`: one task, from wanted to ended.
 
 use bourse_sdk::{Calls, Event, Scheduler, Task, WhyNot};
-use bourse_types::{FrameworkId, Now, TaskId, TaskState, TaskStatus};
+use bourse_types::{FrameworkId, Now, Reason, TaskId, TaskState, TaskStatus};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What the verb is told of its task.
@@ -69,8 +69,7 @@ impl One {
         if status.task_id != *task {
             return;
         }
-        // Never started: nothing can have run, so that launching again runs nothing twice.
-        if status.state == TaskState::Dropped && *kills == 0 {
+        if never_started(&status) && *kills == 0 {
             self.phase = Phase::Waiting;
             self.tell(Told::Again(status));
             return calls.revive();
@@ -99,6 +98,12 @@ impl One {
         self.phase = Phase::Ended;
         calls.teardown();
     }
+}
+
+/// Whether nothing can have run, so that launching again runs nothing twice. An agent that is asked for a task it does
+/// not know answers the same state, also when it has forgotten with its disk that the task ran.
+fn never_started(status: &TaskStatus) -> bool {
+    status.state == TaskState::Dropped && status.reason != Some(Reason::Reconciliation)
 }
 
 impl Scheduler for One {
@@ -135,5 +140,79 @@ impl Scheduler for One {
             | Event::AgentDraining { .. }
             | Event::Deadline => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bourse_sdk_core::{Attempt, Call, Config, FromMaster, Input, OfferMade, Output, Session};
+    use bourse_types::{AgentId, Attributes, Mono, OfferId, Resources, Role, Source, Wall};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+
+    const NOW: Now = Now { mono: Mono::ZERO, wall: Wall(1_700_000_000_000) };
+
+    /// The task is launched, and then dropped for this reason: what the verb was told last, and what was called since.
+    fn after_dropped(reason: Reason) -> (Told, Vec<Call>) {
+        let wanted: Resources = "cpus:1".parse().expect("resources");
+        let (told, mut hears) = unbounded_channel();
+        let task = move |id| Task::new(id).resources(wanted.clone()).exec(["true"]);
+        let mut session = Session::new(Config::new("run", 7), One::new(task, "t".into(), told));
+        let mut attempt = Attempt(0);
+        let mut calls = |input| {
+            let mut outputs = Vec::new();
+            session.apply(NOW, input, &mut outputs);
+            let mut calls = Vec::new();
+            for output in outputs {
+                match output {
+                    Output::Subscribe { attempt: new, .. } => attempt = new,
+                    Output::Call(call) => calls.push(call),
+                    _ => {}
+                }
+            }
+            (calls, attempt)
+        };
+        let (_, attempt) = calls(Input::Start);
+        let framework = FrameworkId::new("f").expect("an id");
+        calls(Input::Heard(attempt, FromMaster::Subscribed { framework, heartbeat: None }));
+        let offer = OfferMade {
+            id: OfferId::new("o").expect("an id"),
+            agent: AgentId::new("a").expect("an id"),
+            hostname: "host".into(),
+            address: None,
+            attributes: Attributes::default(),
+            role: Role::any(),
+            resources: "cpus:1".parse().expect("resources"),
+            unavailable_from: None,
+        };
+        let (accepted, _) = calls(Input::Heard(attempt, FromMaster::Offers(vec![offer])));
+        let Some(Call::Accept { tasks, .. }) = accepted.first() else { panic!("{accepted:?}") };
+        let mut status = TaskStatus::new(tasks[0].id.clone(), TaskState::Dropped, Source::Agent, NOW.wall);
+        status.reason = Some(reason);
+        let (called, _) = calls(Input::Heard(attempt, FromMaster::Update(Box::new(status))));
+        (last(&mut hears), called)
+    }
+
+    fn last(hears: &mut UnboundedReceiver<Told>) -> Told {
+        let mut last = None;
+        while let Ok(told) = hears.try_recv() {
+            last = Some(told);
+        }
+        last.expect("something was told")
+    }
+
+    #[test]
+    fn a_task_that_never_started_is_launched_again() {
+        let (told, called) = after_dropped(Reason::InvalidOffers);
+        assert!(matches!(told, Told::Again(_)), "{told:?}");
+        assert!(called.iter().any(|call| matches!(call, Call::Revive { .. })), "{called:?}");
+    }
+
+    #[test]
+    fn a_task_that_its_agent_has_forgotten_may_have_run_and_is_not_launched_again() {
+        let (told, called) = after_dropped(Reason::Reconciliation);
+        assert!(matches!(told, Told::Update(_)), "{told:?}");
+        assert!(called.contains(&Call::Teardown), "{called:?}");
     }
 }
