@@ -453,6 +453,15 @@ fn links(page: &str) -> std::collections::BTreeSet<String> {
     links.map(|link| format!("/{}", link.replace("&amp;", "&"))).collect()
 }
 
+/// As a browser does: a search that finds one thing leads there.
+async fn arrive(cluster: &Cluster, path: &str) -> Answer {
+    let answer = get(cluster, path).await;
+    match (answer.code, answer.headers.get("location")) {
+        (303, Some(there)) => get(cluster, there).await,
+        _ => answer,
+    }
+}
+
 #[tokio::test]
 async fn every_link_leads_to_a_page_also_to_a_task_that_needs_a_look_and_an_agent_that_is_gone() {
     let mut scene = Scene::set().await;
@@ -478,7 +487,7 @@ async fn every_link_leads_to_a_page_also_to_a_task_that_needs_a_look_and_an_agen
     let mut paths = scene.pages();
     paths.push(format!("/agents/{}", gone.id));
     for path in paths {
-        let page = get(&scene.cluster, &path).await;
+        let page = arrive(&scene.cluster, &path).await;
         assert_eq!(page.code, 200, "{path}");
         let empty = page
             .body
@@ -489,7 +498,7 @@ async fn every_link_leads_to_a_page_also_to_a_task_that_needs_a_look_and_an_agen
         for link in links(&page.body) {
             // The service framework that the test plays has launched none of the tasks that it tells of.
             if !link.contains("/web.") && seen.insert(link.clone()) {
-                let answer = get(&scene.cluster, &link).await;
+                let answer = arrive(&scene.cluster, &link).await;
                 assert!(
                     answer.code == 200 && !answer.body.contains("Nothing is called"),
                     "{path} leads to {link}: {}",

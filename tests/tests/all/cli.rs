@@ -183,13 +183,13 @@ fn every_verb_prints_json() {
         (&["gone", "agent-2"], "agent_id"),
         (&["completion", "bash"], "-"),
     ];
+    let logs = cli.json(["logs", "alpha.0"]);
+    assert_eq!((&logs["stream"], &logs["offset"]), (&"LOG_STREAM_STDOUT".into(), &0.into()), "{logs}");
     for (arguments, key) in calls.iter().filter(|(_, key)| *key != "-") {
         // One document, or there would be an error.
         let printed = cli.json(*arguments);
         assert!(printed.is_object() && (key.is_empty() || printed.get(key).is_some()), "{printed}");
     }
-    let logs = cli.json(["logs", "alpha.0"]);
-    assert_eq!((&logs["stream"], &logs["offset"]), (&"LOG_STREAM_STDOUT".into(), &0.into()), "{logs}");
     // None is left out but those that run a part, and `run`, whose output is its task's.
     let help = cli.ok(["--help"]).stdout;
     let verbs =

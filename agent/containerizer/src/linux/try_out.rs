@@ -3,6 +3,8 @@
 //! Machines refuse in many places (a user namespace without device files, a filter of system calls, control groups that
 //! hand nothing down), and a list of them would never be whole. So everything is done that a task needs.
 
+use std::io;
+
 use bourse_types::{ContainerId, Milli};
 
 use super::LinuxContainerizer;
@@ -15,7 +17,14 @@ pub async fn try_out(
     containerizer: &LinuxContainerizer,
     isolation: Isolation,
 ) -> Result<Option<Capabilities>, LaunchError> {
-    let tried = live_and_die(containerizer, isolation).await;
+    let tried = match live_and_die(containerizer, isolation).await {
+        // That says nothing about the machine, and an agent that does not start cannot end what fills the disk.
+        Err(error) if is_out_of_room(&error) => {
+            tracing::warn!(%error, "there is no room to try a container out; taken for possible");
+            Ok(())
+        }
+        tried => tried,
+    };
     if isolation == Isolation::Process {
         return tried.map(|()| None);
     }
@@ -23,6 +32,16 @@ pub async fn try_out(
     match tried {
         Ok(()) => Ok(Some(probe::capabilities(groups.as_ref()))),
         Err(error) => Err(CannotIsolate { missing: vec![error.to_string()] }.into()),
+    }
+}
+
+fn is_out_of_room(error: &LaunchError) -> bool {
+    match error {
+        LaunchError::Io { source, .. } => {
+            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        }
+        LaunchError::SetUp { failure, .. } => matches!(failure.errno, libc::ENOSPC | libc::EDQUOT),
+        _ => false,
     }
 }
 

@@ -103,6 +103,8 @@ struct Outside {
     probes: BTreeMap<ContainerId, u64>,
     /// Refused for good, or silenced: their updates follow other rules.
     silent: BTreeSet<TaskKey>,
+    /// Began and ended while no agent looked.
+    unseen: BTreeSet<TaskKey>,
     log: Vec<String>,
 }
 
@@ -129,6 +131,7 @@ impl Outside {
             heard: BTreeMap::new(),
             probes: BTreeMap::new(),
             silent: BTreeSet::new(),
+            unseen: BTreeSet::new(),
             log: Vec::new(),
         };
         outside.carry_out(out);
@@ -284,6 +287,12 @@ impl Outside {
                 (None, 1 | 2) => Condition::CutShort,
                 (None, 3) => Condition::NeverRan("no such file".into()),
                 (Some(Condition::Running { .. }), 1) => {
+                    let unseen = self
+                        .disk
+                        .tasks
+                        .iter()
+                        .filter(|(_, task)| task.container == id && task.started.is_none());
+                    self.unseen.extend(unseen.map(|(key, _)| key.clone()));
                     Condition::Exited(End { exit: Some(Exit::Code(0)), ..End::default() })
                 }
                 (Some(Condition::Running { .. }), 2) => Condition::Vanished,
@@ -418,7 +427,7 @@ impl Outside {
             let finished = heard.iter().position(|(_, state)| *state == TaskState::Finished);
             let ran = heard.iter().position(|(_, state)| *state == TaskState::Running);
             assert!(
-                finished.is_none() || ran < finished && ran.is_some(),
+                finished.is_none() || ran < finished && ran.is_some() || self.unseen.contains(key),
                 "{key}: never told to run: {heard:?}"
             );
         }
