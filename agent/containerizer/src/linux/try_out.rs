@@ -3,7 +3,7 @@
 //! Machines refuse in many places (a user namespace without device files, a filter of system calls, control groups that
 //! hand nothing down), and a list of them would never be whole. So everything is done that a task needs.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use bourse_types::{ContainerId, Milli};
 
@@ -18,9 +18,9 @@ pub async fn try_out(
     isolation: Isolation,
 ) -> Result<Option<Capabilities>, LaunchError> {
     let tried = match live_and_die(containerizer, isolation).await {
-        // That says nothing about the machine, and an agent that does not start cannot end what fills the disk.
-        Err(error) if is_out_of_room(&error) => {
-            tracing::warn!(%error, "there is no room to try a container out; taken for possible");
+        // An agent that comes back to a full disk has tasks to look after, and says nothing about the machine.
+        Err(error) if is_for_want_of_room(&error) => {
+            tracing::warn!(%error, "the disk is full: it could not be tried whether a container can be run");
             Ok(())
         }
         tried => tried,
@@ -35,14 +35,13 @@ pub async fn try_out(
     }
 }
 
-fn is_out_of_room(error: &LaunchError) -> bool {
-    match error {
-        LaunchError::Io { source, .. } => {
-            matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        }
-        LaunchError::SetUp { failure, .. } => matches!(failure.errno, libc::ENOSPC | libc::EDQUOT),
-        _ => false,
-    }
+fn is_for_want_of_room(error: &LaunchError) -> bool {
+    let kind = match error {
+        LaunchError::Io { source, .. } => source.kind(),
+        LaunchError::SetUp { failure, .. } => io::Error::from_raw_os_error(failure.errno).kind(),
+        _ => return false,
+    };
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
 async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) -> Result<(), LaunchError> {

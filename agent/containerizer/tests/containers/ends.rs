@@ -37,12 +37,12 @@ async fn a_task_that_fills_the_disk_keeps_its_exit_status() {
 }
 
 /// A disk of a quarter of a MiB.
-struct SmallDisk {
-    folder: tempfile::TempDir,
+pub struct SmallDisk {
+    pub folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn mount() -> SmallDisk {
+    pub fn mount() -> SmallDisk {
         let folder = tempfile::tempdir().expect("a temporary directory");
         mount(Some("none"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=256k"))
             .expect("a tmpfs can be mounted");

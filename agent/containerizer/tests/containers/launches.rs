@@ -8,7 +8,8 @@ use std::time::Instant;
 use bourse_containerizer::{ContainerSpec, Containerizer, Isolation, LaunchError};
 use bourse_types::Exit;
 
-use super::lab::Lab;
+use super::ends::SmallDisk;
+use super::lab::{Lab, groups_of};
 
 /// Launches in vain; nothing may be left of it.
 async fn refused(lab: &Lab, spec: &ContainerSpec) -> String {
@@ -101,6 +102,19 @@ async fn trying_out_says_what_this_machine_can_do_and_leaves_nothing() {
         lab.assert_nothing_is_left();
     }
     lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_does_not_say_that_no_container_can_be_run() {
+    let disk = SmallDisk::mount();
+    let lab = Lab::at(disk.folder.path(), &format!("test-{}-no-room", std::process::id()));
+    let full = fs::write(lab.work.join("fill"), vec![0; 1 << 20]).expect_err("it does not fit");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    for isolation in [Isolation::Linux, Isolation::Process] {
+        lab.containerizer.try_out(isolation).await.expect("the machine can");
+        assert!(groups_of(&lab.instance).is_empty());
+        assert_eq!(fs::read_dir(lab.work.join("run")).expect("it is there").count(), 0);
+    }
 }
 
 /// Does something in a lab on a thread of its own, whose programs lack a capability whoever they run as.
