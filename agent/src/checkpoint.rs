@@ -6,7 +6,8 @@
 //! **What does it promise?** A record that was appended survives the process; after [`Checkpoint::sync`] it survives
 //! the machine. What one append adds is there as a whole or not at all: what was torn by a crash is cut off, as nothing
 //! that relied on it was said. The log holds some of the disk ahead of need, so that on a full one kills and ends can
-//! still be written down; and it is never written anew where there is no room for that. A damaged record in the middle is never skipped and never read as something else: the log is refused, and the words say what to do.
+//! still be written down; and it is never written anew where there is no room for that. A damaged record in the middle
+//! is never skipped and never read as something else: the log is refused, and the words say what to do.
 //!
 //! **What does it leave to others?** What the records mean: the core's [`State`].
 

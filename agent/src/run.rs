@@ -30,8 +30,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
 ///
-/// Without a `listener` it makes one. Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was given and `shutdown` resolved; the
-/// next call with the same work directory takes them over.
+/// Listens on `listener` or on one that it makes. Its tasks run on when it ends, however it ends, unless `--kill-tasks-on-exit` was
+/// given and `shutdown` resolved; the next call with the same work directory takes them over.
 pub async fn run(
     config: Config,
     listener: Option<std::net::TcpListener>,

@@ -120,7 +120,7 @@ fn why_instance(definition: &Definition, instance: &Instance, now: Now) -> Strin
         }
         TaskState::Killing => format!("ending on {host} for {here}"),
         TaskState::Staging if !instance.told => {
-            format!("launched on {host}; not heard of yet since the service framework came back")
+            format!("launched on {host}; not heard of yet since the master was reached again")
         }
         TaskState::Staging | TaskState::Starting => format!("launched on {host} {here} ago, not running yet"),
         TaskState::Finished

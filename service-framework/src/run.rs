@@ -50,8 +50,8 @@ pub enum RunError {
     Framework(#[from] bourse_sdk::RunError),
 }
 
-/// Runs the service framework until `shutdown` is done. Without a `listener` it makes one. Its services go on without it; started again with the same
-/// state folder, it goes on with them.
+/// Runs the service framework until `shutdown` is done, on `listener` or on one that it makes. Its services outlive it;
+/// started again with the same state folder, it goes on with them.
 pub async fn run(
     args: ServicesArgs,
     listener: Option<std::net::TcpListener>,

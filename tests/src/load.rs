@@ -122,7 +122,8 @@ impl Load {
         });
     }
 
-    /// Waits until all tasks have ended, launching no more, tears the framework down, and compares what it was told with what ran.
+    /// Waits until all tasks have ended, launching no more, tears the framework down, and compares what it was told
+    /// with what ran.
     ///
     /// # Panics
     /// When something is wrong.

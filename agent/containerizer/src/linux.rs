@@ -110,8 +110,8 @@ impl LinuxContainerizer {
     }
 
     /// Launches a container that ends at once, and removes it: the proof that tasks can be run with this isolation. Takes
-    /// some 15 ms of cpu time (its test prints how long it took). What is left of one that was killed meanwhile goes first. Tells what the
-    /// machine can do, where it isolates.
+    /// some 15 ms of cpu time (its test prints how long it took). What is left of one that was killed meanwhile goes
+    /// first. Tells what the machine can do, where it isolates.
     pub async fn try_out(&self, isolation: Isolation) -> Result<Option<Capabilities>, LaunchError> {
         try_out::try_out(self, isolation).await
     }

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Undone by: bourse reactivate AGENT
 #[derive(clap::Args)]
 pub struct Args {
-    /// The agent: id, unique prefix or hostname
+    /// The agent: id, unique prefix or hostname; with --mark-gone its whole id or hostname
     agent: String,
     #[command(flatten)]
     master: bourse_client::ClientArgs,

@@ -1,5 +1,7 @@
 //! `bourse events`: what happened.
 
+use std::collections::BTreeSet;
+
 use bourse_proto::operator::{HistoryEvent, ListEventsRequest, watch_event::Event};
 
 use super::list::ListArgs;
@@ -46,8 +48,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     if past.events.is_empty() && !request.about.is_empty() {
         say(format_args!("no event so far names {:?} or what begins so", request.about));
     }
-    let mut teller =
-        Teller { request, about_ids: past.about_ids, output: args.list.output, told: 0, told_ms: 0 };
+    let mut teller = Teller {
+        request,
+        about_ids: past.about_ids,
+        asked: BTreeSet::new(),
+        output: args.list.output,
+        told: 0,
+        told_ms: 0,
+    };
     past.events.iter().rev().try_for_each(|event| teller.tell(event))?;
     if !args.list.follow {
         return Ok(());
@@ -62,7 +70,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         };
         match change {
             Event::SnapshotBegin(_) => teller.catch_up(&mut session).await?,
-            Event::History(event) if teller.is_new(&event) && teller.wants(&event) => teller.tell(&event)?,
+            Event::History(event) if teller.is_new(&event) => {
+                teller.hear_of_strangers(&event, &mut session).await?;
+                if teller.wants(&event) {
+                    teller.tell(&event)?;
+                }
+            }
             _ => {}
         }
     }
@@ -74,6 +87,8 @@ struct Teller {
     request: ListEventsRequest,
     /// The ids of what the request is about, as the master knows it.
     about_ids: Vec<String>,
+    /// Agents and frameworks about which the master was asked whether they go by that name.
+    asked: BTreeSet<String>,
     output: Output,
     /// The last event that was told, and the time of the latest.
     told: u64,
@@ -94,6 +109,24 @@ impl Teller {
             ids.any(|id| id.starts_with(about) || self.about_ids.contains(id))
         };
         (kinds.is_empty() || kinds.contains(&event.kind)) && (about.is_empty() || named())
+    }
+
+    /// An agent or a framework that came meanwhile may have the name that the request is about.
+    async fn hear_of_strangers(&mut self, event: &HistoryEvent, session: &mut Session) -> anyhow::Result<()> {
+        if self.request.about.is_empty() {
+            return Ok(());
+        }
+        let mut is_news = false;
+        for id in [&event.agent_id, &event.framework_id] {
+            is_news |= !id.is_empty() && self.asked.insert(id.clone());
+        }
+        if is_news {
+            let request = ListEventsRequest { limit: 1, ..self.request.clone() };
+            if let Ok(page) = session.operator.list_events(request).await {
+                self.about_ids = page.into_inner().about_ids;
+            }
+        }
+        Ok(())
     }
 
     fn tell(&mut self, event: &HistoryEvent) -> anyhow::Result<()> {

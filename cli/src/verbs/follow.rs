@@ -19,12 +19,16 @@ const REDRAW: Duration = Duration::from_millis(250);
 /// How soon a list is asked for again that could not be had.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// For so long after its master was started anew, what is asked for by its name may still have to come back.
+const RETURN: Duration = Duration::from_secs(60);
+
 /// Follows until interrupted, or until nobody reads what is printed.
 pub async fn follow<L: List>(list: L, output: Output, mut session: Session) -> anyhow::Result<()> {
     let mut shown = list.fetch(&mut session).await.map_err(refused)?;
     print(&list, &shown, output, true)?;
     let mut watch = Watch::new(&session);
     let mut draw_at = None;
+    let mut may_return_until = Instant::now();
     let unread = nobody_reads();
     tokio::pin!(unread);
     loop {
@@ -35,9 +39,15 @@ pub async fn follow<L: List>(list: L, output: Output, mut session: Session) -> a
             }
         };
         tokio::select! {
-            change = watch.next() => if may_change::<L>(&change?) {
-                draw_at.get_or_insert(Instant::now() + REDRAW);
-            },
+            change = watch.next() => {
+                let change = change?;
+                if matches!(change, Event::SnapshotBegin(_)) {
+                    may_return_until = Instant::now() + RETURN;
+                }
+                if may_change::<L>(&change) {
+                    draw_at.get_or_insert(Instant::now() + REDRAW);
+                }
+            }
             () = due => {
                 draw_at = None;
                 match list.fetch(&mut session).await {
@@ -46,8 +56,10 @@ pub async fn follow<L: List>(list: L, output: Output, mut session: Session) -> a
                         print(&list, &answer, output, true)?;
                         shown = answer;
                     }
-                    // A master that was started anew knows a framework by its name only when that is back.
-                    Err(status) if may_pass(&status) || status.code() == Code::NotFound => {
+                    Err(status)
+                        if may_pass(&status)
+                            || status.code() == Code::NotFound && Instant::now() < may_return_until =>
+                    {
                         draw_at = Some(Instant::now() + AGAIN);
                     }
                     Err(status) => return Err(refused(status)),

@@ -438,7 +438,11 @@ impl Operator for OperatorDoor {
         let caller = operator(&request)?;
         let wire::DrainAgentRequest { agent, deadline_seconds, mark_gone } = request.into_inner();
         let deadline = seconds("deadline_seconds", deadline_seconds)?;
-        let agent = resolve::one("agent", &agent, agents(&self.0.driver.picture().view))?.id.clone();
+        let view = &self.0.driver.picture().view;
+        let agent = match mark_gone {
+            true => agent_for_good(view, &agent)?,
+            false => resolve::one("agent", &agent, agents(view))?.id.clone(),
+        };
         match self.operate(caller, Command::Drain { agent, deadline, mark_gone }).await? {
             Done::Draining { agent, deadline, tasks } => Ok(Response::new(wire::DrainAgentResponse {
                 agent_id: agent.to_string(),

@@ -70,7 +70,12 @@ fn things_are_called_by_id_by_name_or_by_a_unique_beginning() {
 fn what_cannot_be_undone_wants_the_whole_name() {
     let cluster = busy();
     let cli = cluster.cli();
-    let arguments: [&[&str]; 3] = [&["teardown", "serv"], &["gone", "S0"], &["service", "remove", "alph"]];
+    let arguments: [&[&str]; 4] = [
+        &["teardown", "serv"],
+        &["gone", "S0"],
+        &["drain", "S0", "--mark-gone"],
+        &["service", "remove", "alph"],
+    ];
     for arguments in arguments {
         let ran = cli.run(arguments);
         assert!([2, 3].contains(&ran.code()), "{arguments:?}: {ran}");

@@ -32,6 +32,14 @@ fn a_signal_becomes_128_and_its_number() {
 }
 
 #[test]
+fn a_task_that_its_memory_limit_ended_is_no_success_whatever_its_main_process_says() {
+    let cluster = Plan::agents(1).start();
+    let ran = cluster.cli().run(["run", "--mem", "32MiB", "--", "sh", "-c", "tail /dev/zero; exit 0"]);
+    assert_eq!(ran.code(), 128 + 9, "{ran}");
+    assert!(ran.stderr.contains("memory limit"), "{ran}");
+}
+
+#[test]
 fn a_failure_of_bourse_itself_is_125_and_says_what_to_do() {
     let cluster = Plan::agents(1).resources("cpus:1; mem:256; disk:10").start();
     let mut cli = cluster.cli();

@@ -25,6 +25,9 @@ use scheduler::{Ask, One, Told};
 /// How long a task may wait in silence before the reason is shown.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// The status of what SIGKILL ended, as a shell tells it.
+const KILLED: u8 = 128 + 9;
+
 /// How long saying goodbye may take.
 const LEAVE: Duration = Duration::from_secs(5);
 
@@ -159,6 +162,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let framework = Framework::new(format!("run {prefix}"))
         .role(role.as_str())
         .failover_timeout(KEPT)
+        // A master that is not there was told already; one that is overloaded is waited for, as is said meanwhile.
+        .patience(None)
         // What does not fit now may fit soon, and nobody else is kept from it by a framework that wants one task.
         .decline_for(Duration::from_secs(5))
         .connection(connection.clone());
@@ -201,6 +206,7 @@ async fn follow(
 ) -> anyhow::Result<Option<TaskStatus>> {
     let mut interrupts = shutdown::Requests::open()?;
     let mut waits = true;
+    let mut said_again = String::new();
     let mut presence = Presence::default();
     loop {
         tokio::select! {
@@ -213,7 +219,11 @@ async fn follow(
                 Some(Told::Error(error)) => return Err(failed(Exit::Failed, error)),
                 Some(Told::Again(status)) => {
                     waits = true;
-                    say(format_args!("bourse run: not started, trying again: {}", why(&status)));
+                    let why = why(&status);
+                    if why != said_again {
+                        say(format_args!("bourse run: not started, trying again: {why}"));
+                        said_again = why;
+                    }
                 }
                 Some(Told::Update(status)) => {
                     waits = false;
@@ -256,6 +266,8 @@ fn status_of(ended: Option<TaskStatus>) -> anyhow::Result<ExitCode> {
         return Err(failed(Exit::Failed, "interrupted before the task was launched"));
     };
     let code = match (&status.exit, status.state) {
+        // A limit took one of its processes, and the main one did not mind: the task has failed all the same.
+        (Some(exit), TaskState::Failed) if exit.is_success() => KILLED,
         (Some(exit), _) => exit.status(),
         (None, TaskState::Finished) => 0,
         (None, _) => RUN_FAILED,

@@ -1,7 +1,9 @@
 //! The scheduler of `bourse run`: one task, from wanted to ended.
 
+use std::time::Duration;
+
 use bourse_sdk::{Calls, Event, Scheduler, Task, WhyNot};
-use bourse_types::{FrameworkId, Now, Reason, TaskId, TaskState, TaskStatus};
+use bourse_types::{FrameworkId, Mono, Now, Reason, TaskId, TaskState, TaskStatus};
 use tokio::sync::mpsc::UnboundedSender;
 
 /// What the verb is told of its task.
@@ -28,12 +30,21 @@ pub enum Ask {
     Leave,
 }
 
+/// Before the second launch that comes to nothing is repeated; twice as long for each one more. The first is repeated at
+/// once: its offer was taken back meanwhile, and others are there.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The longest wait of this kind.
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+
 /// One task.
 pub struct One {
     /// The task under a new id: a launch that came to nothing has used its id up.
     task: Box<dyn Fn(TaskId) -> Task + Send>,
     name: String,
     phase: Phase,
+    /// Launches in a row that came to nothing.
+    vain: u32,
     told: UnboundedSender<Told>,
 }
 
@@ -41,6 +52,10 @@ pub struct One {
 enum Phase {
     /// For an offer that fits.
     Waiting,
+    /// For the time at which offers are wanted again.
+    Pausing {
+        until: Mono,
+    },
     /// Launched and not ended.
     Alive {
         task: TaskId,
@@ -56,7 +71,7 @@ impl One {
         name: String,
         told: UnboundedSender<Told>,
     ) -> One {
-        One { task: Box::new(task), name, phase: Phase::Waiting, told }
+        One { task: Box::new(task), name, phase: Phase::Waiting, vain: 0, told }
     }
 
     fn tell(&self, told: Told) {
@@ -64,20 +79,37 @@ impl One {
         let _ = self.told.send(told);
     }
 
-    fn on_update(&mut self, status: TaskStatus, calls: &mut Calls) {
+    fn on_update(&mut self, now: Now, status: TaskStatus, calls: &mut Calls) {
         let Phase::Alive { task, kills } = &self.phase else { return };
         if status.task_id != *task {
             return;
         }
         if never_started(&status) && *kills == 0 {
-            self.phase = Phase::Waiting;
+            self.phase = Phase::Pausing { until: now.mono + self.pause() };
+            self.vain += 1;
             self.tell(Told::Again(status));
-            return calls.revive();
+            return self.go_on(now, calls);
         }
         if status.state.is_terminal() {
             self.leave(calls);
         }
         self.tell(Told::Update(status));
+    }
+
+    /// Before the next launch.
+    fn pause(&self) -> Duration {
+        match self.vain {
+            0 => Duration::ZERO,
+            vain => AGAIN.saturating_mul(1 << (vain - 1).min(10)).min(AGAIN_MAX),
+        }
+    }
+
+    /// Wants offers again once the pause is over.
+    fn go_on(&mut self, now: Now, calls: &mut Calls) {
+        if matches!(self.phase, Phase::Pausing { until } if until <= now.mono) {
+            self.phase = Phase::Waiting;
+            calls.revive();
+        }
     }
 
     fn on_kill(&mut self, calls: &mut Calls) {
@@ -86,11 +118,10 @@ impl One {
                 *kills += 1;
                 match *kills {
                     1 => calls.kill(task),
-                    _ => calls
-                        .kill_with(task, bourse_types::KillPolicy { grace: Some(std::time::Duration::ZERO) }),
+                    _ => calls.kill_with(task, bourse_types::KillPolicy { grace: Some(Duration::ZERO) }),
                 }
             }
-            Phase::Waiting | Phase::Ended => self.leave(calls),
+            Phase::Waiting | Phase::Pausing { .. } | Phase::Ended => self.leave(calls),
         }
     }
 
@@ -109,7 +140,7 @@ fn never_started(status: &TaskStatus) -> bool {
 impl Scheduler for One {
     type Message = Ask;
 
-    fn on(&mut self, _now: Now, event: Event<Ask>, calls: &mut Calls) {
+    fn on(&mut self, now: Now, event: Event<Ask>, calls: &mut Calls) {
         match event {
             Event::Offer(mut offer) if matches!(self.phase, Phase::Waiting) => {
                 match offer.launch((self.task)(calls.task_id(&self.name))) {
@@ -127,7 +158,8 @@ impl Scheduler for One {
                     }
                 }
             }
-            Event::Update(status) => self.on_update(status, calls),
+            Event::Update(status) => self.on_update(now, status, calls),
+            Event::Deadline => self.go_on(now, calls),
             Event::Message(Ask::Kill) => self.on_kill(calls),
             Event::Message(Ask::Leave) => self.leave(calls),
             Event::Subscribed { framework, again } => self.tell(Told::Subscribed { framework, again }),
@@ -137,8 +169,14 @@ impl Scheduler for One {
             | Event::Reconciled
             | Event::Rescinded(_)
             | Event::AgentFailed(_)
-            | Event::AgentDraining { .. }
-            | Event::Deadline => {}
+            | Event::AgentDraining { .. } => {}
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        match self.phase {
+            Phase::Pausing { until } => Some(until),
+            Phase::Waiting | Phase::Alive { .. } | Phase::Ended => None,
         }
     }
 }
@@ -146,7 +184,7 @@ impl Scheduler for One {
 #[cfg(test)]
 mod tests {
     use bourse_sdk_core::{Attempt, Call, Config, FromMaster, Input, OfferMade, Output, Session};
-    use bourse_types::{AgentId, Attributes, Mono, OfferId, Resources, Role, Source, Wall};
+    use bourse_types::{AgentId, Attributes, OfferId, Resources, Role, Source, Wall};
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
@@ -200,6 +238,19 @@ mod tests {
             last = Some(told);
         }
         last.expect("something was told")
+    }
+
+    #[test]
+    fn launches_that_come_to_nothing_are_repeated_at_once_and_then_ever_more_slowly() {
+        let (told, _) = unbounded_channel();
+        let mut one = One::new(Task::new, "t".into(), told);
+        let pauses: Vec<u64> = (0..8)
+            .map(|vain| {
+                one.vain = vain;
+                one.pause().as_secs()
+            })
+            .collect();
+        assert_eq!(pauses, [0, 1, 2, 4, 8, 16, 30, 30]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bourse_types::{AgentId, Reason, TaskId, TaskState, TaskStatus};
 
-/// At most this many tasks that have ended are remembered, so that a late repeat of their last update is not shown again. A repeat
-/// comes after 10 s to 10 min; this is enough for sixteen ends a second all that time.
+/// At most this many tasks that have ended are remembered, so that a late repeat of their last update is not shown
+/// again. A repeat comes after 10 s to 10 min; this is enough for sixteen ends a second all that time.
 pub(super) const ENDED_REMEMBERED: usize = 10_000;
 
 /// The tasks that are not at their end, and the latest that are.
