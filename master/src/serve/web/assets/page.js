@@ -246,6 +246,7 @@
         write(data.text);
         say(data.ended ? 'complete' : 'live');
         ended = data.ended;
+        pre.toggleAttribute('data-ended', ended);
       },
     };
   }
