@@ -73,8 +73,11 @@ impl View {
 fn why(task: &Task) -> String {
     let Some(status) = task.latest() else { return String::new() };
     let mut parts = Vec::new();
-    parts.extend(status.exit.map(|exit| exit.to_string()));
-    parts.extend(status.message.clone().filter(|message| !message.is_empty()));
+    let message = status.message.clone().filter(|message| !message.is_empty());
+    // Agents of ours begin the message with it.
+    let exit = status.exit.map(|exit| exit.to_string());
+    parts.extend(exit.filter(|exit| message.as_ref().is_none_or(|message| !message.contains(exit.as_str()))));
+    parts.extend(message);
     parts.extend(status.reason.map(|reason| format!("({reason})")));
     if parts.is_empty() { String::new() } else { format!("; {}", parts.join(" ")) }
 }
