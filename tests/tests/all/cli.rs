@@ -68,7 +68,7 @@ fn things_are_called_by_id_by_name_or_by_a_unique_beginning() {
 
 #[test]
 fn what_cannot_be_undone_wants_the_whole_name() {
-    let cluster = busy();
+    let mut cluster = busy();
     let cli = cluster.cli();
     let arguments: [&[&str]; 4] = [
         &["teardown", "serv"],
@@ -84,6 +84,8 @@ fn what_cannot_be_undone_wants_the_whole_name() {
     assert!(cluster.api.settled("alpha", 2).is_ok(), "nothing was done");
     assert_eq!(cli.json(["agents", "agent-1"])["agents"][0]["state"], "active");
     cli.ok(["teardown", "services"]);
+    // Its process ends by that, which is no failure of the cluster's.
+    cluster.part("services").wait(PATIENCE);
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn json_has_the_same_keys_whatever_there_is() {
 
 #[test]
 fn every_verb_prints_json() {
-    let cluster = busy();
+    let mut cluster = busy();
     let cli = cluster.cli();
     let file = "name = \"gamma\"\ncommand = \"exec sleep 1000\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
     let path = cluster.shared().join("gamma.toml");
@@ -195,6 +197,9 @@ fn every_verb_prints_json() {
         let printed = cli.json(*arguments);
         assert!(printed.is_object() && (key.is_empty() || printed.get(key).is_some()), "{printed}");
     }
+    // What was torn down or is gone ends by that, which is no failure of the cluster's.
+    cluster.part("services").wait(PATIENCE);
+    cluster.part("agent-2").wait(PATIENCE);
     // None is left out but those that run a part, and `run`, whose output is its task's.
     let help = cli.ok(["--help"]).stdout;
     let verbs =
