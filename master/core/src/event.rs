@@ -88,9 +88,8 @@ pub enum Event {
         /// What.
         command: Command,
     },
-    /// Time has passed: deadlines that are due take effect. When the tick comes more than a heartbeat interval after the
-    /// event before it, the master stood still, and nobody's silence counts in between. So a shell that has events
-    /// waiting applies them first.
+    /// Time has passed: deadlines that are due take effect. When an event of any kind comes more than a heartbeat interval
+    /// after the one before it, the master stood still, and nobody's silence counts in between.
     Tick,
 }
 

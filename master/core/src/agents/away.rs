@@ -19,7 +19,7 @@ impl Master {
     pub(crate) fn on_agent_link_closed(&mut self, now: Now, id: &AgentId, link: LinkId, out: &mut Effects) {
         let Some(agent) = self.agents.get(id) else { return };
         let Some(next) = agent.state.step(AgentInput::LinkCloses { link, at: now.wall }) else { return };
-        // What has ended is not lost: its end comes with the agent, and is answered meanwhile to whoever asks.
+        // What has ended is not lost: its end comes with the agent's own update.
         let fragile = |(framework, id): &&(FrameworkId, TaskId)| {
             !self.checkpoints(framework)
                 && self.task(framework, id).is_some_and(|task| !task.state.is_terminal())
