@@ -1,8 +1,8 @@
 # The commands of a newcomer and of CI. Each installs what it misses first; README.md says what that is and why.
-.PHONY: run build test check sim bench format clean help
+.PHONY: run build test test-cgroup2 check sim bench format clean help
 
 help: ## show this
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 run: build ## build and start a whole cluster on this machine: bourse dev
 	./target/debug/bourse dev $(ARGS)
@@ -14,6 +14,11 @@ build: ## build the one binary
 test: check ## every check and every test; needs root, as isolation is tested for real
 	scripts/install-missing test
 	cargo test --workspace --no-fail-fast
+	scripts/test-cgroup2
+
+test-cgroup2: ## the tests of isolation in a small virtual machine with nothing but cgroup v2
+	scripts/install-missing test
+	scripts/test-cgroup2
 
 check: ## formatting, lints, the architecture's rules
 	scripts/install-missing check

@@ -62,6 +62,6 @@ async fn main() -> anyhow::Result<()> {
     let open = unfinished.map(|(id, _)| id.parse()).collect::<Result<_, _>>()?;
     let hello = Hello { wanted: 10usize.saturating_sub(launched.len()), open };
     let open = hello.open.iter().map(|id| (id.clone(), None)).collect::<Vec<_>>();
-    Framework::new("hello").state(state).tasks(open).run(hello).await?;
+    Framework::new("hello").state(state).tasks(open).begin_anew().run(hello).await?;
     Ok(())
 }

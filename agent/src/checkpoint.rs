@@ -18,6 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bourse_agent_core::{Record, State};
+use nix::sys::statvfs::statvfs;
 
 use disk::BadRecord;
 use log::{Log, LogError};
@@ -27,6 +28,9 @@ const COMPACT_MIN: u64 = 1 << 20;
 
 /// A log so many times larger than what it adds up to is written anew.
 const COMPACT_FACTOR: u64 = 4;
+
+/// With less than this free beside what the log holds, a task that starts could write nothing.
+const FREE_MIN: u64 = 1 << 20;
 
 /// The checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,8 @@ impl CheckpointError {
 pub struct Checkpoint {
     path: PathBuf,
     log: Log,
+    /// Less than [`FREE_MIN`] was free when it was last looked for.
+    crowded: bool,
     /// From this size on the log is written anew.
     compact_at: u64,
 }
@@ -105,7 +111,7 @@ impl Checkpoint {
         };
         let log = log.map_err(|error| placed(error, "write", &path))?;
         let compact_at = compact_at(log.size());
-        Ok((Checkpoint { path, log, compact_at }, state))
+        Ok((Checkpoint { path, log, crowded: false, compact_at }, state))
     }
 
     /// Adds records, all of them or none. After an error none may be relied upon, and when the disk was
@@ -117,14 +123,20 @@ impl Checkpoint {
         self.log.append(&disk::write(records)).map_err(|error| placed(error, "write", &self.path))
     }
 
-    /// There is no room for more than a few words.
+    /// There is no room for more than a few words. Does not ask the disk: the two below do.
     pub fn is_full(&self) -> bool {
-        self.log.is_full()
+        self.crowded || self.log.is_full()
+    }
+
+    /// Looks how much of the disk is free: what the log holds of it says nothing of that before it is used up.
+    pub fn look_for_room(&mut self) {
+        self.crowded = free(&self.path).is_some_and(|free| free < FREE_MIN);
     }
 
     /// Looks whether a full disk has room again.
     pub fn make_room(&mut self) {
         self.log.make_room();
+        self.look_for_room();
     }
 
     /// Makes everything that was appended outlive a crash of the machine.
@@ -150,6 +162,13 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// The bytes that are free on the disk with this file, for anybody but root, to whom a file system may leave more. `None`
+/// where it does not say.
+fn free(path: &Path) -> Option<u64> {
+    let stat = statvfs(path).ok().filter(|stat| stat.blocks() > 0)?;
+    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 fn compact_at(size: u64) -> u64 {

@@ -72,7 +72,8 @@ pub struct AgentArgs {
     #[arg(long, value_name = "HOW")]
     pub isolation: Option<String>,
 
-    /// Let tasks run as root where their framework asks for it; else they run as nobody
+    /// Let tasks run as root where their framework asks for it; else they run as nobody. Gives the machine to whoever may
+    /// launch: a task of root can write its files
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_root: Option<bool>,
 
@@ -174,7 +175,7 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("could not read the configuration file {}; name another with --config", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -183,7 +184,7 @@ pub enum ConfigError {
     /// The file is not right; the text has line and column.
     #[error("the configuration file {} is not right: {why}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What, where, and what is allowed there.
         why: String,
@@ -225,7 +226,7 @@ pub enum ConfigError {
     /// A path that would change its meaning with the working directory of whoever reads it.
     #[error("could not make {} absolute; give an absolute path", path.display())]
     Relative {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]

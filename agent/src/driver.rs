@@ -3,16 +3,18 @@
 //! It takes a batch of inputs, applies each, writes what must survive, and only then lets the effects out. A checkpoint
 //! that cannot be written stops the agent before anything was said: its tasks run on, and the next agent finds them. A
 //! disk that is full does not stop it, as the tasks that fill it have to be killed by somebody: no task is launched, and
-//! should even the room that the checkpoint holds be used up, everything but heartbeats waits.
+//! should even the room that the checkpoint holds be used up, nothing new is told or begun. Heartbeats, health checks and
+//! kills go on: the core's clocks do, and a check or a signal that waited would count against the task.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_agent_core::{Agent, Effect, Event, FromAgent, FromMaster, Record};
+use bourse_agent_core::{Agent, Checked, Effect, Event, FromAgent, FromMaster, Record};
 use bourse_client::Settings;
 use bourse_containerizer::Containerizer;
 use bourse_proto::agent_link as link;
+use bourse_types::Now;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, error, info, warn};
@@ -24,16 +26,16 @@ use crate::session::Link;
 use crate::view::View;
 use crate::wire;
 
-/// So many inputs wait for the driver; who brings more waits too.
+/// How many inputs wait for the driver; who brings more waits too.
 pub const INBOX_MAX: usize = 4096;
 
-/// So many inputs share one write of the checkpoint.
+/// How many inputs share one write of the checkpoint.
 const BATCH_MAX: usize = 256;
 
 /// How often a full disk is asked whether there is room again.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
-/// So many effects wait for room on the disk before no more inputs are taken.
+/// How many effects wait for room on the disk before no more inputs are taken.
 const HELD_MAX: usize = 4096;
 
 /// How long a stopping agent waits for the remains of its containers to go.
@@ -130,23 +132,17 @@ impl<C: Containerizer + Clone> Driver<C> {
     fn apply(&mut self, inputs: &mut impl Iterator<Item = Input>) -> Vec<Effect> {
         let mut effects = Vec::new();
         let now = self.clock.now();
-        let full = self.checkpoint.is_full();
-        if full != self.disk_full {
-            self.disk_full = full;
-            match full {
-                true => {
-                    warn!("the disk of the work directory is full: no task is launched before there is room")
-                }
-                false => info!("the disk of the work directory has room again"),
-            }
-            self.agent.apply(now, Event::Disk { full }, &mut effects);
-        }
+        self.tell_of_room(now, &mut effects);
         let large = |effect: &Effect| matches!(effect, Effect::Checkpoint(Record::TaskAccepted { .. }));
         while !effects.iter().any(large) {
             let Some(input) = inputs.next() else { break };
             match input {
                 Input::Event(event) => {
                     narrate(&event);
+                    if matches!(event, Event::FromMaster { message: FromMaster::Run { .. }, .. }) {
+                        self.checkpoint.look_for_room();
+                        self.tell_of_room(now, &mut effects);
+                    }
                     self.agent.apply(now, event, &mut effects);
                 }
                 Input::Usage(usage) if self.agent.is_registered() => {
@@ -158,6 +154,20 @@ impl<C: Containerizer + Clone> Driver<C> {
             }
         }
         effects
+    }
+
+    /// Tells the core when the disk has become full, or has room again.
+    fn tell_of_room(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let full = self.checkpoint.is_full();
+        if full == self.disk_full {
+            return;
+        }
+        self.disk_full = full;
+        match full {
+            true => warn!("the disk of the work directory is full: no task is launched before there is room"),
+            false => info!("the disk of the work directory has room again"),
+        }
+        self.agent.apply(now, Event::Disk { full }, effects);
     }
 
     /// Writes the records, then carries out the rest in order. `Some`: the agent is over.
@@ -176,7 +186,7 @@ impl<C: Containerizer + Clone> Driver<C> {
                 Ok(()) => {}
                 Err(error) if error.is_full() => {
                     if !waited {
-                        error!(%error, "the disk is full to the last byte: nothing is done or told before there is room");
+                        error!(%error, "the disk is full to the last byte: but for kills nothing is done or told before there is room");
                     }
                     self.hold(effects);
                     return Ok(None);
@@ -223,11 +233,16 @@ impl<C: Containerizer + Clone> Driver<C> {
         Ok(ending)
     }
 
-    /// Keeps effects until their records can be written. That the agent is alive relies on none.
+    /// Keeps effects until their records can be written, but for those that would come to harm by waiting. That the agent
+    /// is alive relies on no record, nor does a check. A kill whose record a crash prevents is one that its master asks
+    /// for again, or that is decided again; kept, SIGTERM would come together with the SIGKILL that ends its grace.
     fn hold(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Send { link, message: FromAgent::Heartbeat } => self.send(link, FromAgent::Heartbeat),
+                Effect::Signal { container, signal } => self.launcher.signal(container, signal),
+                Effect::KillAll { container } => self.launcher.kill_all(container),
+                Effect::Probe { container, round, check } => self.launcher.probe(container, round, *check),
                 effect => self.held.push(effect),
             }
         }
@@ -258,6 +273,9 @@ fn narrate(event: &Event) {
         Event::FromMaster { message: FromMaster::ShutdownFramework { framework }, .. } => {
             info!(framework_id = %framework, "a framework is shut down");
         }
+        Event::Probed { container, outcome: Checked::Unknown(why), .. } => {
+            warn!(container_id = %container, why, "could not check the health of a task; that counts neither way");
+        }
         other => debug!(event = ?other, "event"),
     }
 }
@@ -283,11 +301,12 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use bourse_agent_core::{LinkId, Start, State, TaskKey};
+    use bourse_agent_core::{LinkId, Signal, Start, State, TaskKey};
     use bourse_client::Target;
     use bourse_containerizer::{Config as ContainerConfig, Isolation, LinuxContainerizer};
     use bourse_types::{
-        Address, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, MasterId, Resources, TaskId,
+        Address, AgentId, AgentInfo, Attributes, ContainerId, Epoch, FrameworkId, HealthCheck, HealthKind,
+        MasterId, Resources, TaskId,
     };
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -355,12 +374,47 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_finds_no_room_on_a_full_disk_waits_and_is_all_there_once_there_is_room() {
+    fn small_disk() -> SmallDisk {
         let folder = tempfile::tempdir().expect("a folder");
         mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=6m"))
             .expect("these tests run as root");
-        let disk = SmallDisk(folder);
+        SmallDisk(folder)
+    }
+
+    #[tokio::test]
+    async fn checks_and_kills_do_not_wait_for_room_on_a_disk_that_is_full_to_the_last_byte() {
+        let disk = small_disk();
+        let mut driver = driver(disk.0.path());
+        fs::write(disk.0.path().join("hog"), vec![0; 8 << 20]).expect_err("it does not fit");
+        let record =
+            Record::FrameworkForgotten { framework: FrameworkId::new("x".repeat(200)).expect("valid") };
+        let full = loop {
+            if let Err(error) = driver.checkpoint.append([&record]) {
+                break error;
+            }
+        };
+        assert!(full.is_full());
+        let container = ContainerId::new("c1").expect("valid");
+        // Nothing listens there.
+        let check = Box::new(HealthCheck::new(HealthKind::Tcp { port: 1 }));
+        let decided = vec![
+            Effect::Checkpoint(record),
+            Effect::Destroy { container: container.clone() },
+            Effect::Probe { container: container.clone(), round: 1, check },
+            Effect::Signal { container: container.clone(), signal: Signal::Term },
+            Effect::KillAll { container },
+        ];
+        driver.let_out(decided.clone()).expect("a full disk is no end");
+        assert_eq!(driver.held, decided[..2]);
+        let mut answer = driver.inbox.recv().await;
+        while !matches!(answer, Some(Input::Event(Event::Probed { round: 1, .. }))) {
+            answer = driver.inbox.recv().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_on_a_full_disk_waits_and_is_all_there_once_there_is_room() {
+        let disk = small_disk();
         let folder = disk.0.path();
         let mut driver = driver(folder);
         driver.take(Event::Tick);

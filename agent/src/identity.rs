@@ -12,7 +12,7 @@ pub enum WorkDirError {
     /// It cannot be made or opened.
     #[error("could not use the work directory {}; name one that the agent may write with --work-dir", path.display())]
     Unusable {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What the system said.
         #[source]
@@ -24,7 +24,7 @@ pub enum WorkDirError {
         path.display()
     )]
     InUse {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
 }

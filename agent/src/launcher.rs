@@ -223,25 +223,27 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use bourse_types::Exit;
+    use bourse_agent_core::Checked;
+    use bourse_types::{Command, Exit, HealthKind};
     use containers::{
         Check, CheckEnd, ContainerSpec, Ended, LaunchError, Launched, RecoverError, Recovered, Usage,
     };
 
     use super::*;
 
-    /// Knows of the end of its container only when it is asked again.
+    fn no_descriptor(id: &ContainerId, what: &'static str) -> ContainerError {
+        let source = std::io::Error::from_raw_os_error(nix::libc::EMFILE);
+        ContainerError::Io { id: id.clone(), what, source }
+    }
+
+    /// Knows of the end of its container only when it is asked again, and can make no check.
     #[derive(Clone, Default)]
     struct SlowToKnow(Arc<AtomicU32>);
 
     impl Containerizer for SlowToKnow {
         async fn wait(&self, id: &ContainerId) -> Result<Ended, ContainerError> {
             match self.0.fetch_add(1, Ordering::Relaxed) {
-                0 => Err(ContainerError::Io {
-                    id: id.clone(),
-                    what: "wait for its first process",
-                    source: std::io::Error::from_raw_os_error(nix::libc::EMFILE),
-                }),
+                0 => Err(no_descriptor(id, "wait for its first process")),
                 _ => {
                     let outcome = Outcome::Exited(Exit::Code(3));
                     Ok(Ended { outcome, at: None, limitation: None, usage: None })
@@ -274,8 +276,16 @@ mod tests {
         }
 
         async fn exec(&self, id: &ContainerId, _: &Check) -> Result<CheckEnd, ContainerError> {
-            Err(ContainerError::Ended(id.clone()))
+            Err(no_descriptor(id, "start a check"))
         }
+    }
+
+    #[tokio::test]
+    async fn a_check_that_cannot_be_started_is_no_bad_health() {
+        let command = HealthKind::Command(Command::shell("true"));
+        let container = ContainerId::new("c1").expect("valid");
+        let found = probe::probe(&SlowToKnow::default(), &container, &HealthCheck::new(command)).await;
+        assert!(matches!(found, Checked::Unknown(_)), "{found:?}");
     }
 
     #[tokio::test]

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bourse_agent_core::{Agent, Start};
+use bourse_agent_core::{Agent, Condition, Found, Start};
 use bourse_containerizer::{Config as ContainerConfig, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -55,13 +56,18 @@ pub async fn run(
     let instance = work_dir.instance().to_owned();
     let containers =
         LinuxContainerizer::open(&ContainerConfig { runtime_dir: runtime_dir.clone(), instance })?;
-    if let Some(capabilities) = containers.try_out(config.isolation).await? {
-        info!(?capabilities, "this machine can isolate tasks");
-    }
-
     let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
     let found = recover(&containers).await?;
     info!(tasks = state.tasks.len(), containers = found.len(), agent_id = ?state.agent, "recovered");
+    match containers.try_out(config.isolation).await {
+        Ok(Some(capabilities)) => info!(?capabilities, "this machine can isolate tasks"),
+        Ok(None) => {}
+        // What runs is to be looked after, and what is wrong now may pass: a machine without room.
+        Err(error) if found.iter().any(is_running) => {
+            warn!(%error, "new tasks may not start: a trial of a container failed");
+        }
+        Err(error) => return Err(error.into()),
+    }
 
     let (inbox, inputs) = mpsc::channel(INBOX_MAX);
     let (views, watching) = watch::channel(Arc::new(View::of(&state)));
@@ -101,7 +107,9 @@ pub async fn run(
         held: Vec::new(),
         disk_full: false,
     };
-    let measuring = usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox);
+    // On its own, so that the driver does not wait for what it reads; it ends with this function.
+    let mut measuring = JoinSet::new();
+    measuring.spawn(usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox));
     let (stop, stopped) = oneshot::channel();
     let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
     tokio::pin!(serving);
@@ -111,7 +119,7 @@ pub async fn run(
             served?;
             bail!("the agent's API stopped by itself")
         }
-        () = measuring => bail!("measuring stopped by itself"),
+        _ = measuring.join_next() => bail!("measuring stopped by itself"),
     };
     // The driver is gone, and with it what the followers of logs wait for: they are told, and read on later.
     let _ = stop.send(());
@@ -124,6 +132,10 @@ pub async fn run(
         Ending::Refused(why) => bail!("the master does not want this agent: {why}"),
     }
     Ok(())
+}
+
+fn is_running(found: &Found) -> bool {
+    matches!(found.condition, Condition::Running { .. })
 }
 
 fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyhow::Result<AgentInfo> {

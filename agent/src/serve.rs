@@ -5,28 +5,31 @@
 
 mod logs;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use bourse_client::{Token, bearer, same_secret};
+use bourse_listener::{Bounds, Stranger};
 use bourse_proto::agent_link::agent_api_server::{AgentApi, AgentApiServer};
 use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest};
 use bourse_types::{FrameworkId, TaskId};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::{Routes, interceptor::InterceptedService};
-use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 use crate::config::TlsFiles;
 use crate::view::Views;
 
-/// So many pieces of a log wait for a slow reader; the reading waits with them.
+/// How many pieces of a log wait for a slow reader; the reading waits with them.
 const CHUNKS_AHEAD: usize = 4;
+
+/// Only the master calls with a token, by a few connections. Tasks share the machine's network, and reach the port, too:
+/// what they open and leave silent may not use up the descriptors that containers need.
+const BOUNDS: Bounds = Bounds::of(256);
 
 /// Serves until it is to stop, and then for those who are being answered.
 pub async fn serve(
@@ -41,31 +44,15 @@ pub async fn serve(
     let api = Api { work_dir: work_dir.into(), views };
     let check = move |request| guard.check(request);
     let service = InterceptedService::new(AgentApiServer::new(api), check);
-    let mut server = Server::builder().accept_http1(true);
-    if let Some(files) = tls {
-        let read = |path: &PathBuf| {
-            fs::read(path)
-                .with_context(|| format!("reading {}; name a PEM file that can be read", path.display()))
-        };
-        let identity = Identity::from_pem(read(&files.cert)?, read(&files.key)?);
-        server = server.tls_config(ServerTlsConfig::new().identity(identity)).with_context(|| {
-            format!(
-                "using {} and {} for TLS; see whether they belong together",
-                files.cert.display(),
-                files.key.display()
-            )
-        })?;
-    }
+    let tls = tls.map(|files| bourse_listener::tls(&files.cert, &files.key)).transpose()?;
     let health = tonic::service::AxumRouter::new().route("/health", axum::routing::get(|| async { "ok\n" }));
-    let routes = Routes::from(health).add_service(service);
-    server
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
-            // Whoever could say so is gone: that says it too.
-            let _ = stop.await;
-        })
-        .await
-        .context("serving the agent's API")
+    let router = Routes::from(health).add_service(service).prepare().into_axum_router();
+    bourse_listener::serve(BOUNDS, listener, tls, router, async {
+        // Whoever could say so is gone: that says it too.
+        let _ = stop.await;
+    })
+    .await;
+    Ok(())
 }
 
 /// Binds the agent's port.
@@ -87,7 +74,12 @@ impl Guard {
         let header = request.metadata().get("authorization");
         let shown = header.and_then(|value| bearer(value.as_bytes())).unwrap_or_default();
         match same_secret(self.token.expose(), shown) {
-            true => Ok(request),
+            true => {
+                if let Some(stranger) = request.extensions().get::<Arc<Stranger>>() {
+                    stranger.is_known_now();
+                }
+                Ok(request)
+            }
             false => Err(Status::unauthenticated(
                 "this call needs the agent's token; ask through the master instead",
             )),

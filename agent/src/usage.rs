@@ -8,6 +8,7 @@ use bourse_agent_core::TaskKey;
 use bourse_containerizer::{Containerizer, Usage};
 use bourse_proto::agent_link as link;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::driver::Input;
@@ -38,7 +39,10 @@ pub async fn measure<C: Containerizer>(
             tasks.push(write(key, &usage, cpus));
         }
         before = seen;
-        let usage = link::Usage { tasks, disk_free_bytes: disk_free(&work_dir) };
+        let folder = work_dir.clone();
+        // 0 where it cannot be asked, as where the file system does not say.
+        let disk_free_bytes = spawn_blocking(move || disk_free(&folder)).await.unwrap_or(0);
+        let usage = link::Usage { tasks, disk_free_bytes };
         if inbox.send(Input::Usage(usage)).await.is_err() {
             return;
         }

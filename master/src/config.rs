@@ -61,8 +61,8 @@ pub struct MasterArgs {
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<String>,
 
-    /// Authority that signed the certificates of the agents' and frameworks' APIs, PEM; without it they are called in
-    /// plain text, which is right on loopback only
+    /// Authority that signed the certificates of the APIs of agents and frameworks on other machines, PEM; what listens
+    /// on loopback is called in plain text [default: those of the system, or plain text with --insecure]
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<String>,
 
@@ -116,7 +116,8 @@ pub struct Config {
     pub tokens: PathBuf,
     /// Absent: plain text.
     pub tls: Option<TlsFiles>,
-    /// Checks the agents' and frameworks' own servers; absent: they are called in plain text.
+    /// Checks the APIs of agents and frameworks that are not on loopback; absent: the authorities of the system do, or
+    /// with `insecure` they are called in plain text.
     pub tls_ca: Option<PathBuf>,
     /// Plain text was asked for aloud.
     pub insecure: bool,

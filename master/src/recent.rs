@@ -10,10 +10,10 @@ use bourse_types::Now;
 
 use crate::disk;
 
-/// So many are kept: a few seconds of a busy master.
+/// How many are kept: a few seconds of a busy master.
 const RECENT_MAX: usize = 512;
 
-/// So many bytes are kept, and the newest input however large it is: one call alone may have 16 MiB.
+/// How many bytes are kept, and the newest input however large it is: one call alone may have 16 MiB.
 const BYTES_MAX: usize = 32 << 20;
 
 /// The newest inputs, with the time that each was applied at, as they would be written.

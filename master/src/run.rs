@@ -123,7 +123,8 @@ impl Master {
         if tokens.is_empty() {
             warn!(path = %config.tokens.display(), "the tokens file is empty: nobody can call this master");
         }
-        let tls = config.tls.as_ref().map(serve::tls).transpose()?;
+        let tls =
+            config.tls.as_ref().map(|files| bourse_listener::tls(&files.cert, &files.key)).transpose()?;
         let listen = |source| MasterError::Listen { address: config.listen, source };
         let listener = match listener {
             Some(listener) => TcpListener::from_std(listener).map_err(listen)?,

@@ -13,8 +13,6 @@
 pub mod auth;
 pub mod limits;
 
-mod listener;
-
 mod agent;
 mod callback;
 mod scheduler;
@@ -55,12 +53,18 @@ use crate::metrics::Metrics;
 use crate::usage::Usages;
 use crate::wire::scheduler::MasterIdentity;
 
+pub use bourse_listener::TlsError;
 pub use callback::{API_LABEL, PRINCIPAL_HEADER};
-pub use listener::TlsError;
 pub use scheduler::STREAM_ID;
+
+/// All agents of a large cluster may come back within a second, each a stranger for a few milliseconds.
+const BOUNDS: bourse_listener::Bounds = bourse_listener::Bounds::of(4_096);
 
 /// `/health` says no when the driver does not answer within this time.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long whoever was cut off has to read why. Later they only find that their events end.
+const LAST_WORD: Duration = Duration::from_secs(30);
 
 /// What every door needs. Cheap to clone.
 #[derive(Clone)]
@@ -113,11 +117,8 @@ pub(crate) async fn serve(
     background.spawn(doors.feed.clone().run());
     background.spawn(housekeeping(doors.clone()));
     let router = router(&doors, heard);
-    listener::serve(listener, tls, router, stop).await;
+    bourse_listener::serve(BOUNDS, listener, tls, router, stop).await;
 }
-
-/// Reads certificate and key.
-pub(crate) use listener::tls;
 
 fn router(doors: &Doors, heard: agent::Heard) -> Router {
     let schedulers = scheduler::Schedulers::new(

@@ -57,7 +57,7 @@ pub enum StreamMessage {
     AgentFailed(AgentId),
     /// An agent with tasks of the framework is drained.
     AgentDraining {
-        /// Which.
+        /// The agent.
         agent: AgentId,
         /// When what still runs there is killed.
         deadline: Wall,

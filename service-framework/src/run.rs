@@ -5,11 +5,11 @@ use std::io;
 use std::net::SocketAddr;
 
 use bourse_client::SettingsError;
+use bourse_listener::Bounds;
 use bourse_sdk::{Framework, StateDir, StateError};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::service::Routes;
 
 use crate::api;
 use crate::config::{ConfigError, ServicesArgs};
@@ -18,6 +18,9 @@ use crate::scheduler::ServiceScheduler;
 
 /// By this label the master finds the framework's API: `host:port`.
 pub const API_LABEL: &str = "bourse-api";
+
+/// Only the master calls, by a few connections.
+const BOUNDS: Bounds = Bounds::of(256);
 
 /// Why the service framework could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +45,6 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
-    /// The port stopped working.
-    #[error("serving the API")]
-    Serve(#[from] tonic::transport::Error),
     /// The framework ended.
     #[error(transparent)]
     Framework(#[from] bourse_sdk::RunError),
@@ -101,8 +101,8 @@ pub async fn run(
         .start(scheduler);
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = Server::builder().add_service(api::service(handle, settings.token));
-    let serving = server.serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
+    let router = Routes::new(api::service(handle, settings.token)).prepare().into_axum_router();
+    let serving = bourse_listener::serve(BOUNDS, listener, None, router, async move {
         // Its sender is dropped when the framework has ended, however it ended.
         let _ = stopped.await;
     });
@@ -111,18 +111,8 @@ pub async fn run(
         drop(stop);
         ended
     };
-    tokio::pin!(serving, running);
-    tokio::select! {
-        ended = &mut running => {
-            ended?;
-            serving.await?;
-        }
-        served = &mut serving => {
-            // It was not asked to stop, so the port failed; without it nobody can change anything.
-            served?;
-            running.await?;
-        }
-    }
+    let ((), ended) = tokio::join!(serving, running);
+    ended?;
     tracing::info!("stopped; the services go on");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bourse_master_core::{Change, Snapshot};
-use bourse_types::{Epoch, MasterId};
+use bourse_types::{Epoch, MasterId, Wall};
 
 use crate::random::Random;
 
@@ -64,9 +64,9 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A new incarnation takes over; from now on its predecessors cannot write.
-    pub fn take_over(&mut self, incarnation: u64) -> (Epoch, MasterId, Snapshot) {
-        let epoch = Epoch(self.snapshot.epoch.0 + 1);
+    /// A new incarnation takes over, by its own calendar; from now on its predecessors cannot write.
+    pub fn take_over(&mut self, incarnation: u64, now: Wall) -> (Epoch, MasterId, Snapshot) {
+        let epoch = self.snapshot.next_epoch(now);
         let master = MasterId::new(format!("m{incarnation}")).expect("letters and digits make an id");
         self.snapshot.apply(&Change::EpochStarted { epoch, master: master.clone() });
         self.owner = incarnation;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bourse_agent_core::{Condition, End, Event, Found, Launch, TaskKey};
+use bourse_agent_core::{Checked, Condition, End, Event, Found, Launch, TaskKey};
 use bourse_types::{ContainerId, Exit, Resources};
 
 use crate::random::Random;
@@ -165,7 +165,8 @@ impl Machine {
             }
             (Phase::Running { .. }, Inside::Answers(round)) => {
                 let sick = container.program.sick;
-                let outcome = if sick { Err("connection refused".to_owned()) } else { Ok(()) };
+                let outcome =
+                    if sick { Checked::Unhealthy("connection refused".to_owned()) } else { Checked::Healthy };
                 Event::Probed { container: id.clone(), round, outcome }
             }
             _ => return None,

@@ -45,11 +45,13 @@ pub enum Plant {
     CheckpointForgotten,
     /// A task that has ended ends once more, and otherwise.
     EndChanged,
+    /// That agents were heard never reaches the core.
+    HeartbeatsUnheard,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 15] = [
+    pub const ALL: [Plant; 16] = [
         Plant::DoubleOffer,
         Plant::OfferTooLarge,
         Plant::ForgottenRescind,
@@ -65,6 +67,7 @@ impl Plant {
         Plant::LaunchSwallowed,
         Plant::CheckpointForgotten,
         Plant::EndChanged,
+        Plant::HeartbeatsUnheard,
     ];
 }
 
@@ -106,10 +109,14 @@ impl Garden {
 
     /// On the way into the master.
     pub fn event(&mut self, event: &mut Event) {
-        let Event::Call { call, .. } = event else { return };
-        match (self.plant, call) {
-            (Some(Plant::LostFilter), Call::Decline { refuse, .. }) => *refuse = Duration::ZERO,
-            (Some(Plant::LostRemainder), Call::Accept(accept)) => accept.refuse = Duration::ZERO,
+        match (self.plant, event) {
+            (Some(Plant::LostFilter), Event::Call { call: Call::Decline { refuse, .. }, .. }) => {
+                *refuse = Duration::ZERO;
+            }
+            (Some(Plant::LostRemainder), Event::Call { call: Call::Accept(accept), .. }) => {
+                accept.refuse = Duration::ZERO;
+            }
+            (Some(Plant::HeartbeatsUnheard), Event::AgentsHeard { agents }) => agents.clear(),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 
 use bourse_types::Mono;
 
-/// So many lines before a failure are shown.
+/// How many lines before a failure are shown.
 const KEPT: usize = 400;
 
 /// The trace of one run.

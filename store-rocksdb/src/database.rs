@@ -25,7 +25,7 @@ pub enum OpenError {
     /// Somebody else has it.
     #[error("the database {} is in use by another process; stop that master or give this one its own work-dir", path.display())]
     Locked {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
     /// This build is too old for it.
@@ -35,7 +35,7 @@ pub enum OpenError {
         path.display()
     )]
     Newer {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
@@ -43,13 +43,13 @@ pub enum OpenError {
     /// Its format is not a number.
     #[error("the database {} has no readable format; is it a master's? Name another work-dir", path.display())]
     NoFormat {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
     /// What is there does not agree with its checksums.
     #[error("the database {} is damaged; restore the work-dir from a copy, nothing was changed", path.display())]
     Damaged {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What RocksDB found.
         #[source]
@@ -58,7 +58,7 @@ pub enum OpenError {
     /// Anything else: permissions, no space, no such directory.
     #[error("opening the database {} failed; look at the directory and its owner", path.display())]
     Failed {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What RocksDB said.
         #[source]

@@ -31,12 +31,12 @@ impl Milli {
     /// Nothing.
     pub const ZERO: Milli = Milli(0);
 
-    /// So many thousandths.
+    /// From thousandths.
     pub const fn new(thousandths: u64) -> Milli {
         Milli(thousandths)
     }
 
-    /// So many whole units; the greatest amount where that would not fit.
+    /// From whole units; the greatest amount where that would not fit.
     pub const fn whole(units: u64) -> Milli {
         Milli(units.saturating_mul(1000))
     }

@@ -35,18 +35,18 @@ impl Mono {
         self.0
     }
 
-    /// So much later; [`Mono::MAX`] where that would not fit.
+    /// The instant that much later; [`Mono::MAX`] where that would not fit.
     pub fn saturating_add(self, later: Duration) -> Mono {
         let nanoseconds = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
         Mono(self.0.saturating_add(nanoseconds))
     }
 
-    /// So much later, or `None` where that would not fit.
+    /// The instant that much later, or `None` where that would not fit.
     pub fn checked_add(self, later: Duration) -> Option<Mono> {
         self.0.checked_add(u64::try_from(later.as_nanos()).ok()?).map(Mono)
     }
 
-    /// So much earlier, but not before the start.
+    /// The instant that much earlier, but not before the start.
     pub fn saturating_sub(self, earlier: Duration) -> Mono {
         let nanoseconds = u64::try_from(earlier.as_nanos()).unwrap_or(u64::MAX);
         Mono(self.0.saturating_sub(nanoseconds))
@@ -81,7 +81,7 @@ impl Wall {
     /// The first of January 1970.
     pub const EPOCH: Wall = Wall(0);
 
-    /// So many milliseconds after the epoch.
+    /// From milliseconds after the epoch.
     pub const fn from_millis(milliseconds: u64) -> Wall {
         Wall(milliseconds)
     }
@@ -105,12 +105,12 @@ impl Wall {
         (0.0..=9_007_199_254_740_992.0).contains(&milliseconds).then_some(Wall(milliseconds as u64))
     }
 
-    /// So much later; the last representable instant where that would not fit.
+    /// The instant that much later; the last representable instant where that would not fit.
     pub fn saturating_add(self, later: Duration) -> Wall {
         Wall(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// So much later, or `None` where that would not fit.
+    /// The instant that much later, or `None` where that would not fit.
     pub fn checked_add(self, later: Duration) -> Option<Wall> {
         self.0.checked_add(u64::try_from(later.as_millis()).ok()?).map(Wall)
     }

@@ -1,6 +1,6 @@
 //! What a framework says about itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bourse_proto::v1;
 use bourse_proto::v1::framework_info::{Capability, capability};
@@ -95,8 +95,12 @@ fn read_roles(form: &v1::FrameworkInfo, capabilities: Capabilities) -> Result<Ve
         return Err(At::new("role", BadFramework::RoleAndMultiRole));
     }
     let roles = role::read_list("roles", &form.roles)?;
-    match roles.iter().enumerate().find(|(at, role)| roles[..*at].contains(role)) {
-        Some((at, role)) => Err(At::new(format_args!("roles[{at}]"), BadFramework::Repeated(role.clone()))),
+    let repeated = {
+        let mut seen = BTreeSet::new();
+        roles.iter().position(|role| !seen.insert(role))
+    };
+    match repeated {
+        Some(at) => Err(At::new(format_args!("roles[{at}]"), BadFramework::Repeated(roles[at].clone()))),
         None => Ok(roles),
     }
 }

@@ -11,7 +11,7 @@ pub fn number(number: f64) -> String {
 }
 
 /// What was measured: two digits after the point.
-pub fn measured(number: f64) -> String {
+fn measured(number: f64) -> String {
     format!("{number:.2}")
 }
 

@@ -15,7 +15,7 @@ mod ids;
 mod sentences;
 mod states;
 
-pub use amounts::{amounts, exit, measured, mib, number, share, used};
+pub use amounts::{amounts, exit, mib, number, share, used};
 pub use ids::{is_master, short};
 pub use sentences::{Named, bare, named, prose, sentence, time};
 pub use states::{Tone, needs_a_look, state};

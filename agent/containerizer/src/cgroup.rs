@@ -110,8 +110,9 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// What the task has used; `None` when its groups do not exist (any more).
     fn usage(&self, container: &str) -> Option<Usage>;
 
-    /// How many processes of the task the kernel has killed for memory: a part of `usage` that is cheap to ask for.
-    fn oom_kills(&self, container: &str) -> u64;
+    /// Whether the kernel has killed a process of the task for the task's own limit of memory, and not because the whole
+    /// machine was out of it. Costs a look at two small files that never waits.
+    fn is_over_memory(&self, container: &str) -> bool;
 
     /// The processes in all groups of the container, as this machine counts.
     fn processes(&self, container: &str) -> Vec<u32>;

@@ -162,7 +162,7 @@ pub struct Usage {
     pub memory_peak_bytes: Option<u64>,
     /// What it may have; `None` without a limit.
     pub memory_limit_bytes: Option<u64>,
-    /// How many of its processes the kernel killed for memory.
+    /// How many of its processes the kernel killed for memory, its own limit's or the whole machine's.
     pub oom_kills: u64,
     /// Processes and threads now.
     pub pids: u64,
@@ -195,7 +195,7 @@ pub enum LaunchError {
     /// The spec cannot be run anywhere.
     #[error("container {id} cannot be launched: {bad}")]
     Spec {
-        /// Which.
+        /// The id.
         id: ContainerId,
         /// Why.
         bad: BadSpec,
@@ -203,7 +203,7 @@ pub enum LaunchError {
     /// The user is not known on this machine, or not to be had.
     #[error("container {id} cannot be launched: {error}")]
     User {
-        /// Which.
+        /// The id.
         id: ContainerId,
         /// Why.
         error: UserError,
@@ -217,7 +217,7 @@ pub enum LaunchError {
     /// The control groups could not be made.
     #[error("container {id} cannot be launched: {error} ({})", error.source)]
     Cgroup {
-        /// Which.
+        /// The id.
         id: ContainerId,
         /// Why.
         error: CgroupError,
@@ -225,7 +225,7 @@ pub enum LaunchError {
     /// A step of the set-up failed; nothing of the task has run.
     #[error("container {id} failed in set-up step `{}`: {}", .failure.step, explain(.failure))]
     SetUp {
-        /// Which.
+        /// The id.
         id: ContainerId,
         /// Which step, on what, with which error.
         failure: Failure,
@@ -233,7 +233,7 @@ pub enum LaunchError {
     /// The first process did not get as far as telling what is wrong.
     #[error("container {id} could not be started: {what}")]
     Start {
-        /// Which.
+        /// The id.
         id: ContainerId,
         /// What was tried, what is wrong, what to do.
         what: String,
@@ -245,7 +245,7 @@ pub enum LaunchError {
         path.display()
     )]
     Io {
-        /// Which.
+        /// The id.
         id: ContainerId,
         /// What was tried.
         what: &'static str,

@@ -49,7 +49,7 @@ pub enum OpenError {
         path.display()
     )]
     RuntimeDir {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
@@ -195,7 +195,8 @@ impl Containerizer for LinuxContainerizer {
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, ContainerError> {
         let container = self.0.find(id)?;
-        end::usage(&self.0, &container).ok_or_else(|| ContainerError::Ended(id.clone()))
+        let usage = self.blocking(move |inner| end::usage(inner, &container)).await;
+        usage.ok_or_else(|| ContainerError::Ended(id.clone()))
     }
 
     async fn exec(&self, id: &ContainerId, check: &Check) -> Result<CheckEnd, ContainerError> {

@@ -37,14 +37,17 @@ impl fmt::Display for CannotIsolate {
 
 impl std::error::Error for CannotIsolate {}
 
-/// Capabilities of the agent that a container cannot be made without, by the kernel's numbers.
-const NEEDED: [(u32, &str); 7] = [
+/// Capabilities of the agent that a container cannot be made without, nor a command be run inside, which the trial does
+/// not try: that enters the namespaces of a process that is not dumpable (setns(2)). By the kernel's numbers.
+const NEEDED: [(u32, &str); 9] = [
     (0, "CAP_CHOWN"),
     (1, "CAP_DAC_OVERRIDE"),
     (5, "CAP_KILL"),
     (6, "CAP_SETGID"),
     (7, "CAP_SETUID"),
     (8, "CAP_SETPCAP"),
+    (18, "CAP_SYS_CHROOT"),
+    (19, "CAP_SYS_PTRACE"),
     (21, "CAP_SYS_ADMIN"),
 ];
 

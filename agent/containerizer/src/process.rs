@@ -66,7 +66,11 @@ pub struct Stat {
 /// The figures of a process; `None` when there is none. Any other trouble in finding out is an error: a process that
 /// could not be looked at is not gone.
 pub fn stat(pid: u32) -> io::Result<Option<Stat>> {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+    stat_by(pid, fs::read_to_string(format!("/proc/{pid}/stat")))
+}
+
+fn stat_by(pid: u32, read: io::Result<String>) -> io::Result<Option<Stat>> {
+    match read {
         Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| {
             io::Error::new(
                 ErrorKind::InvalidData,
@@ -176,6 +180,18 @@ mod tests {
                 resident_pages: 250
             }
         );
+    }
+
+    #[test]
+    fn a_process_that_could_not_be_looked_at_is_not_taken_for_one_that_is_gone() {
+        let failed = |errno| stat_by(42, Err(io::Error::from_raw_os_error(errno)));
+        assert_eq!(failed(libc::ENOENT).expect("there is none"), None);
+        assert_eq!(failed(libc::ESRCH).expect("it has just gone"), None);
+        for errno in [libc::EMFILE, libc::EACCES, libc::EIO] {
+            assert_eq!(failed(errno).expect_err("nobody knows").raw_os_error(), Some(errno));
+        }
+        let error = stat_by(42, Ok("42 (a) S".into())).expect_err("half a line");
+        assert!(error.to_string().contains("/proc/42/stat"), "{error}");
     }
 
     #[test]

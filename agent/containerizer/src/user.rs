@@ -107,9 +107,9 @@ fn look_up(name: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
     }
 }
 
-/// A set of capabilities of this process by its name in `/proc/self/status`.
+/// A set of capabilities of this thread, as threads have their own, by its name in `/proc/thread-self/status`.
 pub fn capability_set(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let status = fs::read_to_string("/proc/thread-self/status").ok()?;
     let text = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"))?;
     u64::from_str_radix(text.trim(), 16).ok()
 }

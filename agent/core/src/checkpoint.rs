@@ -18,7 +18,7 @@ use bourse_types::{
 use crate::effect::Brief;
 use crate::event::{Assignment, TaskKey};
 
-/// So many names of ended tasks are kept, so that a late repeat of their launch does not run them again. A repeat comes
+/// How many names of ended tasks are kept, so that a late repeat of their launch does not run them again. A repeat comes
 /// within the life of a link; thousands of tasks do not end in one.
 pub const ENDED_KEPT: usize = 1_000;
 

@@ -1,7 +1,9 @@
 //! Every consequence: what an agent wants done, in order.
 //!
 //! The shell writes the records of a batch before it lets any later effect of that batch out, and syncs them first
-//! when one of them [must outlive the boot](crate::Record::must_outlive_boot).
+//! when one of them [must outlive the boot](crate::Record::must_outlive_boot). Where they cannot be written just now, it
+//! may let out before them what relies on none: heartbeats and probes; and signals and kills, which only go to containers
+//! that run, and which must come as far from each other as they were decided.
 
 use std::fmt;
 

@@ -109,8 +109,8 @@ pub enum Event {
         container: ContainerId,
         /// The number that the probe was asked with.
         round: u64,
-        /// Healthy, or why not.
-        outcome: Result<(), String>,
+        /// What it found.
+        outcome: Checked,
     },
     /// The agent shall kill what it runs and then exit. A repeat with a shorter cap shortens what is under way.
     Stop {
@@ -124,6 +124,17 @@ pub enum Event {
     },
     /// Time has passed: deadlines that are due take effect.
     Tick,
+}
+
+/// What a health check found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checked {
+    /// The task is well.
+    Healthy,
+    /// It is not, for this reason.
+    Unhealthy(String),
+    /// The agent could not ask, for this reason, which says nothing of the task.
+    Unknown(String),
 }
 
 /// What the master says.

@@ -2,7 +2,7 @@
 //!
 //! As Mesos' built-in executors do it: failures inside the grace period do not count until a first success; each
 //! unhealthy result is told, and the first healthy one after it; `consecutive_failures` in a row kill the task, whose
-//! end then says that it was unhealthy. Probing itself is the shell's.
+//! end then says that it was unhealthy. A check that the agent could not make is none. Probing itself is the shell's.
 
 use bourse_types::{ContainerId, HealthCheck, Mono, Now, Reason, Source, TaskState};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::agent::Agent;
 use crate::checkpoint::{Health, KillCause, Record};
 use crate::effect::Effect;
-use crate::event::{TaskKey, Work};
+use crate::event::{Checked, TaskKey, Work};
 
 /// A probe whose result does not come within its own timeout and this much more is counted as failed.
 const ANSWER_SLACK: Duration = Duration::from_secs(5);
@@ -94,18 +94,20 @@ impl Agent {
             }
             Stage::Probing { .. } => {
                 let round = prober.round;
-                self.on_probed(now, &container, round, Err("the check gave no answer".into()), out);
+                let silent = Checked::Unhealthy("the check gave no answer".into());
+                self.on_probed(now, &container, round, silent, out);
             }
         }
     }
 
-    /// Counts a result. One of an older round, or for a task that is being killed, is dropped.
+    /// Counts a result. One of an older round, or for a task that is being killed, is dropped; where nothing could be
+    /// found out, all stays as it was until the next check.
     pub(crate) fn on_probed(
         &mut self,
         now: Now,
         container: &ContainerId,
         round: u64,
-        outcome: Result<(), String>,
+        outcome: Checked,
         out: &mut Vec<Effect>,
     ) {
         let Some(key) = self.containers.get(container).cloned() else { return };
@@ -115,10 +117,15 @@ impl Agent {
             return;
         }
         prober.stage = Stage::Waiting { until: now.mono + check.interval };
+        let unhealthy = match outcome {
+            Checked::Healthy => None,
+            Checked::Unhealthy(why) => Some(why),
+            Checked::Unknown(_) => return,
+        };
         let in_grace = now.mono < prober.grace_until;
         let Some(known) = self.state.tasks.get(&key).map(|task| task.health) else { return };
 
-        let verdict = judge(known, &check, in_grace, outcome.is_ok());
+        let verdict = judge(known, &check, in_grace, unhealthy.is_none());
         if verdict.health != known {
             self.keep(Record::HealthSeen { task: key.clone(), health: verdict.health }, out);
         }
@@ -126,7 +133,7 @@ impl Agent {
             let mut status = self.status(now, &key, TaskState::Running, Source::Executor);
             status.reason = Some(Reason::TaskHealthCheckStatusUpdated);
             status.healthy = verdict.health.healthy;
-            status.message = outcome.err().map(|why| {
+            status.message = unhealthy.map(|why| {
                 format!(
                     "health check failed ({} of {} in a row): {why}",
                     verdict.health.failures, check.consecutive_failures

@@ -33,5 +33,5 @@ pub use agent::Agent;
 pub use checkpoint::{ENDED_KEPT, Health, Kill, KillCause, Record, State, Task};
 pub use config::Config;
 pub use effect::{Effect, FromAgent, Launch, Registration, Signal, StatusUpdate, TaskReport};
-pub use event::{Assignment, End, Event, FromMaster, Limitation, LinkId, TaskKey, Work};
+pub use event::{Assignment, Checked, End, Event, FromMaster, Limitation, LinkId, TaskKey, Work};
 pub use recovery::{Condition, Found, Start};

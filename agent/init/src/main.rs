@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     };
 
     let end = match plan.place {
-        Place::Inside { namespaces } => {
+        Place::Inside { namespaces, .. } => {
             let mut end = None;
             let wanted = supervise::wait_while_wanted(main, &report, &mut end);
             if let Some(end) = end.as_ref().filter(|_| wanted) {
@@ -155,10 +155,10 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i3
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }
         }
-        Place::Host | Place::Inside { namespaces: false } => {
+        Place::Host | Place::Inside { namespaces: false, .. } => {
             sys::adopt_orphans().at(Step::Fork, || "adopt orphans".into())?;
         }
-        Place::Inside { namespaces: true } => {
+        Place::Inside { namespaces: true, .. } => {
             let container = container
                 .ok_or_else(|| io::Error::from_raw_os_error(9))
                 .at(Step::Namespaces, || "no descriptor of the container".into())?;

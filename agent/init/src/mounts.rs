@@ -1,9 +1,9 @@
 //! What the task sees of the file system.
 //!
-//! There is no image yet, so a task sees the machine's own tree, less what is none of its business:
+//! There is no image yet, so a task sees the machine's own tree, and may write in it what its user may: a task of root
+//! can change the machine's files, and with them the machine. Of the rest it sees less than there is:
 //! - `/proc` shows its own pid namespace, with the parts that steer the machine masked or read-only;
-//! - `/sys` is read-only and without what is mounted in it, which takes the control groups out of reach: a
-//!   task of root could otherwise write itself out of its limits;
+//! - `/sys` is read-only and without what is mounted in it, which takes the control groups out of reach;
 //! - `/dev` holds the harmless devices only, its own terminals and its own shared memory;
 //! - the agent's directories, tokens and all other sandboxes are covered by empty read-only directories, in
 //!   which only the path to the task's own sandbox exists.

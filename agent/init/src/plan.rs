@@ -61,6 +61,8 @@ pub enum Place {
         /// Enter the namespaces of the container whose first process is given as a descriptor (the last
         /// argument); without, the task has none of its own.
         namespaces: bool,
+        /// The working directory is the task's sandbox.
+        in_sandbox: bool,
     },
 }
 
@@ -104,6 +106,16 @@ impl fmt::Display for BadPlan {
 impl std::error::Error for BadPlan {}
 
 impl Plan {
+    /// Whether the working directory is the task's sandbox, which is its own even where it may not pass the way there.
+    pub fn starts_in_sandbox(&self) -> bool {
+        match &self.place {
+            Place::Container { sandbox, .. } => self.cwd == *sandbox,
+            // What a task writes goes into its sandbox.
+            Place::Host => self.stdout.as_deref().and_then(Path::parent) == Some(self.cwd.as_path()),
+            Place::Inside { in_sandbox, .. } => *in_sandbox,
+        }
+    }
+
     /// The plan's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer(MAGIC.to_vec());
@@ -116,9 +128,10 @@ impl Plan {
                 out.list(hide, |out, path| out.path(path));
             }
             Place::Host => out.byte(1),
-            Place::Inside { namespaces } => {
+            Place::Inside { namespaces, in_sandbox } => {
                 out.byte(2);
                 out.byte(u8::from(*namespaces));
+                out.byte(u8::from(*in_sandbox));
             }
         }
         out.list(&self.argv, |out, arg| out.text(arg));
@@ -154,7 +167,7 @@ impl Plan {
                 hide: input.list(Reader::path)?,
             },
             1 => Place::Host,
-            2 => Place::Inside { namespaces: input.flag()? },
+            2 => Place::Inside { namespaces: input.flag()?, in_sandbox: input.flag()? },
             _ => return Err(BadPlan::Damaged),
         };
         let plan = Plan {
@@ -305,7 +318,19 @@ mod tests {
         };
         let mut bare = sample(Place::Host);
         bare.identity = None;
-        vec![sample(container), sample(Place::Inside { namespaces: true }), bare]
+        vec![sample(container), sample(Place::Inside { namespaces: true, in_sandbox: false }), bare]
+    }
+
+    #[test]
+    fn only_the_sandbox_itself_is_the_sandbox() {
+        let at = |place: Place, cwd: &str| Plan { cwd: cwd.into(), ..sample(place) }.starts_in_sandbox();
+        let container = Place::Container { hostname: None, sandbox: "/s".into(), hide: vec![] };
+        for place in [container, Place::Host] {
+            for (cwd, is) in [("/s", true), ("/s/below", false), ("/", false)] {
+                assert_eq!(at(place.clone(), cwd), is, "{cwd} of {place:?}");
+            }
+        }
+        assert!(at(Place::Inside { namespaces: true, in_sandbox: true }, "/s"));
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn signal_descendants(signal: i32) {
         for pid in descendants() {
             if !reached.contains(&pid) {
                 reached.push(pid);
-                sys::signal_if(pid, signal, || descendants().contains(&pid));
+                sys::signal_if(pid, signal, || descends_from_us(pid));
             }
         }
     }
@@ -153,16 +153,26 @@ fn descendants() -> Vec<i32> {
     found.split_off(1)
 }
 
+/// By its parents, up to us or to the first process of all. Orphans of ours are our children, as we are their reaper.
+fn descends_from_us(pid: i32) -> bool {
+    let us = sys::own_pid();
+    std::iter::successors(Some(pid), |&pid| parent(pid)).skip(1).any(|ancestor| ancestor == us)
+}
+
 /// All processes that there are, each with its parent.
 fn processes() -> Vec<(i32, i32)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(|entry| {
             let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The command's name, in parentheses, may hold anything: fields are counted from the last one.
-            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-            Some((pid, parent))
+            Some((pid, parent(pid)?))
         })
         .collect()
+}
+
+/// `None`: there is no such process, nor does process 0 have a parent.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The command's name, in parentheses, may hold anything: fields are counted from the last one.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -447,6 +447,13 @@ pub fn enter_namespaces(process: BorrowedFd<'_>) -> io::Result<()> {
     std::os::unix::fs::chroot(".")
 }
 
+/// Makes an open directory the working directory. That takes the right to pass the directory itself, and none to pass
+/// those above it.
+pub fn enter_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: no memory involved.
+    check(unsafe { fchdir(directory.as_raw_fd()) }).map(drop)
+}
+
 /// The number of the process behind a pid descriptor, as `proc(5)` tells it; ESRCH when it has ended.
 fn pid_behind(process: BorrowedFd<'_>) -> io::Result<u32> {
     const ESRCH: i32 = 3;

@@ -2,7 +2,8 @@
 //!
 //! Order matters. Control groups come first, so that nothing runs outside its limits; what needs root comes
 //! before the switch of the user, and the working directory after it, so that it is entered with the task's
-//! own rights.
+//! own rights. Only the way to the task's own sandbox is not asked for them: it may lead through directories that
+//! the agent keeps for itself.
 
 use std::env::split_paths;
 use std::ffi::{CString, OsStr};
@@ -70,9 +71,15 @@ pub fn join(groups: &[File], paths: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
+const O_NOFOLLOW: i32 = if cfg!(target_arch = "aarch64") { 0o100_000 } else { 0o400_000 };
+
+/// Does not follow a link in its place.
+fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path)
+}
+
 /// Never follows a link: the sandbox may hold what an earlier task put there.
 fn open_output(path: &Path, owner: Option<&Identity>) -> io::Result<File> {
-    const O_NOFOLLOW: i32 = if cfg!(target_arch = "aarch64") { 0o100_000 } else { 0o400_000 };
     let file =
         OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(O_NOFOLLOW).open(path)?;
     if let Some(owner) = owner {
@@ -106,10 +113,18 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
         sys::dup_onto(file.as_fd(), target).at(Step::Output, || format!("descriptor {target}"))?;
     }
     sys::umask(0o022);
+    let cwd = || plan.cwd.display().to_string();
+    let sandbox = match plan.identity.is_some() && plan.starts_in_sandbox() {
+        true => Some(open_directory(&plan.cwd).at(Step::Cwd, cwd)?),
+        false => None,
+    };
     if let Some(identity) = &plan.identity {
         switch(identity)?;
     }
-    std::env::set_current_dir(&plan.cwd).at(Step::Cwd, || plan.cwd.display().to_string())?;
+    match sandbox {
+        Some(sandbox) => sys::enter_directory(sandbox.as_fd()).at(Step::Cwd, cwd)?,
+        None => std::env::set_current_dir(&plan.cwd).at(Step::Cwd, cwd)?,
+    }
     gate.map_or(Ok(()), wait_for_go)
 }
 

@@ -20,7 +20,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 const MAGIC: &[u8] = b"bourse agent checkpoint 1\n";
 const HEAD: usize = 12;
 
-/// So much of the disk is held for what is still to be written. A kill with all that follows from it takes less than
+/// How much of the disk is held for what is still to be written. A kill with all that follows from it takes less than
 /// 2 KiB, and tasks, which take up to half a MiB, are not accepted once there is less: this is enough for every task of a
 /// machine.
 const ROOM: u64 = 4 << 20;
@@ -30,6 +30,9 @@ const STEP: u64 = 1 << 20;
 
 /// Where the disk has less left than this, the rest is not taken.
 const LEAST: u64 = 64 << 10;
+
+/// In place of the offset up to which the disk is held, where the file system cannot do that.
+const CANNOT_HOLD: u64 = u64::MAX;
 
 /// What is wrong with a log.
 #[derive(Debug)]
@@ -121,7 +124,7 @@ fn frame(payload: &[u8], into: &mut Vec<u8>) {
 pub struct Log {
     file: File,
     size: u64,
-    /// The disk is held up to this offset. `u64::MAX`: the file system cannot do that.
+    /// The disk is held up to this offset, or [`CANNOT_HOLD`].
     held: u64,
     /// Less than [`ROOM`] could be held when it was last tried.
     full: bool,
@@ -187,15 +190,18 @@ impl Log {
         if let Err(error) = self.file.write_all_at(&bytes, self.size) {
             // Nothing half written may stand before what is written next. This gives back what was held.
             self.file.set_len(self.size)?;
-            if self.held != u64::MAX {
+            if self.held != CANNOT_HOLD {
                 self.held = self.size;
             }
             self.full |= is_full(&error);
             return Err(error.into());
         }
         self.size = end;
-        if !self.full {
-            self.make_room();
+        match self.held {
+            // There was room, and nothing else tells.
+            CANNOT_HOLD => self.full = false,
+            _ if self.full => {}
+            _ => drop(self.make_room()),
         }
         Ok(())
     }
@@ -210,14 +216,16 @@ impl Log {
         if self.held - self.size < ROOM {
             self.hold(ROOM + STEP);
         }
-        self.full = self.held - self.size < ROOM;
+        if self.held != CANNOT_HOLD {
+            self.full = self.held - self.size < ROOM;
+        }
         !self.full
     }
 
     /// Holds so much of the disk beyond the end, or as much of it as there is.
     fn hold(&mut self, most: u64) {
         let mut more = most;
-        while self.held != u64::MAX && self.size + more > self.held {
+        while self.held != CANNOT_HOLD && self.size + more > self.held {
             let (from, length) = (self.size as nix::libc::off_t, more as nix::libc::off_t);
             match fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, from, length) {
                 Ok(()) => self.held = self.size + more,
@@ -225,7 +233,7 @@ impl Log {
                 Err(Errno::ENOSPC | Errno::EDQUOT) if more > LEAST => more /= 2,
                 Err(Errno::ENOSPC | Errno::EDQUOT) => return,
                 // Not on this file system: whether there is room shows when something is written.
-                Err(_) => self.held = u64::MAX,
+                Err(_) => self.held = CANNOT_HOLD,
             }
         }
     }
@@ -241,6 +249,8 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
     use super::*;
 
     fn payloads() -> Vec<Vec<u8>> {
@@ -306,6 +316,24 @@ mod tests {
         let mut expected = payloads();
         expected[3] = b"a longer one".to_vec();
         assert_eq!(read_all(&path).expect("readable"), expected);
+    }
+
+    #[test]
+    fn where_the_disk_cannot_be_held_it_is_full_from_the_write_that_fails_to_the_one_that_does_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = folder.path();
+        mount(Some("none"), disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k")).expect("as root");
+        let (path, ballast) = (disk.join("checkpoint"), disk.join("ballast"));
+        fs::write(&path, MAGIC).expect("there is room");
+        let file = OpenOptions::new().write(true).open(&path).expect("there");
+        let mut log = Log { file, size: MAGIC.len() as u64, held: CANNOT_HOLD, full: false };
+        fs::write(&ballast, [0; 40 << 10]).expect("there is room");
+        log.append(&[0; 40 << 10]).expect_err("there is no room");
+        assert!(log.is_full() && !log.make_room() && !log.make_room(), "nothing has changed");
+        fs::remove_file(&ballast).expect("there");
+        log.append(&[0; 40 << 10]).expect("there is room");
+        assert!(!log.is_full() && log.make_room());
+        umount2(disk, MntFlags::MNT_DETACH).expect("mounted");
     }
 
     #[test]

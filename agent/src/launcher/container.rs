@@ -17,7 +17,7 @@ const MEMORY_DEFAULT_BYTES: u64 = 32 << 20;
 /// its end would look like somebody else's doing.
 const MEMORY_MIN_BYTES: u64 = 1 << 20;
 
-/// So many ports get a variable of their own; a task with more reads its resources elsewhere. Bounds the environment.
+/// How many ports get a variable of their own; a task with more reads its resources elsewhere. Bounds the environment.
 const PORT_VARIABLES_MAX: usize = 256;
 
 /// What all containers of this agent have in common.

@@ -87,6 +87,25 @@ async fn health_is_asked_without_a_token() {
 }
 
 #[tokio::test]
+async fn silent_connections_come_to_an_end_and_keep_no_reader_of_logs_out() {
+    use tokio::io::AsyncReadExt;
+    let lab = Lab::new().await;
+    lab.run(&shell("t1", "echo hello"));
+    lab.until_state("t1", TaskFinished).await;
+    let address = lab.master.registrations()[0].address.clone();
+    // More than the agent has room for.
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        silent.push(tokio::net::TcpStream::connect(&address).await.expect("it listens"));
+    }
+    assert_eq!(lab.stdout("t1").await, "hello\n");
+    // Closed or reset is the same to us.
+    let ended = tokio::time::timeout(DEADLINE, silent[0].read_u8()).await.expect("the oldest has to go");
+    ended.expect_err("nothing is said to it");
+    lab.clean().await;
+}
+
+#[tokio::test]
 async fn who_follows_a_log_is_told_that_the_agent_stops_and_reads_on_from_the_next_one() {
     let mut lab = Lab::new().await;
     lab.run(&shell("t1", "echo one; while [ ! -f go ]; do sleep 0.02; done; echo two"));

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use bourse_proto::v1::TaskState::*;
 use bourse_types::{HealthCheck, HealthKind, TaskSpec};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -30,6 +31,31 @@ async fn kill_9_of_the_agent_and_a_restart_keep_the_same_process_and_the_agents_
     lab.until_state("t1", TaskFinished).await;
     assert_eq!(lab.stdout("t1").await, "one\ntwo\n");
     assert_eq!(lab.master.states("t1"), [TaskStarting, TaskRunning, TaskFinished]);
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn an_agent_with_running_tasks_comes_back_although_its_trial_of_a_container_fails() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "while [ ! -f go ]; do sleep 0.02; done; exit 42"));
+    lab.until_running("t1").await;
+    lab.kill_agent().await;
+    // Where the trial's container goes stands something that cannot be removed.
+    let place = lab.work_dir().join("run/probe");
+    std::fs::create_dir(&place).expect("writable");
+    mount(Some("none"), &place, Some("tmpfs"), MsFlags::empty(), None::<&str>).expect("as root");
+    lab.start().await;
+    let sandbox = lab.work_dir().join("slaves/m-S0/frameworks/F/executors/t1/runs/latest");
+    std::fs::write(sandbox.join("go"), "").expect("written");
+    let end = lab.until_state("t1", TaskFailed).await;
+    assert_eq!(end.exit.and_then(|exit| exit.code), Some(42));
+    lab.kill_agent().await;
+    // Without a task that runs, the same is one clear error.
+    let refused = lab.spawn().wait().await.expect("its status");
+    let log = lab.agent_log();
+    assert!(!refused.success() && log.contains("remove its runtime directory"), "{refused} {log}");
+    umount2(&place, MntFlags::MNT_DETACH).expect("mounted");
+    lab.start().await;
     lab.clean().await;
 }
 

@@ -23,7 +23,7 @@ const PARENT: &str = "BOURSE_DEV_PARENT";
 /// its tasks.
 pub const STOP: Duration = Duration::from_secs(15);
 
-/// So much of a log's end is looked through for a part's last words.
+/// How much of a log's end is looked through for a part's last words.
 const LAST_WORDS_WITHIN: u64 = 16 * 1024;
 
 /// One part, which may run or not, and be started more than once.

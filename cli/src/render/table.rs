@@ -3,66 +3,28 @@
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
-use anstyle::{AnsiColor, Effects, Style as Ansi};
+use anstyle::{AnsiColor, Effects, Style};
 use anyhow::Context;
 use bourse_words::{self as words, Tone};
 use comfy_table::{ContentArrangement, Row, presets};
 
 use crate::print::{lines, say};
 
-/// What a word means, always shown beside a symbol or the word itself, as colour alone tells some people nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    Good,
-    Waiting,
-    Bad,
-    Faint,
-    Plain,
-}
-
-impl From<Tone> for Style {
-    fn from(tone: Tone) -> Style {
-        match tone {
-            Tone::Good => Style::Good,
-            Tone::Busy => Style::Waiting,
-            Tone::Bad => Style::Bad,
-            Tone::Faint => Style::Faint,
-            Tone::Plain => Style::Plain,
-        }
-    }
-}
-
-impl Style {
-    fn symbol(self) -> &'static str {
-        match self {
-            Style::Good => "● ",
-            Style::Waiting => "◐ ",
-            Style::Bad => "✗ ",
-            Style::Faint => "○ ",
-            Style::Plain => "",
-        }
-    }
-
-    /// A word with its symbol and colour.
-    pub fn word(self, word: &str) -> String {
-        let ansi = self.ansi();
-        format!("{ansi}{}{word}{ansi:#}", self.symbol())
-    }
-
-    fn ansi(self) -> Ansi {
-        match self {
-            Style::Good => AnsiColor::Green.on_default(),
-            Style::Waiting => AnsiColor::Yellow.on_default(),
-            Style::Bad => AnsiColor::Red.on_default(),
-            Style::Faint => Ansi::new() | Effects::DIMMED,
-            Style::Plain => Ansi::new(),
-        }
-    }
+/// A word in its tone: always with a symbol, as colour alone tells some people nothing.
+pub fn toned(tone: Tone, word: &str) -> String {
+    let (symbol, style) = match tone {
+        Tone::Good => ("● ", AnsiColor::Green.on_default()),
+        Tone::Busy => ("◐ ", AnsiColor::Yellow.on_default()),
+        Tone::Bad => ("✗ ", AnsiColor::Red.on_default()),
+        Tone::Faint => ("○ ", Style::new() | Effects::DIMMED),
+        Tone::Plain => ("", Style::new()),
+    };
+    format!("{style}{symbol}{word}{style:#}")
 }
 
 /// A state as a cell: symbol, word, colour.
 pub fn cell(state: &str) -> String {
-    Style::from(Tone::of(state)).word(&words::state(state))
+    toned(Tone::of(state), &words::state(state))
 }
 
 /// Rows under a header.

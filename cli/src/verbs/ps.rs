@@ -5,7 +5,7 @@ use bourse_proto::operator::{ListTasksRequest, ListTasksResponse, Task};
 use tonic::Status;
 
 use super::list::{List, ListArgs, show};
-use crate::render::{Table, ago, amounts, cell, exit, mib};
+use crate::render::{Table, ago, amounts, cell, count, exit, mib};
 use crate::session::Session;
 
 /// List tasks
@@ -47,6 +47,7 @@ impl List for Tasks {
         loop {
             let page = session.operator.list_tasks(request.clone()).await?.into_inner();
             all.tasks.extend(page.tasks);
+            all.agents_awaited = page.agents_awaited;
             if page.next_page.is_empty() {
                 return Ok(all);
             }
@@ -56,8 +57,15 @@ impl List for Tasks {
 
     fn table(&self, answer: &ListTasksResponse) -> Table {
         let columns = ["task", "framework", "agent", "state", "allocated", "cpu", "memory", "exit", "since"];
-        let empty = "no tasks; try: bourse run -- echo hello";
-        let mut table = Table::new(&columns, empty);
+        let empty = match answer.agents_awaited {
+            0 => "no tasks; try: bourse run -- echo hello".to_owned(),
+            awaited => format!(
+                "no tasks yet: the master was restarted, and {} and what runs there have not come back to it; \
+                 see: bourse agents",
+                count(awaited, "agent")
+            ),
+        };
+        let mut table = Table::new(&columns, &empty);
         for task in &answer.tasks {
             table.row(row(task));
         }

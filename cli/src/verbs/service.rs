@@ -1,5 +1,6 @@
 //! `bourse service`: services that are kept running.
 
+use std::fmt::Display;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use bourse_proto::services::{
 };
 use bourse_types::units;
 use clap::Subcommand;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::patience::Patience;
 use crate::exit::{Exit, failed, refused};
@@ -103,7 +104,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         Verb::Deploy { file, master, detach, timeout, output } => {
             let timeout = units::parse_duration(&timeout)
                 .map_err(|error| failed(Exit::Usage, format!("--timeout: {error}")))?;
-            deploy(&file, Session::open(&master).await?, (!detach).then_some(timeout), output).await
+            deploy(&file, &master, (!detach).then_some(timeout), output).await
         }
         Verb::List { master, output } => list(Session::open(&master).await?, output).await,
         Verb::Show { name, master, output } => show(&name, Session::open(&master).await?, output).await,
@@ -147,17 +148,28 @@ fn read(file: &Path) -> anyhow::Result<(String, String)> {
 
 async fn deploy(
     file: &Path,
-    mut session: Session,
+    master: &bourse_client::ClientArgs,
     wait: Option<Duration>,
     output: Output,
 ) -> anyhow::Result<()> {
     let (toml, file_name) = read(file)?;
-    let mut answer =
-        session.services.deploy(DeployRequest { toml, file_name }).await.map_err(refused)?.into_inner();
+    let give_up = wait.map(|timeout| GiveUp { timeout, at: Instant::now() + timeout });
+    let started = async {
+        let mut session = Session::open(master).await?;
+        let answer = session.services.deploy(DeployRequest { toml, file_name }).await.map_err(refused)?;
+        anyhow::Ok((session, answer.into_inner()))
+    };
+    let (mut session, mut answer) = match give_up {
+        Some(give_up) => timeout_at(give_up.at, started).await.map_err(|_| {
+            give_up
+                .after("the master has not answered; see whether the service is known: bourse service list")
+        })??,
+        None => started.await?,
+    };
     let name = answer.service.as_ref().map(|service| service.name.clone()).unwrap_or_default();
     say(format_args!("{name}: {}", answer.outcome));
-    if let Some(timeout) = wait {
-        answer.service = Some(until_running(&name, &mut session, timeout).await?);
+    if let Some(give_up) = give_up {
+        answer.service = Some(until_running(&name, &mut session, give_up).await?);
     }
     match output {
         // What it came to was said as it went.
@@ -167,14 +179,28 @@ async fn deploy(
     }
 }
 
+/// When it is enough.
+#[derive(Clone, Copy)]
+struct GiveUp {
+    timeout: Duration,
+    at: Instant,
+}
+
+impl GiveUp {
+    fn after(self, what: impl Display) -> anyhow::Error {
+        failed(Exit::TimedOut, format!("gave up after {:?}: {what}", self.timeout))
+    }
+}
+
 /// Waits until a service runs, over restarts of the master and of the service framework, and says how far it is.
-async fn until_running(name: &str, session: &mut Session, timeout: Duration) -> anyhow::Result<Service> {
-    let give_up = Instant::now() + timeout;
+async fn until_running(name: &str, session: &mut Session, give_up: GiveUp) -> anyhow::Result<Service> {
     let mut told = None;
     let mut patience = Patience::default();
     let mut reason = "nobody answered".to_owned();
     loop {
-        let answer = session.services.list(ListServicesRequest { name: name.into() }).await;
+        let too_late = |reason: &str| give_up.after(format_args!("{name} is not running: {reason}"));
+        let asked = session.services.list(ListServicesRequest { name: name.into() });
+        let answer = timeout_at(give_up.at, asked).await.map_err(|_| too_late(&reason))?;
         if let Some(answer) = patience.with(answer).await? {
             let service = the_one(name, answer.into_inner())?;
             let step = Some(Step::of(&service));
@@ -187,9 +213,8 @@ async fn until_running(name: &str, session: &mut Session, timeout: Duration) -> 
             }
             reason = service.reason;
         }
-        if Instant::now() >= give_up {
-            let message = format!("{name} is not running after {timeout:?}: {reason}");
-            return Err(failed(Exit::TimedOut, message));
+        if Instant::now() >= give_up.at {
+            return Err(too_late(&reason));
         }
         tokio::time::sleep(LOOK).await;
     }

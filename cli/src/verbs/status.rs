@@ -7,7 +7,7 @@ use bourse_proto::services::{ListServicesRequest, Service};
 
 use crate::exit::refused;
 use crate::print::{document, out};
-use crate::render::{Output, Style, Table, ago, count, mib, needs_a_look, prose, sentence, state};
+use crate::render::{Output, Table, Tone, ago, count, mib, needs_a_look, prose, sentence, state, toned};
 use crate::session::Session;
 
 /// The service framework has this long to answer.
@@ -46,8 +46,8 @@ async fn waiting(session: &mut Session) -> Vec<Service> {
 fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {
     out(prose(&cluster.verdict))?;
     for problem in &cluster.problems {
-        let style = if problem.severity() == Severity::Critical { Style::Bad } else { Style::Waiting };
-        out(format_args!("  {}", style.word(&sentence(&prose(&problem.summary)))))?;
+        let tone = if problem.severity() == Severity::Critical { Tone::Bad } else { Tone::Busy };
+        out(format_args!("  {}", toned(tone, &sentence(&prose(&problem.summary)))))?;
         if !problem.advice.is_empty() {
             out(format_args!("      {}", prose(&problem.advice)))?;
         }
@@ -55,7 +55,7 @@ fn print(cluster: &Cluster, waiting: &[Service]) -> anyhow::Result<()> {
     for service in waiting {
         let text =
             format!("Service {} is {}: {}", service.name, state(&service.state), prose(&service.reason));
-        out(format_args!("  {}", Style::Waiting.word(&text)))?;
+        out(format_args!("  {}", toned(Tone::Busy, &text)))?;
         out(format_args!("      bourse service show {}", service.name))?;
     }
     out("")?;

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::exit::refused;
 use crate::print::{document, out};
-use crate::render::{Output, Style, Table, prose, sentence};
+use crate::render::{Output, Table, Tone, prose, sentence, toned};
 use crate::session::Session;
 use crate::verbs::service::progress;
 
@@ -25,6 +25,9 @@ pub struct Args {
     /// The size in question, for instance 'cpus:4; mem:1GiB'
     #[arg(long, value_name = "RESOURCES")]
     resources: Option<String>,
+    /// The subject is a task of this framework: id, unique prefix or name
+    #[arg(long, value_name = "FRAMEWORK")]
+    framework: Option<String>,
     #[command(flatten)]
     master: bourse_client::ClientArgs,
     /// How to print
@@ -34,10 +37,13 @@ pub struct Args {
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
-    let resources = args.resources.unwrap_or_default();
-    let explanation = match resources.is_empty() {
-        true => answer(&args.subject, &mut session).await?,
-        false => explain(args.subject, resources, &mut session).await.map_err(refused)?,
+    let explanation = match (args.resources, args.framework) {
+        (None, None) => answer(&args.subject, &mut session).await?,
+        (resources, framework) => {
+            let (resources, framework) = (resources.unwrap_or_default(), framework.unwrap_or_default());
+            let request = ExplainRequest { subject: args.subject, resources, framework };
+            explain(request, &mut session).await.map_err(refused)?
+        }
     };
     match args.output {
         Output::Json => document(&explanation)?,
@@ -53,7 +59,7 @@ async fn answer(subject: &str, session: &mut Session) -> anyhow::Result<Explanat
     if let Some(explanation) = of_service(subject, true, session).await? {
         return Ok(explanation);
     }
-    match explain(subject.to_owned(), String::new(), session).await {
+    match explain(about(subject), session).await {
         Ok(explanation) => Ok(explanation),
         Err(unknown) if matches!(unknown.code(), Code::NotFound | Code::InvalidArgument) => {
             of_service(subject, false, session).await?.ok_or_else(|| refused(unknown))
@@ -62,8 +68,11 @@ async fn answer(subject: &str, session: &mut Session) -> anyhow::Result<Explanat
     }
 }
 
-async fn explain(subject: String, resources: String, session: &mut Session) -> Result<Explanation, Status> {
-    let request = ExplainRequest { subject, resources, ..ExplainRequest::default() };
+fn about(subject: &str) -> ExplainRequest {
+    ExplainRequest { subject: subject.into(), ..ExplainRequest::default() }
+}
+
+async fn explain(request: ExplainRequest, session: &mut Session) -> Result<Explanation, Status> {
     Ok(session.operator.explain(request).await?.into_inner())
 }
 
@@ -95,8 +104,7 @@ async fn of_service(
     }
     let asked = match instance {
         Some(instance) if !instance.task_id.is_empty() => {
-            let told = explain(instance.task_id.clone(), String::new(), session).await;
-            return told.map(Some).map_err(refused);
+            return explain(about(&instance.task_id), session).await.map(Some).map_err(refused);
         }
         Some(instance) => std::slice::from_ref(instance),
         None => &service.instances,
@@ -104,7 +112,8 @@ async fn of_service(
     let in_state = |state: &str| asked.iter().find(|instance| instance.state == state);
     let of_master = match needs(&service) {
         Some(needs) if in_state("WAITING").is_some() => {
-            explain(answer.framework_id, needs, session).await.map_err(refused)?
+            let request = ExplainRequest { resources: needs, ..about(&answer.framework_id) };
+            explain(request, session).await.map_err(refused)?
         }
         _ => Explanation::default(),
     };
@@ -134,7 +143,7 @@ fn print(explanation: &Explanation) -> anyhow::Result<()> {
         out("")?;
         let mut table = Table::new(&["agent", "fits", "what stands in the way"], "");
         for agent in &explanation.agents {
-            let fits = if agent.fits { Style::Good.word("yes") } else { Style::Bad.word("no") };
+            let fits = if agent.fits { toned(Tone::Good, "yes") } else { toned(Tone::Bad, "no") };
             let mut obstacles = agent
                 .obstacles
                 .iter()

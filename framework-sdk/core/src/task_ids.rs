@@ -15,7 +15,7 @@ pub struct TaskIds {
     made: u64,
 }
 
-/// So much of a prefix is used. Together with the rest, an id stays well below the 255 bytes that are allowed.
+/// How much of a prefix is used. Together with the rest, an id stays well below the 255 bytes that are allowed.
 const PREFIX_BYTES_MAX: usize = 200;
 
 impl TaskIds {

@@ -29,7 +29,7 @@ pub enum Effect {
     },
     /// This link may not go on: refused, or replaced by a newer one.
     CloseLink {
-        /// Which.
+        /// The link.
         link: LinkId,
         /// Why, where the agent is to hear it.
         refused: Option<AgentRefused>,
@@ -45,7 +45,7 @@ pub enum Effect {
     },
     /// This subscription ends, after an ERROR event with this text.
     CloseStream {
-        /// Which.
+        /// The subscription.
         stream: StreamId,
         /// Why, in words.
         error: String,
@@ -106,7 +106,7 @@ pub enum ToAgent {
     },
     /// Kill all tasks of a framework, send no updates, forget it.
     ShutdownFramework {
-        /// Which.
+        /// The framework.
         framework: FrameworkId,
     },
 }
@@ -138,20 +138,20 @@ pub enum ToScheduler {
     Offers(Vec<OfferMade>),
     /// An offer holds no longer.
     Rescind {
-        /// Which.
+        /// The offer.
         offer: OfferId,
     },
     /// What became of a task, in states that the framework knows.
     Update(Box<TaskStatus>),
     /// An agent was removed or became unreachable.
     AgentFailed {
-        /// Which.
+        /// The agent.
         agent: AgentId,
     },
     /// An operator drains an agent on which the framework has tasks: what still runs there at the deadline is killed.
     /// On Mesos' wire this is an inverse offer with an unavailability.
     AgentDraining {
-        /// Which.
+        /// The agent.
         agent: AgentId,
         /// When its tasks are killed.
         deadline: Wall,
@@ -185,12 +185,12 @@ pub enum Done {
     },
     /// The framework is no more.
     TornDown {
-        /// Which.
+        /// The framework.
         framework: FrameworkId,
     },
     /// The agent is being drained.
     Draining {
-        /// Which.
+        /// The agent.
         agent: AgentId,
         /// When what still runs is killed.
         deadline: Wall,
@@ -199,12 +199,12 @@ pub enum Done {
     },
     /// The agent is offered again.
     Reactivated {
-        /// Which.
+        /// The agent.
         agent: AgentId,
     },
     /// The agent will never come back.
     MarkedGone {
-        /// Which.
+        /// The agent.
         agent: AgentId,
     },
     /// The role weighs what was asked for.

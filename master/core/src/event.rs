@@ -37,14 +37,14 @@ pub enum Event {
     },
     /// These agents were heard since the last such event. Liveness is counted from here.
     AgentsHeard {
-        /// Which.
+        /// The agents.
         agents: Vec<AgentId>,
     },
     /// The link broke. Stale when the agent has a newer one.
     AgentLinkClosed {
         /// Whose.
         agent: AgentId,
-        /// Which.
+        /// The link.
         link: LinkId,
     },
     /// A task of this agent has a new state, or an update was sent again.
@@ -67,7 +67,7 @@ pub enum Event {
     StreamClosed {
         /// Whose.
         framework: FrameworkId,
-        /// Which.
+        /// The subscription.
         stream: StreamId,
     },
     /// A call of a subscribed scheduler.
@@ -173,24 +173,24 @@ pub enum Call {
     Accept(Accept),
     /// Gives offers back.
     Decline {
-        /// Which.
+        /// The offers.
         offers: Vec<OfferId>,
         /// How long what they held is not to be offered again.
         refuse: Duration,
     },
     /// No roles: all of them. Clears the filters of the roles.
     Revive {
-        /// Which.
+        /// The roles.
         roles: Vec<Role>,
     },
     /// No roles: all of them.
     Suppress {
-        /// Which.
+        /// The roles.
         roles: Vec<Role>,
     },
     /// Ends a task.
     Kill {
-        /// Which.
+        /// The task.
         task: TaskId,
         /// Where it runs, if the scheduler knows.
         agent: Option<AgentId>,
@@ -225,7 +225,7 @@ pub enum Call {
 /// Several offers of one agent, taken together. Operations apply in order; the rest is declined for `refuse`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accept {
-    /// Which.
+    /// The offers.
     pub offers: Vec<OfferId>,
     /// What to launch, in order.
     pub launches: Vec<Launch>,
@@ -264,12 +264,12 @@ pub enum Command {
     },
     /// Ends a framework.
     Teardown {
-        /// Which.
+        /// The framework.
         framework: FrameworkId,
     },
     /// Empties an agent. Repeating it sets a new deadline.
     Drain {
-        /// Which.
+        /// The agent.
         agent: AgentId,
         /// How long tasks may go on.
         deadline: Duration,
@@ -278,17 +278,17 @@ pub enum Command {
     },
     /// Lets an agent be offered again.
     Reactivate {
-        /// Which.
+        /// The agent.
         agent: AgentId,
     },
     /// Says that an agent will never come back.
     MarkGone {
-        /// Which.
+        /// The agent.
         agent: AgentId,
     },
     /// Weighs a role.
     SetWeight {
-        /// Which.
+        /// The role.
         role: Role,
         /// In thousandths; 1,000 is the default.
         weight: Milli,

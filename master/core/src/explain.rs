@@ -64,7 +64,7 @@ pub struct AgentVerdict {
 /// One requirement that fails.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Obstacle {
-    /// Which.
+    /// The reason.
     pub reason: Unserved,
     /// In words, with the figures.
     pub detail: String,

@@ -21,12 +21,11 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bourse_client::{Token, same_secret};
+use bourse_listener::Stranger;
 use bourse_types::{BadId, Principal};
 use serde::Deserialize;
 use tonic::Status;
 use tracing::warn;
-
-use super::listener::Stranger;
 
 /// A token has at least so many characters: fewer could be guessed by trying.
 const TOKEN_MIN: usize = 16;
@@ -121,7 +120,7 @@ pub enum TokensError {
     /// It cannot be read.
     #[error("reading the tokens file {}; write one with [[token]] entries, or name another with tokens", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -134,7 +133,7 @@ pub enum TokensError {
         path.display()
     )]
     Parse {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// From 1.
         line: usize,
@@ -144,7 +143,7 @@ pub enum TokensError {
     /// A principal's name cannot be one.
     #[error("entry {entry} of the tokens file {} has a bad principal", path.display())]
     Principal {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// From 1.
         entry: usize,
@@ -155,7 +154,7 @@ pub enum TokensError {
     /// Too easy to guess.
     #[error("the token of {principal} in {} is shorter than {TOKEN_MIN} characters; make a longer one", path.display())]
     TooShort {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Whose.
         principal: Principal,
@@ -167,7 +166,7 @@ pub enum TokensError {
         path.display()
     )]
     Form {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Whose.
         principal: Principal,
@@ -175,7 +174,7 @@ pub enum TokensError {
     /// Two principals could not be told apart.
     #[error("{first} and {second} in {} have the same token; give each its own", path.display())]
     Twice {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Whose.
         first: Principal,
@@ -391,6 +390,12 @@ fn bearer(request: &Request) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tonic::codegen::Service as _;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Tokens, TokensError> {
@@ -424,6 +429,26 @@ mod tests {
         assert!(printed.contains("agents"), "{printed}");
         for known in tokens.known.iter() {
             assert!(!printed.contains(&*known.caller.token) && !printed.contains(&known.cookie), "{printed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_listener_hears_that_a_connection_has_shown_a_token_that_we_know_and_of_no_other() {
+        let tokens = parse(TWO).expect("valid");
+        let page = PageGate { tokens: tokens.clone(), tls: false };
+        let doors = Router::new().route("/", get(|| async {}));
+        let calls = doors.clone().layer(from_fn_with_state(tokens, check));
+        let pages = doors.layer(from_fn_with_state(page, check_page));
+        for mut router in [calls, pages] {
+            let stranger = Arc::new(Stranger::default());
+            for (token, known) in [("0123456789abcdef2", false), ("0123456789abcdef1", true)] {
+                let request =
+                    axum::http::Request::builder().header(header::AUTHORIZATION, format!("Bearer {token}"));
+                let mut request = request.body(Body::empty()).expect("a request");
+                request.extensions_mut().insert(stranger.clone());
+                let answered = router.call(request).await.expect("it never fails");
+                assert_eq!((answered.status().is_success(), stranger.is_known()), (known, known));
+            }
         }
     }
 

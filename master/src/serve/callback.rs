@@ -11,11 +11,11 @@
 //! [`API_LABEL`].
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bourse_client::token::{Token, TokenSource};
-use bourse_client::{Connection, Settings, Target};
+use bourse_client::{Connection, Scheme, Settings, Target};
 use bourse_types::{AgentId, FrameworkId, Principal};
 use tonic::Status;
 use tonic::metadata::MetadataValue;
@@ -87,9 +87,8 @@ impl Callbacks {
             |why: String| Status::unavailable(format!("{who} cannot be called back at {address:?}: {why}"));
         let target = Target::parse(address, 0).map_err(|why| unusable(why.to_string()))?;
         let token = Token::new(&*caller.token).map_err(|why| unusable(why.to_string()))?;
-        let mut settings = Settings::agent(target).with_token(TokenSource::Text(token));
-        settings.ca_file = self.ca_file.clone();
-        settings.insecure = self.insecure;
+        let settings = settings_for(target, self.ca_file.as_deref(), self.insecure);
+        let settings = settings.with_token(TokenSource::Text(token));
         Connection::open(&settings).await.map_err(|why| unusable(why.to_string()))
     }
 
@@ -99,6 +98,15 @@ impl Callbacks {
     }
 }
 
+/// How to call a target. What registers tells host and port only, so where it is decides: what stays on this machine is
+/// plain, as the service framework's API is beside its master, also where there is an authority for the others; unless
+/// the address itself says `https://`.
+fn settings_for(target: Target, tls_ca: Option<&Path>, insecure: bool) -> Settings {
+    let by_tls = !target.is_loopback() || target.scheme() == Some(Scheme::Https);
+    let ca_file = tls_ca.filter(|_| by_tls).map(Path::to_owned);
+    Settings { ca_file, insecure, ..Settings::agent(target) }
+}
+
 /// A request to forward, with who made it and nothing else of the caller's.
 pub(super) fn forwarded<T>(message: T, principal: &Principal) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
@@ -106,4 +114,30 @@ pub(super) fn forwarded<T>(message: T, principal: &Principal) -> tonic::Request<
         request.metadata_mut().insert(PRINCIPAL_HEADER, value);
     }
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_authority_is_for_whoever_is_called_by_tls_and_that_is_who_is_on_another_machine_or_says_so() {
+        let ca = Path::new("/etc/bourse/ca.pem");
+        for (address, by_tls) in [
+            ("127.0.0.1:5051", false),
+            ("[::1]:5051", false),
+            ("localhost:5051", false),
+            ("https://127.0.0.1:5051", true),
+            ("10.0.0.2:5051", true),
+            ("agent-2.example:5051", true),
+        ] {
+            let target = || Target::parse(address, 0).expect("an address");
+            for insecure in [false, true] {
+                let settings = settings_for(target(), Some(ca), insecure);
+                assert_eq!(settings.ca_file.as_deref(), by_tls.then_some(ca), "{address}");
+                assert_eq!((settings.insecure, &settings.target), (insecure, &target()), "{address}");
+                assert_eq!(settings_for(target(), None, insecure).ca_file, None, "{address}");
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bourse_master_core::{Agent, Command, Done, Framework, Refused, Task, View};
+use bourse_master_core::{Agent, AgentState, Command, Done, Framework, Refused, Task, View};
 use bourse_proto::agent_link as api;
 use bourse_proto::operator as wire;
 use bourse_proto::operator::operator_server::Operator;
@@ -279,7 +279,9 @@ impl Operator for OperatorDoor {
         let next_page =
             page.last().filter(|_| more).map(|last| PageKey::of(last).to_string()).unwrap_or_default();
         let tasks = page.iter().map(|task| forms::task(task, view, &self.0.usages)).collect();
-        Ok(Response::new(wire::ListTasksResponse { tasks, next_page }))
+        let awaited = view.agents().filter(|agent| matches!(agent.state, AgentState::Recovered { .. }));
+        let agents_awaited = awaited.count() as u32;
+        Ok(Response::new(wire::ListTasksResponse { tasks, next_page, agents_awaited }))
     }
 
     async fn list_events(

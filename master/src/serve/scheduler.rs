@@ -20,7 +20,7 @@ use bourse_proto::v1::scheduler::scheduler_server::Scheduler;
 use bourse_types::{FrameworkId, FrameworkInfo, OfferId, Principal, Role};
 use bourse_wire::Form;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, Interval, interval_at, timeout};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -67,7 +67,7 @@ pub enum CallRefused {
         "framework {framework} belongs to another principal than {caller}; use the token it subscribed with first"
     )]
     NotYours {
-        /// Which.
+        /// The framework.
         framework: FrameworkId,
         /// By the token.
         caller: Principal,
@@ -218,15 +218,16 @@ struct Pump {
 
 impl Pump {
     async fn run(self, messages: StreamReceiver) {
-        let _open = self.door.metrics.subscribed();
+        let open = self.door.metrics.subscribed();
         let ended = self.carry(messages).await;
+        drop(open);
         self.door.streams().remove(&self.stream_id);
         // Every opened stream is closed once, whatever ended it. Without a driver there is nobody to tell.
         let _ = self.door.driver.close_stream(self.stream).await;
         debug!("a subscription ends");
         if let Err(status) = ended {
-            // Whoever does not read may take long to hear of it, or never does before its connection ends.
-            let _ = self.outbound.send(Err(status)).await;
+            // Whoever does not read may take long to hear of it, or never does.
+            let _ = timeout(super::LAST_WORD, self.outbound.send(Err(status))).await;
         }
     }
 

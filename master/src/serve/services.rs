@@ -52,9 +52,9 @@ impl ServicesDoor {
     }
 }
 
-/// The caller, who may use services by a token of an operator or a framework.
+/// The caller, who may use services by a token of an operator: one of a framework runs schedulers and nothing else.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    Caller::of(request)?.must_be(&[Kind::Operator, Kind::Framework])
+    Caller::of(request)?.must_be(&[Kind::Operator])
 }
 
 macro_rules! forward {

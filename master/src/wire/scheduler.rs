@@ -21,6 +21,13 @@ use crate::sessions::{Offered, StreamMessage};
 /// Environment and command line of a process are bounded by much the same: Linux takes 128 KiB in one string.
 const INFO_BYTES_MAX: usize = 256 << 10;
 
+/// The most tasks that one RECONCILE asks about. Each is answered by an update, and all of them before the next event.
+/// The SDK asks for 1,000 at a time.
+const RECONCILE_MAX: usize = 10_000;
+
+/// The most roles of a framework, and in one call: far more than anybody uses, and few enough to compare each with each.
+const ROLES_MAX: usize = 1_000;
+
 /// Why a call is not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum BadCall {
@@ -132,6 +139,13 @@ pub fn read(call: carrier::Call, role_of: &dyn Fn(&OfferId) -> Option<Role>) -> 
         }
         Type::Reconcile => {
             let tasks = call.reconcile.map(|reconcile| reconcile.tasks).unwrap_or_default();
+            if tasks.len() > RECONCILE_MAX {
+                let why = format!(
+                    "there are {} and {RECONCILE_MAX} is the most; ask by several calls, or name none to hear of all",
+                    tasks.len()
+                );
+                return Err(BadCall::malformed("reconcile.tasks", why));
+            }
             let tasks = tasks.iter().enumerate().map(|(at, task)| {
                 let path = |name| format!("reconcile.tasks[{at}].{name}");
                 let id = ids::needed(&path("task_id"), &task.task_id).map_err(place)?;
@@ -187,6 +201,7 @@ fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: wire::call::Subscribe
 
 fn read_info(path: &str, form: &v1::FrameworkInfo) -> Result<FrameworkInfo, BadCall> {
     too_large(form.encoded_len()).map_or(Ok(()), |why| Err(BadCall::malformed(path, why)))?;
+    bounded(&format!("{path}.roles"), &form.roles)?;
     framework::read(form).map_err(|why| BadCall::malformed(path, why))
 }
 
@@ -211,7 +226,21 @@ fn no_constraints(path: &str, constraints: Option<&wire::OfferConstraints>) -> R
     }
 }
 
+/// Refuses more roles than a framework may have.
+fn bounded(path: &str, roles: &[String]) -> Result<(), BadCall> {
+    if roles.len() <= ROLES_MAX {
+        return Ok(());
+    }
+    let why = format!(
+        "there are {} and {ROLES_MAX} is the most that a framework has; leave out what is there twice, or subscribe \
+         another framework for the rest",
+        roles.len()
+    );
+    Err(BadCall::malformed(path, why))
+}
+
 fn read_roles(path: &str, roles: &[String]) -> Result<Vec<Role>, BadCall> {
+    bounded(path, roles)?;
     role::read_list::<bourse_types::BadRole>(path, roles)
         .map_err(|why| BadCall::malformed(why.path(), why.wrong()))
 }
@@ -317,10 +346,8 @@ fn read_launch(
 
 fn too_large(bytes: usize) -> Option<String> {
     (bytes > INFO_BYTES_MAX).then(|| {
-        format!(
-            "it has {bytes} bytes and {} KiB is the most; let the task fetch what is large, such as `data`",
-            INFO_BYTES_MAX >> 10
-        )
+        let most = INFO_BYTES_MAX >> 10;
+        format!("it has {bytes} bytes and {most} KiB is the most; keep what is large elsewhere, and name its place here")
     })
 }
 

@@ -235,6 +235,19 @@ impl FakeAgent {
         .await
     }
 
+    /// The next answer to a heartbeat; what else comes before it is dropped.
+    pub async fn heartbeat_ack(&mut self) {
+        within(async {
+            loop {
+                let heard = self.hear.message().await.expect("the link holds").expect("an answer");
+                if let Some(Told::HeartbeatAck(_)) = heard.message {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+
     /// How the link ends.
     pub async fn end(&mut self) -> Option<Status> {
         within(async {

@@ -4,7 +4,7 @@ use bourse_client::{Connection, MESSAGE_BYTES_MAX};
 use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_proto::agent_link::to_agent::Message as Told;
-use bourse_proto::operator::ListAgentsRequest;
+use bourse_proto::operator::{ListAgentsRequest, ListFrameworksRequest};
 use bourse_proto::v1::scheduler::call::{self, Type};
 use bourse_proto::v1::{self, carrier};
 use bourse_types::TaskState;
@@ -142,6 +142,107 @@ async fn a_task_that_is_too_large_is_an_error_with_the_figures_and_the_rest_of_t
     let offer = scheduler.offer().await;
     scheduler.launch(&offer, &task(&offer, "t2", "cpus:1; mem:64")).await.expect("taken");
     agent.run_task().await;
+}
+
+#[tokio::test]
+async fn a_framework_info_that_is_too_large_is_refused_with_the_figures_and_nothing_is_kept_of_it() {
+    let cluster = Cluster::start().await;
+    let _scheduler = cluster.scheduler("batch").await;
+    let mut large = framework_info("greedy");
+    large.hostname = Some("x".repeat(256 << 10));
+    let bytes = large.encoded_len();
+    let refused = FakeScheduler::subscribe(&cluster, FRAMEWORK, large).await.err().expect("it is too large");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let wanted = format!("subscribe.framework_info: it has {bytes} bytes and 256 KiB is the most");
+    assert!(refused.message().contains(&wanted), "{}", refused.message());
+    let connection = cluster.connect(OPERATOR).await;
+    let listed = within(connection.operator().list_frameworks(ListFrameworksRequest::default())).await;
+    let names: Vec<String> = listed
+        .expect("answered")
+        .into_inner()
+        .frameworks
+        .into_iter()
+        .map(|framework| framework.name)
+        .collect();
+    assert_eq!(names, ["batch"]);
+}
+
+#[tokio::test]
+async fn a_reconciliation_of_too_many_tasks_is_refused_with_the_figures_and_one_of_the_most_is_answered() {
+    let cluster = Cluster::start().await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let reconcile = |count: usize| {
+        let asked = |n| call::reconcile::Task { task_id: Some(task_id(&format!("t{n}"))), agent_id: None };
+        let reconcile = call::Reconcile { tasks: (0..count).map(asked).collect() };
+        carrier::Call { reconcile: Some(reconcile), ..scheduler.blank(Type::Reconcile) }
+    };
+    let (too_many, most) = (reconcile(10_001), reconcile(10_000));
+    let refused = scheduler.call(too_many).await.expect_err("too many");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let wanted = "reconcile.tasks: there are 10001 and 10000 is the most; ask by several calls";
+    assert!(refused.message().contains(wanted), "{}", refused.message());
+    scheduler.call(most).await.expect("taken");
+    assert_eq!(state(&scheduler.update_of("t9999").await), "TASK_UNKNOWN");
+}
+
+#[tokio::test]
+async fn more_roles_than_a_framework_may_have_are_refused_with_the_figures_wherever_they_are_named() {
+    let cluster = Cluster::start().await;
+    let roles = |count: usize| (0..count).map(|n| format!("r{n}")).collect::<Vec<_>>();
+    let with = |count| v1::FrameworkInfo { roles: roles(count), ..framework_info("greedy") };
+    let wanted = |path: &str| format!("{path}: there are 1001 and 1000 is the most that a framework has");
+    let refused =
+        FakeScheduler::subscribe(&cluster, FRAMEWORK, with(1_001)).await.err().expect("it has too many");
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains(&wanted("subscribe.framework_info.roles")), "{}", refused.message());
+
+    let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, with(1_000)).await.expect("the most");
+    let mut info = with(1_000);
+    info.id = Some(framework_id(&scheduler.framework));
+    let update = |info, suppressed_roles| call::UpdateFramework {
+        framework_info: Some(info),
+        suppressed_roles,
+        ..call::UpdateFramework::default()
+    };
+    let larger = v1::FrameworkInfo { roles: roles(1_001), ..info.clone() };
+    let calls = [
+        (
+            "suppress.roles",
+            carrier::Call {
+                suppress: Some(call::Suppress { roles: roles(1_001) }),
+                ..scheduler.blank(Type::Suppress)
+            },
+        ),
+        (
+            "revive.roles",
+            carrier::Call {
+                revive: Some(call::Revive { roles: roles(1_001) }),
+                ..scheduler.blank(Type::Revive)
+            },
+        ),
+        (
+            "update_framework.framework_info.roles",
+            carrier::Call {
+                update_framework: Some(update(larger, Vec::new())),
+                ..scheduler.blank(Type::UpdateFramework)
+            },
+        ),
+        (
+            "update_framework.suppressed_roles",
+            carrier::Call {
+                update_framework: Some(update(info, vec!["r0".to_owned(); 1_001])),
+                ..scheduler.blank(Type::UpdateFramework)
+            },
+        ),
+    ];
+    for (path, call) in calls {
+        let refused = scheduler.call(call).await.expect_err(path);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{path}");
+        assert!(refused.message().contains(&wanted(path)), "{}", refused.message());
+    }
+    let suppress = call::Suppress { roles: roles(1_000) };
+    let call = carrier::Call { suppress: Some(suppress), ..scheduler.blank(Type::Suppress) };
+    scheduler.call(call).await.expect("the subscription goes on");
 }
 
 #[tokio::test]

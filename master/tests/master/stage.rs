@@ -3,7 +3,9 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use bourse_master::config::TlsFiles;
 use bourse_proto::agent_link::agent_api_server::{AgentApi, AgentApiServer};
 use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest};
 use bourse_proto::services::services_server::{Services, ServicesServer};
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_stream::{Stream, StreamExt};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
@@ -129,6 +132,18 @@ pub async fn agent_api(log: Log) -> Listening {
 
 pub async fn services_api(services: FakeServices) -> Listening {
     listen(Server::builder().add_service(ServicesServer::new(services))).await
+}
+
+/// The same behind a certificate.
+pub async fn services_api_by_tls(services: FakeServices, files: &TlsFiles) -> Listening {
+    let tls = bourse_listener::tls(&files.cert, &files.key).expect("a certificate and its key");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let router = Routes::new(ServicesServer::new(services)).prepare().into_axum_router();
+    // It looks at no token, so that every connection is a stranger's.
+    let bounds = bourse_listener::Bounds { strangers: 16, patience: Duration::from_secs(600) };
+    let serving = bourse_listener::serve(bounds, listener, Some(tls), router, std::future::pending());
+    Listening { address, serving: tokio::spawn(serving) }
 }
 
 async fn listen(router: tonic::transport::server::Router) -> Listening {

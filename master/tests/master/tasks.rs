@@ -108,12 +108,13 @@ async fn a_heartbeat_is_answered_and_an_agent_that_lives_stays_active() {
         config.agent_timeout = std::time::Duration::from_secs(2);
     })
     .await;
-    let agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
     assert!((agent.registered.heartbeat_interval - 0.1).abs() < 1e-9);
     // Longer than the timeout: without being heard it would be unreachable by then.
     let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3);
     while tokio::time::Instant::now() < until {
         agent.say(Said::Heartbeat(link::Heartbeat {})).await;
+        agent.heartbeat_ack().await;
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     let connection = cluster.connect(OPERATOR).await;

@@ -1,20 +1,24 @@
 //! Who may call what.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bourse_client::token::{Token, TokenSource};
 use bourse_client::{Connection, Settings};
 use bourse_master::config::TlsFiles;
 use bourse_proto::operator::GetClusterRequest;
+use bourse_proto::services as wire;
+use bourse_proto::v1;
 use bourse_proto::v1::scheduler::call::Type;
 use prost_reflect::DescriptorPool;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::harness::*;
+use crate::stage::{FakeServices, services_api, services_api_by_tls};
 
 /// A plain HTTP/1.1 request; the whole answer as text.
 pub async fn get(cluster: &Cluster, path: &str, headers: &str) -> String {
@@ -109,6 +113,9 @@ async fn each_kind_of_token_opens_its_own_doors_only() {
         let refused = refused.expect_err("not an operator");
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert!(refused.message().contains("needs one of kind operator"), "{}", refused.message());
+        let refused =
+            cluster.connect(token).await.services().list(wire::ListServicesRequest::default()).await;
+        assert_eq!(refused.expect_err("not an operator").code(), Code::PermissionDenied);
     }
     for token in [OPERATOR, FRAMEWORK] {
         let refused = open_link(&cluster, token).await.expect_err("not an agent");
@@ -231,14 +238,55 @@ async fn an_unknown_path_is_not_found_and_an_unknown_method_is_unimplemented() {
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("grpc-status: 12"), "{answer}");
 }
 
+/// A certificate for this machine that is its own authority.
+fn self_signed(dir: &Path) -> (TlsFiles, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("written");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+    (TlsFiles { cert, key }, made.cert.der().clone())
+}
+
+/// Lists the services of a framework that says its API is at this address, by a master that has an authority.
+async fn services_at(address: &str, tls_ca: &Path) -> Result<wire::ListServicesResponse, Status> {
+    let cluster = Cluster::start_with(|config| config.tls_ca = Some(tls_ca.to_owned())).await;
+    let label = v1::Label { key: Some("bourse-api".to_owned()), value: Some(address.to_owned()) };
+    let info =
+        v1::FrameworkInfo { labels: Some(v1::Labels { labels: vec![label] }), ..framework_info("services") };
+    let _scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, info).await.expect("admitted");
+    let connection = cluster.connect(OPERATOR).await;
+    let listed = within(connection.services().list(wire::ListServicesRequest::default())).await;
+    listed.map(|answer| answer.into_inner())
+}
+
+#[tokio::test]
+async fn what_listens_on_loopback_is_called_in_plain_text_though_there_is_an_authority_for_the_others() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (files, _) = self_signed(dir.path());
+    let api = services_api(FakeServices::default()).await;
+    services_at(&api.address, &files.cert).await.expect("it is called as it listens");
+}
+
+#[tokio::test]
+async fn whoever_is_called_back_by_tls_has_to_show_a_certificate_of_the_authority() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (files, _) = self_signed(dir.path());
+    let api = services_api_by_tls(FakeServices::default(), &files).await;
+    let address = format!("https://{}", api.address);
+    services_at(&address, &files.cert).await.expect("its authority is ours");
+
+    let elsewhere = tempfile::tempdir().expect("a temporary directory");
+    let (others, _) = self_signed(elsewhere.path());
+    let refused = services_at(&address, &others.cert).await.expect_err("somebody else's authority");
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert!(refused.message().contains("cannot be called back"), "{}", refused.message());
+}
+
 #[tokio::test]
 async fn with_a_certificate_every_door_speaks_tls() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    std::fs::write(&cert, made.cert.pem()).expect("written");
-    std::fs::write(&key, made.signing_key.serialize_pem()).expect("written");
-    let files = TlsFiles { cert: cert.clone(), key };
+    let (files, certificate) = self_signed(dir.path());
+    let cert = files.cert.clone();
     let cluster = Cluster::start_with(|config| config.tls = Some(files)).await;
 
     let token = TokenSource::Text(Token::new(OPERATOR).expect("a token"));
@@ -249,7 +297,7 @@ async fn with_a_certificate_every_door_speaks_tls() {
 
     // A cookie that came by TLS never goes without.
     let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).expect("a certificate");
+    roots.add(certificate).expect("a certificate");
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let client = client.expect("versions").with_root_certificates(roots).with_no_client_auth();

@@ -3,7 +3,10 @@
 //! The master forwards calls with the token that the framework subscribed with, which both have anyway, and says in
 //! `bourse-principal` for whom. People call the master; nobody else needs this port.
 
+use std::sync::Arc;
+
 use bourse_client::{TokenSource, bearer, same_secret};
+use bourse_listener::Stranger;
 use tonic::{Request, Status};
 
 /// Compares the token of every call.
@@ -33,6 +36,9 @@ impl Gate {
                 "this port takes calls that the master forwards; call the master, with your own token",
             ));
         }
+        if let Some(stranger) = request.extensions().get::<Arc<Stranger>>() {
+            stranger.is_known_now();
+        }
         let principal = request.metadata().get("bourse-principal").and_then(|value| value.to_str().ok());
         Ok(principal.unwrap_or("unknown").to_owned())
     }
@@ -44,8 +50,13 @@ mod tests {
     use bourse_client::Token;
 
     fn call(authorization: Option<&str>) -> Result<String, tonic::Code> {
+        call_by(&Arc::default(), authorization)
+    }
+
+    fn call_by(stranger: &Arc<Stranger>, authorization: Option<&str>) -> Result<String, tonic::Code> {
         let gate = Gate::new(Some(TokenSource::Text(Token::new("a-long-enough-secret").expect("a token"))));
         let mut request = Request::new(());
+        request.extensions_mut().insert(stranger.clone());
         request.metadata_mut().insert("bourse-principal", "alice".parse().expect("ascii"));
         if let Some(value) = authorization {
             request.metadata_mut().insert("authorization", value.parse().expect("ascii"));
@@ -60,6 +71,15 @@ mod tests {
         }
         for wrong in [None, Some("Bearer other"), Some("a-long-enough-secret"), Some("Bearer ")] {
             assert_eq!(call(wrong), Err(tonic::Code::Unauthenticated), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_listener_hears_that_a_connection_has_shown_the_token() {
+        let stranger = Arc::default();
+        for (shown, known) in [("Bearer other", false), ("Bearer a-long-enough-secret", true)] {
+            assert_eq!(call_by(&stranger, Some(shown)).is_ok(), known);
+            assert_eq!(stranger.is_known(), known);
         }
     }
 

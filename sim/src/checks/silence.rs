@@ -11,7 +11,7 @@ use bourse_types::{AgentId, Mono};
 /// tell, and one with a slow disk reads late.
 const UNREAD: Duration = Duration::from_secs(20);
 
-/// So much later than usual a heartbeat may arrive, and be told to the core.
+/// How much later than usual a heartbeat may arrive, and be told to the core.
 const LATE: Duration = Duration::from_secs(5);
 
 /// By incarnation of the master, what arrived of each agent.

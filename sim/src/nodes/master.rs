@@ -93,10 +93,10 @@ pub struct MasterNode {
 impl MasterNode {
     /// Takes the registry over and starts.
     pub fn start(life: u64, ahead: i64, outside: &mut Outside) -> MasterNode {
-        let (epoch, id, snapshot) = outside.registry.take_over(life);
+        let clocks = Clocks::start(outside.now, ahead);
+        let (epoch, id, snapshot) = outside.registry.take_over(life, clocks.now(outside.now).wall);
         outside.coverage.note("change.EpochStarted");
         let process = Process { node: Node::Master, life };
-        let clocks = Clocks::start(outside.now, ahead);
         let seed = outside.random.bits();
         let core = Master::new(Config::default(), epoch, id, seed, snapshot.clone(), clocks.now(outside.now));
         outside.say(process, format_args!("starts with epoch {epoch}"));

@@ -11,7 +11,7 @@ use super::{Poke, Roster};
 use crate::machine::Program;
 use crate::random::Random;
 
-/// So many tasks it launches in one life.
+/// How many tasks it launches in one life.
 const TASKS_MAX: u64 = 12;
 
 /// Keeps offers; when it only takes, it does nothing else.

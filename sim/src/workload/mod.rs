@@ -28,7 +28,7 @@ pub use service::Service;
 pub enum Craft {
     /// Each of these jobs done once.
     Batch(Vec<Job>),
-    /// So many instances that run for ever, on machines that it likes.
+    /// How many instances run for ever, on machines that it likes.
     Service(usize),
     /// Offers; now and then it uses one.
     Hoarder,
@@ -56,7 +56,7 @@ pub struct Job {
 /// What an author's other code says to its scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Poke {
-    /// So many instances from now on.
+    /// How many instances are wanted from now on.
     Scale(usize),
     /// No offer is kept any more. Who keeps them starves others for as long as an offer may go unanswered, again and
     /// again, and so nothing could be said about act two.

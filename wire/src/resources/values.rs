@@ -1,5 +1,7 @@
 //! Values: amounts, ranges and sets, and what a resource's type has to do with them.
 
+use std::ops::RangeInclusive;
+
 use bourse_proto::v1;
 use bourse_types::{BadItems, ItemSet, Ranges, ResourceValue};
 
@@ -21,8 +23,7 @@ pub enum BadValue {
 
 /// Reads ranges in any order; what touches or overlaps is joined.
 pub fn read_ranges(form: &v1::value::Ranges) -> Result<Ranges, At<BadValue>> {
-    let mut ranges = Ranges::new();
-    for (at, range) in form.range.iter().enumerate() {
+    let read = |(at, range): (usize, &v1::value::Range)| -> Result<RangeInclusive<u64>, At<BadValue>> {
         let end_of = |name: &str, end: &Option<u64>| {
             end.ok_or(BadValue::Missing(Missing)).at(format_args!("range[{at}].{name}"))
         };
@@ -30,14 +31,15 @@ pub fn read_ranges(form: &v1::value::Ranges) -> Result<Ranges, At<BadValue>> {
         if begin > end {
             return Err(At::new(format_args!("range[{at}]"), BadValue::Reversed(begin, end)));
         }
-        ranges.insert(begin..=end);
-    }
-    Ok(ranges)
+        Ok(begin..=end)
+    };
+    // Together and not one by one: each range that comes before the others would move all of them.
+    form.range.iter().enumerate().map(read).collect()
 }
 
 /// The ranges as a message, lowest first.
 pub fn write_ranges(ranges: &Ranges) -> v1::value::Ranges {
-    let range = |range: std::ops::RangeInclusive<u64>| v1::value::Range {
+    let range = |range: RangeInclusive<u64>| v1::value::Range {
         begin: Some(*range.start()),
         end: Some(*range.end()),
     };

@@ -1,6 +1,6 @@
 //! What Mesos clients send, in the forms they send it in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bourse_proto::v1::{self, resource::ReservationInfo, resource::reservation_info};
 use bourse_types::{BadRole, OfferId, Resource, Resources, Role};
@@ -101,6 +101,42 @@ fn an_offer_says_to_whom_it_is_allocated_and_what_comes_back_may_leave_it_out() 
 fn equal_resources_are_added_up_and_exact() {
     let all = resources::read(&[cpus(0.1), cpus(0.2), cpus(0.0)]).expect("valid");
     assert_eq!(all.to_string(), "cpus:0.3");
+}
+
+/// Far more than reading takes, and far less than comparing each with each would.
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn ranges_from_the_highest_down_cost_no_more_than_others() {
+    let began = Instant::now();
+    let range = |n: u64| v1::value::Range { begin: Some(2 * n), end: Some(2 * n) };
+    let form = v1::Resource {
+        name: text("ports"),
+        r#type: Some(v1::value::Type::Ranges as i32),
+        ranges: Some(v1::value::Ranges { range: (0..500_000).rev().map(range).collect() }),
+        ..Default::default()
+    };
+    let bourse_types::ResourceValue::Ranges(ranges) = read(form).value else { panic!("they are ranges") };
+    assert_eq!(ranges.len(), 500_000);
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_framework_of_very_many_roles_costs_no_more_than_their_number() {
+    use v1::framework_info::{Capability, capability};
+    let began = Instant::now();
+    let mut form = v1::FrameworkInfo {
+        name: text("f"),
+        user: text("nobody"),
+        capabilities: vec![Capability { r#type: Some(capability::Type::MultiRole as i32) }],
+        roles: (0..150_000).map(|n| format!("r{n}")).collect(),
+        ..Default::default()
+    };
+    assert_eq!(framework::read(&form).expect("valid").roles.len(), 150_000);
+    form.roles.push("r7".to_owned());
+    let refused = framework::read(&form).expect_err("r7 is there twice");
+    assert_eq!(refused.path(), "roles[150000]");
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
 }
 
 #[test]

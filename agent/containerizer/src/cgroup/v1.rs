@@ -106,8 +106,8 @@ impl Hierarchy for V1 {
         Some(usage)
     }
 
-    fn oom_kills(&self, container: &str) -> u64 {
-        memory::oom_kills_v1(&self.memory.join(container).join(TASK))
+    fn is_over_memory(&self, container: &str) -> bool {
+        memory::is_over_v1(&self.memory.join(container).join(TASK))
     }
 
     fn processes(&self, container: &str) -> Vec<u32> {
@@ -261,6 +261,23 @@ mod tests {
         assert_eq!((usage.memory_bytes, usage.memory_peak_bytes), (1 << 20, Some(2 << 20)));
         assert_eq!((usage.memory_limit_bytes, usage.oom_kills, usage.pids), (Some(64 << 20), 2, 3));
         assert_eq!(v1.usage("c2"), None);
+    }
+
+    #[test]
+    fn a_kill_for_the_want_of_the_whole_machine_is_not_one_for_the_limit() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &limits()).expect("all files are there");
+        let put = |file: &str, text: &str| {
+            fs::write(v1.memory.join("c1/task").join(file), text).expect("a temporary directory is writable");
+        };
+        put("memory.max_usage_in_bytes", &(20 << 20).to_string());
+        put("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+        assert!(!v1.is_over_memory("c1"));
+        put("memory.max_usage_in_bytes", &((64 << 20) - 4096).to_string());
+        assert!(v1.is_over_memory("c1"));
+        put("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n");
+        assert!(!v1.is_over_memory("c1"), "it was near its limit, and made room");
     }
 
     #[test]

@@ -14,6 +14,12 @@ const INIT: &str = "init";
 /// The name of the group for what was in a group that has to hand controllers down.
 const LEAF: &str = "bourse-host";
 
+/// Where it is written what is handed down to the groups below.
+const CONTROL: &str = "cgroup.subtree_control";
+
+/// How often processes are moved out of the way before others are believed to be made without end.
+const MOVES: usize = 20;
+
 /// What is handed down to the groups below.
 const CONTROLLERS: &str = "+cpu +memory +pids";
 
@@ -38,11 +44,8 @@ impl V2 {
         let mut path: Vec<&Path> =
             dir.ancestors().take_while(|above| above.starts_with(&self.root)).collect();
         path.reverse();
-        path.into_iter().try_for_each(|group| match write(group, "cgroup.subtree_control", CONTROLLERS) {
-            Err(error) if error.source.kind() == ErrorKind::ResourceBusy => {
-                make_way(group, std::process::id())?;
-                write(group, "cgroup.subtree_control", CONTROLLERS)
-            }
+        path.into_iter().try_for_each(|group| match write(group, CONTROL, CONTROLLERS) {
+            Err(error) if is_busy(&error) => make_way(group, std::process::id()),
             result => result,
         })
     }
@@ -64,11 +67,16 @@ impl V2 {
     }
 }
 
-/// Moves the processes of a group into a leaf beneath it: a group that hands controllers down may hold none itself
-/// (`cgroup-v2.rst`, "No Internal Process Constraint"). Only where the agent is one of them: such a group is that of the
-/// agent's own container or service, and the others came with it. Others' processes are left alone, and named.
+fn is_busy(error: &CgroupError) -> bool {
+    error.source.kind() == ErrorKind::ResourceBusy
+}
+
+/// Moves the processes of a group into a leaf beneath it, and hands controllers down: a group that does may hold no
+/// process itself (`cgroup-v2.rst`, "No Internal Process Constraint"). Only where the agent is one of them: such a group
+/// is that of the agent's own container or service, and the others came with it. Others' processes are left alone, and
+/// named.
 fn make_way(group: &Path, agent: u32) -> Result<(), CgroupError> {
-    let inside = files::processes([&group.to_path_buf()]);
+    let mut inside = files::processes([&group.to_path_buf()]);
     if !inside.contains(&agent) {
         return Err(CgroupError {
             what: format!("hand controllers down past the processes {inside:?} in"),
@@ -78,15 +86,24 @@ fn make_way(group: &Path, agent: u32) -> Result<(), CgroupError> {
     }
     let leaf = group.join(LEAF);
     make(&leaf)?;
-    // Process id 0 stands for one that this pid namespace cannot see.
-    for pid in inside.into_iter().filter(|&pid| pid != 0) {
-        match write(&leaf, "cgroup.procs", pid) {
-            // It has ended meanwhile.
-            Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
-            result => result?,
+    let mut moves = 1..MOVES;
+    loop {
+        // Process id 0 stands for one that this pid namespace cannot see.
+        for pid in inside.iter().filter(|&&pid| pid != 0) {
+            match write(&leaf, "cgroup.procs", pid) {
+                // It has ended meanwhile.
+                Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
+                result => result?,
+            }
+        }
+        match write(group, CONTROL, CONTROLLERS) {
+            // A child was made by one that was yet to be moved.
+            Err(error) if is_busy(&error) && moves.next().is_some() => {
+                inside = files::processes([&group.to_path_buf()]);
+            }
+            result => return result,
         }
     }
-    Ok(())
 }
 
 impl Hierarchy for V2 {
@@ -112,9 +129,9 @@ impl Hierarchy for V2 {
         Some(usage)
     }
 
-    fn oom_kills(&self, container: &str) -> u64 {
+    fn is_over_memory(&self, container: &str) -> bool {
         let [_, task, _] = self.dirs(container);
-        memory::oom_kills_v2(&task)
+        memory::is_over_v2(&task)
     }
 
     fn processes(&self, container: &str) -> Vec<u32> {
@@ -228,6 +245,9 @@ mod tests {
             (1 << 20, None, None)
         );
         assert_eq!((usage.oom_kills, usage.pids), (2, 3));
+        assert!(v2.is_over_memory("c1"));
+        put("memory.events", "low 0\nhigh 0\nmax 9\noom 0\noom_kill 2\noom_group_kill 1\n");
+        assert!(!v2.is_over_memory("c1"), "the whole machine was out of memory");
     }
 
     #[test]
@@ -244,7 +264,7 @@ mod tests {
     fn a_group_that_the_agent_itself_is_in_is_emptied_into_a_leaf_and_one_of_others_is_left_alone() {
         let root = TempDir::new().expect("a temporary directory");
         fs::create_dir(root.path().join(LEAF)).expect("it is writable");
-        for file in ["cgroup.procs".to_owned(), format!("{LEAF}/cgroup.procs")] {
+        for file in ["cgroup.procs".to_owned(), CONTROL.to_owned(), format!("{LEAF}/cgroup.procs")] {
             fs::write(root.path().join(file), "").expect("it is writable");
         }
         fs::write(root.path().join("cgroup.procs"), "0\n41\n").expect("it is writable");
@@ -252,5 +272,6 @@ mod tests {
         assert!(error.to_string().contains("{0, 41}"), "{error}");
         make_way(root.path(), 41).expect("all files are there");
         assert_eq!(read(&root, &format!("{LEAF}/cgroup.procs")), "41");
+        assert_eq!(read(&root, CONTROL), CONTROLLERS);
     }
 }

@@ -91,6 +91,10 @@ fn start(container: &Container, check: &Check) -> Result<(Conversation, Child), 
 
 /// The task's own plan with another command: same user, same limits, same view.
 fn plan(of_task: Plan, check: &Check) -> Plan {
+    let place = Place::Inside {
+        namespaces: matches!(of_task.place, Place::Container { .. }),
+        in_sandbox: of_task.starts_in_sandbox(),
+    };
     let mut env = of_task.env;
     for (name, value) in &check.env {
         let prefix = OsString::from(format!("{name}="));
@@ -98,7 +102,7 @@ fn plan(of_task: Plan, check: &Check) -> Plan {
         env.push(format!("{name}={value}").into());
     }
     Plan {
-        place: Place::Inside { namespaces: matches!(of_task.place, Place::Container { .. }) },
+        place,
         argv: check.argv.iter().map(OsString::from).collect(),
         env,
         stdout: None,
@@ -154,6 +158,6 @@ mod tests {
         assert_eq!(plan.env, ["AB=2", "A=3"]);
         assert_eq!((plan.task_groups, plan.cwd, plan.open_files), (of_task.task_groups, of_task.cwd, 7));
         assert_eq!((plan.record, plan.stdout, plan.init_groups), (None, None, vec![]));
-        assert_eq!(plan.place, Place::Inside { namespaces: false });
+        assert_eq!(plan.place, Place::Inside { namespaces: false, in_sandbox: true });
     }
 }

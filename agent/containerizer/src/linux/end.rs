@@ -14,10 +14,11 @@ use nix::unistd::{SysconfVar, sysconf};
 use tokio::time::timeout;
 
 use super::{Container, Inner, Life, LinuxContainerizer};
+use crate::cgroup::{Hierarchy, Layout};
 use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, Usage, explain};
 use crate::process;
 
-/// Between two looks at whether a task lost a process to its memory limit: one small file, a few microseconds.
+/// Between two looks at whether a task lost a process to its memory limit: a few microseconds each.
 const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
 
 /// How long a killed task may take until its first process has seen it and gone, too.
@@ -26,13 +27,17 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, ContainerError> {
     if let Life::Known { init, .. } = &container.life {
         let mut ended = pin!(process::ended(init.as_fd()));
-        loop {
-            match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
-                Ok(ended) => break ended.map_err(container.io("wait for its first process"))?,
-                Err(_) if is_over_its_memory(inner, container) => kill_all(container)?,
-                Err(_) => {}
-            }
-        }
+        let gone = match one_is_killed_alone(inner) {
+            None => ended.await,
+            Some(groups) => loop {
+                match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
+                    Ok(ended) => break ended,
+                    Err(_) if groups.is_over_memory(container.id.as_str()) => kill_all(container)?,
+                    Err(_) => {}
+                }
+            },
+        };
+        gone.map_err(container.io("wait for its first process"))?;
         process::reap(init.as_fd());
     }
     ended(inner, container).map_err(container.io("read its exit record"))
@@ -40,17 +45,17 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
 
 /// A task that lost a process to its memory limit is ended as a whole: half a task is worth nothing, and one that starts
 /// the lost process again would go on so for ever. Version 2 of the control groups does that by itself
-/// (`memory.oom.group`), version 1 cannot. A task without a limit may have lost one because the whole machine was out of
-/// memory, and goes on.
-fn is_over_its_memory(inner: &Inner, container: &Container) -> bool {
-    let Ok(groups) = &inner.groups else { return false };
-    let id = container.id.as_str();
-    groups.oom_kills(id) > 0 && groups.usage(id).as_ref().and_then(limitation).is_some()
+/// (`memory.oom.group`); version 1, which this gives, has to be watched.
+fn one_is_killed_alone(inner: &Inner) -> Option<&dyn Hierarchy> {
+    let groups = inner.groups.as_ref().ok()?;
+    (groups.layout() != Layout::V2).then_some(groups.as_ref())
 }
 
 /// How a container ended whose first process is gone.
 pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
-    let usage = inner.groups.as_ref().ok().and_then(|groups| groups.usage(container.id.as_str()));
+    let groups = inner.groups.as_ref().ok();
+    let usage = groups.and_then(|groups| groups.usage(container.id.as_str()));
+    let over_memory = groups.is_some_and(|groups| groups.is_over_memory(container.id.as_str()));
     let (outcome, at) = match container.dir.read_record()? {
         Some(Record::Exited { code, wall_ms }) => (Outcome::Exited(Exit::Code(code)), Some(Wall(wall_ms))),
         Some(Record::Signaled { signal, wall_ms }) => {
@@ -70,13 +75,13 @@ pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
             (outcome, None)
         }
     };
-    let limitation = usage.as_ref().and_then(limitation);
+    let limitation = usage.as_ref().filter(|_| over_memory).and_then(limitation);
     Ok(Ended { outcome, at, limitation, usage })
 }
 
 /// Whatever the main process made of it: what has lost a process to its limit is ended by that (see [`wait`]).
 fn limitation(usage: &Usage) -> Option<Limitation> {
-    let limit_bytes = usage.memory_limit_bytes.filter(|_| usage.oom_kills > 0)?;
+    let limit_bytes = usage.memory_limit_bytes?;
     Some(Limitation::Memory { limit_bytes, peak_bytes: usage.memory_peak_bytes })
 }
 

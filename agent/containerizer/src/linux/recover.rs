@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bourse_types::ContainerId;
 
 use super::{Inner, Life};
+use crate::cgroup::PROBE;
 use crate::containerizer::{Launched, RecoverError, Recovered, RecoveredState};
 use crate::linux::end;
 use crate::process::{self, Process};
@@ -24,6 +25,8 @@ pub fn recover(inner: &Inner) -> Result<Vec<Recovered>, RecoverError> {
         .runtime
         .containers()
         .map_err(|source| RecoverError { path: inner.runtime.path().into(), source })?;
+    // A trial that was cut short is nobody's task, and the next trial makes way for itself.
+    let known: Vec<ContainerId> = known.into_iter().filter(|id| id.as_str() != PROBE).collect();
     destroy_strangers(inner, &known);
     known.into_iter().map(|id| recover_one(inner, id)).collect()
 }

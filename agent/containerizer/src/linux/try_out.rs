@@ -5,6 +5,7 @@
 
 use std::io::{self, ErrorKind};
 
+use bourse_init::step::Step;
 use bourse_types::{ContainerId, Milli};
 
 use super::LinuxContainerizer;
@@ -18,7 +19,7 @@ pub async fn try_out(
     isolation: Isolation,
 ) -> Result<Option<Capabilities>, LaunchError> {
     let tried = match live_and_die(containerizer, isolation).await {
-        // An agent that comes back to a full disk has tasks to look after, and says nothing about the machine.
+        // That says nothing about the machine, and may pass.
         Err(error) if is_for_want_of_room(&error) => {
             tracing::warn!(%error, "the disk is full: it could not be tried whether a container can be run");
             Ok(())
@@ -38,7 +39,10 @@ pub async fn try_out(
 fn is_for_want_of_room(error: &LaunchError) -> bool {
     let kind = match error {
         LaunchError::Io { source, .. } => source.kind(),
-        LaunchError::SetUp { failure, .. } => io::Error::from_raw_os_error(failure.errno).kind(),
+        // Of a mount it means that there are too many.
+        LaunchError::SetUp { failure, .. } if !matches!(failure.step, Step::Mount | Step::Hide) => {
+            io::Error::from_raw_os_error(failure.errno).kind()
+        }
         _ => return false,
     };
     matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)

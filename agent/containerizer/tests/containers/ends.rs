@@ -5,6 +5,8 @@ use std::path::Path;
 use bourse_containerizer::{ContainerError, ContainerSpec, Containerizer, Outcome, RecoveredState};
 use bourse_types::Exit;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::lab::{Lab, exit_of, groups_of, parent_of, processes_marked, read, until, within};
 
@@ -26,10 +28,29 @@ async fn a_task_that_a_signal_ended_says_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_of_its_first_process_reaches_the_main_process_of_a_task_and_no_other() {
+    let lab = Lab::new();
+    let idle = "until [ -e stop ]; do sleep 0.02; done";
+    let child = format!("trap 'echo child hears' HUP; echo ready; {idle}; echo child ends");
+    let spec = lab.shell("c1", &format!("trap 'echo main hears' HUP; sh -c \"{child}\" & {idle}; wait"));
+    let launched = lab.launch(&spec).await;
+    until("both have their trap", || read(&spec, "stdout").contains("ready")).await;
+    kill(Pid::from_raw(parent_of(launched.pid) as i32), Signal::SIGHUP).expect("it is there");
+    until("the main process hears it", || read(&spec, "stdout").contains("main hears")).await;
+    // What the child has heard until then it says before it ends.
+    std::fs::write(spec.sandbox.join("stop"), "").expect("the sandbox is writable");
+    lab.wait(&spec).await;
+    assert_eq!(read(&spec, "stdout"), "ready\nmain hears\nchild ends\n");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_fills_the_disk_keeps_its_exit_status() {
     let disk = SmallDisk::mount();
     let lab = Lab::at(disk.folder.path(), &format!("test-{}-full", std::process::id()));
-    let spec = lab.shell("c1", "until ! echo more >> fill; do :; done 2> /dev/null; exit 7");
+    let script =
+        "head -c 1000000 /dev/zero > fill; until ! echo more >> fill; do :; done 2> /dev/null; exit 7";
+    let spec = lab.shell("c1", script);
     assert_eq!(lab.run(&spec).await, Exit::Code(7));
     assert!(std::fs::write(spec.sandbox.join("more"), [0; 8192]).is_err(), "the disk is full");
     lab.containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");

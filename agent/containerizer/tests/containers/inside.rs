@@ -106,8 +106,9 @@ async fn a_check_that_cannot_be_run_says_why() {
 async fn a_check_counts_towards_the_limits_of_the_task() {
     let lab = Lab::new();
     let spec = running(&lab).await;
-    let end =
-        lab.containerizer.exec(&spec.container_id, &check("tail /dev/zero")).await.expect("it can be run");
+    // A slow machine needs a while for so much memory.
+    let hungry = Check { timeout: Duration::from_secs(60), ..check("tail /dev/zero") };
+    let end = lab.containerizer.exec(&spec.container_id, &hungry).await.expect("it can be run");
     assert!(!matches!(end, CheckEnd::Exited(Exit::Code(0)) | CheckEnd::TimedOut), "{end:?}");
     let usage = lab.containerizer.usage(&spec.container_id).await.expect("it is known");
     assert!(usage.oom_kills >= 1, "{usage:?}");

@@ -13,7 +13,7 @@ use bourse_types::{ContainerId, Exit, Milli};
 use tempfile::TempDir;
 
 /// How long anything may take before a test calls it broken.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A work directory with sandboxes, a runtime directory, and control groups of its own.
 pub struct Lab {

@@ -144,6 +144,35 @@ fn trying_out_finds_the_step_that_would_fail_for_every_task() {
     });
 }
 
+/// Takes a capability from this thread itself, and not only from the programs it starts.
+fn give_up(capability: libc::c_int) {
+    // _LINUX_CAPABILITY_VERSION_3, and this thread.
+    let mut header = [0x2008_0522_u32, 0];
+    // Twice the effective, permitted and inheritable set, of which the first three hold the lower 32.
+    let mut sets = [0_u32; 6];
+    // SAFETY: both are as large as capget(2) says, and outlive the calls.
+    let done = unsafe {
+        assert_eq!(libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()), 0);
+        sets[0] &= !(1 << capability);
+        libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr())
+    };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn trying_out_names_the_capability_that_only_health_checks_would_miss() {
+    for (capability, name) in [(18, "CAP_SYS_CHROOT"), (19, "CAP_SYS_PTRACE")] {
+        without_capability(capability, async move |lab| {
+            lab.finish().await;
+            give_up(capability);
+            let lab = Lab::new();
+            let error = lab.containerizer.try_out(Isolation::Linux).await.expect_err("no check can be run");
+            assert_all(&error.to_string(), &["cannot isolate", name, "--isolation=process"]);
+            lab.finish().await;
+        });
+    }
+}
+
 #[test]
 fn where_device_files_cannot_be_made_the_machine_lends_its_own() {
     const CAP_MKNOD: libc::c_int = 27;

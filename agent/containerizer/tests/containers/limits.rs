@@ -72,7 +72,11 @@ async fn a_busy_loop_with_half_a_cpu_gets_half_a_cpu_and_is_seen_throttled() {
     let cpus = (after.cpu - before.cpu).as_secs_f64() / window.as_secs_f64();
     println!("{cpus:.3} cpus, {after:?}");
     assert!(cpus <= 0.55, "it had {cpus:.3} cpus");
-    assert!(after.cpu_periods_throttled > 0, "{after:?}");
+    // On a machine that has less than half a cpu left for it, it takes a while to meet its quota.
+    while usage().await.cpu_periods_throttled == 0 {
+        assert!(since.elapsed() < Duration::from_secs(60), "{:?}", usage().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     lab.finish().await;
 }
 

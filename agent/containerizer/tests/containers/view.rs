@@ -4,9 +4,10 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use bourse_containerizer::{Check, CheckEnd, Containerizer, Isolation};
 use bourse_types::Exit;
 
-use super::lab::{Lab, parent_of, read, until};
+use super::lab::{DEADLINE, Lab, parent_of, read, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_gets_its_variables_and_no_others() {
@@ -97,7 +98,8 @@ async fn a_task_sees_its_own_sandbox_and_nothing_else_of_the_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_of_root_cannot_undo_its_view_nor_reach_the_machine() {
+async fn a_task_of_root_cannot_undo_its_view_nor_reach_devices_settings_and_processes_of_the_machine() {
+    // Its files it can reach: the tree is the machine's own.
     let lab = Lab::new();
     let mut spec = lab.shell(
         "c1",
@@ -136,10 +138,24 @@ async fn a_task_of_root_cannot_undo_its_view_nor_reach_the_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_other_than_root_gets_into_its_sandbox_though_the_way_there_is_closed() {
     let lab = Lab::new();
-    fs::set_permissions(lab.root(), fs::Permissions::from_mode(0o755)).expect("it is ours");
-    let mut spec = lab.shell("c1", "cd \"$PWD\" && echo x > file && cat file");
+    fs::set_permissions(lab.root(), fs::Permissions::from_mode(0o700)).expect("it is ours");
+    for (name, isolation) in [("c1", Isolation::Linux), ("c2", Isolation::Process)] {
+        let mut spec = lab.shell(name, "echo x > file; exec sleep 1000");
+        spec.isolation = isolation;
+        spec.user = Some("nobody".into());
+        lab.launch(&spec).await;
+        until("the task writes into its sandbox", || read(&spec, "file") == "x\n").await;
+        let argv = ["grep", "x", "file"].map(str::to_owned).to_vec();
+        let check = Check { argv, env: Vec::new(), timeout: DEADLINE };
+        let end = lab.containerizer.exec(&spec.container_id, &check).await.expect("it can be run");
+        assert_eq!(end, CheckEnd::Exited(Exit::Code(0)), "{isolation:?}");
+    }
+    // Any other directory is entered with the task's own rights.
+    let mut spec = lab.spec("c3", &["true"]);
     spec.user = Some("nobody".into());
-    assert_eq!(lab.output(&spec).await, "x\n");
+    spec.cwd = Some(lab.root().into());
+    let refused = lab.containerizer.launch(&spec).await.expect_err("that is root's alone").to_string();
+    assert!(refused.contains("`cwd`") && refused.contains("Permission denied"), "{refused}");
     lab.finish().await;
 }
 

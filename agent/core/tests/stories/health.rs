@@ -128,6 +128,35 @@ fn a_check_that_never_answers_has_failed() {
 }
 
 #[test]
+fn a_check_that_the_agent_could_not_make_counts_neither_way_and_the_next_one_comes_in_time() {
+    let mut world = World::running(checked("t1"));
+    for round in 1..=2 {
+        world.tick();
+        world.probed("t1", round, Err("refused"));
+        world.acknowledge_all();
+        world.pass(secs(10));
+    }
+    world.skip();
+    for round in 3..=6 {
+        world.not_probed("t1", round, "too many open files");
+        world.pass(secs(10));
+    }
+    world.expect(expect![[r#"
+        Probe(c1 round 4)
+        Probe(c1 round 5)
+        Probe(c1 round 6)
+        Probe(c1 round 7)"#]]);
+    world.probed("t1", 7, Err("refused"));
+    world.expect(expect![[r#"
+        Checkpoint(HealthSeen F/t1 failures 3)
+        Checkpoint(UpdateMade F/t1 TASK_RUNNING#6 REASON_TASK_HEALTH_CHECK_STATUS_UPDATED unhealthy "health check failed (3 of 3 in a row): refused")
+        Send(1: Update F/t1 TASK_RUNNING#6 REASON_TASK_HEALTH_CHECK_STATUS_UPDATED unhealthy "health check failed (3 of 3 in a row): refused")
+        Checkpoint(KillBegun F/t1 Unhealthy left 5s of 5s)
+        Checkpoint(UpdateMade F/t1 TASK_KILLING#7)
+        Signal(c1 Term)"#]]);
+}
+
+#[test]
 fn a_task_that_is_being_killed_is_not_checked_any_more() {
     let mut world = World::running(checked("t1"));
     world.tick();

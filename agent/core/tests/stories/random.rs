@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Condition, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record, Start, State, TaskKey,
+    Agent, Checked, Condition, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record, Start,
+    State, TaskKey,
 };
 use bourse_types::{
     AgentId, ContainerId, Epoch, Exit, KillPolicy, MasterId, Mono, Now, TaskSpec, TaskState, Wall,
@@ -42,7 +43,7 @@ enum Step {
     },
     Probed {
         which: u8,
-        healthy: bool,
+        healthy: Option<bool>,
     },
     Pass {
         millis: u64,
@@ -71,7 +72,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => any::<u8>().prop_map(|which| Step::Launched { which }),
         1 => any::<u8>().prop_map(|which| Step::LaunchFailed { which }),
         3 => (any::<u8>(), 0..3).prop_map(|(which, code)| Step::Ended { which, code }),
-        3 => (any::<u8>(), any::<bool>()).prop_map(|(which, healthy)| Step::Probed { which, healthy }),
+        3 => (any::<u8>(), any::<Option<bool>>()).prop_map(|(which, healthy)| Step::Probed { which, healthy }),
         4 => (0..30_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => Just(Step::LinkLost),
         1 => any::<u8>().prop_map(|finds| Step::Restart { finds }),
@@ -377,7 +378,11 @@ impl Outside {
             Step::Probed { which, healthy } => {
                 if let Some(container) = self.pick(which) {
                     let round = self.probes.get(&container).copied().unwrap_or(0);
-                    let outcome = if healthy { Ok(()) } else { Err("no".into()) };
+                    let outcome = match healthy {
+                        Some(true) => Checked::Healthy,
+                        Some(false) => Checked::Unhealthy("no".into()),
+                        None => Checked::Unknown("no descriptor".into()),
+                    };
                     self.apply(Event::Probed { container, round, outcome });
                 }
             }

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Assignment, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record,
-    Start, State, TaskKey, Work,
+    Agent, Assignment, Checked, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId,
+    Record, Start, State, TaskKey, Work,
 };
 use bourse_types::{
     Address, AgentId, AgentInfo, Attributes, Command, ContainerId, Epoch, Exit, FrameworkId, FrameworkInfo,
@@ -214,7 +214,16 @@ impl World {
 
     pub fn probed(&mut self, task: &str, round: u64, outcome: Result<(), &str>) {
         let container = self.container(task);
-        self.apply(Event::Probed { container, round, outcome: outcome.map_err(str::to_owned) });
+        let outcome = match outcome {
+            Ok(()) => Checked::Healthy,
+            Err(why) => Checked::Unhealthy(why.into()),
+        };
+        self.apply(Event::Probed { container, round, outcome });
+    }
+
+    pub fn not_probed(&mut self, task: &str, round: u64, why: &str) {
+        let container = self.container(task);
+        self.apply(Event::Probed { container, round, outcome: Checked::Unknown(why.into()) });
     }
 
     pub fn kill(&mut self, task: &str, grace: Option<Duration>, reason: Option<Reason>) {

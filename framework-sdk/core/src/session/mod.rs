@@ -378,8 +378,10 @@ impl<S: Scheduler> Session<S> {
 
     fn on_refused(&mut self, now: Now, call: Call, why: String, out: &mut Vec<Output>) {
         out.push(Output::Note(Note::Refused(why.clone())));
-        // No task that was put into an offer is silent: the master has not even looked at these.
-        if let Call::Accept { tasks, .. } = call {
+        // No task that was put into an offer is silent: the master has not even looked at these. Nor has it taken the
+        // offers, and nobody here knows them any more: they go back without a filter.
+        if let Call::Accept { offers, tasks, .. } = call {
+            out.push(Output::Call(Call::Decline { offers, refuse: Duration::ZERO }));
             for task in tasks {
                 let agent = Some(task.agent);
                 self.own_status(now, task.id, agent, TaskState::Error, Reason::TaskInvalid, why.clone());

@@ -201,6 +201,7 @@ fn the_tasks_of_an_accept_that_the_master_refuses_are_told_as_errors() {
         > Error("task t2 is too large")
         > Update t2 TASK_ERROR (task t2 is too large)
         note: refused: task t2 is too large
+        DECLINE o2 for 0ns
     "#]]);
 }
 

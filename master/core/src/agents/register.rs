@@ -55,8 +55,9 @@ impl Master {
             Some(AgentState::Unreachable { .. }) => GivenUp::All,
             // It was removed or forgotten, or the registry was lost.
             None if named => GivenUp::All,
-            Some(AgentState::Recovered { .. }) => GivenUp::Unkept,
-            Some(AgentState::Active { .. } | AgentState::Disconnected { .. }) | None => GivenUp::Known,
+            Some(AgentState::Recovered { .. }) => GivenUp::MaybeUnkept,
+            Some(AgentState::Disconnected { .. }) => GivenUp::Unkept,
+            Some(AgentState::Active { .. }) | None => GivenUp::Known,
         };
         let orders = self.adopt_tasks(now, &id, given_up, tasks, out);
 

@@ -19,9 +19,11 @@ use crate::tasks::{Fate, Task};
 pub(crate) enum GivenUp {
     /// Those that this master knows to be unreachable.
     Known,
-    /// Also those of frameworks that do not checkpoint: they are told as lost when the link breaks, and the link may
-    /// have broken under an earlier master.
+    /// Also those of frameworks that do not checkpoint: they were told as lost when the link broke, and of many this
+    /// master does not remember all.
     Unkept,
+    /// The same where the link may have broken under an earlier master, or not at all.
+    MaybeUnkept,
     /// Every one.
     All,
 }
@@ -175,13 +177,21 @@ impl Master {
         self.framework_mut(&framework).tasks.insert(id.clone(), task);
         let worded = self.worded(&framework, latest.clone());
         self.task_mut(&framework, &id).remember(&worded, statuses_max);
-        let may_be_given_up = match given_up {
+        let unkept = !self.checkpoints(&framework);
+        let was_given_up = match given_up {
+            _ if was_unreachable.is_some() => true,
             GivenUp::All => true,
-            GivenUp::Unkept => !self.checkpoints(&framework),
-            GivenUp::Known => false,
+            GivenUp::Unkept => unkept,
+            GivenUp::MaybeUnkept | GivenUp::Known => false,
         };
-        if was_unreachable.is_some() || may_be_given_up {
+        if was_given_up || given_up == GivenUp::MaybeUnkept && unkept {
             self.tell_back(now, agent, &framework, &latest, out);
+        }
+        // Not where it only may have been given up: a history of what did not happen misleads.
+        if was_given_up {
+            let summary = format!("task {id} is back with agent {agent}: {state}");
+            let entry = Entry::new(Kind::Task, summary).framework(&framework).task(&id).agent(agent);
+            out.push(Effect::Record(entry.reason(Reason::AgentReregistered)));
         }
     }
 
@@ -205,19 +215,17 @@ impl Master {
         out: &mut Effects,
     ) {
         let (id, state) = (&latest.task_id, latest.state);
-        let summary = format!("task {id} is back with agent {agent}: {state}");
-        let entry = Entry::new(Kind::Task, summary).framework(framework).task(id).agent(agent);
-        out.push(Effect::Record(entry.reason(Reason::AgentReregistered)));
-        if !state.is_terminal() {
-            let status = TaskStatus {
-                agent_id: Some(agent.clone()),
-                reason: Some(Reason::AgentReregistered),
-                message: Some(format!("agent {agent} is back")),
-                healthy: latest.healthy,
-                container: latest.container.clone(),
-                ..TaskStatus::new(id.clone(), state, Source::Master, now.wall)
-            };
-            self.tell_status(framework, status, out);
+        if state.is_terminal() {
+            return;
         }
+        let status = TaskStatus {
+            agent_id: Some(agent.clone()),
+            reason: Some(Reason::AgentReregistered),
+            message: Some(format!("agent {agent} is back")),
+            healthy: latest.healthy,
+            container: latest.container.clone(),
+            ..TaskStatus::new(id.clone(), state, Source::Master, now.wall)
+        };
+        self.tell_status(framework, status, out);
     }
 }

@@ -24,7 +24,7 @@ impl Master {
         out: &mut Effects,
     ) {
         match self.task(framework, task) {
-            None => self.answer_one(now, framework, task, agent, out),
+            None => self.answer_each(now, framework, &[(task.clone(), agent.cloned())], out),
             // Its end is on the way to the scheduler.
             Some(known) if known.state.is_terminal() => {}
             Some(_) => self.order_kill(framework, task, KillOrder { policy, reason: None }, out),

@@ -607,6 +607,33 @@ fn unreachable_tasks_beyond_the_bound_are_told_too_when_their_agent_is_back_or_g
 }
 
 #[test]
+fn tasks_lost_with_a_link_beyond_the_bound_are_told_too_when_their_agent_is_back() {
+    let mut w = World::with(Config { unreachable_tasks_max: 1, ..Config::default() });
+    let (agent, link) = w.agent(MACHINE);
+    let framework = w.subscribe(FrameworkInfo { checkpoint: false, ..framework_info(&["*"]) });
+    let offer = w.offer_of(&framework);
+    let ids = ["t1", "t2", "t3"];
+    let tasks = ids.map(|id| task_info(id, &agent, "cpus:1;mem:64")).to_vec();
+    w.apply(framework.accept(&[&offer], tasks));
+    for id in ids {
+        w.report(&agent, link, &framework, id, TaskState::Running);
+    }
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    assert_eq!(text::effects(&w.last).matches("TASK_UNREACHABLE").count(), 3, "{}", text::effects(&w.last));
+    let link = w.link();
+    let run = |id| report(&framework.id, id, &agent, "cpus:1;mem:64", TaskState::Running);
+    w.check(
+        registers_with(link, Some(&agent), MACHINE, ids.map(run).to_vec(), vec![]),
+        expect![[r#"
+        m-0000@1 <- Update t1 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-0000@1 <- Update t2 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-0000@1 <- Update t3 TASK_RUNNING REASON_AGENT_REREGISTERED SOURCE_MASTER m-S0 "agent m-S0 is back"
+        m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1 m-0000/t2 m-0000/t3]
+    "#]],
+    );
+}
+
+#[test]
 fn a_master_that_stood_still_does_not_take_its_agents_for_silent() {
     let mut w = World::new();
     let (agent, _, framework) = w.running();

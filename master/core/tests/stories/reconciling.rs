@@ -186,6 +186,46 @@ fn a_task_of_a_gone_agent_is_gone_by_operator() {
 }
 
 #[test]
+fn an_end_that_was_not_acknowledged_is_answered_though_its_agent_has_left_for_good() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    let offer = w.offer_of(&framework);
+    let ids = ["heard", "told", "known", "runs"];
+    let tasks = ids.map(|id| task_info(id, &agent, "cpus:1;mem:64"));
+    w.apply(framework.accept(&[&offer], tasks.to_vec()));
+    w.apply(update(&agent, link, &framework.id, "heard", TaskState::Finished, 50));
+    w.apply(framework.acknowledge(&agent, "heard", 50));
+    w.apply(framework.closes());
+    w.apply(exiting(update(&agent, link, &framework.id, "told", TaskState::Finished, 51), 0));
+    // Its end waits for an earlier update, and so does not come before the agent leaves.
+    w.apply(update_late(&agent, link, &framework.id, "known", TaskState::Running, 52, TaskState::Failed));
+    w.apply(operate(Command::MarkGone { agent }));
+    let stream = w.stream();
+    w.apply(framework.again(stream, framework_info(&["*"])));
+    let framework = Sub { stream, ..framework };
+    w.check(
+        framework.reconcile(&[
+            ("told", Some("m-S0")),
+            ("told", None),
+            ("known", Some("m-S0")),
+            ("runs", Some("m-S0")),
+            ("heard", Some("m-S0")),
+            ("told", Some("m-S77")),
+        ]),
+        expect![[r#"
+        m-0000@2 <- Update told TASK_FINISHED REASON_RECONCILIATION SOURCE_MASTER m-S0
+        m-0000@2 <- Update told TASK_FINISHED REASON_RECONCILIATION SOURCE_MASTER m-S0
+        m-0000@2 <- Update known TASK_FAILED REASON_RECONCILIATION SOURCE_MASTER m-S0
+        m-0000@2 <- Update runs TASK_GONE_BY_OPERATOR REASON_RECONCILIATION SOURCE_MASTER m-S0
+        m-0000@2 <- Update heard TASK_GONE_BY_OPERATOR REASON_RECONCILIATION SOURCE_MASTER m-S0
+        m-0000@2 <- Update told TASK_UNKNOWN REASON_RECONCILIATION SOURCE_MASTER m-S77
+    "#]],
+    );
+    assert_eq!(exits(&w)[..2], [Some(Exit::Code(0)); 2]);
+}
+
+#[test]
 fn a_task_of_an_unknown_agent_or_of_none_is_unknown() {
     let mut w = World::new();
     let framework = w.framework(&["*"]);

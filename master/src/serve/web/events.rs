@@ -10,7 +10,7 @@ use super::page::{Column, Page, Part, Row, Table};
 use super::parts::{quoted, time};
 use super::view::{self, EventsQuery, View};
 
-/// So many are shown on one page.
+/// How many are shown on one page.
 pub const PAGE: u32 = 100;
 
 /// What an event can mainly be about.

@@ -13,7 +13,7 @@ pub fn word(reason: &str) -> String {
     reason.trim_start_matches("REASON_").to_ascii_lowercase().replace('_', " ")
 }
 
-/// So many agents are gone through; the command tells all.
+/// How many agents are gone through; the command tells all.
 const AGENTS: usize = 60;
 
 /// A block: the answer, the nearest fix, and what stands between the subject and each agent. Hidden without an answer.

@@ -31,10 +31,10 @@ pub struct Loaded {
     pub page: Page,
 }
 
-/// So many of its events are shown on the page of an agent or framework.
+/// How many of its events are shown on the page of an agent or framework.
 const EVENTS_OF_ONE: u32 = 20;
 
-/// So many tasks are looked through by a search.
+/// How many tasks are looked through by a search.
 const TASKS_SEARCHED: u32 = 1_000;
 
 /// Asks for everything that the page shows.

@@ -22,7 +22,7 @@ use super::live::{QUEUE, TOO_MANY, end_of_driver, event, refused};
 use super::site::{Site, Viewer};
 use super::{trouble, view};
 
-/// So much of the end of a log comes with the page, in bytes.
+/// How much of the end of a log comes with the page, in bytes.
 const TAIL: i64 = 64 * 1024;
 
 /// An agent has this long to send it before the page is shown without.

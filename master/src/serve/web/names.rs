@@ -40,7 +40,7 @@ pub fn short(id: &str) -> String {
     }
 }
 
-/// So many characters of an id are shown where it stands beside a name.
+/// How many characters of an id are shown where it stands beside a name.
 const ID_SHOWN: usize = 24;
 
 /// A sentence of the master's: agents and frameworks that it names by their ids are links, states are words. Points in

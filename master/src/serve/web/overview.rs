@@ -12,13 +12,13 @@ use super::parts::{class, command, mark};
 use super::services::Services;
 use super::{events, view};
 
-/// So many of the newest events are shown.
+/// How many of the newest events are shown.
 pub const EVENTS: u32 = 20;
 
-/// So many problems are shown.
+/// How many problems are shown.
 const PROBLEMS: usize = 20;
 
-/// So many services that wait are shown.
+/// How many services that wait are shown.
 const SERVICES: usize = 10;
 
 /// The page.

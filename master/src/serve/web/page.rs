@@ -34,7 +34,7 @@ pub struct Block {
     pub html: Markup,
 }
 
-/// So many rows a table has, and not many more: what people read on one page. Each open page keeps a rendered copy of its
+/// How many rows a table has, or a few more: what people read on one page. Each open page keeps a rendered copy of its
 /// rows, of some thousand bytes each.
 pub const PAGE: usize = 200;
 
@@ -48,7 +48,7 @@ pub struct Table {
     pub columns: &'static [Column],
     /// From top to bottom.
     pub rows: Vec<Row>,
-    /// So many things have no row here.
+    /// How many things have no row here.
     pub left_out: usize,
     /// The command that lists them all.
     pub all: String,

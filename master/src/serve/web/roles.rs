@@ -45,7 +45,7 @@ pub fn page(roles: &[Role]) -> Page {
     }
 }
 
-/// So many frameworks of a role are named.
+/// How many frameworks of a role are named.
 const FRAMEWORKS: usize = 20;
 
 /// One role as a row, set in by its depth in the tree.

@@ -97,7 +97,7 @@ fn row(service: &Service) -> Row {
     Row::new(format!("service-{}", view::encode(&service.name)), cells)
 }
 
-/// So many instances are drawn one by one.
+/// How many instances are drawn one by one.
 const STRIP_MAX: usize = 40;
 
 /// A mark for each instance.

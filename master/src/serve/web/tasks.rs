@@ -152,7 +152,7 @@ pub fn one(model: &OneTask) -> Page {
         Part::block("used", use_of(task)),
         Part::Still(logs(task, stdout, stderr)),
         Part::block("story", story(&task.statuses)),
-        Part::block("steer", steer(task)),
+        Part::block("steer", steer(task, explanation.is_some())),
     ];
     Page { title: format!("Task {}", task.id), command: format!("bourse task {}", named(task)), parts }
 }
@@ -162,15 +162,20 @@ fn named(task: &Task) -> String {
     format!("{} --framework {}", quoted(&task.id), quoted(&task.framework_id))
 }
 
-fn steer(task: &Task) -> Markup {
+fn steer(task: &Task, is_explained: bool) -> Markup {
     let (name, id) = (named(task), quoted(&task.id));
     html! {
         section #steer.part.steer {
             h2 { "Steer it" }
             ul {
-                li { (command(&format!("bourse logs {name} -f"))) " follows its output" }
-                @if !has_ended(&task.state) {
+                @if has_ended(&task.state) {
+                    li { (command(&format!("bourse logs {name}"))) " shows its output" }
+                } @else {
+                    li { (command(&format!("bourse logs {name} -f"))) " follows its output" }
                     li { (command(&format!("bourse kill {name}"))) " ends it, first politely, then for sure" }
+                }
+                @if is_explained {
+                    li { (command(&format!("bourse why {name}"))) " tells why it does not run" }
                 }
                 li { (command(&format!("bourse events --about {id}"))) " tells what happened to it" }
             }
@@ -194,6 +199,7 @@ fn about(task: &Task) -> Markup {
         @if task.reason.is_empty() && task.message.is_empty() { (dash()) }
     };
     let pid = match task.pid {
+        _ if has_ended(&task.state) => dash(),
         0 => dash(),
         pid => html! { (pid) " on " (task.hostname) },
     };

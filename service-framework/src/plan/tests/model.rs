@@ -143,6 +143,7 @@ impl World {
                 if let Some(task) = self.unanswered.iter().nth(nth).cloned() {
                     self.unanswered.remove(&task);
                     self.answer(&task);
+                    self.reconciled_if_answered();
                 }
             }
         }
@@ -366,6 +367,14 @@ impl World {
         self.seen.begin();
         let known = self.seen.instances().map(|(_, instance)| instance.task.clone());
         self.unanswered = known.chain(self.tasks.keys().cloned()).collect();
+        self.reconciled_if_answered();
+    }
+
+    /// The driver says so when the last answer is there.
+    fn reconciled_if_answered(&mut self) {
+        if self.unanswered.is_empty() {
+            self.seen.reconciled();
+        }
     }
 
     /// Everything answers again, and every agent offers what it has.
@@ -376,6 +385,7 @@ impl World {
         for task in std::mem::take(&mut self.unanswered) {
             self.answer(&task);
         }
+        self.reconciled_if_answered();
         self.seen.draining.clear();
         for _ in 0..400 {
             for agent in 0..AGENTS.len() {

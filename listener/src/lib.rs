@@ -1,12 +1,19 @@
-//! The one listener: HTTP/1.1 and HTTP/2, plain or TLS, each connection in its own task.
+//! The listener of every server of ours: HTTP/1.1 and HTTP/2, plain or TLS, each connection in its own task.
 //!
-//! Whoever has shown no token yet is a [`Stranger`], who gets little time and shares little room with all others.
+//! **What is this room for?** Connections: accepting them, and ending those that only cost descriptors.
+//!
+//! **What does it promise?** Whoever has shown no token yet is a [`Stranger`], who gets little time and shares little room
+//! with all others. One who has is known, and stays. Where no descriptor is left, it waits for one and does not spin.
+//!
+//! **What does it leave to others?** Which tokens are right: whoever checks them says so to the call's [`Stranger`].
+
+#![warn(missing_docs)]
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -26,19 +33,21 @@ use tokio_rustls::rustls::ServerConfig;
 use tonic::codegen::Service;
 use tracing::{debug, warn};
 
-use crate::config::TlsFiles;
-
 /// What those are granted who have not shown a token yet, whoever they are.
-#[derive(Clone, Copy)]
-struct Bounds {
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
     /// Their connections at a time. One more ends the oldest, so that silent connections keep nobody out.
-    strangers: usize,
+    pub strangers: usize,
     /// From the connection to the first call with a token, the TLS handshake included.
-    patience: Duration,
+    pub patience: Duration,
 }
 
-/// All agents of a large cluster may come back within a second, each a stranger for a few milliseconds.
-const BOUNDS: Bounds = Bounds { strangers: 4_096, patience: Duration::from_secs(10) };
+impl Bounds {
+    /// So many at a time, and the usual patience of 10 s.
+    pub const fn of(strangers: usize) -> Bounds {
+        Bounds { strangers, patience: Duration::from_secs(10) }
+    }
+}
 
 /// An idle HTTP/2 connection is asked this often whether it is still there; one that does not answer in time is over.
 /// This is how a link to a machine that lost its power ends.
@@ -54,7 +63,7 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("reading {}; name a PEM file with tls-cert and tls-key", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// Why not.
         #[source]
@@ -63,7 +72,7 @@ pub enum TlsError {
     /// There is nothing in it.
     #[error("{} holds no {what} in PEM form; name another file", path.display())]
     Empty {
-        /// Which.
+        /// The file.
         path: PathBuf,
         /// What was looked for.
         what: &'static str,
@@ -82,21 +91,21 @@ pub enum TlsError {
 }
 
 /// Reads certificate and key, for both versions of HTTP.
-pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let open = |path: &PathBuf| {
-        File::open(path).map(BufReader::new).map_err(|source| TlsError::Read { path: path.clone(), source })
+pub fn tls(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    let open = |path: &Path| {
+        let unreadable = |source| TlsError::Read { path: path.to_owned(), source };
+        File::open(path).map(BufReader::new).map_err(unreadable)
     };
-    let (cert, key) = (&files.cert, &files.key);
     let chain = rustls_pemfile::certs(&mut open(cert)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Read { path: cert.clone(), source })?;
+        .map_err(|source| TlsError::Read { path: cert.to_owned(), source })?;
     if chain.is_empty() {
-        return Err(TlsError::Empty { path: cert.clone(), what: "certificate" });
+        return Err(TlsError::Empty { path: cert.to_owned(), what: "certificate" });
     }
     let private = rustls_pemfile::private_key(&mut open(key)?)
-        .map_err(|source| TlsError::Read { path: key.clone(), source })?
-        .ok_or_else(|| TlsError::Empty { path: key.clone(), what: "private key" })?;
-    let unusable = |source| TlsError::Unusable { cert: cert.clone(), key: key.clone(), source };
+        .map_err(|source| TlsError::Read { path: key.to_owned(), source })?
+        .ok_or_else(|| TlsError::Empty { path: key.to_owned(), what: "private key" })?;
+    let unusable = |source| TlsError::Unusable { cert: cert.to_owned(), key: key.to_owned(), source };
     let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -108,24 +117,29 @@ pub(crate) fn tls(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// A connection, as long as no call with a token has come by it. It goes along with each call, so that the guard of the
-/// doors can say that one has.
+/// A connection, as long as no call with a token has come by it. It goes along with each call, as an `Arc` among the
+/// extensions of the request, so that whoever checks tokens can say that one has.
 #[derive(Debug, Default)]
-pub(super) struct Stranger {
+pub struct Stranger {
     known: AtomicBool,
     sent_away: Notify,
 }
 
 impl Stranger {
     /// A call of the connection has shown a token that we know: it may stay.
-    pub(super) fn is_known_now(&self) {
+    pub fn is_known_now(&self) {
         self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one has.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
     }
 
     /// Resolves when it has to go; never for one that is known by then.
     async fn has_to_go(&self, patience: Duration) {
         let _ = tokio::time::timeout(patience, self.sent_away.notified()).await;
-        if self.known.load(Ordering::Relaxed) {
+        if self.is_known() {
             std::future::pending().await
         }
     }
@@ -150,7 +164,7 @@ impl Strangers {
     /// Forgets those who are known or gone; when that are none, sends the oldest away.
     fn make_room(&mut self) {
         let before = self.all.len();
-        self.all.retain(|one| one.upgrade().is_some_and(|one| !one.known.load(Ordering::Relaxed)));
+        self.all.retain(|one| one.upgrade().is_some_and(|one| !one.is_known()));
         if self.all.len() == before
             && let Some(oldest) = self.all.pop_front().and_then(|one| one.upgrade())
         {
@@ -184,17 +198,8 @@ where
     }
 }
 
-/// Serves until `stop`, then lets calls under way end for a moment.
-pub(super) async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    stop: impl Future<Output = ()>,
-) {
-    serve_within(BOUNDS, listener, tls, router, stop).await;
-}
-
-async fn serve_within(
+/// Serves until `stop`, then lets calls under way end for half a second.
+pub async fn serve(
     bounds: Bounds,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -274,27 +279,33 @@ async fn connection(
 
 #[cfg(test)]
 mod tests {
-    use axum::middleware::from_fn_with_state;
+    use axum::http::{StatusCode, header};
+    use axum::middleware::{Next, from_fn};
+    use axum::response::{IntoResponse, Response};
     use axum::routing::get;
-    use bourse_types::Principal;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::serve::auth::{self, Caller, Kind, Tokens};
 
     const TOKEN: &str = "a-token-of-this-test";
 
-    /// A listener with one door behind the guard. It stops when the sender is dropped.
+    async fn guard(request: axum::extract::Request, next: Next) -> Response {
+        let shown = request.headers().get(header::AUTHORIZATION);
+        if shown.is_none_or(|shown| shown.as_bytes() != format!("Bearer {TOKEN}").as_bytes()) {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        request.extensions().get::<Arc<Stranger>>().expect("each call has one").is_known_now();
+        next.run(request).await
+    }
+
+    /// A listener with one door behind a guard. It stops when the sender is dropped.
     async fn listen(bounds: Bounds) -> (SocketAddr, oneshot::Sender<()>) {
-        let principal = Principal::new("ops").expect("a name");
-        let tokens = Tokens::new([Caller { principal, kind: Kind::Operator, token: TOKEN.into() }]);
-        let router = Router::new().route("/", get(|| async { "hello" }));
-        let router = router.layer(from_fn_with_state(tokens, auth::check));
+        let router = Router::new().route("/", get(|| async { "hello" })).layer(from_fn(guard));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(serve_within(bounds, listener, None, router, async { drop(stopped.await) }));
+        tokio::spawn(serve(bounds, listener, None, router, async { drop(stopped.await) }));
         (address, stop)
     }
 
@@ -348,7 +359,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_shows_no_token_in_time_ends_and_one_that_did_goes_on() {
-        let (address, _stop) = listen(Bounds { strangers: 8, patience: Duration::from_millis(300) }).await;
+        let (address, _stop) = listen(Bounds { strangers: 8, patience: Duration::from_secs(2) }).await;
         let mut known = connect(address).await;
         assert!(is_answered(&mut known).await);
         let mut silent = connect(address).await;
