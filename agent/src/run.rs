@@ -151,7 +151,7 @@ fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyh
         hostname: config.hostname.clone(),
         address: Address { host, port },
         attributes: config.attributes.clone(),
-        total: resources::find(config.resources.as_deref(), work_dir.path())?,
+        total: resources::find(&config.resources, work_dir.path())?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
 }

@@ -22,7 +22,7 @@ impl Dev {
     pub fn start(binary: &Path) -> anyhow::Result<Dev> {
         let folder = tempfile::tempdir().context("making a folder")?;
         let mut process = Command::new(binary)
-            .args(["dev", "--no-example", "--state-dir"])
+            .args(["dev", "--state-dir"])
             .arg(folder.path().join("state"))
             .args(["--port", &free_ports()?.to_string()])
             .env("XDG_CONFIG_HOME", folder.path())

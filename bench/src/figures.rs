@@ -14,11 +14,16 @@ impl Figures {
         Figures { what, rounds: Vec::new() }
     }
 
+    /// One more round, that took so long.
+    pub fn add(&mut self, took: Duration) {
+        self.rounds.push(took);
+    }
+
     /// One more round.
     pub fn time(&mut self, round: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         let begun = Instant::now();
         round()?;
-        self.rounds.push(begun.elapsed());
+        self.add(begun.elapsed());
         Ok(())
     }
 

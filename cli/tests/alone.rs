@@ -82,8 +82,51 @@ fn the_settings_of_a_master_are_checked_and_shown_with_their_origin() {
 }
 
 #[test]
+fn the_settings_of_an_agent_are_checked_and_shown_with_their_origin() {
+    let file =
+        tempfile::Builder::new().prefix("agent").suffix(".toml").tempfile().expect("a file can be made");
+    std::fs::write(file.path(), "kill-grace = \"3s\"\nhide = [\"/a\", \"/b\"]\n").expect("it is ours");
+    let path = file.path().to_str().expect("a path");
+    let arguments = ["agent", "--check", "--config", path, "--usage-interval", "2s", "--allow-root"];
+    let checked =
+        bourse(&arguments).env("BOURSE_AGENT_PIDS_LIMIT", "99").output().expect("it can be started");
+    assert!(checked.status.success(), "{}{}", text(&checked.stdout), text(&checked.stderr));
+    let shown = text(&checked.stdout);
+    for (name, value, origin) in [
+        ("kill-grace", "3s", path),
+        ("hide", "/a, /b", path),
+        ("usage-interval", "2s", "--usage-interval"),
+        ("allow-root", "true", "--allow-root"),
+        ("pids-limit", "99", "BOURSE_AGENT_PIDS_LIMIT"),
+        ("listen", "127.0.0.1:5051", "default"),
+    ] {
+        let line = shown.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        assert!(line.contains(value) && line.contains(origin), "{line:?} in {shown}");
+    }
+    let refused = output(&["agent", "--check", "--isolation", "none", "--kill-grace", "soon"]);
+    assert_eq!(refused.status.code(), Some(2));
+    // All that is wrong, at once.
+    let said = text(&refused.stdout);
+    assert!(said.contains("write linux or process") && said.contains("not a duration"), "{said}");
+    let refused = output(&["agent", "--check", "--listen", "0.0.0.0:5051"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stdout).contains("not a loopback address"), "{}", text(&refused.stdout));
+}
+
+#[test]
+fn an_agent_with_settings_that_are_wrong_does_not_start_and_tells_them_all() {
+    let refused = output(&["agent", "--isolation", "none", "--kill-grace", "soon"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    for part in ["bourse: the settings of the agent are not valid:", "isolation (flag", "kill-grace (flag"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_told_nothing_more() {
-    for arguments in [&["--help"][..], &["completion", "bash"], &["master", "--check"]] {
+    for arguments in [&["--help"][..], &["completion", "bash"], &["master", "--check"], &["agent", "--check"]]
+    {
         let (reader, writer) = pipe().expect("a pipe can be made");
         drop(reader);
         let ran =

@@ -8,22 +8,20 @@
 //! came from; an unknown key in the file is an error with line, column and the name that was probably meant. `--check`
 //! prints every value with its origin.
 //!
-//! **What does it leave to others?** Reading the files that it names: tokens and certificates are opened by
-//! [`serve`](crate::serve).
+//! **What does it leave to others?** How settings are found ([`bourse_settings`]). Reading the files that they name:
+//! tokens and certificates are opened by [`serve`](crate::serve).
 
-mod file;
-mod layers;
-
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bourse_client::MASTER_PORT;
 use bourse_master_core as core;
+use bourse_settings::parse::{address, duration, hostname, path, switch};
+use bourse_settings::{InvalidSettings, Layers};
 use bourse_types::units;
 
-use layers::Layers;
-pub use layers::{Origin, Problem, Value};
+pub use bourse_settings::{Origin, TlsFiles};
 
 /// The flags of `bourse master`. Each is also a key of the configuration file and, as `BOURSE_MASTER_...`, a variable
 /// of the environment.
@@ -137,15 +135,6 @@ pub struct Config {
     pub max_completed_tasks: usize,
 }
 
-/// What to serve TLS with, both PEM.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TlsFiles {
-    /// The chain, the master's own certificate first.
-    pub cert: PathBuf,
-    /// The private key of the first certificate.
-    pub key: PathBuf,
-}
-
 /// How much of the past the history keeps. What exceeds either bound is dropped, the oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HistoryBounds {
@@ -163,24 +152,7 @@ impl Default for HistoryBounds {
 }
 
 /// The settings with all that is to be said about them.
-#[derive(Debug)]
-pub struct Resolved {
-    /// Present when nothing is wrong.
-    pub config: Option<Config>,
-    /// Every setting, in the order of the flags.
-    pub values: Vec<Value>,
-    /// All that is wrong.
-    pub problems: Vec<Problem>,
-}
-
-/// The settings of a master are not valid.
-#[derive(Debug, thiserror::Error)]
-#[error("the settings of the master are not valid:{}", bullets(.0))]
-pub struct InvalidConfig(pub Vec<Problem>);
-
-fn bullets(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n  - {problem}")).collect()
-}
+pub type Resolved = bourse_settings::Resolved<Config>;
 
 impl MasterArgs {
     /// Reads the file and the environment beside these flags.
@@ -189,35 +161,26 @@ impl MasterArgs {
     }
 
     /// The checked settings, or all that is wrong with them.
-    pub fn to_config(&self) -> Result<Config, InvalidConfig> {
-        let resolved = self.resolve();
-        resolved.config.ok_or(InvalidConfig(resolved.problems))
+    pub fn to_config(&self) -> Result<Config, InvalidSettings> {
+        self.resolve().into_config()
     }
 
     /// As [`resolve`](MasterArgs::resolve), with an environment of the caller's.
     pub fn resolve_with(&self, env: &dyn Fn(&str) -> Option<String>) -> Resolved {
-        let mut layers = Layers::new(self.config.as_deref(), env);
-        let config = read(self, &mut layers);
-        let (values, problems) = layers.finish();
-        Resolved { config: config.filter(|_| problems.is_empty()), values, problems }
+        bourse_settings::resolve("master", self.config.as_deref(), env, |layers| read(self, layers))
     }
 }
 
 /// Takes every setting once. `None` only where [`Layers`] has noted a problem.
 fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let core = core::Config::default();
-    let listen = layers.take("listen", &args.listen, "127.0.0.1:5050", address);
-    let hostname =
-        layers.take_optional("hostname", &args.hostname, "the address of listen", |text| match text {
-            "" => Err("it is empty; give a name or leave it out".to_owned()),
-            name => Ok(name.to_owned()),
-        });
+    let listen = layers.take("listen", &args.listen, "127.0.0.1:5050", |text| address(text, MASTER_PORT));
+    let hostname = layers.take_optional("hostname", &args.hostname, "the address of listen", hostname);
     let work_dir = layers.take("work-dir", &args.work_dir, "/var/lib/bourse/master", path);
     let tokens = layers.take_optional("tokens", &args.tokens, "tokens.toml in work-dir", path);
-    let tls_cert = layers.take_optional("tls-cert", &args.tls_cert, "none", path);
-    let tls_key = layers.take_optional("tls-key", &args.tls_key, "none", path);
+    let tls = layers.take_tls(&args.tls_cert, &args.tls_key, path);
     let tls_ca = layers.take_optional("tls-ca", &args.tls_ca, "none", path);
-    let insecure = layers.take("insecure", &args.insecure, "false", boolean);
+    let insecure = layers.take("insecure", &args.insecure, "false", switch);
     let offer_timeout = layers.take("offer-timeout", &args.offer_timeout, "2m", |text| match text {
         "never" => Ok(None),
         text => duration(text, SECOND..=DAY).map(Some),
@@ -251,23 +214,8 @@ fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
     // What must agree with each other is judged when each is right by itself.
     let listen = listen?;
     let (hostname, tokens, insecure) = (hostname?, tokens?, insecure?);
-    let tls = match (tls_cert?, tls_key?) {
-        (None, None) => None,
-        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-        (Some(_), None) => {
-            layers.refuse("tls-key", "tls-cert is given but tls-key is not; give both or neither")?
-        }
-        (None, Some(_)) => {
-            layers.refuse("tls-cert", "tls-key is given but tls-cert is not; give both or neither")?
-        }
-    };
-    if !listen.ip().is_loopback() && tls.is_none() && !insecure {
-        let why = format!(
-            "{listen} is not a loopback address: whoever sees the network would read tokens; give tls-cert and \
-             tls-key, or say insecure"
-        );
-        layers.refuse::<()>("listen", &why);
-    }
+    let tls = tls?;
+    layers.refuse_plain(listen, tls.as_ref(), insecure, "tokens");
     let (heartbeat_interval, agent_timeout) = (heartbeat_interval?, agent_timeout?);
     if agent_timeout < 2 * heartbeat_interval {
         let why = format!(
@@ -311,50 +259,9 @@ impl Config {
     }
 }
 
-/// What `--check` prints: a table of name, value and origin, then what is wrong.
-impl fmt::Display for Resolved {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width =
-            |of: fn(&Value) -> &str| self.values.iter().map(|value| of(value).len()).max().unwrap_or(0);
-        let (names, texts) = (width(|value| value.name), width(|value| &value.text));
-        for value in &self.values {
-            writeln!(f, "{:names$}  {:texts$}  {}", value.name, value.text, value.origin)?;
-        }
-        for problem in &self.problems {
-            writeln!(f, "error: {problem}")?;
-        }
-        Ok(())
-    }
-}
-
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not an address; write it as 127.0.0.1:5050 or [::1]:5050"))
-}
-
-fn path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("it is empty; name a path".to_owned()) } else { Ok(PathBuf::from(text)) }
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(format!("{text:?} is neither true nor false")),
-    }
-}
-
-fn duration(text: &str, range: std::ops::RangeInclusive<Duration>) -> Result<Duration, String> {
-    let duration = units::parse_duration(text).map_err(|error| error.to_string())?;
-    if range.contains(&duration) {
-        return Ok(duration);
-    }
-    let (from, to) = (units::format_duration(*range.start()), units::format_duration(*range.end()));
-    Err(format!("{text} is out of range; choose {from} to {to}"))
-}
 
 fn bytes(text: &str) -> Result<u64, String> {
     let mebibytes = units::parse_size(text).map_err(|error| error.to_string())?;

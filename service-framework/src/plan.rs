@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use bourse_types::{AgentId, Mono, Now, OfferId, Resources, Role, TaskId, TaskState};
 
+pub use roll::SETTLE;
+
 use crate::seen::{Instance, KillReason, KillSent, Seen, Slot, SlotName, UNREACHABLE_MAX};
 use crate::wanted::{Definition, Wanted};
 

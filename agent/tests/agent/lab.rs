@@ -45,7 +45,7 @@ pub fn be_the_agent(arguments: &str) {
     let ended = runtime.block_on(async {
         let mut asked =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("a handler");
-        let config = bourse_agent::Config::load(parsed.agent, &|name| std::env::var(name).ok())?;
+        let config = parsed.agent.to_config()?;
         bourse_agent::run(config, None, async move {
             asked.recv().await;
         })

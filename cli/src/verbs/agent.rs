@@ -1,22 +1,30 @@
 //! `bourse agent`: the process that runs tasks on one machine.
 
-use bourse_agent::{AgentArgs, Config};
+use std::process::ExitCode;
 
+use bourse_agent::AgentArgs;
+
+use super::check::check;
 use crate::{inherited, logging, shutdown};
 
 /// Run an agent
 ///
 /// It offers this machine through the master, and runs what frameworks launch on it. Its tasks outlive it: an agent
-/// that is started again on the same work directory goes on with them.
+/// that is started again on the same work directory goes on with them. Every setting is a flag, a variable of the
+/// environment, or a key of the file that --config names; --check prints each with its origin.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     agent: AgentArgs,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.agent.check {
+        return check(&args.agent.resolve());
+    }
     logging::start();
-    let config = Config::load(args.agent, &|name| std::env::var(name).ok())?;
+    let config = args.agent.to_config()?;
     let listener = inherited::listener(config.listen)?;
-    bourse_agent::run(config, listener, shutdown::requested()?).await
+    bourse_agent::run(config, listener, shutdown::requested()?).await?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -62,7 +62,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until the agent drains no more, over restarts of the master, and says what still runs whenever that changes.
+/// Waits until the agent is drained, over restarts of the master, and says what still runs whenever that changes.
 async fn until_empty(session: &mut Session, agent: String, mark_gone: bool) -> anyhow::Result<()> {
     let mut told = None;
     let mut patience = Patience::default();
@@ -74,11 +74,18 @@ async fn until_empty(session: &mut Session, agent: String, mark_gone: bool) -> a
             answer => patience.with(answer).await?,
         };
         let Some(agents) = agents else { continue };
-        // Only one that is linked says that it drains; the others may come back, and still have a deadline.
-        let agent = agents.into_inner().agents.into_iter().next();
-        let Some(agent) = agent.filter(|it| it.drain_deadline_ms.is_some() && it.state != "drained") else {
-            return Ok(());
+        let found = agents.into_inner().agents.into_iter().next();
+        let Some(agent) = found.filter(|it| it.drain_deadline_ms.is_some() || it.state == "drained") else {
+            let message = format!(
+                "the drain of {agent} was ended, by `bourse reactivate` or with the master's registry, and what runs \
+                 there goes on; see: bourse agents {agent}"
+            );
+            return Err(failed(Exit::Conflict, message));
         };
+        if agent.state == "drained" {
+            return Ok(());
+        }
+        // Only one that is linked says that it drains; the others may come back, and still have a deadline.
         let away = match agent.state.as_str() {
             "draining" => String::new(),
             state => format!("; the agent is {state}"),

@@ -4,7 +4,7 @@ use prost::{Message, Name};
 use tonic::Status;
 
 use crate::exit::refused;
-use crate::print::{document, lines, out};
+use crate::print::{document, lines, out, say};
 use crate::render::{Output, Table, json};
 use crate::session::Session;
 
@@ -31,6 +31,11 @@ pub trait List {
     async fn fetch(&self, session: &mut Session) -> Result<Self::Answer, Status>;
     fn table(&self, answer: &Self::Answer) -> Table;
     fn names(&self, answer: &Self::Answer) -> Vec<String>;
+
+    /// What the rows do not tell, said below them on standard error.
+    fn note(&self, _answer: &Self::Answer) -> Option<String> {
+        None
+    }
 }
 
 /// Prints the list once, or goes on with it.
@@ -46,8 +51,14 @@ pub async fn show<L: List>(list: L, args: ListArgs) -> anyhow::Result<()> {
 /// Prints one answer; one of several if it is followed by more.
 pub fn print<L: List>(list: &L, answer: &L::Answer, output: Output, again: bool) -> anyhow::Result<()> {
     match output {
-        Output::Table if again => list.table(answer).redraw(),
-        Output::Table => list.table(answer).print(),
+        Output::Table => {
+            let table = list.table(answer);
+            if again { table.redraw() } else { table.print() }?;
+            if let Some(note) = list.note(answer) {
+                say(note);
+            }
+            Ok(())
+        }
         Output::Json if again => out(json(answer)?),
         Output::Json => document(answer),
         Output::Name => lines(list.names(answer)),

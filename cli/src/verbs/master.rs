@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bourse_master::config::Resolved;
 use bourse_master::{MasterArgs, exit_code};
 
-use crate::exit::Exit;
-use crate::print::{out, say};
+use super::check::check;
+use crate::print::say;
 use crate::{inherited, logging, shutdown};
 
 /// Run a master
@@ -40,11 +39,4 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(code))
         }
     }
-}
-
-/// Prints every setting with its origin, and what is wrong.
-fn check(resolved: &Resolved) -> anyhow::Result<ExitCode> {
-    out(resolved.to_string().trim_end())?;
-    let good = resolved.problems.is_empty();
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(Exit::Usage as u8) })
 }

@@ -23,6 +23,7 @@ pub mod teardown;
 pub mod weight;
 pub mod why;
 
+mod check;
 mod follow;
 mod list;
 mod patience;

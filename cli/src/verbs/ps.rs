@@ -39,7 +39,7 @@ struct Tasks(ListTasksRequest);
 
 impl List for Tasks {
     type Answer = ListTasksResponse;
-    const KINDS: &'static [&'static str] = &["task"];
+    const KINDS: &'static [&'static str] = &["task", "agent"];
 
     async fn fetch(&self, session: &mut Session) -> Result<ListTasksResponse, Status> {
         let mut request = self.0.clone();
@@ -58,18 +58,21 @@ impl List for Tasks {
     fn table(&self, answer: &ListTasksResponse) -> Table {
         let columns = ["task", "framework", "agent", "state", "allocated", "cpu", "memory", "exit", "since"];
         let empty = match answer.agents_awaited {
-            0 => "no tasks; try: bourse run -- echo hello".to_owned(),
-            awaited => format!(
-                "no tasks yet: the master was restarted, and {} and what runs there have not come back to it; \
-                 see: bourse agents",
-                count(awaited, "agent")
-            ),
+            0 => "no tasks; try: bourse run -- echo hello",
+            _ => "no tasks yet",
         };
-        let mut table = Table::new(&columns, &empty);
+        let mut table = Table::new(&columns, empty);
         for task in &answer.tasks {
             table.row(row(task));
         }
         table
+    }
+
+    fn note(&self, answer: &ListTasksResponse) -> Option<String> {
+        let awaited = (answer.agents_awaited > 0).then(|| count(answer.agents_awaited, "agent"))?;
+        Some(format!(
+            "the master was restarted, and {awaited} and what runs there have not come back to it; see: bourse agents"
+        ))
     }
 
     fn names(&self, answer: &ListTasksResponse) -> Vec<String> {

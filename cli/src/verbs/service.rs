@@ -9,6 +9,8 @@ use anyhow::Context;
 use bourse_proto::services::{
     DeployRequest, ListServicesRequest, ListServicesResponse, RemoveRequest, ScaleRequest, Service,
 };
+use bourse_service_framework::plan::SETTLE;
+use bourse_service_framework::spec;
 use bourse_types::units;
 use clap::Subcommand;
 use tokio::time::{Instant, timeout_at};
@@ -31,7 +33,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Deploy a service file and wait until it runs
+    /// Deploy a service file and wait until it runs well: it is healthy, or without a health check has run for 5 seconds
     ///
     /// Interrupting it only stops the waiting: the service goes on.
     Deploy {
@@ -126,8 +128,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         Verb::Validate { file, output } => {
             let (toml, file_name) = read(&file)?;
-            let spec = bourse_service_framework::spec::parse(&toml, &file_name)
-                .map_err(|error| failed(Exit::Usage, error.to_string()))?;
+            let spec =
+                spec::parse(&toml, &file_name).map_err(|error| failed(Exit::Usage, error.to_string()))?;
             let sentence = format!("{file_name} is a valid service file");
             // No master was asked: the answer is the call that deploying it makes.
             done(output, &DeployRequest { toml, file_name }, spec.name.as_str(), sentence)
@@ -197,6 +199,7 @@ async fn until_running(name: &str, session: &mut Session, give_up: GiveUp) -> an
     let mut told = None;
     let mut patience = Patience::default();
     let mut reason = "nobody answered".to_owned();
+    let mut runs: Option<Runs> = None;
     loop {
         let too_late = |reason: &str| give_up.after(format_args!("{name} is not running: {reason}"));
         let asked = session.services.list(ListServicesRequest { name: name.into() });
@@ -208,15 +211,39 @@ async fn until_running(name: &str, session: &mut Session, give_up: GiveUp) -> an
                 say(progress(&service));
                 told = step;
             }
-            if service.state == "running" || service.state == "suspended" {
+            runs = (service.state == "running").then(|| Runs::on(runs.take(), &service));
+            if service.state == "suspended" || runs.as_ref().is_some_and(|runs| runs.well(&service)) {
                 return Ok(service);
             }
-            reason = service.reason;
+            reason = match runs {
+                Some(_) => format!("it has not run for {SETTLE:?} in a row"),
+                None => service.reason,
+            };
         }
         if Instant::now() >= give_up.at {
             return Err(too_late(&reason));
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Since when all wanted instances run, and which they are.
+struct Runs {
+    tasks: Vec<String>,
+    since: Instant,
+}
+
+impl Runs {
+    fn on(before: Option<Runs>, service: &Service) -> Runs {
+        let tasks = service.instances.iter().map(|instance| instance.task_id.clone()).collect();
+        let same = before.filter(|before| before.tasks == tasks);
+        same.unwrap_or_else(|| Runs { tasks, since: Instant::now() })
+    }
+
+    /// As the service framework sees it: with a health check at once, else when nothing has ended for a while.
+    fn well(&self, service: &Service) -> bool {
+        let spec = spec::parse(&service.toml, &service.name);
+        spec.is_ok_and(|spec| spec.template.health.is_some()) || self.since.elapsed() >= SETTLE
     }
 }
 

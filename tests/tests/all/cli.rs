@@ -9,6 +9,7 @@ use std::{fs, thread};
 
 use bourse_tests::{Cluster, PATIENCE, Plan, wait_for};
 use nix::pty::{OpenptyResult, openpty};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// A cluster with two agents, two services and three tasks.
@@ -648,6 +649,10 @@ fn a_service_that_ends_again_and_again_is_told_by_attempts_and_sent_to_its_log()
     let file = "name = \"flaky\"\ncommand = \"exit 3\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
     let ran = cluster.cli().run_with(["service", "deploy", "-", "--timeout", "4s"], file);
     assert_eq!(ran.code(), 6, "{ran}");
+    // One that runs for a while each time does not run well either.
+    let file = file.replace("flaky", "short").replace("exit 3", "sleep 1; exit 3");
+    let short = cluster.cli().run_with(["service", "deploy", "-", "--timeout", "4s"], &file);
+    assert_eq!(short.code(), 6, "{short}");
     // The seconds that a wait has left are no news.
     let news = |line: &str| line.split(" after ").nth(1).map(str::to_owned);
     let told: Vec<String> = ran.stderr.lines().filter_map(news).collect();
@@ -661,6 +666,61 @@ fn a_service_that_ends_again_and_again_is_told_by_attempts_and_sent_to_its_log()
         assert!(why["nearest_fix"].as_str().is_some_and(|fix| fix.contains("bourse logs flaky.0")), "{why}");
         assert_eq!(why["agents"], Value::Array(Vec::new()), "no agent stands in the way: {why}");
     }
+}
+
+#[test]
+fn a_deploy_that_nobody_answers_is_given_up_in_time() {
+    let mut cluster = Plan::agents(1).services().start();
+    cluster.part("master").signal(Signal::SIGSTOP);
+    let file = "name = \"late\"\ncommand = \"exec sleep 1000\"\n[resources]\ncpus = 0.1\nmem = \"32MiB\"\n";
+    let ran = cluster.cli().run_with(["service", "deploy", "-", "--timeout", "2s"], file);
+    cluster.part("master").signal(Signal::SIGCONT);
+    assert_eq!(ran.code(), 6, "{ran}");
+    assert!(ran.stderr.contains("gave up after 2s"), "{ran}");
+}
+
+#[test]
+fn who_waits_for_a_drain_that_somebody_ends_is_told_that_the_agent_is_not_empty() {
+    let cluster = busy();
+    let task = cluster.api.running().expect("it answers").pop().expect("it is busy");
+    let mut drain = Follower::start(&cluster, &["drain", &task.hostname, "--deadline", "1h", "-f"]);
+    drain.hear("left to end");
+    cluster.cli().ok(["reactivate", &task.hostname]);
+    drain.hear("was ended");
+    assert_eq!(drain.child.wait().expect("a child of ours").code(), Some(8));
+}
+
+#[test]
+fn a_task_is_explained_of_the_framework_that_is_named_and_of_no_other() {
+    let cluster = busy();
+    let task = cluster.api.running().expect("it answers").pop().expect("it is busy");
+    let why = cluster.cli().json(["why", &task.id, "--framework", &task.framework_id]);
+    assert_eq!((&why["kind"], &why["id"]), (&"task".into(), &task.id.as_str().into()), "{why}");
+    let other = cluster.cli().run(["why", &task.id, "--framework", "no-such-framework"]);
+    assert_eq!(other.code(), 3, "{other}");
+}
+
+#[test]
+fn after_a_restart_of_the_master_ps_says_what_is_yet_to_come_back() {
+    let mut cluster = Plan::agents(1).start();
+    cluster.part("agent-1").kill9();
+    cluster.kill9_and_start("master");
+    let awaited = |cluster: &Cluster| {
+        let ran = cluster.cli().run(["ps"]);
+        if ran.code() != 0 {
+            Err(ran.to_string())
+        } else {
+            Ok(ran.stderr.contains("1 agent and what runs there"))
+        }
+    };
+    wait_for("the master to answer", PATIENCE, || {
+        awaited(&cluster)?.then_some(()).ok_or("not told".to_owned())
+    });
+    cluster.part("agent-1").start();
+    wait_for("the agent to be back", PATIENCE, || match awaited(&cluster)? {
+        false => Ok(()),
+        true => Err("it is awaited".to_owned()),
+    });
 }
 
 #[test]

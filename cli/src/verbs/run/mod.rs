@@ -230,7 +230,11 @@ async fn follow(
                     presence.task_is(status.state);
                     follower.follow(&status);
                     if status.state.is_terminal() {
-                        follower.finish().await?;
+                        tokio::select! {
+                            finished = follower.finish() => finished?,
+                            // Who asks twice, or after the end, does not want the rest of the output.
+                            _ = interrupts.next() => {}
+                        }
                         return Ok(Some(status));
                     }
                 }

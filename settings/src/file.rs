@@ -5,25 +5,34 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::layers::{Origin, Problem};
+use crate::layers::{Origin, Problem};
 
 /// A key of the file.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
-    /// The value as text, so that one parser reads flags, variables and keys.
-    pub(super) text: String,
-    pub(super) origin: Origin,
+pub(crate) struct Entry {
+    pub(crate) written: Written,
+    pub(crate) origin: Origin,
 }
+
+/// A value as text, so that one parser reads flags, variables and keys.
+#[derive(Clone, Debug)]
+pub(crate) enum Written {
+    One(String),
+    List(Vec<String>),
+}
+
+/// Said of a value that is none of these.
+pub(crate) const ONE_WANTED: &str = "a text, a number, true or false is wanted here, not a table or a list";
 
 /// The keys of the file; none when there is no file.
 #[derive(Debug, Default)]
-pub(super) struct SettingsFile {
+pub(crate) struct SettingsFile {
     entries: BTreeMap<String, Entry>,
 }
 
 impl SettingsFile {
     /// Reads the file. What cannot be read, or is no TOML, leaves no keys and a problem.
-    pub(super) fn read(path: &Path) -> (SettingsFile, Vec<Problem>) {
+    pub(crate) fn read(path: &Path) -> (SettingsFile, Vec<Problem>) {
         match std::fs::read_to_string(path) {
             Ok(text) => SettingsFile::parse(&path.display().to_string(), &text),
             Err(error) => {
@@ -34,7 +43,7 @@ impl SettingsFile {
         }
     }
 
-    pub(super) fn parse(path: &str, text: &str) -> (SettingsFile, Vec<Problem>) {
+    pub(crate) fn parse(path: &str, text: &str) -> (SettingsFile, Vec<Problem>) {
         let place = |offset: usize| {
             let before = &text[..offset.min(text.len())];
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -52,36 +61,32 @@ impl SettingsFile {
         let (mut file, mut problems) = (SettingsFile::default(), Vec::new());
         for (key, value) in table {
             let (name, origin) = (key.get_ref().to_string(), place(key.span().start));
-            match scalar(value.get_ref()) {
-                Some(text) => drop(file.entries.insert(name, Entry { text, origin })),
-                None => problems.push(Problem {
-                    origin,
-                    name: Some(name),
-                    why: "a text, a number, true or false is wanted here, not a table or a list".to_owned(),
-                }),
+            match written(value.get_ref()) {
+                Some(written) => drop(file.entries.insert(name, Entry { written, origin })),
+                None => problems.push(Problem { origin, name: Some(name), why: ONE_WANTED.to_owned() }),
             }
         }
         (file, problems)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }
 
-    /// A problem for each key that is none of `known`, with the nearest of them.
-    pub(super) fn unknown(&self, known: &[&'static str]) -> Vec<Problem> {
+    /// A problem for each key that is none of `known`, the settings of this part, with the nearest of them.
+    pub(crate) fn unknown(&self, part: &str, known: &[&'static str]) -> Vec<Problem> {
         let strangers = self.entries.iter().filter(|(name, _)| !known.contains(&name.as_str()));
         strangers
             .map(|(name, entry)| Problem {
                 origin: entry.origin.clone(),
                 name: None,
-                why: stranger(name, known),
+                why: stranger(name, part, known),
             })
             .collect()
     }
 }
 
-fn stranger(name: &str, known: &[&'static str]) -> String {
+fn stranger(name: &str, part: &str, known: &[&'static str]) -> String {
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
@@ -90,14 +95,27 @@ fn stranger(name: &str, known: &[&'static str]) -> String {
         .filter(|(distance, candidate)| *distance <= candidate.len().max(3) / 3);
     match near {
         Some((_, candidate)) => format!("there is no setting {name:?}; did you mean {candidate:?}?"),
-        None => format!("there is no setting {name:?}; `bourse master --help` lists them"),
+        None => format!("there is no setting {name:?}; `bourse {part} --help` lists them"),
+    }
+}
+
+fn written(value: &DeValue<'_>) -> Option<Written> {
+    match value {
+        DeValue::Array(list) => {
+            list.iter().map(|item| scalar(item.get_ref())).collect::<Option<Vec<String>>>().map(Written::List)
+        }
+        one => scalar(one).map(Written::One),
     }
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.as_str().to_owned()),
+        // 0x10 is sixteen, which is all that a parser of numbers needs to know. What has too many digits stays as it is.
+        DeValue::Integer(number) => Some(
+            i128::from_str_radix(number.as_str(), number.radix())
+                .map_or_else(|_| number.to_string(), |number| number.to_string()),
+        ),
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(boolean) => Some(boolean.to_string()),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
