@@ -39,8 +39,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;
     let explanation = match (args.resources, args.framework) {
         (None, None) => answer(&args.subject, &mut session).await?,
-        (resources, framework) => {
-            let (resources, framework) = (resources.unwrap_or_default(), framework.unwrap_or_default());
+        (Some(resources), None) => {
+            // Offers for a service come to its framework.
+            let subject = framework_of(&args.subject, &mut session).await.unwrap_or(args.subject);
+            let request = ExplainRequest { resources, ..about(&subject) };
+            explain(request, &mut session).await.map_err(refused)?
+        }
+        (resources, Some(framework)) => {
+            let resources = resources.unwrap_or_default();
             let request = ExplainRequest { subject: args.subject, resources, framework };
             explain(request, &mut session).await.map_err(refused)?
         }
@@ -66,6 +72,12 @@ async fn answer(subject: &str, session: &mut Session) -> anyhow::Result<Explanat
         }
         Err(status) => Err(refused(status)),
     }
+}
+
+/// The framework of the service of this whole name, if there is one.
+async fn framework_of(service: &str, session: &mut Session) -> Option<String> {
+    let answer = session.services.list(ListServicesRequest { name: service.into() }).await.ok()?.into_inner();
+    answer.services.iter().any(|found| found.name == service).then_some(answer.framework_id)
 }
 
 fn about(subject: &str) -> ExplainRequest {

@@ -615,15 +615,18 @@ fn why_tells_what_stands_in_the_way_and_what_would_help() {
         let service = cluster.api.service("giant").map_err(|status| status.to_string())?;
         if service.reason.contains("cpus") { Ok(()) } else { Err(format!("{service:?}")) }
     });
-    let why = cluster.cli().json(["why", "services", "--resources", "cpus:99; mem:64"]);
-    let agents = why["agents"].as_array().expect("a list");
-    assert_eq!(agents.len(), 2, "{why}");
-    for agent in agents {
-        assert_eq!(agent["fits"], false, "{why}");
-        let too_small = |obstacle: &Value| obstacle["reason"] == "too_small";
-        assert!(agent["obstacles"].as_array().is_some_and(|all| all.iter().any(too_small)), "{why}");
+    // Offers for a service come to its framework.
+    for subject in ["services", "giant", "alpha"] {
+        let why = cluster.cli().json(["why", subject, "--resources", "cpus:99; mem:64"]);
+        let agents = why["agents"].as_array().expect("a list");
+        assert_eq!(agents.len(), 2, "{why}");
+        for agent in agents {
+            assert_eq!(agent["fits"], false, "{why}");
+            let too_small = |obstacle: &Value| obstacle["reason"] == "too_small";
+            assert!(agent["obstacles"].as_array().is_some_and(|all| all.iter().any(too_small)), "{why}");
+        }
+        assert!(why["nearest_fix"].as_str().is_some_and(|fix| fix.contains("cpus")), "{why}");
     }
-    assert!(why["nearest_fix"].as_str().is_some_and(|fix| fix.contains("cpus")), "{why}");
 
     // A service is asked about by its own name, and each of its instances.
     let file = "name = \"stuck\"\ncommand = \"sleep 1000\"\n[resources]\ncpus = 99\nmem = \"64MiB\"\n";
