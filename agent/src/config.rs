@@ -101,6 +101,14 @@ pub struct AgentArgs {
     #[arg(long, value_name = "PATH")]
     pub hide: Vec<String>,
 
+    /// How long the sandbox of an ended task is kept, less as the disk fills [default: 7d]
+    #[arg(long, value_name = "DURATION")]
+    pub gc_delay: Option<String>,
+
+    /// The part of the disk that is to stay free: beyond that the sandboxes of ended tasks go at once [default: 0.1]
+    #[arg(long, value_name = "FRACTION")]
+    pub gc_disk_headroom: Option<String>,
+
     /// How often the use of tasks is measured [default: 5s]
     #[arg(long, value_name = "DURATION")]
     pub usage_interval: Option<String>,
@@ -159,6 +167,10 @@ pub struct Config {
     pub pids_limit: u64,
     /// What tasks must not see besides the agent's own files.
     pub hide: Vec<PathBuf>,
+    /// How long the sandbox of an ended task is kept on an empty disk.
+    pub gc_delay: Duration,
+    /// The part of the disk that is to stay free, 0 to 1.
+    pub gc_disk_headroom: f64,
     /// At least 100 ms.
     pub usage_interval: Duration,
     /// The first window of the waits between attempts to reach the master.
@@ -208,6 +220,8 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let kill_grace = layers.take("kill-grace", &args.kill_grace, "5s", any);
     let pids_limit = layers.take("pids-limit", &args.pids_limit, PIDS_MAX, count);
     let hide = layers.take_list("hide", &args.hide, "none", absolute);
+    let gc_delay = layers.take("gc-delay", &args.gc_delay, "7d", any);
+    let gc_disk_headroom = layers.take("gc-disk-headroom", &args.gc_disk_headroom, "0.1", fraction);
     let usage_interval = layers.take("usage-interval", &args.usage_interval, "5s", any);
     let reconnect_wait = layers.take("reconnect-wait", &args.reconnect_wait, "1s", any);
     let tls = layers.take_tls(&args.tls_cert, &args.tls_key, absolute);
@@ -241,6 +255,8 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         kill_grace: kill_grace?,
         pids_limit: pids_limit?.max(1),
         hide: hide?,
+        gc_delay: gc_delay?,
+        gc_disk_headroom: gc_disk_headroom?,
         usage_interval: usage_interval?.max(USAGE_INTERVAL_MIN),
         reconnect_wait: reconnect_wait?,
         tls,
@@ -281,6 +297,11 @@ fn any(text: &str) -> Result<Duration, String> {
 
 fn count(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{text:?} cannot be read; write a number, such as {PIDS_MAX}"))
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| format!("{text:?} is not a fraction; write a number from 0 to 1, such as 0.1"))
 }
 
 fn machine_name() -> String {

@@ -17,6 +17,7 @@ pub mod config;
 pub mod resources;
 
 mod clock;
+mod collect;
 mod identity;
 
 mod checkpoint;

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::checkpoint::Checkpoint;
 use crate::clock::Clock;
+use crate::collect::{Keeping, collect};
 use crate::config::Config;
 use crate::driver::{Driver, Ending, INBOX_MAX};
 use crate::identity::{self, WorkDir};
@@ -107,9 +108,11 @@ pub async fn run(
         held: Vec::new(),
         disk_full: false,
     };
-    // On its own, so that the driver does not wait for what it reads; it ends with this function.
-    let mut measuring = JoinSet::new();
-    measuring.spawn(usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox));
+    // On their own, so that the driver does not wait for what they read; they end with this function.
+    let mut chores = JoinSet::new();
+    let keeping = Keeping { delay: config.gc_delay, headroom: config.gc_disk_headroom };
+    chores.spawn(usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox));
+    chores.spawn(collect(work.clone(), keeping, watching.clone()));
     let (stop, stopped) = oneshot::channel();
     let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
     tokio::pin!(serving);
@@ -119,7 +122,7 @@ pub async fn run(
             served?;
             bail!("the agent's API stopped by itself")
         }
-        _ = measuring.join_next() => bail!("measuring stopped by itself"),
+        _ = chores.join_next() => bail!("measuring or collecting stopped by itself"),
     };
     // The driver is gone, and with it what the followers of logs wait for: they are told, and read on later.
     let _ = stop.send(());

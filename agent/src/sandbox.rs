@@ -24,6 +24,11 @@ fn runs(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> PathBuf {
     path
 }
 
+/// The sandbox of a container, whether or not it is there.
+pub fn path(work_dir: &Path, agent: &AgentId, task: &TaskKey, container: &ContainerId) -> PathBuf {
+    runs(work_dir, agent, task).join(container.as_str())
+}
+
 /// Makes the sandbox of a new container and points `latest` at it. A repeat does no harm.
 pub fn make(
     work_dir: &Path,
@@ -32,6 +37,17 @@ pub fn make(
     container: &ContainerId,
 ) -> io::Result<PathBuf> {
     let runs = runs(work_dir, agent, task);
+    let mut tries = 1..10;
+    loop {
+        match make_in(&runs, container) {
+            // An older sandbox was collected just now, and the folders that it left empty with it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
+            made => return made,
+        }
+    }
+}
+
+fn make_in(runs: &Path, container: &ContainerId) -> io::Result<PathBuf> {
     let sandbox = runs.join(container.as_str());
     fs::create_dir_all(&sandbox)?;
     // The containerizer gives it to the task's user; others have no business in it.
@@ -48,6 +64,52 @@ pub fn make(
 /// The newest sandbox of a task, if there ever was one.
 pub fn latest(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> Option<PathBuf> {
     fs::canonicalize(runs(work_dir, agent, task).join("latest")).ok()
+}
+
+/// All sandboxes that there are, of earlier agents of this work directory too.
+pub fn all(work_dir: &Path) -> io::Result<Vec<PathBuf>> {
+    // From the agents' folders to the runs, as the path at the top says.
+    const NAMED: [Option<&str>; 6] = [None, Some("frameworks"), None, Some("executors"), None, Some("runs")];
+    let mut found = vec![work_dir.join("slaves")];
+    for step in NAMED.into_iter().chain([None]) {
+        let mut next = Vec::new();
+        for folder in found {
+            match step {
+                Some(name) => next.push(folder.join(name)),
+                None => next.extend(folders(&folder)?),
+            }
+        }
+        found = next;
+    }
+    Ok(found)
+}
+
+/// The folders in a folder, none where that is missing. Links are not followed.
+fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a sandbox, `latest` where it points there, and the folders above it that are empty then.
+pub fn remove(sandbox: &Path) -> io::Result<()> {
+    fs::remove_dir_all(sandbox)?;
+    let latest = sandbox.with_file_name("latest");
+    if fs::read_link(&latest).is_ok_and(|newest| Some(newest.as_os_str()) == sandbox.file_name()) {
+        fs::remove_file(latest)?;
+    }
+    // The runs, the task, the tasks, the framework: none is removed that has something in it.
+    let _ = sandbox.ancestors().skip(1).take(4).try_for_each(fs::remove_dir);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ fn without_anything_the_agent_is_on_loopback_isolates_and_allows_no_root() {
     );
     assert_eq!((config.resources, config.attributes), (Resources::default(), Attributes::default()));
     assert!(!config.hostname.is_empty() && config.hide.is_empty());
+    assert_eq!((config.gc_delay, config.gc_disk_headroom), (Duration::from_secs(7 * 86_400), 0.1));
 }
 
 #[test]
@@ -174,5 +175,5 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("hide").contains("/a, /b") && line("hide").ends_with("flag --hide"), "{printed}");
     assert!(line("kill-grace").ends_with("env BOURSE_AGENT_KILL_GRACE"), "{printed}");
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
-    assert_eq!(printed.lines().count(), 21, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 23, "one line for each setting:\n{printed}");
 }

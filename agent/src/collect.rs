@@ -1,0 +1,170 @@
+//! Sandboxes of ended tasks go when they are old, and the sooner the fuller the disk is.
+//!
+//! The rule is Mesos' (`gc_delay`, `gc_disk_headroom`): a sandbox is kept for the delay, shortened by the part of the disk
+//! that is used, and not at all where less than the headroom is free. The age counts from when the agent last had the
+//! task: it marks the sandboxes of those it has, once a round, by the time of their last change of mode. A task can set
+//! other times of its sandbox as it likes, but not that one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::sandbox;
+use crate::view::{View, Views};
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// However full the disk is, a sandbox is kept for so long: its end may just have been told, and one that was made during
+/// the round is not among those that the round knows.
+const LEAST: Duration = Duration::from_secs(120);
+
+/// How long sandboxes are kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Keeping {
+    /// On an empty disk.
+    pub delay: Duration,
+    /// The part of the disk that is to stay free, 0 to 1.
+    pub headroom: f64,
+}
+
+impl Keeping {
+    /// On a disk of which this part is used, 0 to 1.
+    fn age(self, used: f64) -> Duration {
+        self.delay.mul_f64((1.0 - self.headroom - used).clamp(0.0, 1.0)).max(LEAST)
+    }
+}
+
+/// Collects for ever, one round a minute.
+pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views) {
+    let mut rounds = interval(ROUND);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let (view, folder) = (views.borrow().clone(), work_dir.clone());
+        let collected = spawn_blocking(move || {
+            let age = keeping.age(used(&folder)?);
+            round(&folder, &view, age, SystemTime::now()).map(|removed| (removed, age))
+        });
+        match collected.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+            Ok((0, _)) => {}
+            Ok((removed, age)) => info!(removed, ?age, "removed sandboxes of tasks that ended longer ago"),
+            Err(error) => {
+                warn!(%error, "could not remove old sandboxes; see whether the work directory is writable")
+            }
+        }
+    }
+}
+
+/// The part of the disk that is not available to tasks.
+fn used(folder: &Path) -> io::Result<f64> {
+    let disk = nix::sys::statvfs::statvfs(folder)?;
+    Ok(1.0 - disk.blocks_available() as f64 / (disk.blocks() as f64).max(1.0))
+}
+
+/// Marks what is in use and removes what has not been for longer than `age`; tells how many.
+fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> io::Result<usize> {
+    let in_use: BTreeSet<PathBuf> = view
+        .agent
+        .iter()
+        .flat_map(|agent| view.tasks.iter().map(move |(key, task)| (agent, key, task)))
+        .map(|(agent, key, task)| sandbox::path(work_dir, agent, key, &task.container))
+        .collect();
+    for sandbox in &in_use {
+        // One that is yet to be made needs no mark.
+        if let Ok(there) = fs::metadata(sandbox) {
+            fs::set_permissions(sandbox, there.permissions())?;
+        }
+    }
+    let mut removed = 0;
+    for sandbox in sandbox::all(work_dir)?.into_iter().filter(|sandbox| !in_use.contains(sandbox)) {
+        let marked = fs::symlink_metadata(&sandbox)?.ctime();
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(marked).unwrap_or(0));
+        if now.duration_since(since).is_ok_and(|old| old > age) {
+            sandbox::remove(&sandbox)?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::symlink;
+
+    use bourse_agent_core::TaskKey;
+    use bourse_types::{AgentId, ContainerId, FrameworkId, TaskId};
+
+    use super::*;
+    use crate::view::TaskView;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_fuller_disk_keeps_sandboxes_for_less_time_and_always_for_a_little() {
+        let keeping = Keeping { delay: 10 * HOUR, headroom: 0.1 };
+        assert_eq!(keeping.age(0.0), 9 * HOUR);
+        assert_eq!(keeping.age(0.4), 5 * HOUR);
+        assert_eq!(keeping.age(0.95), LEAST);
+        assert_eq!(Keeping { delay: Duration::ZERO, headroom: 0.0 }.age(0.0), LEAST);
+    }
+
+    #[test]
+    fn what_ended_long_ago_goes_with_its_empty_folders_and_what_is_in_use_or_new_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = folder.path().canonicalize().expect("there");
+        let agent = AgentId::new("m-S0").expect("valid");
+        let key = |task: &str| TaskKey {
+            framework: FrameworkId::new("f").expect("valid"),
+            task: TaskId::new(task).expect("valid"),
+        };
+        let container = |name: &str| ContainerId::new(name).expect("valid");
+        let make = |task: &str, name: &str| {
+            let sandbox = sandbox::make(&work, &agent, &key(task), &container(name)).expect("made");
+            fs::create_dir(sandbox.join("deep")).expect("writable");
+            fs::write(sandbox.join("deep/stdout"), "text").expect("writable");
+            sandbox
+        };
+        let kept = folder.path().join("kept");
+        fs::write(&kept, "not ours").expect("writable");
+        let (old, again, live) = (make("old", "c1"), make("twice", "c2"), make("twice", "c3"));
+        symlink(&kept, old.join("way out")).expect("writable");
+        let running = TaskView { container: container("c3"), started: true, ended: false };
+        let view = View { agent: Some(agent.clone()), tasks: BTreeMap::from([(key("twice"), running)]) };
+
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now()).expect("readable"), 0, "nothing is old");
+        let later = SystemTime::now() + 2 * HOUR;
+        assert_eq!(round(&work, &view, HOUR, later).expect("readable"), 2);
+        assert!(!old.exists() && !again.exists() && live.join("deep/stdout").exists());
+        assert!(!work.join("slaves/m-S0/frameworks/f/executors/old").exists(), "its empty folders go too");
+        assert_eq!(sandbox::latest(&work, &agent, &key("twice")), Some(live), "the newest is still found");
+        assert_eq!(fs::read_to_string(&kept).expect("there"), "not ours");
+        assert_eq!(round(&work, &view, HOUR, later).expect("a repeat does nothing"), 0);
+    }
+
+    #[test]
+    fn a_task_cannot_make_its_sandbox_younger_and_a_work_directory_without_tasks_is_fine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = folder.path().canonicalize().expect("there");
+        let view = View::default();
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now()).expect("nothing is there"), 0);
+        let key = TaskKey {
+            framework: FrameworkId::new("f").expect("valid"),
+            task: TaskId::new("t").expect("valid"),
+        };
+        let agent = AgentId::new("m-S0").expect("valid");
+        let sandbox =
+            sandbox::make(&work, &agent, &key, &ContainerId::new("c1").expect("valid")).expect("made");
+        let year = SystemTime::now() + 9000 * HOUR;
+        fs::File::open(&sandbox).and_then(|sandbox| sandbox.set_modified(year)).expect("ours");
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now() + 2 * HOUR).expect("readable"), 1);
+    }
+}
