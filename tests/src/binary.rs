@@ -1,15 +1,18 @@
 //! The programs under test, built from the sources as they are now.
 //!
 //! `cargo test --workspace` has built the binary before any test runs, as the package `bourse` has tests of its own
-//! that use it. `cargo test -p bourse-tests` has not, and would test yesterday's: so a binary that is missing, or older
-//! than a source that cargo wrote down beside it, is built here, once, in the same profile. `BOURSE_BINARY` names another
-//! one to test as it is: a release, or a build of last week.
+//! that use it, and the examples. `cargo test -p bourse-tests` has not, and would test yesterday's: so cargo is asked once
+//! to build what `cargo test --workspace` builds, which it finds done in the first case. To build one package alone would
+//! mean other features of its dependencies, and minutes. `BOURSE_BINARY` names another binary to test as it is: a release,
+//! or a build of last week.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::SystemTime;
-use std::{env, fs};
+
+/// What leaves all programs where they are looked for.
+const BUILD: [&str; 4] = ["test", "--workspace", "--no-run", "--quiet"];
 
 /// The one binary.
 ///
@@ -19,7 +22,7 @@ pub fn bourse() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| match env::var_os("BOURSE_BINARY") {
         Some(path) => path.into(),
-        None => fresh("bourse", &["--package", "bourse"]),
+        None => fresh("bourse"),
     })
 }
 
@@ -28,7 +31,7 @@ pub fn bourse() -> &'static Path {
 /// # Panics
 /// When it cannot be built; cargo has said why.
 pub fn example(name: &str) -> PathBuf {
-    fresh(&format!("examples/{name}"), &["--package", "bourse-examples", "--example", name])
+    fresh(&format!("examples/{name}"))
 }
 
 /// Where cargo puts programs of the profile that this test was built in.
@@ -56,25 +59,13 @@ pub fn cargo() -> Command {
     cargo
 }
 
-fn fresh(name: &str, what: &[&str]) -> PathBuf {
+fn fresh(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = cargo().args(BUILD).status().expect("cargo can be started");
+        assert!(built.success(), "cargo {} failed", BUILD.join(" "));
+    });
     let path = folder().join(name);
-    if is_fresh(&path) {
-        return path;
-    }
-    let built = cargo().arg("build").args(what).arg("--quiet").status().expect("cargo can be started");
-    assert!(built.success(), "cargo build {} failed", what.join(" "));
-    assert!(path.exists(), "cargo build {} left no {}", what.join(" "), path.display());
+    assert!(path.exists(), "cargo {} left no {}", BUILD.join(" "), path.display());
     path
-}
-
-/// Whether the program is there and no older than each source in cargo's list of them.
-fn is_fresh(path: &Path) -> bool {
-    let changed = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
-    let Some(built) = changed(path) else { return false };
-    let Ok(list) = fs::read_to_string(path.with_extension("d")) else { return false };
-    let Some((_, sources)) = list.split_once(": ") else { return false };
-    // A space in a path is written as "\ ".
-    let sources = sources.replace("\\ ", "\0");
-    let newest = sources.split_whitespace().map(|source| changed(Path::new(&source.replace('\0', " "))));
-    newest.max().is_some_and(|newest: Option<SystemTime>| newest.is_some_and(|newest| newest <= built))
 }

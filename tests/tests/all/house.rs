@@ -153,6 +153,8 @@ fn no_file_names_a_place_of_the_machine_it_was_written_on() {
             std::env::var(name).ok().filter(|value| value.len() > 4).map(|value| format!("{value}{below}")),
         );
     }
+    // A clone right below the root, such as in /work, has a name that many a path has a piece of.
+    places.retain(|place| place.matches('/').count() > 1);
     for source in sources() {
         for place in &places {
             // A longer path that only ends so is another one.
