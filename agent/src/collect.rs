@@ -23,8 +23,8 @@ use crate::view::{View, Views};
 const ROUND: Duration = Duration::from_secs(60);
 
 /// However full the disk is, a sandbox is kept for so long: its end may just have been told, and one that was made during
-/// the round is not among those that the round knows.
-const LEAST: Duration = Duration::from_secs(120);
+/// the round is not among those that the round knows. Two minutes, and the round that may lie between mark and end.
+const LEAST: Duration = Duration::from_secs(180);
 
 /// How long sandboxes are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,14 +51,12 @@ pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views) {
         let (view, folder) = (views.borrow().clone(), work_dir.clone());
         let collected = spawn_blocking(move || {
             let age = keeping.age(used(&folder)?);
-            round(&folder, &view, age, SystemTime::now()).map(|removed| (removed, age))
+            Ok((round(&folder, &view, age, SystemTime::now()), age))
         });
         match collected.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
             Ok((0, _)) => {}
             Ok((removed, age)) => info!(removed, ?age, "removed sandboxes of tasks that ended longer ago"),
-            Err(error) => {
-                warn!(%error, "could not remove old sandboxes; see whether the work directory is writable")
-            }
+            Err(error) => warn!(%error, "cannot see how full the disk is: no old sandboxes are removed"),
         }
     }
 }
@@ -69,8 +67,9 @@ fn used(folder: &Path) -> io::Result<f64> {
     Ok(1.0 - disk.blocks_available() as f64 / (disk.blocks() as f64).max(1.0))
 }
 
-/// Marks what is in use and removes what has not been for longer than `age`; tells how many.
-fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> io::Result<usize> {
+/// Marks what is in use and removes what has not been for longer than `age`; tells how many. What cannot be marked or
+/// removed does not hold up the others.
+fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> usize {
     let in_use: BTreeSet<PathBuf> = view
         .agent
         .iter()
@@ -79,20 +78,32 @@ fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> io::Re
         .collect();
     for sandbox in &in_use {
         // One that is yet to be made needs no mark.
-        if let Ok(there) = fs::metadata(sandbox) {
-            fs::set_permissions(sandbox, there.permissions())?;
+        let Ok(there) = fs::metadata(sandbox) else { continue };
+        if let Err(error) = fs::set_permissions(sandbox, there.permissions()) {
+            warn!(sandbox = %sandbox.display(), %error, "cannot mark that a sandbox is in use; its age counts from the last mark");
         }
     }
     let mut removed = 0;
-    for sandbox in sandbox::all(work_dir)?.into_iter().filter(|sandbox| !in_use.contains(sandbox)) {
-        let marked = fs::symlink_metadata(&sandbox)?.ctime();
-        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(marked).unwrap_or(0));
-        if now.duration_since(since).is_ok_and(|old| old > age) {
-            sandbox::remove(&sandbox)?;
-            removed += 1;
+    for sandbox in sandbox::all(work_dir).into_iter().filter(|sandbox| !in_use.contains(sandbox)) {
+        let gone = older(&sandbox, age, now).and_then(|older| match older {
+            true => sandbox::remove(&sandbox).map(|()| 1),
+            false => Ok(0),
+        });
+        match gone {
+            Ok(gone) => removed += gone,
+            Err(error) => {
+                warn!(sandbox = %sandbox.display(), %error, "cannot remove all of an old sandbox; the rest is kept for as long again");
+            }
         }
     }
-    Ok(removed)
+    removed
+}
+
+/// Whether a sandbox was last marked longer ago.
+fn older(sandbox: &Path, age: Duration, now: SystemTime) -> io::Result<bool> {
+    let marked = u64::try_from(fs::symlink_metadata(sandbox)?.ctime()).unwrap_or(0);
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(marked);
+    Ok(now.duration_since(since).is_ok_and(|old| old > age))
 }
 
 #[cfg(test)]
@@ -102,6 +113,8 @@ mod tests {
 
     use bourse_agent_core::TaskKey;
     use bourse_types::{AgentId, ContainerId, FrameworkId, TaskId};
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::CloneFlags;
 
     use super::*;
     use crate::view::TaskView;
@@ -140,14 +153,44 @@ mod tests {
         let running = TaskView { container: container("c3"), started: true, ended: false };
         let view = View { agent: Some(agent.clone()), tasks: BTreeMap::from([(key("twice"), running)]) };
 
-        assert_eq!(round(&work, &view, HOUR, SystemTime::now()).expect("readable"), 0, "nothing is old");
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now()), 0, "nothing is old");
         let later = SystemTime::now() + 2 * HOUR;
-        assert_eq!(round(&work, &view, HOUR, later).expect("readable"), 2);
+        assert_eq!(round(&work, &view, HOUR, later), 2);
         assert!(!old.exists() && !again.exists() && live.join("deep/stdout").exists());
         assert!(!work.join("slaves/m-S0/frameworks/f/executors/old").exists(), "its empty folders go too");
         assert_eq!(sandbox::latest(&work, &agent, &key("twice")), Some(live), "the newest is still found");
         assert_eq!(fs::read_to_string(&kept).expect("there"), "not ours");
-        assert_eq!(round(&work, &view, HOUR, later).expect("a repeat does nothing"), 0);
+        assert_eq!(round(&work, &view, HOUR, later), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_removed_or_looked_into_does_not_hold_up_the_rest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let work = folder.path().canonicalize().expect("there");
+        let agent = AgentId::new("m-S0").expect("valid");
+        let made = ["t1", "t2", "t3"].map(|task| {
+            let key = TaskKey {
+                framework: FrameworkId::new("f").expect("valid"),
+                task: TaskId::new(task).expect("valid"),
+            };
+            sandbox::make(&work, &agent, &key, &ContainerId::new("c").expect("valid")).expect("made")
+        });
+        fs::create_dir(work.join("slaves/m-S1")).expect("writable");
+        fs::write(work.join("slaves/m-S1/frameworks"), "no folder").expect("writable");
+        // Something is mounted in the first, for this thread only.
+        std::thread::spawn(move || {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("tests run as root");
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("ours");
+            let busy = made[0].join("busy");
+            fs::create_dir(&busy).expect("writable");
+            mount(Some("none"), &busy, Some("tmpfs"), MsFlags::empty(), none).expect("ours");
+            let later = SystemTime::now() + 2 * HOUR;
+            assert_eq!(round(&work, &View::default(), HOUR, later), 2);
+            assert_eq!(made.each_ref().map(|sandbox| sandbox.exists()), [true, false, false]);
+        })
+        .join()
+        .expect("as said");
     }
 
     #[test]
@@ -155,7 +198,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let work = folder.path().canonicalize().expect("there");
         let view = View::default();
-        assert_eq!(round(&work, &view, HOUR, SystemTime::now()).expect("nothing is there"), 0);
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now()), 0);
         let key = TaskKey {
             framework: FrameworkId::new("f").expect("valid"),
             task: TaskId::new("t").expect("valid"),
@@ -165,6 +208,6 @@ mod tests {
             sandbox::make(&work, &agent, &key, &ContainerId::new("c1").expect("valid")).expect("made");
         let year = SystemTime::now() + 9000 * HOUR;
         fs::File::open(&sandbox).and_then(|sandbox| sandbox.set_modified(year)).expect("ours");
-        assert_eq!(round(&work, &view, HOUR, SystemTime::now() + 2 * HOUR).expect("readable"), 1);
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now() + 2 * HOUR), 1);
     }
 }

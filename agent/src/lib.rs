@@ -15,6 +15,7 @@
 
 pub mod config;
 pub mod resources;
+pub mod tree;
 
 mod clock;
 mod collect;

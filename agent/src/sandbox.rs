@@ -8,9 +8,13 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use bourse_agent_core::TaskKey;
 use bourse_types::{AgentId, ContainerId};
+use tracing::warn;
+
+use crate::tree;
 
 /// The folder of all runs of a task.
 fn runs(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> PathBuf {
@@ -29,6 +33,9 @@ pub fn path(work_dir: &Path, agent: &AgentId, task: &TaskKey, container: &Contai
     runs(work_dir, agent, task).join(container.as_str())
 }
 
+/// Held while `latest` and the folders above a sandbox change: a task may begin its next run while its last is collected.
+static CHANGES: Mutex<()> = Mutex::new(());
+
 /// Makes the sandbox of a new container and points `latest` at it. A repeat does no harm.
 pub fn make(
     work_dir: &Path,
@@ -36,18 +43,8 @@ pub fn make(
     task: &TaskKey,
     container: &ContainerId,
 ) -> io::Result<PathBuf> {
+    let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
     let runs = runs(work_dir, agent, task);
-    let mut tries = 1..10;
-    loop {
-        match make_in(&runs, container) {
-            // An older sandbox was collected just now, and the folders that it left empty with it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
-            made => return made,
-        }
-    }
-}
-
-fn make_in(runs: &Path, container: &ContainerId) -> io::Result<PathBuf> {
     let sandbox = runs.join(container.as_str());
     fs::create_dir_all(&sandbox)?;
     // The containerizer gives it to the task's user; others have no business in it.
@@ -66,22 +63,26 @@ pub fn latest(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> Option<PathBu
     fs::canonicalize(runs(work_dir, agent, task).join("latest")).ok()
 }
 
-/// All sandboxes that there are, of earlier agents of this work directory too.
-pub fn all(work_dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// All sandboxes that there are, of earlier agents of this work directory too. A folder that cannot be looked into is
+/// told of and skipped.
+pub fn all(work_dir: &Path) -> Vec<PathBuf> {
     // From the agents' folders to the runs, as the path at the top says.
     const NAMED: [Option<&str>; 6] = [None, Some("frameworks"), None, Some("executors"), None, Some("runs")];
     let mut found = vec![work_dir.join("slaves")];
     for step in NAMED.into_iter().chain([None]) {
-        let mut next = Vec::new();
-        for folder in found {
-            match step {
-                Some(name) => next.push(folder.join(name)),
-                None => next.extend(folders(&folder)?),
-            }
-        }
-        found = next;
+        found = match step {
+            Some(name) => found.into_iter().map(|folder| folder.join(name)).collect(),
+            None => found.iter().flat_map(|folder| folders_or_tell(folder)).collect(),
+        };
     }
-    Ok(found)
+    found
+}
+
+fn folders_or_tell(folder: &Path) -> Vec<PathBuf> {
+    folders(folder).unwrap_or_else(|error| {
+        warn!(folder = %folder.display(), %error, "cannot see whether there are sandboxes in here");
+        Vec::new()
+    })
 }
 
 /// The folders in a folder, none where that is missing. Links are not followed.
@@ -100,13 +101,18 @@ fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Removes a sandbox, `latest` where it points there, and the folders above it that are empty then.
+/// Removes a sandbox, `latest` where it points there, and the folders above it that are empty then. A repeat goes on
+/// where the last one failed.
 pub fn remove(sandbox: &Path) -> io::Result<()> {
-    fs::remove_dir_all(sandbox)?;
-    let latest = sandbox.with_file_name("latest");
-    if fs::read_link(&latest).is_ok_and(|newest| Some(newest.as_os_str()) == sandbox.file_name()) {
-        fs::remove_file(latest)?;
+    {
+        let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = sandbox.with_file_name("latest");
+        if fs::read_link(&latest).is_ok_and(|newest| Some(newest.as_os_str()) == sandbox.file_name()) {
+            fs::remove_file(latest)?;
+        }
     }
+    tree::remove(sandbox)?;
+    let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
     // The runs, the task, the tasks, the framework: none is removed that has something in it.
     let _ = sandbox.ancestors().skip(1).take(4).try_for_each(fs::remove_dir);
     Ok(())

@@ -86,7 +86,8 @@ impl State {
             }
             let path = entry.path();
             let removed = match entry.file_type()?.is_dir() {
-                true => fs::remove_dir_all(&path),
+                // The agents' folders have the sandboxes of tasks in them.
+                true => bourse_agent::tree::remove(&path),
                 false => fs::remove_file(&path),
             };
             removed.with_context(|| format!("forgetting {}", path.display()))?;

@@ -44,7 +44,7 @@ enum Verb {
         /// Do not wait
         #[arg(long)]
         detach: bool,
-        /// How long to wait, for instance 2m
+        /// How long to wait, for instance 2m; without a health check more than the 5 seconds of running well
         #[arg(long, value_name = "DURATION", default_value = "5m")]
         timeout: String,
         /// How to print
