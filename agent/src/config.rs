@@ -10,11 +10,11 @@
 //! **What does it leave to others?** How settings are found ([`bourse_settings`]); reading the files that they name.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bourse_client::{AGENT_PORT, MASTER_PORT, Settings, Target, TokenSource};
-use bourse_containerizer::Isolation;
+use bourse_containerizer::{Filters, Isolation, SANDBOX};
 use bourse_settings::parse::{absolute, address, duration, hostname, switch};
 use bourse_settings::{InvalidSettings, Layers};
 use bourse_types::{Attributes, Resources};
@@ -80,8 +80,12 @@ pub struct AgentArgs {
     #[arg(long, value_name = "HOW")]
     pub isolation: Option<String>,
 
-    /// Let tasks run as root where their framework asks for it; else they run as nobody. Gives the machine to whoever may
-    /// launch: a task of root can write its files
+    /// Which system calls tasks may make: `default`, `unconfined`, or a file with a profile in Docker's format [default:
+    /// default]
+    #[arg(long, value_name = "PROFILE")]
+    pub seccomp: Option<String>,
+
+    /// Let tasks run as root where their framework asks for it; else they run as nobody
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_root: Option<String>,
 
@@ -96,6 +100,15 @@ pub struct AgentArgs {
     /// The most processes and threads of one task [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub pids_limit: Option<String>,
+
+    /// Show this file or directory to tasks too, read-only, besides the machine's programs, libraries and settings; may
+    /// be repeated
+    #[arg(long, value_name = "PATH")]
+    pub show: Vec<String>,
+
+    /// Let tasks write to this file or directory, each as far as its user may; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub share: Vec<String>,
 
     /// Hide this file or directory from tasks too, besides the agent's own; may be repeated
     #[arg(long, value_name = "PATH")]
@@ -157,6 +170,8 @@ pub struct Config {
     pub token_file: PathBuf,
     /// How tasks are kept apart.
     pub isolation: Isolation,
+    /// Which system calls tasks may make.
+    pub seccomp: Filters,
     /// Tasks may run as root.
     pub allow_root: bool,
     /// Stopping the agent kills its tasks.
@@ -165,6 +180,10 @@ pub struct Config {
     pub kill_grace: Duration,
     /// Of each task.
     pub pids_limit: u64,
+    /// What tasks see besides what all do.
+    pub show: Vec<PathBuf>,
+    /// What tasks see and may write.
+    pub share: Vec<PathBuf>,
     /// What tasks must not see besides the agent's own files.
     pub hide: Vec<PathBuf>,
     /// How long the sandbox of an ended task is kept on an empty disk.
@@ -215,10 +234,13 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let attributes = layers.take_optional("attributes", &args.attributes, "none", attributes);
     let token_file = layers.take_optional("token-file", &args.token_file, "token in work-dir", absolute);
     let isolation = layers.take("isolation", &args.isolation, "linux", isolation);
+    let seccomp = layers.take("seccomp", &args.seccomp, "default", filters);
     let allow_root = layers.take("allow-root", &args.allow_root, "false", switch);
     let kill_tasks_on_exit = layers.take("kill-tasks-on-exit", &args.kill_tasks_on_exit, "false", switch);
     let kill_grace = layers.take("kill-grace", &args.kill_grace, "5s", any);
     let pids_limit = layers.take("pids-limit", &args.pids_limit, PIDS_MAX, count);
+    let show = layers.take_list("show", &args.show, "programs, libraries and settings", seen);
+    let share = layers.take_list("share", &args.share, "none", seen);
     let hide = layers.take_list("hide", &args.hide, "none", absolute);
     let gc_delay = layers.take("gc-delay", &args.gc_delay, "7d", any);
     let gc_disk_headroom = layers.take("gc-disk-headroom", &args.gc_disk_headroom, "0.1", fraction);
@@ -250,10 +272,13 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         attributes: attributes?.unwrap_or_default(),
         token_file,
         isolation: isolation?,
+        seccomp: seccomp?,
         allow_root: allow_root?,
         kill_tasks_on_exit: kill_tasks_on_exit?,
         kill_grace: kill_grace?,
         pids_limit: pids_limit?.max(1),
+        show: show?,
+        share: share?,
         hide: hide?,
         gc_delay: gc_delay?,
         gc_disk_headroom: gc_disk_headroom?,
@@ -288,6 +313,26 @@ fn isolation(text: &str) -> Result<Isolation, String> {
         "linux" => Ok(Isolation::Linux),
         "process" => Ok(Isolation::Process),
         _ => Err(format!("{text:?} cannot be read; write linux or process")),
+    }
+}
+
+/// Compiled once, so that a profile that cannot be used is told at the start.
+fn filters(text: &str) -> Result<Filters, String> {
+    let found = match text {
+        "default" => Filters::usual(),
+        "unconfined" => Ok(Filters::default()),
+        file => Filters::of_file(&absolute(file)?),
+    };
+    found.map_err(|bad| format!("{bad}; write default, unconfined, or the path of a profile"))
+}
+
+/// A path of the machine that can be put into a container.
+fn seen(text: &str) -> Result<PathBuf, String> {
+    let path = absolute(text)?;
+    let of_containers = ["/proc", "/sys", "/dev"].iter().any(|own| path.starts_with(own));
+    match of_containers || Path::new(SANDBOX).starts_with(&path) {
+        true => Err(format!("{text:?} is each container's own; name what tasks need of it")),
+        false => Ok(path),
     }
 }
 

@@ -303,7 +303,7 @@ mod tests {
 
     use bourse_agent_core::{LinkId, Signal, Start, State, TaskKey};
     use bourse_client::Target;
-    use bourse_containerizer::{Config as ContainerConfig, Isolation, LinuxContainerizer};
+    use bourse_containerizer::{Config as ContainerConfig, Filters, Isolation, LinuxContainerizer};
     use bourse_types::{
         Address, AgentId, AgentInfo, Attributes, ContainerId, Epoch, FrameworkId, HealthCheck, HealthKind,
         MasterId, Resources, TaskId,
@@ -327,8 +327,10 @@ mod tests {
         let habits = Habits {
             isolation: Isolation::Process,
             hostname: "host".into(),
+            filters: Filters::default(),
             allow_root: false,
             pids_limit: 1,
+            show: vec![],
             hide: vec![],
             endpoint: String::new(),
         };

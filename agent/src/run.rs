@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Condition, Found, Start};
-use bourse_containerizer::{Config as ContainerConfig, LinuxContainerizer};
+use bourse_containerizer::{Bind, Config as ContainerConfig, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -75,8 +75,10 @@ pub async fn run(
     let habits = Habits {
         isolation: config.isolation,
         hostname: config.hostname.clone(),
+        filters: config.seccomp.clone(),
         allow_root: config.allow_root,
         pids_limit: config.pids_limit,
+        show: shown(&config)?,
         hide: hidden(&config, work_dir.path().to_owned(), runtime_dir),
         endpoint: info.address.to_string(),
     };
@@ -157,6 +159,18 @@ fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyh
         total: resources::find(&config.resources, work_dir.path())?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+/// What every task sees by the operator's wish, at its own place.
+fn shown(config: &Config) -> anyhow::Result<Vec<Bind>> {
+    let bind = |path: &PathBuf, writable| {
+        let source = path.canonicalize().with_context(|| {
+            format!("looking at {}, which tasks are to see; make it, or do not name it", path.display())
+        })?;
+        Ok(Bind { source, target: path.clone(), writable })
+    };
+    let shown = config.show.iter().map(|path| bind(path, false));
+    shown.chain(config.share.iter().map(|path| bind(path, true))).collect()
 }
 
 /// What no task may see: other tasks' sandboxes and the checkpoint, what the containerizer writes down, secrets. Each

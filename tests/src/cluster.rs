@@ -183,6 +183,8 @@ impl Cluster {
             arguments.extend(["--token-file".into(), text(inner.join("agent.token"))]);
             // Other agents of this machine, and the master, are none of its tasks' business.
             arguments.extend(["--hide".into(), text(inner.to_owned())]);
+            // Gates and the ledger, outside of Bourse.
+            arguments.extend(["--share".into(), text(self.shared())]);
             parts.push(part(&name).arguments(arguments).arguments(plan.agent.clone()));
         }
         if plan.services {

@@ -24,6 +24,7 @@ mod spec;
 pub mod cgroup;
 mod linux;
 mod probe;
+mod seccomp;
 mod user;
 
 mod conversation;
@@ -38,5 +39,6 @@ pub use containerizer::{
 };
 pub use linux::{Config, LinuxContainerizer};
 pub use probe::{CannotIsolate, Capabilities};
-pub use spec::{BadSpec, ContainerSpec, Isolation, Limits};
+pub use seccomp::{BadProfile, Filters};
+pub use spec::{BadSpec, Bind, ContainerSpec, Isolation, Limits, SANDBOX};
 pub use user::UserError;

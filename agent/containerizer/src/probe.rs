@@ -70,7 +70,7 @@ pub(crate) fn find(instance: &str) -> Result<Box<dyn Hierarchy>, CannotIsolate> 
         }
     }
     if let Err(error) = process::supported() {
-        missing.push(format!("the kernel has no pid descriptors ({error}; Linux 5.8 or later is needed)"));
+        missing.push(format!("the kernel has no pid descriptors ({error}; Linux 5.12 or later is needed)"));
     }
     match cgroup::detect(instance) {
         Ok(hierarchy) if missing.is_empty() => Ok(hierarchy),

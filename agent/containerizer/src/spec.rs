@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+pub use bourse_init::plan::{Bind, SANDBOX};
 use bourse_types::{ContainerId, Milli};
+
+use crate::seccomp::Filters;
 
 /// The longest host name that Linux takes, in bytes.
 pub const HOSTNAME_MAX: usize = 64;
@@ -19,7 +22,8 @@ pub struct ContainerSpec {
     /// The user to run as, by name or number; `None` is the agent's own user.
     pub user: Option<String>,
     /// The task's own directory, absolute. It has to exist; it is given to the task's user, and gets the
-    /// files `stdout` and `stderr`. It stays visible even inside a hidden directory.
+    /// files `stdout` and `stderr`, and the directory `tmp`, which is the container's `/tmp`. In the container it is at
+    /// [`SANDBOX`]; with [`Isolation::Process`] at its own place.
     pub sandbox: PathBuf,
     /// Working directory, absolute; `None` is the sandbox.
     pub cwd: Option<PathBuf>,
@@ -28,9 +32,14 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// What the task may use. Without effect in [`Isolation::Process`].
     pub limits: Limits,
-    /// Directories and files that the task must not see: the agent's work and runtime directories, its
-    /// tokens. What does not exist is skipped. Without effect in [`Isolation::Process`].
+    /// What of the machine the task sees besides programs, libraries and settings, in any order. Refused in
+    /// [`Isolation::Process`].
+    pub volumes: Vec<Bind>,
+    /// Directories and files that the task must not see, by their paths on the machine: the agent's work and runtime
+    /// directories, its tokens. What does not exist is skipped. Without effect in [`Isolation::Process`].
     pub hide: Vec<PathBuf>,
+    /// Which system calls the task may make. Without effect in [`Isolation::Process`].
+    pub filters: Filters,
     /// How far the task is kept apart from the machine.
     pub isolation: Isolation,
 }
@@ -85,6 +94,17 @@ pub enum BadSpec {
         /// The path.
         path: PathBuf,
     },
+    /// A volume is, or lies in, what is hidden from tasks.
+    #[error("the volume {} lies in {}, which is hidden from tasks; name another path", volume.display(), hidden.display())]
+    Hidden {
+        /// The volume's path on the machine.
+        volume: PathBuf,
+        /// What is hidden.
+        hidden: PathBuf,
+    },
+    /// A volume without a container.
+    #[error("the volume {} cannot be mounted: this agent does not isolate tasks (--isolation=process)", .0.display())]
+    NoContainer(PathBuf),
     /// The host name is too long.
     #[error("the host name {0:?} is longer than {HOSTNAME_MAX} bytes; shorten it")]
     Hostname(String),
@@ -97,9 +117,20 @@ impl ContainerSpec {
             return Err(BadSpec::NoCommand);
         }
         check_command(&self.argv, &self.env)?;
-        for path in self.cwd.iter().chain([&self.sandbox]).chain(&self.hide) {
+        let of_volumes = self.volumes.iter().flat_map(|bind| [&bind.source, &bind.target]);
+        for path in self.cwd.iter().chain([&self.sandbox]).chain(&self.hide).chain(of_volumes) {
             if !path.is_absolute() {
                 return Err(BadSpec::Relative { path: path.clone() });
+            }
+        }
+        for volume in self.volumes.iter().map(|bind| &bind.source) {
+            if self.isolation == Isolation::Process {
+                return Err(BadSpec::NoContainer(volume.clone()));
+            }
+            // The task's own is hidden from the others only.
+            let hidden = self.hide.iter().find(|hidden| volume.starts_with(hidden));
+            if let Some(hidden) = hidden.filter(|_| !volume.starts_with(&self.sandbox)) {
+                return Err(BadSpec::Hidden { volume: volume.clone(), hidden: hidden.clone() });
             }
         }
         match &self.hostname {
@@ -146,7 +177,9 @@ mod tests {
                 swap_bytes: 0,
                 pids: None,
             },
+            volumes: vec![],
             hide: vec![],
+            filters: Filters::default(),
             isolation: Isolation::Linux,
         }
     }
@@ -164,5 +197,13 @@ mod tests {
         assert!(refused(|s| s.env.push(("A=B".into(), String::new()))).contains("\"A=B\""));
         assert!(refused(|s| s.sandbox = "s".into()).contains("not absolute"));
         assert!(refused(|s| s.hostname = Some("h".repeat(65))).contains("64 bytes"));
+        let volume = |source: &str| Bind { source: source.into(), target: "/v".into(), writable: false };
+        let mut hiding = ContainerSpec { volumes: vec![volume("/v/secret/of")], ..spec() };
+        hiding.hide = vec!["/v/secret".into()];
+        assert!(hiding.check().is_err_and(|bad| bad.to_string().contains("hidden from tasks")));
+        hiding.volumes = vec![volume("/v"), volume("/v/secretary")];
+        assert_eq!(hiding.check(), Ok(()));
+        hiding.isolation = Isolation::Process;
+        assert!(hiding.check().is_err_and(|bad| bad.to_string().contains("--isolation=process")));
     }
 }

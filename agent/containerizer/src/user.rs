@@ -9,21 +9,26 @@ use nix::unistd::{Uid, User, getgrouplist};
 
 use crate::spec::Isolation;
 
-/// Capabilities that a task of root keeps: what Docker and containerd leave, less raw sockets and device
-/// files. With the others a task could get out of its view of the machine.
-const KEPT: [u32; 11] = [
-    0,  // CAP_CHOWN
-    1,  // CAP_DAC_OVERRIDE
-    3,  // CAP_FOWNER
-    4,  // CAP_FSETID
-    5,  // CAP_KILL
-    6,  // CAP_SETGID
-    7,  // CAP_SETUID
-    8,  // CAP_SETPCAP
-    10, // CAP_NET_BIND_SERVICE
-    18, // CAP_SYS_CHROOT
-    29, // CAP_AUDIT_WRITE
+/// Capabilities that a task of root keeps, by the kernel's numbers: what Docker and containerd leave, less raw sockets
+/// and device files. With the others a task could get out of its view of the machine.
+const KEPT: [(u32, &str); 11] = [
+    (0, "CAP_CHOWN"),
+    (1, "CAP_DAC_OVERRIDE"),
+    (3, "CAP_FOWNER"),
+    (4, "CAP_FSETID"),
+    (5, "CAP_KILL"),
+    (6, "CAP_SETGID"),
+    (7, "CAP_SETUID"),
+    (8, "CAP_SETPCAP"),
+    (10, "CAP_NET_BIND_SERVICE"),
+    (18, "CAP_SYS_CHROOT"),
+    (29, "CAP_AUDIT_WRITE"),
 ];
+
+/// Whether a task of root keeps the capability of this name.
+pub fn keeps(capability: &str) -> bool {
+    KEPT.iter().any(|(_, name)| *name == capability)
+}
 
 /// A user that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +77,7 @@ pub fn identity(user: Option<&str>, isolation: Isolation) -> Result<Option<Ident
     match isolation {
         Isolation::Process if uid == agent.as_raw() => Ok(None),
         Isolation::Process | Isolation::Linux => {
-            let kept = KEPT.iter().fold(0, |set, number| set | 1 << number);
+            let kept = KEPT.iter().fold(0, |set, (number, _)| set | 1 << number);
             // The agent cannot hand on what it does not have.
             Ok(Some(Identity {
                 uid,

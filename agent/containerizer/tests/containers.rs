@@ -21,5 +21,9 @@ mod limits;
 mod process_isolation;
 #[path = "containers/recovery.rs"]
 mod recovery;
+#[path = "containers/system_calls.rs"]
+mod system_calls;
 #[path = "containers/view.rs"]
 mod view;
+#[path = "containers/volumes.rs"]
+mod volumes;

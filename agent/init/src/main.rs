@@ -149,8 +149,8 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i3
     drop(init_groups);
     let files = Files::open(plan)?;
     match &plan.place {
-        Place::Container { hostname, sandbox, hide } => {
-            mounts::set_up(sandbox, hide)?;
+        Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
+            mounts::set_up(sandbox, *shm_bytes, volumes, hide)?;
             if let Some(name) = hostname {
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }

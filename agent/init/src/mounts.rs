@@ -1,28 +1,45 @@
-//! What the task sees of the file system.
+//! What a task sees of the file system: a root of its own, in which nothing is the machine's but what is put there.
 //!
-//! There is no image yet, so a task sees the machine's own tree, and may write in it what its user may: a task of root
-//! can change the machine's files, and with them the machine. Of the rest it sees less than there is:
-//! - `/proc` shows its own pid namespace, with the parts that steer the machine masked or read-only;
-//! - `/sys` is read-only and without what is mounted in it, which takes the control groups out of reach;
-//! - `/dev` holds the harmless devices only, its own terminals and its own shared memory;
-//! - the agent's directories, tokens and all other sandboxes are covered by empty read-only directories, in
-//!   which only the path to the task's own sandbox exists.
+//! - From the machine, read-only: programs, libraries and settings ([`VIEW`]).
+//! - The sandbox, at [`SANDBOX`], writable; `/tmp` and `/var/tmp` are a directory in it, as in memory a large file would
+//!   count against the task's memory.
+//! - `/proc` of its own pid namespace, with the parts that steer the machine masked or read-only.
+//! - `/sys`, read-only and without what is mounted in it, which takes the control groups out of reach.
+//! - `/dev` with the harmless devices only, its own terminals and its own shared memory.
+//! - Its volumes.
 //!
-//! The task cannot undo any of this, because it keeps no capability to mount.
+//! What is hidden from tasks is covered in all of this. Everything is collected first and put up after the switch to the
+//! new root: from then on no path leads out of it, whatever links a volume holds. The task cannot undo any of this,
+//! because it keeps no capability to mount.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use bourse_init::plan::{Bind, SANDBOX, TMP};
 use bourse_init::record::Failure;
 use bourse_init::step::Step;
 
 use crate::failure::At;
-use crate::sys::{self, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT};
+use crate::sys::{
+    self, Links, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_BIND,
+    MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
+};
+
+/// What every task sees of the machine, as far as it is there.
+const VIEW: [&str; 10] =
+    ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/sbin", "/usr"];
+
+/// Often a link to a file that whoever manages the network keeps elsewhere.
+const RESOLVER: &str = "/etc/resolv.conf";
+
+/// Directories that programs expect to be there.
+const EMPTY: [&str; 4] = ["/home", "/root", "/run", "/var"];
 
 const QUIET: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+const HARMLESS: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
 /// Files and directories of `/proc` and `/sys` that tell or steer too much; the list is the one that runc and
 /// crun use.
@@ -47,66 +64,184 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Makes the container's view; runs as pid 1 of the container, in a mount namespace of its own.
-pub fn set_up(sandbox: &Path, hide: &[PathBuf]) -> Result<(), Failure> {
+/// Makes the container's root; runs as pid 1 of the container, in a mount namespace of its own.
+pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]) -> Result<(), Failure> {
     // First of all: nothing of what follows may reach the machine's own mounts.
     sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").at(Step::Mount, || "/ (private)".into())?;
-    // Held from here on, it outlives whatever is mounted over its path.
-    let own = sys::detached_tree(sandbox).at(Step::Hide, || sandbox.display().to_string())?;
+    let machine = machine(shm_bytes)?;
+    let tmp = sandbox.join(TMP);
+    let own = [(SANDBOX, sandbox), ("/tmp", &tmp), ("/var/tmp", &tmp)]
+        .into_iter()
+        .map(|(target, path)| {
+            let tree = Tree::of(path, HARMLESS).at(Step::Mount, || path.display().to_string())?;
+            Ok((Path::new(target), tree))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let volumes = volumes.iter().map(volume).collect::<Result<Vec<_>, _>>()?;
 
-    sys::mount("proc", "/proc", "proc", QUIET, "").at(Step::Mount, || "/proc".into())?;
-    // The same again on top, without what is mounted below it: no control groups.
-    make_read_only("/sys", 0).at(Step::Mount, || "/sys".into())?;
-    devices().at(Step::Mount, || "/dev".into())?;
+    // Over the sandbox, as that is a directory that is there; it is held from before.
+    sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
+        .and_then(|()| std::env::set_current_dir(sandbox))
+        .and_then(|()| sys::make_root_here())
+        .at(Step::Root, || "/".into())?;
+
+    for (path, part) in machine {
+        part.put(&path).at(Step::Mount, || path.display().to_string())?;
+    }
     for path in MASKED {
         cover(Path::new(path)).at(Step::Mount, || path.into())?;
     }
     for path in READ_ONLY {
-        make_read_only(path, MS_REC).at(Step::Mount, || path.into())?;
+        make_read_only(path).at(Step::Mount, || path.into())?;
     }
-
-    // What lies below a hidden directory is hidden with it, and is no longer there to be covered.
-    let outermost = |path: &&PathBuf| !hide.iter().any(|other| other != *path && path.starts_with(other));
-    let mut covered = Vec::new();
-    for path in hide.iter().filter(outermost) {
-        if cover(path).at(Step::Hide, || path.display().to_string())? {
-            covered.push(path);
+    for path in EMPTY {
+        fs::create_dir_all(path).at(Step::Mount, || path.into())?;
+    }
+    for (path, tree) in own {
+        tree.put(path).at(Step::Mount, || path.display().to_string())?;
+    }
+    for (bind, tree) in &volumes {
+        tree.put(&bind.target).at(Step::Volume, || bind.target.display().to_string())?;
+    }
+    for path in hide {
+        let through_volumes = volumes.iter().filter_map(|(bind, _)| within(bind, path));
+        for place in [path.clone()].into_iter().chain(through_volumes) {
+            cover(&place).at(Step::Hide, || place.display().to_string())?;
         }
     }
-    fs::create_dir_all(sandbox)
-        .and_then(|()| sys::attach_tree(own.as_fd(), sandbox))
-        .at(Step::Hide, || sandbox.display().to_string())?;
-    for path in covered {
-        sys::mount("", path, "", MS_REMOUNT | MS_RDONLY | QUIET, "")
-            .at(Step::Hide, || path.display().to_string())?;
-    }
-    Ok(())
+    sys::mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
+        .at(Step::Root, || "/ (read-only)".into())
 }
 
-/// Covers a directory by an empty one or a file by the null device; `Ok(true)` for a directory. What does not
-/// exist needs no cover.
-fn cover(path: &Path) -> io::Result<bool> {
+/// Where a path of the machine is found in the container by way of a volume.
+fn within(bind: &Bind, path: &Path) -> Option<PathBuf> {
+    Some(bind.target.join(path.strip_prefix(&bind.source).ok()?))
+}
+
+/// Something to be put into the root.
+enum Part {
+    Link(PathBuf),
+    Tree(Tree),
+}
+
+impl Part {
+    fn put(&self, place: &Path) -> io::Result<()> {
+        match self {
+            Part::Link(target) => symlink(target, place),
+            Part::Tree(tree) => tree.put(place),
+        }
+    }
+}
+
+/// A file or directory with what is mounted there, held whatever happens to its path.
+struct Tree {
+    mounts: File,
+    is_directory: bool,
+}
+
+impl Tree {
+    /// With what is mounted below it.
+    fn of(path: &Path, properties: u64) -> io::Result<Tree> {
+        Tree::at(sys::open_place(path, Links::Follow)?, true, properties)
+    }
+
+    fn at(place: OwnedFd, with_those_below: bool, properties: u64) -> io::Result<Tree> {
+        let mounts = File::from(sys::detached_tree(place.as_fd(), with_those_below)?);
+        sys::restrict_tree(mounts.as_fd(), properties)?;
+        let is_directory = mounts.metadata()?.is_dir();
+        Ok(Tree { mounts, is_directory })
+    }
+
+    /// Puts it up, once.
+    fn put(&self, place: &Path) -> io::Result<()> {
+        if self.is_directory {
+            fs::create_dir_all(place)?;
+        } else if !place.exists() {
+            place.parent().map_or(Ok(()), fs::create_dir_all)?;
+            File::create(place)?;
+        }
+        sys::attach_tree(self.mounts.as_fd(), place)
+    }
+}
+
+/// What every task has: the machine's part, and `/proc`, `/sys` and `/dev`, made where they are known to work.
+fn machine(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
+    let mut parts = Vec::new();
+    for path in VIEW.map(Path::new) {
+        if let Some(part) = shown(path).at(Step::Mount, || path.display().to_string())? {
+            parts.push((path.to_owned(), part));
+        }
+    }
+    // One whose file is missing resolves nothing on the machine either.
+    if let Some(resolver) = fs::canonicalize(RESOLVER).ok().filter(|file| !is_in_view(file)) {
+        let tree = Tree::of(&resolver, HARMLESS | MOUNT_ATTR_RDONLY);
+        let tree = tree.at(Step::Mount, || resolver.display().to_string())?;
+        parts.push((resolver, Part::Tree(tree)));
+    }
+    // In a user namespace the kernel lets /proc be mounted only while it sees another one.
+    sys::mount("proc", "/proc", "proc", QUIET, "").at(Step::Mount, || "/proc".into())?;
+    devices(shm_bytes).at(Step::Mount, || "/dev".into())?;
+    let quiet = HARMLESS | MOUNT_ATTR_NOEXEC;
+    for (path, below, properties) in [
+        ("/proc", false, quiet),
+        // Without what is mounted in it: no control groups.
+        ("/sys", false, quiet | MOUNT_ATTR_RDONLY),
+        ("/dev", true, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+    ] {
+        let place = sys::open_place(Path::new(path), Links::Follow);
+        let tree = place.and_then(|place| Tree::at(place, below, properties));
+        parts.push((path.into(), Part::Tree(tree.at(Step::Mount, || path.into())?)));
+    }
+    Ok(parts)
+}
+
+/// A part of the machine as it is there, also if it is a link; `None` where it is not.
+fn shown(path: &Path) -> io::Result<Option<Part>> {
+    let real = match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        real => real?,
+    };
+    match real != path && is_in_view(&real) {
+        true => fs::read_link(path).map(Part::Link).map(Some),
+        false => Tree::of(&real, HARMLESS | MOUNT_ATTR_RDONLY).map(Part::Tree).map(Some),
+    }
+}
+
+fn is_in_view(path: &Path) -> bool {
+    VIEW.iter().any(|seen| path.starts_with(seen))
+}
+
+fn volume(bind: &Bind) -> Result<(&Bind, Tree), Failure> {
+    let properties = if bind.writable { HARMLESS } else { HARMLESS | MOUNT_ATTR_RDONLY };
+    let place = sys::open_place(&bind.source, Links::Refuse);
+    let tree = place.and_then(|place| Tree::at(place, true, properties));
+    tree.map(|tree| (bind, tree)).at(Step::Volume, || bind.source.display().to_string())
+}
+
+/// Covers a directory by an empty one that is read-only, or a file by the null device. What does not exist needs no
+/// cover.
+fn cover(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(what) if what.is_dir() => {
-            sys::mount("hidden", path, "tmpfs", QUIET, "mode=755,size=256k").map(|()| true)
+            sys::mount("hidden", path, "tmpfs", QUIET | MS_RDONLY, "mode=755,size=4k")
         }
-        Ok(_) => sys::mount("/dev/null", path, "", MS_BIND, "").map(|()| false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Ok(_) => sys::mount("/dev/null", path, "", MS_BIND, ""),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-/// With or without (`MS_REC` or 0) the mounts below it; what does not exist cannot be written.
-fn make_read_only(path: &str, below: u64) -> io::Result<()> {
+/// What does not exist cannot be written.
+fn make_read_only(path: &str) -> io::Result<()> {
     if !Path::new(path).exists() {
         return Ok(());
     }
-    sys::mount(path, path, "", MS_BIND | below, "")?;
+    sys::mount(path, path, "", MS_BIND | MS_REC, "")?;
     sys::mount("", path, "", MS_REMOUNT | MS_BIND | MS_RDONLY | QUIET, "")
 }
 
 /// A `/dev` without disks: a task of root could read and write other tasks' files through them.
-fn devices() -> io::Result<()> {
+fn devices(shm_bytes: u64) -> io::Result<()> {
     // Held from before it is covered.
     let machines = fs::File::open("/dev")?;
     sys::mount("dev", "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=755,size=64k")?;
@@ -131,7 +266,8 @@ fn devices() -> io::Result<()> {
     fs::create_dir("/dev/pts")?;
     sys::mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")?;
     fs::create_dir("/dev/shm")?;
-    sys::mount("shm", "/dev/shm", "tmpfs", QUIET, "mode=1777")?;
+    // A size of 0 is none to the kernel.
+    sys::mount("shm", "/dev/shm", "tmpfs", QUIET, &format!("mode=1777,size={shm_bytes}"))?;
     for (target, name) in [
         ("pts/ptmx", "/dev/ptmx"),
         ("/proc/self/fd", "/dev/fd"),
@@ -141,5 +277,5 @@ fn devices() -> io::Result<()> {
     ] {
         symlink(target, name)?;
     }
-    Ok(())
+    sys::mount("", "/dev", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NOEXEC, "")
 }

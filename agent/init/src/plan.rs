@@ -11,7 +11,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"BPLN";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Where a task finds its sandbox in a container: where Mesos puts it in those that have a root of their own.
+pub const SANDBOX: &str = "/mnt/mesos/sandbox";
+
+/// The directory of the sandbox that is a container's `/tmp` and `/var/tmp`.
+pub const TMP: &str = "tmp";
 
 /// What to set up and what to run in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +35,9 @@ pub struct Plan {
     pub identity: Option<Identity>,
     /// Open files allowed (soft limit), cut to the hard limit that is there; 0 leaves it alone.
     pub open_files: u64,
+    /// Programs that the task's system calls have to pass, each as the kernel's `sock_filter`s of 8 bytes; installed in
+    /// this order.
+    pub filters: Vec<Vec<u8>>,
     /// File that gets stdout, appended; `None` throws it away.
     pub stdout: Option<PathBuf>,
     /// File that gets stderr, appended; `None` throws it away.
@@ -49,9 +58,14 @@ pub enum Place {
     Container {
         /// Host name, at most 64 bytes.
         hostname: Option<OsString>,
-        /// The task's own directory; stays visible where it is even if a directory above it is hidden.
+        /// The task's own directory, by its path on the machine, with [`TMP`] in it; in the container it is
+        /// [`SANDBOX`].
         sandbox: PathBuf,
-        /// Directories and files that the task must not see; what does not exist is skipped.
+        /// The most that `/dev/shm` holds, in bytes; 0 is no limit but the machine's memory.
+        shm_bytes: u64,
+        /// What of the machine the task sees besides what all tasks do; later ones may lie in earlier ones.
+        volumes: Vec<Bind>,
+        /// Directories and files of the machine that the task must not see; what does not exist is skipped.
         hide: Vec<PathBuf>,
     },
     /// Beside the agent, in its namespaces.
@@ -64,6 +78,18 @@ pub enum Place {
         /// The working directory is the task's sandbox.
         in_sandbox: bool,
     },
+}
+
+/// A file or directory of the machine in a container, with what is mounted below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Its path on the machine, absolute. There may be no link on the way: whoever could put one there could choose what
+    /// is bound.
+    pub source: PathBuf,
+    /// Its path in the container, absolute; made where it is missing.
+    pub target: PathBuf,
+    /// Whether the task may write to it, as far as its user may.
+    pub writable: bool,
 }
 
 /// A user in numbers.
@@ -109,7 +135,7 @@ impl Plan {
     /// Whether the working directory is the task's sandbox, which is its own even where it may not pass the way there.
     pub fn starts_in_sandbox(&self) -> bool {
         match &self.place {
-            Place::Container { sandbox, .. } => self.cwd == *sandbox,
+            Place::Container { .. } => self.cwd == Path::new(SANDBOX),
             // What a task writes goes into its sandbox.
             Place::Host => self.stdout.as_deref().and_then(Path::parent) == Some(self.cwd.as_path()),
             Place::Inside { in_sandbox, .. } => *in_sandbox,
@@ -121,10 +147,16 @@ impl Plan {
         let mut out = Writer(MAGIC.to_vec());
         out.byte(VERSION);
         match &self.place {
-            Place::Container { hostname, sandbox, hide } => {
+            Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
                 out.byte(0);
                 out.option(hostname.as_ref(), |out, name| out.text(name));
                 out.path(sandbox);
+                out.u64(*shm_bytes);
+                out.list(volumes, |out, Bind { source, target, writable }| {
+                    out.path(source);
+                    out.path(target);
+                    out.byte(u8::from(*writable));
+                });
                 out.list(hide, |out, path| out.path(path));
             }
             Place::Host => out.byte(1),
@@ -144,6 +176,7 @@ impl Plan {
             out.u64(identity.capabilities);
         });
         out.u64(self.open_files);
+        out.list(&self.filters, |out, program| out.text(OsStr::from_bytes(program)));
         for path in [&self.stdout, &self.stderr, &self.record] {
             out.option(path.as_ref(), |out, path| out.path(path));
         }
@@ -164,6 +197,10 @@ impl Plan {
             0 => Place::Container {
                 hostname: input.option(Reader::text)?,
                 sandbox: input.path()?,
+                shm_bytes: input.u64()?,
+                volumes: input.list(|input| {
+                    Ok(Bind { source: input.path()?, target: input.path()?, writable: input.flag()? })
+                })?,
                 hide: input.list(Reader::path)?,
             },
             1 => Place::Host,
@@ -184,6 +221,7 @@ impl Plan {
                 })
             })?,
             open_files: input.u64()?,
+            filters: input.list(|input| input.text().map(OsString::into_vec))?,
             stdout: input.option(Reader::path)?,
             stderr: input.option(Reader::path)?,
             record: input.option(Reader::path)?,
@@ -302,6 +340,7 @@ mod tests {
             cwd: "/tmp".into(),
             identity: Some(Identity { uid: 1, gid: 2, groups: vec![3, 4], capabilities: 1 << 40 }),
             open_files: 1 << 33,
+            filters: vec![vec![6, 0, 0, 0, 0, 0, 255, 127], vec![]],
             stdout: Some("/s/stdout".into()),
             stderr: None,
             record: Some("/r/exit".into()),
@@ -314,6 +353,8 @@ mod tests {
         let container = Place::Container {
             hostname: Some("h".into()),
             sandbox: "/s".into(),
+            shm_bytes: 1 << 20,
+            volumes: vec![Bind { source: "/v".into(), target: "/data".into(), writable: true }],
             hide: vec!["/a".into(), "/b".into()],
         };
         let mut bare = sample(Place::Host);
@@ -324,11 +365,16 @@ mod tests {
     #[test]
     fn only_the_sandbox_itself_is_the_sandbox() {
         let at = |place: Place, cwd: &str| Plan { cwd: cwd.into(), ..sample(place) }.starts_in_sandbox();
-        let container = Place::Container { hostname: None, sandbox: "/s".into(), hide: vec![] };
-        for place in [container, Place::Host] {
-            for (cwd, is) in [("/s", true), ("/s/below", false), ("/", false)] {
-                assert_eq!(at(place.clone(), cwd), is, "{cwd} of {place:?}");
-            }
+        let container = Place::Container {
+            hostname: None,
+            sandbox: "/s".into(),
+            shm_bytes: 0,
+            volumes: vec![],
+            hide: vec![],
+        };
+        assert!(at(container.clone(), SANDBOX) && !at(container, "/s"));
+        for (cwd, is) in [("/s", true), ("/s/below", false), ("/", false)] {
+            assert_eq!(at(Place::Host, cwd), is, "{cwd}");
         }
         assert!(at(Place::Inside { namespaces: true, in_sandbox: true }, "/s"));
     }

@@ -16,9 +16,13 @@ pub enum Step {
     Output,
     /// Entering the namespaces of a container that already runs (health checks).
     Namespaces,
-    /// Making the container's own mounts: `/proc`, `/sys`, `/dev`.
+    /// Making the container's own mounts: the machine's part, `/proc`, `/sys`, `/dev`, the sandbox.
     Mount,
-    /// Hiding what belongs to the agent and to other tasks, and putting the own sandbox back.
+    /// Switching to the container's own root.
+    Root,
+    /// Mounting the task's volumes.
+    Volume,
+    /// Hiding what belongs to the agent.
     Hide,
     /// Setting the host name.
     Hostname,
@@ -34,18 +38,22 @@ pub enum Step {
     Cwd,
     /// Waiting for the agent's word to go on.
     Gate,
+    /// Installing the filters of system calls.
+    Seccomp,
     /// Starting the task's program.
     Exec,
 }
 
 /// All steps, for parsing and for tests.
-pub const ALL: [Step; 15] = [
+pub const ALL: [Step; 18] = [
     Step::Plan,
     Step::Record,
     Step::Cgroup,
     Step::Output,
     Step::Namespaces,
     Step::Mount,
+    Step::Root,
+    Step::Volume,
     Step::Hide,
     Step::Hostname,
     Step::Fork,
@@ -54,6 +62,7 @@ pub const ALL: [Step; 15] = [
     Step::Capabilities,
     Step::Cwd,
     Step::Gate,
+    Step::Seccomp,
     Step::Exec,
 ];
 
@@ -67,6 +76,8 @@ impl Step {
             Step::Output => "output",
             Step::Namespaces => "namespaces",
             Step::Mount => "mount",
+            Step::Root => "root",
+            Step::Volume => "volume",
             Step::Hide => "hide",
             Step::Hostname => "hostname",
             Step::Fork => "fork",
@@ -75,6 +86,7 @@ impl Step {
             Step::Capabilities => "capabilities",
             Step::Cwd => "cwd",
             Step::Gate => "gate",
+            Step::Seccomp => "seccomp",
             Step::Exec => "exec",
         }
     }
@@ -93,6 +105,8 @@ impl Step {
             Step::Output => "open the files for stdout and stderr",
             Step::Namespaces => "enter the namespaces of the container",
             Step::Mount => "make the container's own mounts",
+            Step::Root => "switch to the container's own root",
+            Step::Volume => "mount a volume of the task",
             Step::Hide => "hide the agent's directories",
             Step::Hostname => "set the host name",
             Step::Fork => "make the process of the task",
@@ -101,6 +115,7 @@ impl Step {
             Step::Capabilities => "drop capabilities",
             Step::Cwd => "change to the working directory",
             Step::Gate => "wait for the agent's word to start",
+            Step::Seccomp => "install the filter of system calls",
             Step::Exec => "start the command",
         }
     }
@@ -111,10 +126,12 @@ impl Step {
             Step::Plan | Step::Record => "see whether the agent's runtime directory is writable and has room",
             Step::Cgroup => "see whether someone else removed or moved the agent's control groups",
             Step::Output => "see whether the sandbox's file system is writable and has room",
-            Step::Namespaces => "the container ended meanwhile, or the kernel is older than 5.8",
-            Step::Mount | Step::Hide | Step::Hostname | Step::Capabilities => {
-                "run the agent as root with all capabilities, or start it with --isolation=process"
+            Step::Namespaces => "the container ended meanwhile",
+            Step::Mount | Step::Root | Step::Hide | Step::Hostname | Step::Capabilities => {
+                "run the agent as root with all capabilities, on Linux 5.12 or newer, or start it with \
+                 --isolation=process"
             }
+            Step::Volume => "see whether the path is there on the agent's machine, with no link on the way",
             Step::Fork => "see whether the machine is out of processes or memory",
             Step::Rlimit => "raise the agent's own limits",
             Step::User => {
@@ -122,9 +139,12 @@ impl Step {
             }
             Step::Cwd => "see whether the directory exists and the task's user may enter it",
             Step::Gate => "the agent stopped while the task was being started; nothing of the task has run",
+            Step::Seccomp => {
+                "see whether the profile (--seccomp) allows prctl and execve, and whether the kernel has seccomp filters"
+            }
             Step::Exec => {
-                "see whether the command exists on the agent's machine, is in PATH, and may be executed by \
-                 the task's user"
+                "see whether the command exists on the agent's machine where tasks see it (--show), is in PATH, and \
+                 may be executed by the task's user"
             }
         }
     }

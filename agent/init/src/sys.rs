@@ -28,6 +28,49 @@ struct Rlimit {
 }
 
 #[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+/// `struct sock_filter`.
+#[repr(C)]
+struct FilterStep {
+    code: u16,
+    if_true: u8,
+    if_false: u8,
+    value: u32,
+}
+
+impl FilterStep {
+    /// From 8 bytes.
+    fn of(bytes: &[u8]) -> FilterStep {
+        FilterStep {
+            code: u16::from_ne_bytes([bytes[0], bytes[1]]),
+            if_true: bytes[2],
+            if_false: bytes[3],
+            value: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
+        }
+    }
+}
+
+/// `struct sock_fprog`.
+#[repr(C)]
+struct FilterProgram {
+    length: u16,
+    steps: *const FilterStep,
+}
+
+#[repr(C)]
 struct PollFd {
     fd: c_int,
     events: i16,
@@ -94,6 +137,7 @@ unsafe extern "C" {
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
     fn sigwaitinfo(set: *const SignalSet, info: *mut c_void) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
+    fn umount2(target: *const c_char, flags: c_int) -> c_int;
     #[link_name = "umask"]
     fn c_umask(mask: c_uint) -> c_uint;
     fn waitid(kind: c_int, id: c_uint, info: *mut SignalInfo, options: c_int) -> c_int;
@@ -120,12 +164,24 @@ pub const MS_BIND: u64 = 0x1000;
 pub const MS_REC: u64 = 0x4000;
 pub const MS_PRIVATE: u64 = 0x4_0000;
 
+/// Properties of a mount, for [`restrict_tree`].
+pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
+pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
+pub const MOUNT_ATTR_NODEV: u64 = 0x4;
+pub const MOUNT_ATTR_NOEXEC: u64 = 0x8;
+
+const AT_FDCWD: c_int = -100;
+const AT_EMPTY_PATH: c_uint = 0x1000;
+const AT_RECURSIVE: c_uint = 0x8000;
+
 // Numbers that are the same on every architecture (all calls since Linux 5.1 are).
 const SYS_PIDFD_SEND_SIGNAL: c_long = 424;
 const SYS_OPEN_TREE: c_long = 428;
 const SYS_MOVE_MOUNT: c_long = 429;
 const SYS_PIDFD_OPEN: c_long = 434;
 const SYS_CLOSE_RANGE: c_long = 436;
+const SYS_OPENAT2: c_long = 437;
+const SYS_MOUNT_SETATTR: c_long = 442;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -360,29 +416,66 @@ pub fn mount(source: &str, target: impl AsRef<Path>, kind: &str, flags: u64, dat
     .map(drop)
 }
 
-/// A copy of the mount tree at `path`, attached nowhere yet.
-pub fn detached_tree(path: &Path) -> io::Result<OwnedFd> {
-    const AT_FDCWD: c_int = -100;
-    const OPEN_TREE_CLONE: c_uint = 1;
-    const AT_RECURSIVE: c_uint = 0x8000;
-    const OPEN_TREE_CLOEXEC: c_uint = 0o2_000_000;
+/// Whether a path may lead through links.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Links {
+    Follow,
+    Refuse,
+}
+
+/// Opens a file or directory for no more than to name it.
+pub fn open_place(path: &Path, links: Links) -> io::Result<OwnedFd> {
+    const O_PATH: u64 = 0o10_000_000;
+    const O_CLOEXEC: u64 = 0o2_000_000;
+    const RESOLVE_NO_SYMLINKS: u64 = 4;
     let path = c_text(path)?;
-    // SAFETY: the path is a C string that outlives the call; the result is a fresh descriptor that nobody
-    // else owns.
+    let resolve = if links == Links::Refuse { RESOLVE_NO_SYMLINKS } else { 0 };
+    let how = OpenHow { flags: O_PATH | O_CLOEXEC, mode: 0, resolve };
+    // SAFETY: the path is a C string and `how` of the size that is said, and both outlive the call; the result is a
+    // fresh descriptor that nobody else owns.
+    unsafe {
+        let fd = syscall(SYS_OPENAT2, AT_FDCWD, path.as_ptr(), &raw const how, size_of::<OpenHow>());
+        Ok(OwnedFd::from_raw_fd(check(fd as c_int)?))
+    }
+}
+
+/// A copy of the mounts at an open file or directory, attached nowhere yet; with or without those below it.
+pub fn detached_tree(at: BorrowedFd<'_>, with_those_below: bool) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: c_uint = 1;
+    const OPEN_TREE_CLOEXEC: c_uint = 0o2_000_000;
+    let below = if with_those_below { AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a C string that outlives the call; the result is a fresh descriptor that nobody else owns.
     unsafe {
         let fd = syscall(
             SYS_OPEN_TREE,
-            AT_FDCWD,
-            path.as_ptr(),
-            OPEN_TREE_CLONE | AT_RECURSIVE | OPEN_TREE_CLOEXEC,
+            at.as_raw_fd(),
+            c"".as_ptr(),
+            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | below,
         );
         Ok(OwnedFd::from_raw_fd(check(fd as c_int)?))
     }
 }
 
-/// Attaches a tree from [`detached_tree`] at `target`.
+/// Gives all mounts of a tree from [`detached_tree`] these properties, of `MOUNT_ATTR_...`, on top of those that they
+/// have. Needs Linux 5.12.
+pub fn restrict_tree(tree: BorrowedFd<'_>, properties: u64) -> io::Result<()> {
+    let change = MountAttr { set: properties, clear: 0, propagation: 0, user_namespace: 0 };
+    // SAFETY: the path is a C string and the change of the size that is said, and both outlive the call.
+    let changed = unsafe {
+        syscall(
+            SYS_MOUNT_SETATTR,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            AT_EMPTY_PATH | AT_RECURSIVE,
+            &raw const change,
+            size_of::<MountAttr>(),
+        )
+    };
+    check(changed as c_int).map(drop)
+}
+
+/// Attaches a tree from [`detached_tree`] at `target`, on top of what is there.
 pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    const AT_FDCWD: c_int = -100;
     const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 4;
     let target = c_text(target)?;
     // SAFETY: both paths are C strings that outlive the call.
@@ -397,6 +490,20 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
         )
     };
     check(moved as c_int).map(drop)
+}
+
+/// Makes the file system that is mounted at the working directory the root, and lets go of the root that was there with
+/// all that is mounted in it.
+pub fn make_root_here() -> io::Result<()> {
+    const SYS_PIVOT_ROOT: c_long = if cfg!(target_arch = "aarch64") { 41 } else { 155 };
+    const MNT_DETACH: c_int = 2;
+    // SAFETY: both paths are C strings that outlive the calls.
+    unsafe {
+        // The old root is put on top of the new one, as pivot_root(2) says, and is taken away from there.
+        check(syscall(SYS_PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()) as c_int)?;
+        check(umount2(c".".as_ptr(), MNT_DETACH))?;
+    }
+    std::env::set_current_dir("/")
 }
 
 /// Takes room on the disk for the first bytes of a file, whose length stays. Where a file system cannot, nothing is taken.
@@ -427,7 +534,7 @@ pub fn set_hostname(name: &OsStr) -> io::Result<()> {
 }
 
 /// Enters the mount, uts and ipc namespaces and the root of the process behind a pid descriptor; children made from
-/// now on are in its pid namespace. Needs Linux 5.8.
+/// now on are in its pid namespace.
 ///
 /// The root is taken along because entering a mount namespace leads to that namespace's own root: an agent that runs
 /// in a chroot, and with it the container, has another.
@@ -548,6 +655,21 @@ fn set_process_flag(option: c_int, value: u32) -> io::Result<()> {
 /// From now on no program that is started gains privileges from its file.
 pub fn no_new_privileges() -> io::Result<()> {
     set_process_flag(38, 1)
+}
+
+/// From now on this process and its children make only the system calls that a program of 8-byte steps lets pass, besides
+/// those of earlier programs. It has to have given up new privileges.
+pub fn filter_calls(program: &[u8]) -> io::Result<()> {
+    const PR_SET_SECCOMP: c_int = 22;
+    const SECCOMP_MODE_FILTER: c_ulong = 2;
+    let steps: Vec<FilterStep> = program.chunks_exact(size_of::<FilterStep>()).map(FilterStep::of).collect();
+    let length = u16::try_from(steps.len()).map_err(|_| io::Error::from_raw_os_error(22))?;
+    let program = FilterProgram { length, steps: steps.as_ptr() };
+    // SAFETY: the program says how long its steps are, and both outlive the call; the kernel copies them.
+    check(unsafe {
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &raw const program, 0 as c_ulong, 0 as c_ulong)
+    })
+    .map(drop)
 }
 
 /// The name that `ps` and `top` show; without it, that of a file in memory is shown.

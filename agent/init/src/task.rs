@@ -125,7 +125,11 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
         Some(sandbox) => sys::enter_directory(sandbox.as_fd()).at(Step::Cwd, cwd)?,
         None => std::env::set_current_dir(&plan.cwd).at(Step::Cwd, cwd)?,
     }
-    gate.map_or(Ok(()), wait_for_go)
+    gate.map_or(Ok(()), wait_for_go)?;
+    // The last of all, so that nothing of the set-up needs to be allowed.
+    plan.filters.iter().enumerate().try_for_each(|(number, program)| {
+        sys::filter_calls(program).at(Step::Seccomp, || format!("program {number}"))
+    })
 }
 
 fn switch(identity: &Identity) -> Result<(), Failure> {

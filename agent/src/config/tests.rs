@@ -42,7 +42,7 @@ fn without_anything_the_agent_is_on_loopback_isolates_and_allows_no_root() {
         (Duration::from_secs(5), Duration::from_secs(5), Duration::from_secs(1), 4096)
     );
     assert_eq!((config.resources, config.attributes), (Resources::default(), Attributes::default()));
-    assert!(!config.hostname.is_empty() && config.hide.is_empty());
+    assert!(!config.hostname.is_empty() && config.hide.is_empty() && config.show.is_empty());
     assert_eq!((config.gc_delay, config.gc_disk_headroom), (Duration::from_secs(7 * 86_400), 0.1));
 }
 
@@ -65,6 +65,37 @@ fn a_flag_beats_the_environment_and_that_beats_the_file() {
     assert_eq!(config.master.target.to_string(), "env:2");
     assert_eq!((config.kill_grace, config.allow_root), (Duration::from_secs(60), true));
     assert_eq!(config.pids_limit, 99);
+}
+
+#[test]
+fn what_is_shown_and_shared_is_not_what_containers_have_of_their_own() {
+    let args = AgentArgs { show: vec!["/srv".into()], share: vec!["/tmp/a".into()], ..AgentArgs::default() };
+    let found = config(&args, &[]);
+    assert_eq!((found.show, found.share), (vec!["/srv".into()], vec!["/tmp/a".into()]));
+    for path in ["/", "/mnt", "/proc/1", "/dev"] {
+        let problems = refused(&AgentArgs { show: vec![path.into()], ..AgentArgs::default() });
+        assert!(problems.len() == 1 && problems[0].contains("container's own"), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_seccomp_profile_is_read_at_the_start_and_what_is_wrong_with_it_is_told_with_its_place() {
+    let with = |text: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        (AgentArgs { seccomp: Some(file.path().display().to_string()), ..AgentArgs::default() }, file)
+    };
+    let (usual, unconfined) = (config(&AgentArgs::default(), &[]).seccomp, Filters::default());
+    assert_ne!(usual, unconfined);
+    let none = AgentArgs { seccomp: Some("unconfined".into()), ..AgentArgs::default() };
+    assert_eq!(config(&none, &[]).seccomp, unconfined);
+    let (own, _file) = with(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#);
+    assert_eq!(config(&own, &[]).seccomp, unconfined);
+    let (wrong, _file) = with("{\n\"defaultAction\": \"SCMP_ACT_MAYBE\"}");
+    let problems = refused(&wrong);
+    assert!(problems[0].contains("SCMP_ACT_MAYBE") && problems[0].contains("line 2"), "{problems:?}");
+    let missing = AgentArgs { seccomp: Some("/no/such/file".into()), ..AgentArgs::default() };
+    assert!(refused(&missing)[0].contains("/no/such/file"));
 }
 
 #[test]
@@ -175,5 +206,5 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("hide").contains("/a, /b") && line("hide").ends_with("flag --hide"), "{printed}");
     assert!(line("kill-grace").ends_with("env BOURSE_AGENT_KILL_GRACE"), "{printed}");
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
-    assert_eq!(printed.lines().count(), 23, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 26, "one line for each setting:\n{printed}");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bourse_agent_core::Launch;
-use bourse_containerizer::{ContainerSpec, Isolation, Limits};
+use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, SANDBOX};
 use bourse_types::{Argv, Milli, Name, TaskSpec};
 use nix::unistd::{Uid, User};
 
@@ -25,8 +25,11 @@ const PORT_VARIABLES_MAX: usize = 256;
 pub struct Habits {
     pub isolation: Isolation,
     pub hostname: String,
+    pub filters: Filters,
     pub allow_root: bool,
     pub pids_limit: u64,
+    /// What every task sees besides what all do.
+    pub show: Vec<Bind>,
     /// What no task may see.
     pub hide: Vec<PathBuf>,
     /// The agent's own API, for `MESOS_AGENT_ENDPOINT`.
@@ -46,7 +49,13 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         cwd: None,
         hostname: Some(short(&habits.hostname).to_owned()),
         limits: limits(habits, spec),
+        volumes: match habits.isolation {
+            Isolation::Linux => habits.show.clone(),
+            // There all is seen.
+            Isolation::Process => Vec::new(),
+        },
         hide: habits.hide.clone(),
+        filters: habits.filters.clone(),
         isolation: habits.isolation,
     })
 }
@@ -70,6 +79,10 @@ pub fn flat(argv: Argv) -> Vec<String> {
 /// last and wins.
 fn environment(habits: &Habits, launch: &Launch, sandbox: &std::path::Path) -> Vec<(String, String)> {
     let sandbox = sandbox.display().to_string();
+    let inside = match habits.isolation {
+        Isolation::Linux => SANDBOX.to_owned(),
+        Isolation::Process => sandbox.clone(),
+    };
     let mut env: Vec<(String, String)> = [
         ("HOSTNAME", short(&habits.hostname).to_owned()),
         ("MESOS_TASK_ID", launch.task.task.to_string()),
@@ -78,8 +91,9 @@ fn environment(habits: &Habits, launch: &Launch, sandbox: &std::path::Path) -> V
         ("MESOS_SLAVE_ID", launch.agent.to_string()),
         ("MESOS_AGENT_ENDPOINT", habits.endpoint.clone()),
         ("MESOS_ALLOCATION_ROLE", launch.spec.role.to_string()),
-        ("MESOS_DIRECTORY", sandbox.clone()),
-        ("MESOS_SANDBOX", sandbox),
+        // As Mesos does: by its path on the machine, and as the task finds it.
+        ("MESOS_DIRECTORY", sandbox),
+        ("MESOS_SANDBOX", inside),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
@@ -158,8 +172,10 @@ mod tests {
         Habits {
             isolation: Isolation::Linux,
             hostname: "host".into(),
+            filters: Filters::default(),
             allow_root: false,
             pids_limit: 100,
+            show: vec![],
             hide: vec!["/work".into()],
             endpoint: "127.0.0.1:5051".into(),
         }
@@ -207,7 +223,7 @@ mod tests {
             ("MESOS_EXECUTOR_ID", "t1"),
             ("MESOS_FRAMEWORK_ID", "F"),
             ("MESOS_SLAVE_ID", "S1"),
-            ("MESOS_SANDBOX", "/box"),
+            ("MESOS_SANDBOX", "/mnt/mesos/sandbox"),
             ("MESOS_DIRECTORY", "/box"),
             ("PORT", "31000"),
             ("PORT0", "31000"),

@@ -139,9 +139,9 @@ async fn health_checks_go_on_with_the_next_agent() {
 /// runs, so a second run, or a missing one, shows.
 #[tokio::test]
 async fn kills_of_the_agent_at_any_moment_lose_no_task_and_run_none_twice() {
-    let mut lab = Lab::new().await;
     // Outside of the work directory, for every user and every run of a task.
     let shared = tempfile::tempdir().expect("a folder");
+    let mut lab = Lab::with(&[&format!("--share={}", shared.path().display())]).await;
     std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
     let ledger = shared.path().join("ledger");
     std::fs::write(&ledger, "").expect("written");

@@ -89,7 +89,7 @@ fn start(container: &Container, check: &Check) -> Result<(Conversation, Child), 
     Ok((conversation, child))
 }
 
-/// The task's own plan with another command: same user, same limits, same view.
+/// The task's own plan with another command: same user, same limits, same view, same filters.
 fn plan(of_task: Plan, check: &Check) -> Plan {
     let place = Place::Inside {
         namespaces: matches!(of_task.place, Place::Container { .. }),
@@ -143,6 +143,7 @@ mod tests {
             cwd: "/s".into(),
             identity: None,
             open_files: 7,
+            filters: vec![vec![1; 8]],
             stdout: Some("/s/stdout".into()),
             stderr: None,
             record: Some("/r".into()),
@@ -156,7 +157,10 @@ mod tests {
         };
         let plan = plan(of_task.clone(), &check);
         assert_eq!(plan.env, ["AB=2", "A=3"]);
-        assert_eq!((plan.task_groups, plan.cwd, plan.open_files), (of_task.task_groups, of_task.cwd, 7));
+        assert_eq!(
+            (plan.task_groups, plan.cwd, plan.filters),
+            (of_task.task_groups, of_task.cwd, of_task.filters)
+        );
         assert_eq!((plan.record, plan.stdout, plan.init_groups), (None, None, vec![]));
         assert_eq!(plan.place, Place::Inside { namespaces: false, in_sandbox: true });
     }

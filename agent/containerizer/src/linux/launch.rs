@@ -4,12 +4,14 @@
 //! process (which sets up, makes the task's process and waits), who it is, and only then the word to go on.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, Place, Plan};
+use bourse_init::plan::{Identity, Place, Plan, TMP};
 use bourse_init::record::Record;
 use bourse_types::ContainerId;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -21,7 +23,7 @@ use crate::conversation::{Conversation, Message};
 use crate::process::{self, Process};
 use crate::runtime_dir::{ContainerDir, Started};
 use crate::spawn::{self, Child, NOT_EXECUTED};
-use crate::spec::{ContainerSpec, Isolation};
+use crate::spec::{ContainerSpec, Isolation, SANDBOX};
 use crate::{init_image, user};
 
 /// How long the set-up may be silent. It takes milliseconds; a machine that swaps may need seconds.
@@ -33,6 +35,17 @@ const OPEN_FILES: u64 = 1 << 20;
 
 /// The `PATH` of a task that brings none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Secrets of the machine that only its root may read, and a task of root could.
+const ROOTS_OWN: [&str; 7] = [
+    "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/shadow",
+    "/etc/shadow-",
+    "/etc/ssh",
+    "/etc/ssl/private",
+    "/etc/sudoers.d",
+];
 
 pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
     let id = &spec.container_id;
@@ -79,6 +92,10 @@ fn set_up(
             "give the task its sandbox",
             spec.sandbox.clone(),
         ))?;
+    }
+    if spec.isolation == Isolation::Linux {
+        let tmp = spec.sandbox.join(TMP);
+        make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
     }
     let plan = dir.write_plan(&plan(spec, identity, joins, dir)).map_err(failed(
         id,
@@ -183,26 +200,53 @@ fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io
 }
 
 fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &ContainerDir) -> Plan {
-    let place = match spec.isolation {
-        Isolation::Process => Place::Host,
-        Isolation::Linux => Place::Container {
-            hostname: spec.hostname.as_ref().map(OsString::from),
-            sandbox: spec.sandbox.clone(),
-            hide: spec.hide.clone(),
-        },
+    let (place, home) = match spec.isolation {
+        Isolation::Process => (Place::Host, spec.sandbox.clone()),
+        Isolation::Linux => (container(spec, identity.as_ref()), SANDBOX.into()),
+    };
+    let filters = match spec.isolation {
+        Isolation::Process => Vec::new(),
+        Isolation::Linux => spec.filters.0.clone(),
     };
     Plan {
         place,
         argv: spec.argv.iter().map(OsString::from).collect(),
         env: environment(&spec.env),
-        cwd: spec.cwd.clone().unwrap_or_else(|| spec.sandbox.clone()),
+        cwd: spec.cwd.clone().unwrap_or(home),
         identity,
         open_files: OPEN_FILES,
+        filters,
         stdout: Some(spec.sandbox.join("stdout")),
         stderr: Some(spec.sandbox.join("stderr")),
         record: Some(dir.record_path()),
         init_groups: joins.init,
         task_groups: joins.task,
+    }
+}
+
+/// For every user that the task may have.
+fn make_tmp(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1777))),
+    }
+}
+
+fn container(spec: &ContainerSpec, identity: Option<&Identity>) -> Place {
+    let mut volumes = spec.volumes.clone();
+    // One that lies in another comes after it.
+    volumes.sort_by(|one, other| one.target.cmp(&other.target));
+    let mut hide = spec.hide.clone();
+    if identity.is_some_and(|identity| identity.uid == 0) {
+        hide.extend(ROOTS_OWN.map(PathBuf::from));
+    }
+    Place::Container {
+        hostname: spec.hostname.as_ref().map(OsString::from),
+        sandbox: spec.sandbox.clone(),
+        // What the kernel gives by itself: half of the memory.
+        shm_bytes: spec.limits.memory_bytes.map_or(0, |bytes| bytes / 2),
+        volumes,
+        hide,
     }
 }
 

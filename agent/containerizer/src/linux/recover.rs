@@ -150,6 +150,7 @@ mod tests {
             cwd: "/".into(),
             identity: None,
             open_files: 0,
+            filters: vec![],
             stdout: None,
             stderr: None,
             record: Some(dir.record_path()),

@@ -12,6 +12,7 @@ use super::LinuxContainerizer;
 use crate::cgroup::PROBE;
 use crate::containerizer::{ContainerError, Containerizer, LaunchError, Outcome};
 use crate::probe::{self, CannotIsolate, Capabilities};
+use crate::seccomp::Filters;
 use crate::spec::{ContainerSpec, Isolation, Limits};
 
 pub async fn try_out(
@@ -40,7 +41,9 @@ fn is_for_want_of_room(error: &LaunchError) -> bool {
     let kind = match error {
         LaunchError::Io { source, .. } => source.kind(),
         // Of a mount it means that there are too many.
-        LaunchError::SetUp { failure, .. } if !matches!(failure.step, Step::Mount | Step::Hide) => {
+        LaunchError::SetUp { failure, .. }
+            if !matches!(failure.step, Step::Mount | Step::Root | Step::Hide) =>
+        {
             io::Error::from_raw_os_error(failure.errno).kind()
         }
         _ => return false,
@@ -68,7 +71,10 @@ async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) 
             swap_bytes: 0,
             pids: Some(16),
         },
+        volumes: Vec::new(),
         hide: vec![runtime.path().into()],
+        filters: Filters::usual()
+            .map_err(|bad| LaunchError::Start { id: id.clone(), what: bad.to_string() })?,
         isolation,
     };
     let broken = |error: ContainerError| LaunchError::Start { id: id.clone(), what: error.to_string() };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bourse_containerizer::{Check, CheckEnd, ContainerError, ContainerSpec, Containerizer};
+use bourse_containerizer::{Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, SANDBOX};
 use bourse_types::Exit;
 
 use super::lab::{Lab, processes_marked, read, until, within};
@@ -31,11 +31,10 @@ async fn a_check_sees_what_the_task_sees_as_the_same_user() {
     let script = r#"
         { hostname; id -un; pwd; echo $LAB $CHECK; cat /proc/2/comm; } > seen
         grep NoNewPrivs /proc/self/status >> seen
-        [ "$(ls "$PWD/..")" = c1 ]"#;
+        [ "$(ls "$PWD/..")" = sandbox ]"#;
     let end = lab.containerizer.exec(&spec.container_id, &check(script)).await.expect("it can be run");
     assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
-    let seen =
-        format!("inside\nnobody\n{}\n{} yes\nsh\nNoNewPrivs:\t1\n", spec.sandbox.display(), lab.instance);
+    let seen = format!("inside\nnobody\n{SANDBOX}\n{} yes\nsh\nNoNewPrivs:\t1\n", lab.instance);
     assert_eq!(read(&spec, "seen"), seen);
     lab.finish().await;
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bourse_containerizer::{
-    Config, ContainerSpec, Containerizer, Ended, Isolation, Launched, Limits, LinuxContainerizer, Outcome,
+    Config, ContainerSpec, Containerizer, Ended, Filters, Isolation, Launched, Limits, LinuxContainerizer,
+    Outcome,
 };
 use bourse_types::{ContainerId, Exit, Milli};
 use tempfile::TempDir;
@@ -74,7 +75,9 @@ impl Lab {
                 swap_bytes: 0,
                 pids: Some(64),
             },
+            volumes: vec![],
             hide: vec![self.work.clone()],
+            filters: Filters::usual().expect("it can be compiled"),
             isolation: Isolation::Linux,
         }
     }

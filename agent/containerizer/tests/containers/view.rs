@@ -4,7 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use bourse_containerizer::{Check, CheckEnd, Containerizer, Isolation};
+use bourse_containerizer::{Bind, Check, CheckEnd, Containerizer, Isolation, SANDBOX};
 use bourse_types::Exit;
 
 use super::lab::{DEADLINE, Lab, parent_of, read, until};
@@ -46,7 +46,7 @@ async fn a_task_starts_in_its_sandbox_or_where_it_says_with_its_host_name() {
     let lab = Lab::new();
     let mut spec = lab.shell("c1", "pwd; hostname; umask");
     spec.hostname = Some("box-7".into());
-    assert_eq!(lab.output(&spec).await, format!("{}\nbox-7\n0022\n", spec.sandbox.display()));
+    assert_eq!(lab.output(&spec).await, format!("{SANDBOX}\nbox-7\n0022\n"));
     let mut spec = lab.shell("c2", "pwd");
     spec.cwd = Some("/usr".into());
     assert_eq!(lab.output(&spec).await, "/usr\n");
@@ -73,44 +73,75 @@ async fn a_task_sees_its_own_sandbox_and_nothing_else_of_the_agent() {
     let lab = Lab::new();
     let other = lab.spec("other", &["true"]);
     fs::write(other.sandbox.join("secret"), "s3cret").expect("it is writable");
-    let token = lab.root().join("token");
-    fs::write(&token, "t0ken").expect("it is writable");
     let mut spec = lab.shell(
         "c1",
-        "find $WORK -mindepth 1; cat $TOKEN; ls $WORK/run; echo mine > mine; \
-         touch $WORK/new || echo read-only",
+        "ls -d $WORK $ROOT; find /mnt -mindepth 1; echo mine > mine; grep -c $WORK /proc/self/mountinfo; true",
     );
     spec.env.push(("WORK".into(), lab.work.display().to_string()));
-    spec.env.push(("TOKEN".into(), token.display().to_string()));
-    spec.hide.push(token);
-    spec.hide.push("/nothing/here".into());
-    let output = lab.run(&spec).await;
-    assert_eq!(output, Exit::Code(0), "{}", read(&spec, "stderr"));
-    let sandboxes = lab.work.join("sandboxes");
-    let seen = format!("{0}\n{0}/c1\n{0}/c1/stderr\n{0}/c1/stdout\nread-only\n", sandboxes.display());
-    let mut lines: Vec<String> = read(&spec, "stdout").lines().map(str::to_owned).collect();
+    spec.env.push(("ROOT".into(), lab.root().display().to_string()));
+    let mut lines: Vec<String> = lab.output(&spec).await.lines().map(str::to_owned).collect();
     lines.sort();
-    let mut expected: Vec<String> = seen.lines().map(str::to_owned).collect();
-    expected.sort();
+    // The sandbox's mount names where it lies on the machine's disk; there is no other of the agent's directory.
+    let expected = [
+        "/mnt/mesos",
+        "/mnt/mesos/sandbox",
+        "/mnt/mesos/sandbox/stderr",
+        "/mnt/mesos/sandbox/stdout",
+        "/mnt/mesos/sandbox/tmp",
+        "3",
+    ];
     assert_eq!(lines, expected);
     assert_eq!(read(&spec, "mine"), "mine\n", "what the task writes is in its sandbox, outside too");
     lab.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_of_root_cannot_undo_its_view_nor_reach_devices_settings_and_processes_of_the_machine() {
-    // Its files it can reach: the tree is the machine's own.
+async fn a_task_has_a_root_of_its_own_and_may_write_in_its_sandbox_and_tmp_only() {
     let lab = Lab::new();
+    // A directory of the machine's that no list names.
+    fs::write(lab.root().join("of the machine"), "x").expect("it is writable");
     let mut spec = lab.shell(
+        "c1",
+        r#"
+        for path in / /etc /usr /usr/bin /opt /home /run /sys /proc /dev /var /mnt; do
+            touch "$path/x" 2> /dev/null && echo "writable: $path"
+        done
+        ls "$ROOT" 2> /dev/null
+        find / -xdev -mindepth 1 -maxdepth 1 > roots
+        echo a > /tmp/a && echo b > /var/tmp/b && ls /tmp
+        head -c 20000000 /dev/zero > /dev/shm/a && echo shared
+        head -c 40000000 /dev/zero > /dev/shm/b || echo full
+        "#,
+    );
+    spec.env.push(("ROOT".into(), lab.root().display().to_string()));
+    assert_eq!(lab.output(&spec).await, "a\nb\nshared\nfull\n");
+    let known = "/bin /dev /etc /home /lib /lib32 /lib64 /libx32 /mnt /nix /opt /proc /root /run /sbin /sys /tmp /usr /var";
+    let roots = read(&spec, "roots");
+    let beyond: Vec<&str> =
+        roots.lines().filter(|path| known.split(' ').all(|known| known != *path)).collect();
+    assert!(beyond.is_empty(), "{beyond:?}");
+    assert_eq!(fs::read_to_string(spec.sandbox.join("tmp/a")).expect("it is there"), "a\n");
+    assert!(!std::path::Path::new("/tmp/a").exists(), "the machine has its own");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_root_cannot_undo_its_view_nor_reach_devices_settings_and_processes_of_the_machine() {
+    let lab = Lab::new();
+    let spec = lab.shell(
         "c1",
         r#"
         refused() { if "$@" 2>/dev/null; then echo "allowed: $*"; fi; }
         write() { echo 1 > "$1"; }
-        refused umount "$WORK"
+        refused umount /mnt/mesos/sandbox
         refused umount -l /proc
         refused mount -t tmpfs none /mnt
         refused mount -t proc proc /mnt
+        refused mount -o remount,rw /
+        refused mount -o remount,rw,bind /usr
         refused mknod disk b 254 0
+        refused write /etc/passwd
+        refused write /usr/bin/env
         refused write /proc/sys/kernel/printk
         refused write /proc/sysrq-trigger
         refused write /sys/kernel/mm/ksm/run
@@ -122,13 +153,13 @@ async fn a_task_of_root_cannot_undo_its_view_nor_reach_devices_settings_and_proc
         refused nsenter -t 1 -m true
         refused unshare -m true
         refused hostname other
+        [ -z "$(cat /etc/shadow)" ] || echo "passwords are visible"
         [ -z "$(head -c 1 /proc/kcore 2>/dev/null)" ] || echo "memory is visible"
         [ -z "$(ls -A /sys/fs/cgroup)" ] || echo "control groups are visible"
         [ -z "$(find /dev -type b)" ] || echo "disks are visible"
         head -c 1 /dev/zero | wc -c; head -c 1 /dev/urandom | wc -c; echo x > /dev/null; touch /dev/shm/x
         "#,
     );
-    spec.env.push(("WORK".into(), lab.work.display().to_string()));
     let output = lab.output(&spec).await;
     assert_eq!(output, "1\n1\n", "stderr: {}", read(&spec, "stderr"));
     assert!(!std::path::Path::new("/dev/shm/x").exists(), "shared memory is the container's own");
@@ -153,7 +184,9 @@ async fn a_user_other_than_root_gets_into_its_sandbox_though_the_way_there_is_cl
     // Any other directory is entered with the task's own rights.
     let mut spec = lab.spec("c3", &["true"]);
     spec.user = Some("nobody".into());
-    spec.cwd = Some(lab.root().into());
+    spec.volumes = vec![Bind { source: lab.root().into(), target: "/closed".into(), writable: true }];
+    spec.hide.clear();
+    spec.cwd = Some("/closed".into());
     let refused = lab.containerizer.launch(&spec).await.expect_err("that is root's alone").to_string();
     assert!(refused.contains("`cwd`") && refused.contains("Permission denied"), "{refused}");
     lab.finish().await;

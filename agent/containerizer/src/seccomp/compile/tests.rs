@@ -1,0 +1,178 @@
+use super::*;
+
+/// The kernel's side of it: the answer of a program to a call, as seccomp(2) numbers answers.
+fn run(program: &[u8], number: u32, arguments: [u64; 6]) -> u32 {
+    let arch: u32 = match ARCH.0 {
+        TargetArch::x86_64 => 0xc000_003e,
+        _ => 0xc000_00b7,
+    };
+    // `struct seccomp_data`: the call, the architecture, where from, the arguments.
+    let mut data = [number.to_le_bytes(), arch.to_le_bytes()].concat();
+    data.extend([0; 8]);
+    data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
+    let (mut at, mut register) = (0_usize, 0_u32);
+    loop {
+        let step = &program[at * 8..at * 8 + 8];
+        let code = u16::from_ne_bytes([step[0], step[1]]);
+        let (yes, no) = (usize::from(step[2]), usize::from(step[3]));
+        let value = u32::from_ne_bytes([step[4], step[5], step[6], step[7]]);
+        let jump = |holds: bool| if holds { yes } else { no };
+        at += 1 + match code {
+            0x20 => {
+                let from = value as usize;
+                register = u32::from_le_bytes(data[from..from + 4].try_into().expect("four bytes"));
+                0
+            }
+            0x54 => {
+                register &= value;
+                0
+            }
+            0x05 => value as usize,
+            0x15 => jump(register == value),
+            0x25 => jump(register > value),
+            0x35 => jump(register >= value),
+            0x45 => jump(register & value != 0),
+            0x06 => return value,
+            other => panic!("no such step: {other:#x}"),
+        };
+    }
+}
+
+const ALLOW: u32 = 0x7fff_0000;
+const LOG: u32 = 0x7ffc_0000;
+const TRAP: u32 = 0x0003_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
+
+fn errno(number: u32) -> u32 {
+    0x0005_0000 | number
+}
+
+/// What a task gets: the strictest of all answers, as signed numbers the smallest.
+fn ask(filters: &Filters, name: &str, arguments: [u64; 6]) -> u32 {
+    let number = Sysno::from_str(name).expect("known").id().cast_unsigned();
+    ask_number(filters, number, arguments)
+}
+
+fn ask_number(filters: &Filters, number: u32, arguments: [u64; 6]) -> u32 {
+    let answers = filters.0.iter().map(|program| run(program, number, arguments));
+    let strictest = answers.min_by_key(|answer| (answer & 0xffff_0000).cast_signed());
+    strictest.unwrap_or(ALLOW)
+}
+
+fn compiled(profile: &str) -> Filters {
+    let profile = serde_json::from_str(profile).expect("a profile");
+    compile(&profile, (6, 1)).expect("it can be compiled")
+}
+
+fn usual() -> Filters {
+    compiled(include_str!("../default.json"))
+}
+
+const NONE: [u64; 6] = [0; 6];
+
+fn first(argument: u64) -> [u64; 6] {
+    [argument, 0, 0, 0, 0, 0]
+}
+
+#[test]
+fn the_usual_profile_allows_what_programs_need_and_answers_what_it_does_not_know_as_an_old_kernel_does() {
+    let filters = usual();
+    for name in
+        ["read", "openat", "mmap", "execve", "exit_group", "futex", "ptrace", "prctl", "seccomp", "chroot"]
+    {
+        assert_eq!(ask(&filters, name, NONE), ALLOW, "{name}");
+    }
+    for name in ["mount", "unshare", "setns", "keyctl", "bpf", "io_uring_setup", "kexec_load", "init_module"]
+    {
+        assert_eq!(ask(&filters, name, NONE), errno(1), "{name}");
+    }
+    // clone3 and whatever comes after it.
+    assert_eq!(ask(&filters, "clone3", NONE), errno(38));
+    assert_eq!(ask_number(&filters, 9999, NONE), errno(38));
+}
+
+#[test]
+fn the_usual_profile_lets_nobody_make_namespaces_or_odd_sockets_or_type_for_others() {
+    const THREAD: u64 = 0x003d_0f00;
+    const NAMESPACES: [u64; 7] =
+        [0x2_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
+    let filters = usual();
+    assert_eq!(ask(&filters, "clone", first(THREAD)), ALLOW);
+    assert_eq!(ask(&filters, "clone", first(17)), ALLOW, "a process");
+    for namespace in NAMESPACES {
+        assert_eq!(ask(&filters, "clone", first(namespace | 17)), errno(1), "{namespace:#x}");
+    }
+    for domain in [1, 2, 10, 16] {
+        assert_eq!(ask(&filters, "socket", first(domain)), ALLOW, "{domain}");
+    }
+    for domain in [38, 40, 0x1_0000_0028] {
+        assert_eq!(ask(&filters, "socket", first(domain)), errno(97), "{domain}");
+    }
+    assert_eq!(ask(&filters, "ioctl", [0, 0x5401, 0, 0, 0, 0]), ALLOW);
+    for typing in [0x5412, 0x541c, 0xff_0000_5412] {
+        assert_eq!(ask(&filters, "ioctl", [0, typing, 0, 0, 0, 0]), errno(1), "{typing:#x}");
+    }
+    assert_eq!(ask(&filters, "personality", first(0xffff_ffff)), ALLOW);
+    assert_eq!(ask(&filters, "personality", first(0x40_0000)), errno(38));
+}
+
+#[test]
+fn a_profile_with_several_answers_gives_each_call_its_own() {
+    let filters = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["read", "no_such_call"], "action": "SCMP_ACT_ALLOW", "comment": "x", "args": []},
+            {"name": "write", "action": "SCMP_ACT_LOG"},
+            {"names": ["close"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13},
+            {"names": ["kill"], "action": "SCMP_ACT_KILL_PROCESS", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 9, "op": "SCMP_CMP_GE"}]},
+            {"names": ["kill"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 5, "op": "SCMP_CMP_GT"}]},
+            {"names": ["dup"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 5, "op": "SCMP_CMP_LT"}]},
+            {"names": ["dup"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["dup"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 7, "op": "SCMP_CMP_NE"}]},
+            {"names": ["sync"], "action": "SCMP_ACT_TRAP"}]}"#,
+    );
+    assert_eq!(ask(&filters, "read", NONE), ALLOW);
+    assert_eq!(ask(&filters, "write", NONE), LOG);
+    assert_eq!(ask(&filters, "close", NONE), errno(13));
+    assert_eq!(ask(&filters, "sync", NONE), TRAP);
+    assert_eq!(ask(&filters, "kill", [1, 9, 0, 0, 0, 0]), KILL_PROCESS);
+    assert_eq!(ask(&filters, "kill", [6, 9, 0, 0, 0, 0]), ALLOW);
+    assert_eq!(ask(&filters, "kill", [1, 8, 0, 0, 0, 0]), errno(1), "no rule is about it");
+    assert_eq!(ask(&filters, "dup", first(7)), ALLOW, "whatever its arguments are");
+    assert_eq!(ask(&filters, "openat", NONE), errno(1), "no rule is about it");
+}
+
+#[test]
+fn a_profile_that_forbids_some_calls_allows_all_others() {
+    let filters = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [
+            {"names": ["mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#,
+    );
+    assert_eq!((ask(&filters, "mkdirat", NONE), ask(&filters, "read", NONE)), (errno(1), ALLOW));
+    assert_eq!(compiled(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#), Filters::default(), "it forbids nothing");
+}
+
+#[test]
+fn a_rule_holds_where_its_conditions_do() {
+    let holds = |conditions: &str| {
+        let profile = format!(
+            r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                {{"names": ["sync"], "action": "SCMP_ACT_ALLOW", {conditions}}}]}}"#
+        );
+        ask(&compiled(&profile), "sync", NONE) == ALLOW
+    };
+    assert!(holds(r#""includes": {}, "excludes": {}"#));
+    assert!(holds(r#""includes": {"caps": ["CAP_SYS_CHROOT"]}"#));
+    assert!(!holds(r#""includes": {"caps": ["CAP_SYS_CHROOT", "CAP_SYS_ADMIN"]}"#));
+    assert!(holds(r#""excludes": {"caps": ["CAP_SYS_ADMIN"]}"#));
+    assert!(!holds(r#""excludes": {"caps": ["CAP_KILL", "CAP_SYS_ADMIN"]}"#));
+    assert!(holds(r#""includes": {"minKernel": "4.8"}"#) && !holds(r#""includes": {"minKernel": "6.10"}"#));
+    assert!(!holds(r#""includes": {"arches": ["s390x"]}"#));
+    assert!(holds(&format!(r#""includes": {{"arches": ["s390x", "{}"]}}"#, ARCH.1)));
+}
+
+#[test]
+fn the_version_of_a_kernel_is_its_first_two_numbers() {
+    let read = ["6.18.35+deb13-cloud", "5.12", "?"].map(version_of);
+    assert_eq!(read, [(6, 18), (5, 12), (0, 0)]);
+}
