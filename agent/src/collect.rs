@@ -150,7 +150,7 @@ mod tests {
         fs::write(&kept, "not ours").expect("writable");
         let (old, again, live) = (make("old", "c1"), make("twice", "c2"), make("twice", "c3"));
         symlink(&kept, old.join("way out")).expect("writable");
-        let running = TaskView { container: container("c3"), started: true, ended: false };
+        let running = TaskView { container: container("c3"), started: true, ended: false, disk_limit: None };
         let view = View { agent: Some(agent.clone()), tasks: BTreeMap::from([(key("twice"), running)]) };
 
         assert_eq!(round(&work, &view, HOUR, SystemTime::now()), 0, "nothing is old");

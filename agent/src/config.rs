@@ -26,7 +26,7 @@ pub use bourse_settings::TlsFiles;
 const PIDS_MAX: &str = "4096";
 
 /// A shorter interval of measuring counts as this one.
-const USAGE_INTERVAL_MIN: Duration = Duration::from_millis(100);
+const MEASURE_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// The flags of `bourse agent`. Each is also a key of the configuration file and, as `BOURSE_AGENT_...`, a variable of
 /// the environment.
@@ -110,6 +110,14 @@ pub struct AgentArgs {
     #[arg(long, value_name = "PATH")]
     pub share: Vec<String>,
 
+    /// Let tasks mount this directory of the machine, or what is below it, where they ask for it; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub volumes: Vec<String>,
+
+    /// The same for reading only; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub volumes_read_only: Vec<String>,
+
     /// Hide this file or directory from tasks too, besides the agent's own; may be repeated
     #[arg(long, value_name = "PATH")]
     pub hide: Vec<String>,
@@ -121,6 +129,14 @@ pub struct AgentArgs {
     /// The part of the disk that is to stay free: beyond that the sandboxes of ended tasks go at once [default: 0.1]
     #[arg(long, value_name = "FRACTION")]
     pub gc_disk_headroom: Option<String>,
+
+    /// How often each task's sandbox is measured; less often where that takes long [default: 15s]
+    #[arg(long, value_name = "DURATION")]
+    pub disk_interval: Option<String>,
+
+    /// End a task whose sandbox holds more than the disk that it asked for [default: true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub enforce_disk: Option<String>,
 
     /// How often the use of tasks is measured [default: 5s]
     #[arg(long, value_name = "DURATION")]
@@ -184,12 +200,20 @@ pub struct Config {
     pub show: Vec<PathBuf>,
     /// What tasks see and may write.
     pub share: Vec<PathBuf>,
+    /// What tasks may mount.
+    pub volumes: Vec<PathBuf>,
+    /// What tasks may mount for reading only.
+    pub volumes_read_only: Vec<PathBuf>,
     /// What tasks must not see besides the agent's own files.
     pub hide: Vec<PathBuf>,
     /// How long the sandbox of an ended task is kept on an empty disk.
     pub gc_delay: Duration,
     /// The part of the disk that is to stay free, 0 to 1.
     pub gc_disk_headroom: f64,
+    /// Between two measurements of one sandbox. At least 100 ms.
+    pub disk_interval: Duration,
+    /// A task whose sandbox holds more than it asked for is ended.
+    pub enforce_disk: bool,
     /// At least 100 ms.
     pub usage_interval: Duration,
     /// The first window of the waits between attempts to reach the master.
@@ -241,9 +265,13 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let pids_limit = layers.take("pids-limit", &args.pids_limit, PIDS_MAX, count);
     let show = layers.take_list("show", &args.show, "programs, libraries and settings", seen);
     let share = layers.take_list("share", &args.share, "none", seen);
+    let volumes = layers.take_list("volumes", &args.volumes, "none", absolute);
+    let volumes_read_only = layers.take_list("volumes-read-only", &args.volumes_read_only, "none", absolute);
     let hide = layers.take_list("hide", &args.hide, "none", absolute);
     let gc_delay = layers.take("gc-delay", &args.gc_delay, "7d", any);
     let gc_disk_headroom = layers.take("gc-disk-headroom", &args.gc_disk_headroom, "0.1", fraction);
+    let disk_interval = layers.take("disk-interval", &args.disk_interval, "15s", interval);
+    let enforce_disk = layers.take("enforce-disk", &args.enforce_disk, "true", switch);
     let usage_interval = layers.take("usage-interval", &args.usage_interval, "5s", any);
     let reconnect_wait = layers.take("reconnect-wait", &args.reconnect_wait, "1s", any);
     let tls = layers.take_tls(&args.tls_cert, &args.tls_key, absolute);
@@ -279,10 +307,14 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         pids_limit: pids_limit?.max(1),
         show: show?,
         share: share?,
+        volumes: volumes?,
+        volumes_read_only: volumes_read_only?,
         hide: hide?,
         gc_delay: gc_delay?,
         gc_disk_headroom: gc_disk_headroom?,
-        usage_interval: usage_interval?.max(USAGE_INTERVAL_MIN),
+        disk_interval: disk_interval?.max(MEASURE_INTERVAL_MIN),
+        enforce_disk: enforce_disk?,
+        usage_interval: usage_interval?.max(MEASURE_INTERVAL_MIN),
         reconnect_wait: reconnect_wait?,
         tls,
     })
@@ -338,6 +370,14 @@ fn seen(text: &str) -> Result<PathBuf, String> {
 
 fn any(text: &str) -> Result<Duration, String> {
     duration(text, Duration::ZERO..=Duration::MAX)
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = any(text)?;
+    match interval.is_zero() {
+        true => Err(format!("{text:?} is no interval; write a time above 0, such as 15s")),
+        false => Ok(interval),
+    }
 }
 
 fn count(text: &str) -> Result<u64, String> {

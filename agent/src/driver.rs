@@ -310,7 +310,7 @@ mod tests {
     };
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-    use crate::launcher::Habits;
+    use crate::launcher::{Habits, Mountable};
 
     fn driver(folder: &Path) -> Driver<LinuxContainerizer> {
         let (back, inbox) = mpsc::channel(INBOX_MAX);
@@ -331,6 +331,7 @@ mod tests {
             allow_root: false,
             pids_limit: 1,
             show: vec![],
+            mountable: Mountable::default(),
             hide: vec![],
             endpoint: String::new(),
         };

@@ -4,6 +4,7 @@
 //! in an order in which they do not hurt each other: it is signalled once it was launched, destroyed once it has ended.
 
 mod container;
+mod volumes;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::driver::Input;
 use crate::{probe, sandbox};
 
 pub use container::{Habits, flat};
+pub use volumes::Mountable;
 
 /// Waits between attempts to remove what is left of a container. What is left after the last one, the next agent finds.
 const DESTROY_AGAIN: [Duration; 3] =

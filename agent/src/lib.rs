@@ -28,6 +28,8 @@ mod view;
 mod session;
 mod wire;
 
+mod disk;
+mod du;
 mod launcher;
 mod probe;
 mod sandbox;

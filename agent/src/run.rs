@@ -21,9 +21,10 @@ use crate::checkpoint::Checkpoint;
 use crate::clock::Clock;
 use crate::collect::{Keeping, collect};
 use crate::config::Config;
+use crate::disk::{self, Sizes};
 use crate::driver::{Driver, Ending, INBOX_MAX};
 use crate::identity::{self, WorkDir};
-use crate::launcher::{Habits, Launcher, recover};
+use crate::launcher::{Habits, Launcher, Mountable, recover};
 use crate::view::View;
 use crate::{resources, serve, usage};
 
@@ -79,6 +80,10 @@ pub async fn run(
         allow_root: config.allow_root,
         pids_limit: config.pids_limit,
         show: shown(&config)?,
+        mountable: Mountable {
+            writable: real(&config.volumes, "which tasks may mount")?,
+            readable: real(&config.volumes_read_only, "which tasks may mount")?,
+        },
         hide: hidden(&config, work_dir.path().to_owned(), runtime_dir),
         endpoint: info.address.to_string(),
     };
@@ -88,6 +93,7 @@ pub async fn run(
     let clock = Clock::new();
     let core = bourse_agent_core::Config {
         kill_grace: config.kill_grace,
+        enforce_disk: config.enforce_disk,
         backoff_first: config.reconnect_wait,
         ..bourse_agent_core::Config::new(info)
     };
@@ -113,7 +119,10 @@ pub async fn run(
     // On their own, so that the driver does not wait for what they read; they end with this function.
     let mut chores = JoinSet::new();
     let keeping = Keeping { delay: config.gc_delay, headroom: config.gc_disk_headroom };
-    chores.spawn(usage::measure(containers, config.usage_interval, work.clone(), watching.clone(), inbox));
+    let (sizes, measured) = watch::channel(Sizes::new());
+    let (back, seen) = (inbox.clone(), watching.clone());
+    chores.spawn(usage::measure(containers, config.usage_interval, work.clone(), seen, measured, back));
+    chores.spawn(disk::watch(work.clone(), config.disk_interval, watching.clone(), sizes, inbox));
     chores.spawn(collect(work.clone(), keeping, watching.clone()));
     let (stop, stopped) = oneshot::channel();
     let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
@@ -163,14 +172,21 @@ fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyh
 
 /// What every task sees by the operator's wish, at its own place.
 fn shown(config: &Config) -> anyhow::Result<Vec<Bind>> {
-    let bind = |path: &PathBuf, writable| {
-        let source = path.canonicalize().with_context(|| {
-            format!("looking at {}, which tasks are to see; make it, or do not name it", path.display())
-        })?;
-        Ok(Bind { source, target: path.clone(), writable })
+    let binds = |paths: &[PathBuf], writable| {
+        let bind = |(source, target)| Bind { source, target, writable };
+        let real = real(paths, "which tasks are to see")?;
+        anyhow::Ok(real.into_iter().zip(paths.to_vec()).map(bind).collect::<Vec<_>>())
     };
-    let shown = config.show.iter().map(|path| bind(path, false));
-    shown.chain(config.share.iter().map(|path| bind(path, true))).collect()
+    Ok([binds(&config.show, false)?, binds(&config.share, true)?].concat())
+}
+
+/// Where paths of the settings lead.
+fn real(paths: &[PathBuf], what: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let real = |path: &PathBuf| {
+        let looking = || format!("looking at {}, {what}; make it, or do not name it", path.display());
+        path.canonicalize().with_context(looking)
+    };
+    paths.iter().map(real).collect()
 }
 
 /// What no task may see: other tasks' sandboxes and the checkpoint, what the containerizer writes down, secrets. Each

@@ -7,19 +7,22 @@ use std::time::Duration;
 use bourse_agent_core::TaskKey;
 use bourse_containerizer::{Containerizer, Usage};
 use bourse_proto::agent_link as link;
-use tokio::sync::mpsc;
+use bourse_types::Milli;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::disk::Sizes;
 use crate::driver::Input;
-use crate::view::Views;
+use crate::view::{TaskView, Views};
 
-/// Measures every running task at the interval, for ever.
+/// Measures every running task at the interval, for ever. Of their sandboxes it tells what was measured last.
 pub async fn measure<C: Containerizer>(
     containers: C,
     every: Duration,
     work_dir: PathBuf,
     views: Views,
+    sizes: watch::Receiver<Sizes>,
     inbox: mpsc::Sender<Input>,
 ) {
     let mut ticks = interval(every);
@@ -36,7 +39,8 @@ pub async fn measure<C: Containerizer>(
             let now = Instant::now();
             let cpus = before.get(key).map_or(0.0, |(then, cpu)| rate(usage.cpu, *cpu, now - *then));
             seen.insert(key.clone(), (now, usage.cpu));
-            tasks.push(write(key, &usage, cpus));
+            let disk = sizes.borrow().get(&task.container).copied();
+            tasks.push(write(key, task, &usage, cpus, disk));
         }
         before = seen;
         let folder = work_dir.clone();
@@ -56,7 +60,7 @@ fn rate(now: Duration, before: Duration, elapsed: Duration) -> f64 {
     }
 }
 
-fn write(key: &TaskKey, usage: &Usage, cpus: f64) -> link::TaskUsage {
+fn write(key: &TaskKey, task: &TaskView, usage: &Usage, cpus: f64, disk: Option<u64>) -> link::TaskUsage {
     let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     link::TaskUsage {
         framework_id: key.framework.to_string(),
@@ -67,7 +71,13 @@ fn write(key: &TaskKey, usage: &Usage, cpus: f64) -> link::TaskUsage {
         memory_peak_bytes: usage.memory_peak_bytes.unwrap_or(0),
         throttled_nanos: nanoseconds(usage.cpu_throttled),
         pids: u32::try_from(usage.pids).unwrap_or(u32::MAX),
+        disk_used_bytes: disk,
+        disk_limit_bytes: task.disk_limit.map(bytes),
     }
+}
+
+fn bytes(mebibytes: Milli) -> u64 {
+    u64::try_from((u128::from(mebibytes.thousandths()) << 20) / 1000).unwrap_or(u64::MAX)
 }
 
 /// Free for anybody but root; 0 where the file system does not say.

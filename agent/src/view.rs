@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bourse_agent_core::{State, TaskKey};
-use bourse_types::{AgentId, ContainerId};
+use bourse_types::{AgentId, ContainerId, Milli};
 use tokio::sync::watch;
 
 /// The newest picture, and a way to wait for the next.
@@ -28,6 +28,8 @@ pub struct TaskView {
     pub started: bool,
     /// No process of it is left.
     pub ended: bool,
+    /// What its sandbox may hold, in MiB. Absent: no limit.
+    pub disk_limit: Option<Milli>,
 }
 
 impl View {
@@ -36,6 +38,7 @@ impl View {
             container: task.container.clone(),
             started: task.started.is_some(),
             ended: task.has_ended(),
+            disk_limit: task.disk_limit(),
         };
         let tasks = state.tasks.iter().map(|(key, of)| (key.clone(), task(of)));
         View { agent: state.agent.clone(), tasks: tasks.collect() }

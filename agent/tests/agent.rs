@@ -8,6 +8,8 @@ mod lab;
 #[path = "agent/master.rs"]
 mod master;
 
+#[path = "agent/disk.rs"]
+mod disk;
 #[path = "agent/full_disk.rs"]
 mod full_disk;
 #[path = "agent/health.rs"]

@@ -61,16 +61,18 @@ pub fn frameworks(random: &mut Random) -> Vec<(Craft, FrameworkInfo)> {
 
 fn jobs(random: &mut Random) -> Vec<Job> {
     let count = random.between(4, 12);
-    let job = |number| {
+    let job = |number: u64| {
         let program = |random: &mut Random, code, sick| Program {
             runs: Some(Duration::from_millis(random.between(50, 30_000))),
             code,
             stubborn: random.chance(0.2),
             sick,
+            greedy: false,
         };
         let code = i32::from(random.chance(0.2));
         let sick = random.chance(0.1);
         let mut first = program(random, code, sick);
+        first.greedy = number % 4 == 1;
         if random.chance(0.1) {
             // Longer than it may.
             first.runs = Some(Duration::from_secs(100));

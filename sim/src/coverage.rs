@@ -108,7 +108,7 @@ kinds! {
 kinds! {
     /// What happened to an agent.
     agent_event AGENT_EVENTS AgentEvent, "agent event":
-    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Stop Disk Tick
+    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed SandboxMeasured Stop Disk Tick
 }
 kinds! {
     /// What an agent found of a container when it came back.

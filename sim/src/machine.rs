@@ -17,6 +17,12 @@ use crate::world::{Happening, Outside};
 /// Why a set-up fails.
 const NO_DEVICE: &str = "mount: no such device; load the module";
 
+/// Between two measurements of a sandbox.
+const MEASURED: Duration = Duration::from_secs(1);
+
+/// What a greedy task has in its sandbox.
+const GREED_BYTES: u64 = 1 << 40;
+
 /// What a task does. Its text is the task's command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -28,12 +34,14 @@ pub struct Program {
     pub stubborn: bool,
     /// Its health checks fail.
     pub sick: bool,
+    /// Its sandbox holds more than any task asks for.
+    pub greedy: bool,
 }
 
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.runs.map_or(0, |runs| runs.as_millis());
-        write!(f, "{millis} {} {} {}", self.code, self.stubborn, self.sick)
+        write!(f, "{millis} {} {} {} {}", self.code, self.stubborn, self.sick, self.greedy)
     }
 }
 
@@ -41,13 +49,16 @@ impl FromStr for Program {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Program, ()> {
-        let [millis, code, stubborn, sick] = text.split(' ').collect::<Vec<_>>()[..] else { return Err(()) };
+        let [millis, code, stubborn, sick, greedy] = text.split(' ').collect::<Vec<_>>()[..] else {
+            return Err(());
+        };
         let millis: u64 = millis.parse().map_err(|_| ())?;
         Ok(Program {
             runs: (millis > 0).then(|| Duration::from_millis(millis)),
             code: code.parse().map_err(|_| ())?,
             stubborn: stubborn.parse().map_err(|_| ())?,
             sick: sick.parse().map_err(|_| ())?,
+            greedy: greedy.parse().map_err(|_| ())?,
         })
     }
 }
@@ -63,6 +74,8 @@ pub enum Inside {
     Dies(i32),
     /// A health check has its answer.
     Answers(u64),
+    /// Its sandbox is measured.
+    Measured,
 }
 
 #[derive(Debug)]
@@ -169,6 +182,10 @@ impl Machine {
                     if sick { Checked::Unhealthy("connection refused".to_owned()) } else { Checked::Healthy };
                 Event::Probed { container: id.clone(), round, outcome }
             }
+            (Phase::Running { .. }, Inside::Measured) => {
+                self.soon(MEASURED, id, Inside::Measured, outside);
+                Event::SandboxMeasured { container: id.clone(), used_bytes: GREED_BYTES }
+            }
             _ => return None,
         };
         watched.then_some(event)
@@ -179,10 +196,13 @@ impl Machine {
         let pid = self.pids;
         let container = self.containers.get_mut(id)?;
         container.phase = Phase::Running { pid };
-        let runs = container.program.runs;
+        let Program { runs, greedy, .. } = container.program;
         outside.checks.started(self.index, &container.task, id, &container.resources);
         if let Some(runs) = runs {
             self.soon(runs, id, Inside::Exits, outside);
+        }
+        if greedy {
+            self.soon(MEASURED, id, Inside::Measured, outside);
         }
         Some(pid)
     }

@@ -36,6 +36,7 @@ pub mod command;
 pub mod framework;
 pub mod health;
 pub mod task;
+pub mod volume;
 
 pub use agent::{Address, AgentInfo};
 pub use amount::{BadAmount, Milli};
@@ -53,10 +54,11 @@ pub use ranges::{BadRanges, Ranges};
 pub use reason::{Reason, Source, UnknownName};
 pub use resources::{
     BadName, BadResources, Disk, DiskSource, DiskSourceKind, Name, Persistence, Quantities, Reservation,
-    ReservationKind, Resource, ResourceKey, ResourceValue, Resources, Volume, VolumeMode,
+    ReservationKind, Resource, ResourceKey, ResourceValue, Resources,
 };
 pub use role::{BadRole, Role};
 pub use status::{ContainerStatus, Exit, TaskStatus};
 pub use task::TaskSpec;
 pub use task_state::TaskState;
 pub use time::{Deadline, Mono, Now, Wall};
+pub use volume::{BadVolume, VOLUMES_MAX, Volume, VolumeMode};

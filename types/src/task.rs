@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::{
     AgentId, Command, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role, TaskId,
+    Volume,
 };
 
 /// A task that is one command in one container.
@@ -30,6 +31,8 @@ pub struct TaskSpec {
     pub limits: BTreeMap<Name, Option<Milli>>,
     /// What it runs.
     pub command: Command,
+    /// What it has of the machine's files besides what every task has.
+    pub volumes: Vec<Volume>,
     /// How to tell whether it is well.
     pub health: Option<HealthCheck>,
     /// How to end it.
@@ -67,6 +70,7 @@ mod tests {
             resources: "cpus:0.5; mem:64".parse().expect("valid"),
             limits: BTreeMap::from([(Name::cpus(), None)]),
             command: Command::shell("true"),
+            volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,

@@ -1,6 +1,6 @@
 //! Tasks that are one command.
 //!
-//! A task with an executor, an image, volumes, networks or a general check is carried by the master like any
+//! A task with an executor, an image, networks or a general check is carried by the master like any
 //! other and would be understood by the wire, but this release's agents cannot run it: reading it refuses it
 //! by the name of the field. What is only shown (`discovery`) and what only an executor would read (`data`)
 //! stays in the message.
@@ -17,6 +17,7 @@ use crate::ids::{self, BadWireId, WireId};
 use crate::labels::{self, BadLabels};
 use crate::resources::{self, BadResource, Form};
 use crate::time::{self, BadTime};
+use crate::volumes::{self, BadVolumeForm};
 
 /// A task that cannot be read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -45,6 +46,9 @@ pub enum BadTask {
     /// A bad command.
     #[error(transparent)]
     Command(#[from] BadCommand),
+    /// A bad volume.
+    #[error(transparent)]
+    Volume(#[from] BadVolumeForm),
     /// A bad health check or kill policy.
     #[error(transparent)]
     Health(#[from] BadHealth),
@@ -90,6 +94,8 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
         resources,
         limits: read_limits(&form.limits)?,
         command: command::read(command).under("command")?,
+        volumes: volumes::read(form.container.as_ref().map_or(&[], |container| &container.volumes))
+            .under("container.volumes")?,
         health: form
             .health_check
             .as_ref()
@@ -116,7 +122,6 @@ fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
     refuse("container.type", !is_mesos)?;
     refuse("container.docker", container.docker.is_some())?;
     refuse("container.mesos.image", container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()))?;
-    refuse("container.volumes", !container.volumes.is_empty())?;
     refuse("container.hostname", container.hostname.is_some())?;
     refuse("container.network_infos", !container.network_infos.is_empty())?;
     refuse("container.linux_info", container.linux_info.is_some())?;
@@ -156,6 +161,11 @@ pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
         resources,
         limits: task.limits.iter().map(limit).collect(),
         command: Some(command::write(&task.command)),
+        container: (!task.volumes.is_empty()).then(|| v1::ContainerInfo {
+            r#type: Some(v1::container_info::Type::Mesos as i32),
+            volumes: task.volumes.iter().map(volumes::write).collect(),
+            ..Default::default()
+        }),
         health_check: task.health.as_ref().map(health::write),
         kill_policy: health::write_kill_policy(task.kill_policy),
         max_completion_time: task.max_completion_time.map(time::write_duration),

@@ -66,6 +66,9 @@ impl Agent {
             Event::Probed { container, round, outcome } => {
                 self.on_probed(now, &container, round, outcome, out)
             }
+            Event::SandboxMeasured { container, used_bytes } => {
+                self.on_sandbox_measured(now, &container, used_bytes, out)
+            }
             Event::Stop { cap } => self.on_stop(now, cap, None, out),
             Event::Disk { full } => self.disk_full = full,
             Event::Tick => self.on_tick(now, out),

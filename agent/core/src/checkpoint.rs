@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bourse_types::{
-    AgentId, ContainerId, Epoch, FrameworkId, FrameworkInfo, Reason, TaskState, TaskStatus, Wall,
+    AgentId, ContainerId, Epoch, FrameworkId, FrameworkInfo, Milli, Reason, TaskState, TaskStatus, Wall,
 };
 
 use crate::effect::Brief;
@@ -151,6 +151,13 @@ pub enum KillCause {
     Unhealthy,
     /// It ran for its `max_completion_time`.
     TookTooLong,
+    /// Its sandbox held more than the task may have on disk.
+    OverDisk {
+        /// What was in it.
+        used_bytes: u64,
+        /// In MiB.
+        limit: Milli,
+    },
     /// The agent was restarted and the framework does not checkpoint.
     AgentRestarted,
     /// The agent stops.

@@ -11,6 +11,8 @@ pub struct Config {
     pub info: AgentInfo,
     /// Between SIGTERM and SIGKILL for a task without a kill policy. Mesos' `executor_shutdown_grace_period`.
     pub kill_grace: Duration,
+    /// A task whose sandbox holds more than the disk that it asked for is ended. Mesos' `enforce_container_disk_quota`.
+    pub enforce_disk: bool,
     /// An update that was not acknowledged is sent again after this long, then after twice as long, and so on.
     pub retry_first: Duration,
     /// The longest wait between two sendings of one update.
@@ -31,11 +33,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Mesos' numbers.
+    /// Mesos' numbers; unlike there, the disk of tasks is enforced.
     pub fn new(info: AgentInfo) -> Config {
         Config {
             info,
             kill_grace: Duration::from_secs(5),
+            enforce_disk: true,
             retry_first: Duration::from_secs(10),
             retry_max: Duration::from_secs(600),
             backoff_first: Duration::from_secs(1),

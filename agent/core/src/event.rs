@@ -112,6 +112,13 @@ pub enum Event {
         /// What it found.
         outcome: Checked,
     },
+    /// A sandbox was measured. Once a task is over its disk, a repeat does nothing, also with another figure.
+    SandboxMeasured {
+        /// Which container's.
+        container: ContainerId,
+        /// What it holds on its disk: a lower bound where not all of it could be looked at.
+        used_bytes: u64,
+    },
     /// The agent shall kill what it runs and then exit. A repeat with a shorter cap shortens what is under way.
     Stop {
         /// No task gets a longer grace than this.

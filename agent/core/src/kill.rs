@@ -138,6 +138,7 @@ pub(crate) fn told_reason(cause: &KillCause) -> Option<Reason> {
         // Mesos tells such a task by `healthy: false` and has no reason for it.
         KillCause::Unhealthy => None,
         KillCause::TookTooLong => Some(Reason::MaxCompletionTimeReached),
+        KillCause::OverDisk { .. } => Some(Reason::ContainerLimitationDisk),
         KillCause::AgentRestarted => Some(Reason::AgentRestarted),
         KillCause::AgentStops => Some(Reason::AgentRemoved),
         KillCause::FrameworkGone => Some(Reason::FrameworkRemoved),

@@ -21,6 +21,7 @@ mod event;
 mod checkpoint;
 mod recovery;
 
+mod disk;
 mod health;
 mod kill;
 mod link;

@@ -9,6 +9,7 @@ use bourse_types::{
 
 use crate::agent::{Agent, Live};
 use crate::checkpoint::{KillCause, Record, Task};
+use crate::disk;
 use crate::effect::{Effect, Launch};
 use crate::event::{Assignment, End, TaskKey, Work};
 use crate::health::Prober;
@@ -295,6 +296,11 @@ fn verdict(task: &Task, end: &End) -> Verdict {
         }
         KillCause::TookTooLong => {
             plain(TaskState::Failed, reason, format!("ran for its max_completion_time; {how}"))
+        }
+        KillCause::OverDisk { used_bytes, limit } => {
+            let message = disk::message(*used_bytes, *limit);
+            let limitation = disk::limitation(*limit);
+            Verdict { limitation, ..plain(TaskState::Failed, reason, message) }
         }
         KillCause::AgentRestarted => {
             let why = "the agent was restarted and the framework does not checkpoint";

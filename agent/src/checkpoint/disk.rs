@@ -6,7 +6,7 @@ use bourse_agent_core::{Health, Kill, KillCause, Record, TaskKey};
 use bourse_proto::disk as form;
 use bourse_proto::disk::checkpoint_kill_begun::Cause;
 use bourse_proto::disk::checkpoint_record::Change;
-use bourse_types::{AgentId, BadId, BadRole, ContainerId, Epoch, FrameworkId, Reason, TaskId, Wall};
+use bourse_types::{AgentId, BadId, BadRole, ContainerId, Epoch, FrameworkId, Milli, Reason, TaskId, Wall};
 use bourse_wire::framework::BadFramework;
 use bourse_wire::status::BadStatus;
 use bourse_wire::{At, Form, framework, resources, status};
@@ -171,22 +171,30 @@ fn read_key(form: Option<form::CheckpointTask>) -> Result<TaskKey, BadRecord> {
 
 fn write_kill(task: &TaskKey, kill: &Kill) -> form::CheckpointKillBegun {
     let nanoseconds = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
-    let (cause, reason) = match &kill.cause {
-        KillCause::Asked(reason) => (Cause::Asked, *reason),
-        KillCause::Unhealthy => (Cause::Unhealthy, None),
-        KillCause::TookTooLong => (Cause::TookTooLong, None),
-        KillCause::AgentRestarted => (Cause::AgentRestarted, None),
-        KillCause::AgentStops => (Cause::AgentStops, None),
-        KillCause::FrameworkGone => (Cause::FrameworkGone, None),
-    };
-    form::CheckpointKillBegun {
+    let mut begun = form::CheckpointKillBegun {
         task: write_key(task),
-        cause: cause as i32,
-        reason: reason.map(Reason::as_str).unwrap_or_default().to_owned(),
         grace_ns: nanoseconds(kill.grace),
         left_ns: nanoseconds(kill.left),
         at_ms: kill.at.as_millis(),
-    }
+        ..Default::default()
+    };
+    let cause = match &kill.cause {
+        KillCause::Asked(reason) => {
+            begun.reason = reason.map(Reason::as_str).unwrap_or_default().to_owned();
+            Cause::Asked
+        }
+        KillCause::Unhealthy => Cause::Unhealthy,
+        KillCause::TookTooLong => Cause::TookTooLong,
+        KillCause::OverDisk { used_bytes, limit } => {
+            (begun.disk_used_bytes, begun.disk_limit) = (*used_bytes, limit.thousandths());
+            Cause::OverDisk
+        }
+        KillCause::AgentRestarted => Cause::AgentRestarted,
+        KillCause::AgentStops => Cause::AgentStops,
+        KillCause::FrameworkGone => Cause::FrameworkGone,
+    };
+    begun.cause = cause as i32;
+    begun
 }
 
 fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
@@ -196,6 +204,9 @@ fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
         Cause::Asked => KillCause::Asked(form.reason.parse().ok()),
         Cause::Unhealthy => KillCause::Unhealthy,
         Cause::TookTooLong => KillCause::TookTooLong,
+        Cause::OverDisk => {
+            KillCause::OverDisk { used_bytes: form.disk_used_bytes, limit: Milli::new(form.disk_limit) }
+        }
         Cause::AgentRestarted => KillCause::AgentRestarted,
         Cause::AgentStops => KillCause::AgentStops,
         Cause::FrameworkGone => KillCause::FrameworkGone,
@@ -230,6 +241,7 @@ mod tests {
             resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
             limits: Default::default(),
             command: Command::shell("echo $HOME"),
+            volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy { grace: Some(Duration::from_secs(3)) },
             max_completion_time: Some(Duration::from_millis(1500)),
@@ -281,6 +293,7 @@ mod tests {
             kill(KillCause::Asked(Some(Reason::AgentDraining))),
             kill(KillCause::Unhealthy),
             kill(KillCause::TookTooLong),
+            kill(KillCause::OverDisk { used_bytes: u64::MAX, limit: Milli::new(1) }),
             kill(KillCause::AgentRestarted),
             kill(KillCause::AgentStops),
             kill(KillCause::FrameworkGone),

@@ -44,6 +44,7 @@ fn without_anything_the_agent_is_on_loopback_isolates_and_allows_no_root() {
     assert_eq!((config.resources, config.attributes), (Resources::default(), Attributes::default()));
     assert!(!config.hostname.is_empty() && config.hide.is_empty() && config.show.is_empty());
     assert_eq!((config.gc_delay, config.gc_disk_headroom), (Duration::from_secs(7 * 86_400), 0.1));
+    assert_eq!((config.disk_interval, config.enforce_disk), (Duration::from_secs(15), true));
 }
 
 #[test]
@@ -175,6 +176,8 @@ fn values_that_mean_nothing_are_refused_all_at_once_with_ones_that_do() {
         kill_grace: Some("soon".into()),
         pids_limit: Some("-1".into()),
         hide: vec!["/a".into(), String::new()],
+        disk_interval: Some("0".into()),
+        enforce_disk: Some("often".into()),
         ..AgentArgs::default()
     };
     let found = refused(&args);
@@ -189,6 +192,8 @@ fn values_that_mean_nothing_are_refused_all_at_once_with_ones_that_do() {
         ("kill-grace", "30s"),
         ("pids-limit", "write a number, such as 4096"),
         ("hide", "it is empty; name a path"),
+        ("disk-interval", "write a time above 0, such as 15s"),
+        ("enforce-disk", "neither true nor false"),
     ];
     assert_eq!(found.len(), wanted.len(), "{found:#?}");
     for (problem, (name, said)) in found.iter().zip(wanted) {
@@ -206,5 +211,5 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("hide").contains("/a, /b") && line("hide").ends_with("flag --hide"), "{printed}");
     assert!(line("kill-grace").ends_with("env BOURSE_AGENT_KILL_GRACE"), "{printed}");
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
-    assert_eq!(printed.lines().count(), 26, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 30, "one line for each setting:\n{printed}");
 }

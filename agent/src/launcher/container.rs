@@ -1,11 +1,13 @@
 //! What a task becomes as a container: program, environment, user, limits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bourse_agent_core::Launch;
 use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, SANDBOX};
 use bourse_types::{Argv, Milli, Name, TaskSpec};
 use nix::unistd::{Uid, User};
+
+use super::volumes::Mountable;
 
 /// The longest host name that Linux takes, in bytes.
 const HOSTNAME_MAX: usize = 64;
@@ -30,6 +32,8 @@ pub struct Habits {
     pub pids_limit: u64,
     /// What every task sees besides what all do.
     pub show: Vec<Bind>,
+    /// What of the machine a task may mount.
+    pub mountable: Mountable,
     /// What no task may see.
     pub hide: Vec<PathBuf>,
     /// The agent's own API, for `MESOS_AGENT_ENDPOINT`.
@@ -40,6 +44,7 @@ pub struct Habits {
 pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<ContainerSpec, String> {
     let spec = &launch.spec;
     let argv = spec.command.argv().map_err(|bad| bad.to_string())?;
+    let volumes = volumes(habits, spec, &sandbox)?;
     Ok(ContainerSpec {
         container_id: launch.container.clone(),
         argv: flat(argv),
@@ -49,15 +54,23 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         cwd: None,
         hostname: Some(short(&habits.hostname).to_owned()),
         limits: limits(habits, spec),
-        volumes: match habits.isolation {
-            Isolation::Linux => habits.show.clone(),
-            // There all is seen.
-            Isolation::Process => Vec::new(),
-        },
+        volumes,
         hide: habits.hide.clone(),
         filters: habits.filters.clone(),
         isolation: habits.isolation,
     })
+}
+
+/// What the operator shows, and what the task mounts; the task's own wins a place.
+fn volumes(habits: &Habits, spec: &TaskSpec, sandbox: &Path) -> Result<Vec<Bind>, String> {
+    let mut volumes = match habits.isolation {
+        Isolation::Linux => habits.show.clone(),
+        // There all is seen.
+        Isolation::Process => Vec::new(),
+    };
+    let of_task = habits.mountable.bind(&spec.volumes, sandbox)?;
+    volumes.retain(|shown| of_task.iter().all(|bind| bind.target != shown.target));
+    Ok([volumes, of_task].concat())
 }
 
 /// A host's name as Linux takes it: the whole, or its first label where it is too long.
@@ -77,7 +90,7 @@ pub fn flat(argv: Argv) -> Vec<String> {
 
 /// Mesos' variables, the host's name (which a plain shell does not set) and the ports; what the command itself sets comes
 /// last and wins.
-fn environment(habits: &Habits, launch: &Launch, sandbox: &std::path::Path) -> Vec<(String, String)> {
+fn environment(habits: &Habits, launch: &Launch, sandbox: &Path) -> Vec<(String, String)> {
     let sandbox = sandbox.display().to_string();
     let inside = match habits.isolation {
         Isolation::Linux => SANDBOX.to_owned(),
@@ -176,6 +189,7 @@ mod tests {
             allow_root: false,
             pids_limit: 100,
             show: vec![],
+            mountable: Mountable::default(),
             hide: vec!["/work".into()],
             endpoint: "127.0.0.1:5051".into(),
         }
@@ -194,6 +208,7 @@ mod tests {
             resources: resources.parse().expect("valid"),
             limits: Default::default(),
             command,
+            volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,

@@ -112,7 +112,12 @@ fn story(task: &Task) -> Vec<String> {
             pids => format!("{pids} processes"),
         };
         let memory = format!("{} (peak {})", mib(used.mem_mib), mib(used.mem_peak_mib));
-        line("used", &format!("{:.2} cpus, {memory}, {processes}{throttled}", used.cpus));
+        let disk = match (used.disk_mib, used.disk_limit_mib) {
+            (None, _) => String::new(),
+            (Some(held), None) => format!(", {} on disk", mib(held)),
+            (Some(held), Some(most)) => format!(", {} on disk (at most {})", mib(held), mib(most)),
+        };
+        line("used", &format!("{:.2} cpus, {memory}{disk}, {processes}{throttled}", used.cpus));
     }
     line("container", &task.container_id);
     if task.pid != 0 {

@@ -264,6 +264,7 @@ impl Offer {
             resources,
             limits: task.limits,
             command: task.command,
+            volumes: task.volumes,
             health: task.health,
             kill_policy: task.kill_policy,
             max_completion_time: task.max_completion_time,

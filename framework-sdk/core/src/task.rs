@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bourse_types::{
     Command, HealthCheck, KillPolicy, Labels, Milli, Name, Resource, ResourceKey, ResourceValue, Resources,
-    TaskId,
+    TaskId, Volume,
 };
 
 /// What to run and what it needs; [`Offer::launch`](crate::Offer::launch) finds the resources for it.
@@ -19,6 +19,7 @@ pub struct Task {
     pub(crate) ports: u64,
     pub(crate) limits: BTreeMap<Name, Option<Milli>>,
     pub(crate) command: Command,
+    pub(crate) volumes: Vec<Volume>,
     pub(crate) health: Option<HealthCheck>,
     pub(crate) kill_policy: KillPolicy,
     pub(crate) max_completion_time: Option<Duration>,
@@ -36,6 +37,7 @@ impl Task {
             ports: 0,
             limits: BTreeMap::new(),
             command: Command::default(),
+            volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
@@ -79,6 +81,14 @@ impl Task {
         self
     }
 
+    /// A file or directory of the machine, or one in the sandbox, where the container has it; of two with one place there
+    /// the later holds. The agent's operator decides which paths of the machine may be mounted.
+    pub fn volume(mut self, volume: Volume) -> Task {
+        self.volumes.retain(|present| present.container_path != volume.container_path);
+        self.volumes.push(volume);
+        self
+    }
+
     /// Processors, exact to a thousandth: `Milli::new(500)` is half of one. More is never given: the quota is hard.
     pub fn cpus(self, cpus: Milli) -> Task {
         self.scalar(Name::cpus(), cpus)
@@ -89,7 +99,8 @@ impl Task {
         self.scalar(Name::mem(), Milli::whole(mib))
     }
 
-    /// Disk in MiB.
+    /// Disk in MiB: the task fails when it has more than that in its sandbox, its output included. Without it there is no
+    /// limit.
     pub fn disk_mib(self, mib: u64) -> Task {
         self.scalar(Name::disk(), Milli::whole(mib))
     }

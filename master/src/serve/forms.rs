@@ -156,12 +156,15 @@ pub(super) fn offer(offer: &Offer, view: &View) -> wire::Offer {
 pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
     let latest = task.latest();
     let container = task.statuses.iter().rev().find_map(|status| status.container.as_ref());
+    let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
     let used = usages.of(&task.framework, &task.info.id).map(|usage| wire::TaskUse {
         cpus: usage.cpus,
-        mem_mib: usage.memory_bytes as f64 / 1_048_576.0,
-        mem_peak_mib: usage.memory_peak_bytes as f64 / 1_048_576.0,
+        mem_mib: mib(usage.memory_bytes),
+        mem_peak_mib: mib(usage.memory_peak_bytes),
         throttled_seconds: usage.throttled_nanos as f64 / 1e9,
         pids: usage.pids,
+        disk_mib: usage.disk_used_bytes.map(mib),
+        disk_limit_mib: usage.disk_limit_bytes.map(mib),
     });
     wire::Task {
         id: task.info.id.to_string(),

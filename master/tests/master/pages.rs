@@ -184,6 +184,8 @@ impl Scene {
             memory_peak_bytes: 410 << 20,
             throttled_nanos: 1_500_000_000,
             pids: 3,
+            disk_used_bytes: Some(12 << 20),
+            disk_limit_bytes: Some(20 << 20),
             ..link::TaskUsage::default()
         };
         agents[0].say(Said::Usage(link::Usage { tasks: vec![usage], disk_free_bytes: 1 << 30 })).await;
@@ -347,7 +349,14 @@ async fn every_page_is_whole_without_a_script_and_tells_the_command_that_tells_t
     says("/tasks", &["clock", "running", "0.37 cpus, 300MiB", "1.5 cpus, 1024MiB"]).await;
     says(
         &scene.task("clock"),
-        &["while true; do echo tick", "tick\ntick\n", "peak 410MiB", "throttled for 1.5 s"],
+        &[
+            "while true; do echo tick",
+            "tick\ntick\n",
+            "peak 410MiB",
+            "throttled for 1.5 s",
+            "12MiB",
+            "at most 20MiB",
+        ],
     )
     .await;
     says(

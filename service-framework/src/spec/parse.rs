@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bourse_types::{Milli, Role};
+use bourse_types::{Milli, Role, Volume};
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Field, Fields, kind_of};
@@ -84,6 +84,7 @@ fn template(file: &Fields, problems: &mut Problems) -> Option<Template> {
     Some(Template {
         resources: needs(file, problems),
         env: env(file, &ports, problems),
+        volumes: file.get("volumes").map(|field| volumes(&field, problems)).unwrap_or_default(),
         user: file.get("user").and_then(|field| user(&field, problems)),
         role: file.get("role").and_then(|field| role(&field, problems)),
         health: health(file, &ports, problems),
@@ -158,6 +159,30 @@ fn needs(file: &Fields, problems: &mut Problems) -> Needs {
         needs.disk = disk.size(problems, Milli::ZERO, Milli::whole(1024 * 1024 * 1024)).unwrap_or(needs.disk);
     }
     needs
+}
+
+fn volumes(field: &Field, problems: &mut Problems) -> Vec<Volume> {
+    let DeValue::Array(items) = field.value else {
+        field.wrong(problems, "an array of texts such as \"/srv/data:/data\" or \"/etc/web:/etc/web:ro\"");
+        return Vec::new();
+    };
+    let mut volumes = Vec::with_capacity(items.len());
+    for item in items.iter() {
+        match item.get_ref() {
+            DeValue::String(text) => match text.parse::<Volume>() {
+                Ok(volume) => volumes.push(volume),
+                Err(bad) => problems.add(item.span(), format!("{}: {bad}", field.path())),
+            },
+            other => {
+                let (path, kind) = (field.path(), kind_of(other));
+                problems.add(item.span(), format!("{path} holds {kind}; every volume must be in quotes"));
+            }
+        }
+    }
+    if let Err(bad) = Volume::check_all(&volumes) {
+        problems.add(field.span(), format!("{}: {bad}", field.path()));
+    }
+    volumes
 }
 
 fn ports(field: &Field, problems: &mut Problems) -> Vec<Option<PortName>> {

@@ -38,6 +38,7 @@ fn every_key_is_read() {
         spread = "agents"
         max_per_agent = 2
         kill_grace = "20s"
+        volumes = ["/srv/data:/data", "/etc/web.conf:/etc/web.conf:ro"]
         replace_unreachable_after = "1m"
 
         [resources]
@@ -99,6 +100,22 @@ fn every_key_is_read() {
                     "MODE": "fast",
                     "RATE": "1.50",
                 },
+                volumes: [
+                    Volume {
+                        container_path: "/data",
+                        host_path: Some(
+                            "/srv/data",
+                        ),
+                        mode: ReadWrite,
+                    },
+                    Volume {
+                        container_path: "/etc/web.conf",
+                        host_path: Some(
+                            "/etc/web.conf",
+                        ),
+                        mode: ReadOnly,
+                    },
+                ],
                 user: Some(
                     "www-data",
                 ),
@@ -338,4 +355,19 @@ proptest::proptest! {
     ) {
         let _ = parse(&format!("name = \"a\"\ncommand = \"b\"\n{table}\n{key} = {value}\n"), "any.toml");
     }
+}
+
+#[test]
+fn a_volume_that_no_task_can_have_is_told_with_its_place() {
+    let told = |line: &str| {
+        let text = format!("name = \"a\"\ncommand = \"b\"\n{line}\n");
+        parse(&text, "a.toml").expect_err("it is wrong").to_string()
+    };
+    assert!(
+        told("volumes = [\"/srv/data\"]").contains("a.toml:3:12: volumes: \"/srv/data\" is no volume; write")
+    );
+    assert!(told("volumes = [\"/a:/proc\"]").contains("each container's own"));
+    assert!(told("volumes = [\"/a:/d\", \"/b:/d\"]").contains("two volumes have the container path \"/d\""));
+    assert!(told("volumes = [1]").contains("every volume must be in quotes"));
+    assert!(told("volumes = \"/a:/d\"").contains("it must be an array of texts"));
 }

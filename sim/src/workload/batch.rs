@@ -67,6 +67,9 @@ impl Batch {
                 .ports(job.ports)
                 .grace(Duration::from_secs(3))
                 .max_completion_time(Duration::from_secs(40));
+            if program.greedy {
+                task = task.disk_mib(10);
+            }
             if program.sick {
                 task = task.health(HealthCheck {
                     delay: Duration::ZERO,

@@ -102,7 +102,8 @@ impl Hoarder {
         if self.launched < TASKS_MAX && self.random.chance(0.7) {
             let runs = Some(Duration::from_millis(self.random.between(100, 20_000)));
             let code = i32::from(self.random.chance(0.3));
-            let program = Program { runs, code, stubborn: self.random.chance(0.2), sick: false };
+            let program =
+                Program { runs, code, stubborn: self.random.chance(0.2), sick: false, greedy: false };
             let task = Task::new(calls.task_id("whim"))
                 .command(program.to_string())
                 .cpus(Milli::new(self.random.between(100, 900)))

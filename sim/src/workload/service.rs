@@ -88,7 +88,8 @@ impl Service {
         }
         for _ in 0..missing {
             let sick = self.random.chance(0.1);
-            let program = Program { runs: None, code: 0, stubborn: self.random.chance(0.3), sick };
+            let program =
+                Program { runs: None, code: 0, stubborn: self.random.chance(0.3), sick, greedy: false };
             let check = HealthCheck {
                 delay: Duration::from_secs(1),
                 interval: Duration::from_secs(20),

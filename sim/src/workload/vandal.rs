@@ -233,7 +233,7 @@ impl Vandal {
             };
             let Some(framework) = self.id.clone() else { continue };
             let runs = Some(self.random.millis(100, 20_000));
-            let program = Program { runs, code: 0, stubborn: false, sick: false };
+            let program = Program { runs, code: 0, stubborn: false, sick: false, greedy: false };
             let spec = TaskSpec {
                 name: "harm".to_owned(),
                 framework,
@@ -245,6 +245,7 @@ impl Vandal {
                     false => BTreeMap::new(),
                 },
                 command: Command::shell(program.to_string()),
+                volumes: Vec::new(),
                 health: None,
                 kill_policy: KillPolicy::default(),
                 max_completion_time: None,

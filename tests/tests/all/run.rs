@@ -1,6 +1,8 @@
 //! `bourse run`: one task, its output, and its exit status as one's own.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -379,4 +381,31 @@ fn many_bytes_of_any_kind_come_whole_and_each_stream_for_itself() {
 /// What Ctrl-C at a terminal sends.
 fn interrupt(pid: u32) {
     kill(Pid::from_raw(pid as i32), Signal::SIGINT).expect("it is a child of ours");
+}
+
+#[test]
+fn a_task_mounts_what_its_agent_allows_and_is_told_what_it_does_not() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let data = folder.path().canonicalize().expect("it was just made");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let cluster = Plan::agents(1).agent(&format!("--volumes {}", data.display())).start();
+    let mount = |volume: &str, script: &str| {
+        cluster.cli().run(["run", "--user", "nobody", "--volume", volume, "--", "sh", "-c", script])
+    };
+    let host = data.display();
+    let ran = mount(&format!("{host}:/data"), "echo written > /data/file");
+    assert_eq!(ran.code(), 0, "{ran}");
+    assert_eq!(fs::read_to_string(data.join("file")).expect("the task wrote it"), "written\n");
+    let ran = mount(&format!("{host}:/data:ro"), "cat /data/file; touch /data/other");
+    assert_eq!((ran.code(), ran.stdout.as_str()), (1, "written\n"), "{ran}");
+    let ran = mount("cache:/var/cache", "echo own > /var/cache/file && cat cache/file");
+    assert_eq!((ran.code(), ran.stdout.as_str()), (0, "own\n"), "{ran}");
+    std::os::unix::fs::symlink("/var", data.join("out")).expect("it is ours");
+    for volume in ["/var:/data:ro", &format!("{host}/out:/data:ro")] {
+        let ran = mount(volume, "true");
+        assert_eq!(ran.code(), 125, "{ran}");
+        assert!(ran.stderr.contains("/var is not among what this agent lets tasks mount"), "{ran}");
+    }
+    let ran = mount("/a", "true");
+    assert_eq!(ran.code(), 2, "{ran}");
 }

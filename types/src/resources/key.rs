@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::Name;
+use crate::volume::Volume;
 use crate::{Labels, Principal, Role};
 
 /// What makes one resource another than its namesake.
@@ -139,26 +140,6 @@ pub struct Persistence {
     pub id: Arc<str>,
     /// Who made it. Not part of the identity.
     pub principal: Option<Principal>,
-}
-
-/// Where a task finds a volume.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Volume {
-    /// The path inside the container, relative to the sandbox.
-    pub container_path: Arc<str>,
-    /// The path on the machine, where the volume is not a persistent one.
-    pub host_path: Option<Arc<str>>,
-    /// Whether the task may write.
-    pub mode: VolumeMode,
-}
-
-/// Whether a task may write to a volume.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum VolumeMode {
-    /// It may.
-    ReadWrite,
-    /// It may not.
-    ReadOnly,
 }
 
 /// A disk beside the one that holds the agent's work directory.

@@ -21,10 +21,7 @@ mod text;
 mod value;
 
 pub use collection::{Resource, Resources};
-pub use key::{
-    Disk, DiskSource, DiskSourceKind, Persistence, Reservation, ReservationKind, ResourceKey, Volume,
-    VolumeMode,
-};
+pub use key::{Disk, DiskSource, DiskSourceKind, Persistence, Reservation, ReservationKind, ResourceKey};
 pub use name::{BadName, Name};
 pub use quantities::Quantities;
 pub use text::BadResources;

@@ -1,7 +1,7 @@
 //! Stories and laws of the algebra.
 
 use super::*;
-use crate::{Labels, Milli, Principal, Ranges, Role};
+use crate::{Labels, Milli, Principal, Ranges, Role, Volume, VolumeMode};
 use expect_test::expect;
 use proptest::prelude::*;
 

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::{
     BadName, Disk, DiskSourceKind, Name, Reservation, ReservationKind, Resource, ResourceKey, ResourceValue,
-    Resources, VolumeMode,
+    Resources,
 };
 use crate::units::BadUnit;
-use crate::{BadAmount, BadItems, BadRanges, BadRole, Labels, Role};
+use crate::{BadAmount, BadItems, BadRanges, BadRole, Labels, Role, VolumeMode};
 
 /// A text that cannot be resources.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

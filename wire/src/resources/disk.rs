@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bourse_proto::v1;
 use bourse_proto::v1::resource::{DiskInfo, disk_info};
-use bourse_types::{Disk, DiskSource, DiskSourceKind, Persistence, Principal, Volume, VolumeMode};
+use bourse_types::{Disk, DiskSource, DiskSourceKind, Persistence, Principal, Volume};
 
 use super::BadResource;
 use crate::at::{At, Place, Under, needed};
-use crate::labels;
+use crate::{labels, volumes};
 
 pub(super) fn read(form: &DiskInfo) -> Result<Disk, At<BadResource>> {
     Ok(Disk {
@@ -33,11 +33,7 @@ fn read_volume(form: &v1::Volume) -> Result<Volume, At<BadResource>> {
         return Err(At::new("", BadResource::VolumeSource));
     }
     let mode: i32 = *needed("mode", &form.mode)?;
-    let mode = match v1::volume::Mode::try_from(mode) {
-        Ok(v1::volume::Mode::Rw) => VolumeMode::ReadWrite,
-        Ok(v1::volume::Mode::Ro) => VolumeMode::ReadOnly,
-        Err(_) => return Err(At::new("mode", BadResource::Unknown(mode, "Volume.Mode"))),
-    };
+    let mode = volumes::read_mode(mode).ok_or(BadResource::Unknown(mode, "Volume.Mode")).at("mode")?;
     let container_path: &String = needed("container_path", &form.container_path)?;
     Ok(Volume { container_path: container_path.as_str().into(), host_path: shared(&form.host_path), mode })
 }
@@ -76,21 +72,8 @@ pub(super) fn write(disk: &Disk) -> DiskInfo {
     };
     DiskInfo {
         persistence: disk.persistence.as_ref().map(persistence),
-        volume: disk.volume.as_ref().map(write_volume),
+        volume: disk.volume.as_ref().map(volumes::write),
         source: disk.source.as_deref().map(write_source),
-    }
-}
-
-fn write_volume(volume: &Volume) -> v1::Volume {
-    let mode = match volume.mode {
-        VolumeMode::ReadWrite => v1::volume::Mode::Rw,
-        VolumeMode::ReadOnly => v1::volume::Mode::Ro,
-    };
-    v1::Volume {
-        mode: Some(mode as i32),
-        container_path: Some(volume.container_path.to_string()),
-        host_path: text(&volume.host_path),
-        ..Default::default()
     }
 }
 

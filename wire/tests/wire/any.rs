@@ -246,6 +246,21 @@ pub fn health() -> impl Strategy<Value = HealthCheck> {
     )
 }
 
+fn volumes() -> impl Strategy<Value = Vec<Volume>> {
+    let modes = prop_oneof![Just(VolumeMode::ReadWrite), Just(VolumeMode::ReadOnly)];
+    let volume =
+        ("/?[a-z]{1,4}(/[a-z .]{3}x)?", modes).prop_map(|(host, mode)| (Some(host.as_str().into()), mode));
+    // The container's paths differ.
+    vec(volume, 0..3).prop_map(|some| {
+        let place = |(at, (host_path, mode)): (usize, (Option<std::sync::Arc<str>>, VolumeMode))| Volume {
+            container_path: format!("/v{at}").into(),
+            host_path,
+            mode,
+        };
+        some.into_iter().enumerate().map(place).collect()
+    })
+}
+
 pub fn task() -> impl Strategy<Value = TaskSpec> {
     let whose = (task_id(), ".{0,6}", framework_id(), agent_id(), role());
     let cpus = Resource::scalar(Name::cpus(), Milli::new(1));
@@ -255,10 +270,17 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     });
     let limited = prop_oneof![Just(Name::cpus()), Just(Name::mem())];
     let limits = btree_map(limited, option::of(milli()), 0..3);
-    let how =
-        (some, limits, command(), option::of(health()), option::of(nanos()), option::of(nanos()), labels());
+    let how = (
+        some,
+        limits,
+        (command(), volumes()),
+        option::of(health()),
+        option::of(nanos()),
+        option::of(nanos()),
+        labels(),
+    );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
-        let (resources, limits, command, health, grace, max_completion_time, labels) = how;
+        let (resources, limits, (command, volumes), health, grace, max_completion_time, labels) = how;
         TaskSpec {
             id,
             name,
@@ -268,6 +290,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             resources,
             limits,
             command,
+            volumes,
             health,
             kill_policy: KillPolicy { grace },
             max_completion_time,

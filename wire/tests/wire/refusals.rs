@@ -5,7 +5,7 @@ use std::fmt::Display;
 use bourse_proto::v1;
 use bourse_types::{FrameworkId, Role};
 use bourse_wire::task::Owner;
-use bourse_wire::{framework, health, resources, status, task};
+use bourse_wire::{framework, health, resources, status, task, volumes};
 use expect_test::{Expect, expect};
 
 fn text(value: &str) -> Option<String> {
@@ -190,6 +190,62 @@ fn a_task_is_refused_with_the_remedy() {
             limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem
             max_completion_time.nanoseconds: -1 ns is negative; send 0 or more
             labels.labels[0].key: the field is required and was not sent; set it
+        "#]],
+    );
+}
+
+#[test]
+fn a_volume_is_refused_with_the_remedy() {
+    use v1::volume::source::{HostPath, SandboxPath, Type, sandbox_path};
+    let from = |kind: Type| v1::volume::Source { r#type: Some(kind as i32), ..Default::default() };
+    let in_sandbox = |whose: sandbox_path::Type, path: &str| v1::volume::Source {
+        sandbox_path: Some(SandboxPath { r#type: Some(whose as i32), path: text(path) }),
+        ..from(Type::SandboxPath)
+    };
+    let host = HostPath { path: text("/srv"), ..Default::default() };
+    let valid = v1::Volume {
+        mode: Some(v1::volume::Mode::Ro as i32),
+        container_path: text("/data"),
+        host_path: text("/srv"),
+        ..Default::default()
+    };
+    check(
+        &vec![valid],
+        |forms| volumes::read(forms),
+        &[
+            &|v| v[0].mode = None,
+            &|v| v[0].mode = Some(7),
+            &|v| v[0].host_path = None,
+            &|v| v[0].host_path = text("/a/../b"),
+            &|v| v[0].container_path = text("/proc/1"),
+            &|v| v[0].image = Some(v1::Image::default()),
+            &|v| v[0].source = Some(from(Type::HostPath)),
+            &|v| {
+                (v[0].host_path, v[0].source) = (
+                    None,
+                    Some(v1::volume::Source { host_path: Some(host.clone()), ..from(Type::HostPath) }),
+                );
+            },
+            &|v| (v[0].host_path, v[0].source) = (None, Some(from(Type::Secret))),
+            &|v| (v[0].host_path, v[0].source) = (None, Some(in_sandbox(sandbox_path::Type::Self_, "cache"))),
+            &|v| (v[0].host_path, v[0].source) = (None, Some(in_sandbox(sandbox_path::Type::Self_, "/a"))),
+            &|v| (v[0].host_path, v[0].source) = (None, Some(in_sandbox(sandbox_path::Type::Parent, "a"))),
+            &|v| v.push(v[0].clone()),
+        ],
+        expect![[r#"
+            [0].mode: the field is required and was not sent; set it
+            [0].mode: 7 is no mode of a volume; send RW or RO
+            [0]: the volume has no host path; set it
+            [0]: the host path "/a/../b" is empty or goes up; write it without empty parts, `.` and `..`
+            [0]: the container path "/proc/1" is empty, goes up, or is each container's own; write it without empty parts, `.` and `..`, and not as / or in /proc, /sys or /dev
+            [0].image: this release mounts paths of the machine and of the task's own sandbox; leave image out
+            [0]: host_path and source both say where the volume is from; leave one out
+            accepted
+            [0].source.type: this release mounts paths of the machine and of the task's own sandbox; leave source.type out
+            accepted
+            [0].source.sandbox_path.path: the host path "/a" is empty or goes up; write it without empty parts, `.` and `..`
+            [0].source.sandbox_path of a parent: this release mounts paths of the machine and of the task's own sandbox; leave source.sandbox_path of a parent out
+            two volumes have the container path "/data"; give each its own
         "#]],
     );
 }

@@ -41,8 +41,8 @@ pub fn compile(profile: &Profile, kernel: (u32, u32)) -> Result<Filters, Backend
         }
         let answered = answers.iter_mut().filter(|(known, _)| *known == answer).map(|(_, calls)| calls);
         for calls in answered.chain([&mut named]) {
-            for number in rule.names.iter().chain(&rule.name).filter_map(|name| Sysno::from_str(name).ok()) {
-                add(calls, i64::from(number.id()), conditions(rule)?);
+            for number in rule.names.iter().chain(&rule.name).filter_map(|name| number(name)) {
+                add(calls, number, conditions(rule)?);
             }
         }
     }
@@ -56,6 +56,13 @@ pub fn compile(profile: &Profile, kernel: (u32, u32)) -> Result<Filters, Backend
         programs.push(program(named, default, SeccompAction::Allow)?);
     }
     Ok(Filters(programs))
+}
+
+/// `None` for what this architecture does not have.
+fn number(name: &str) -> Option<i64> {
+    // The kernel's name where there is no older call to be told from; the crate has it without the "new" on aarch64.
+    let names = [name, if name == "newfstatat" { "fstatat" } else { name }];
+    names.iter().find_map(|name| Sysno::from_str(name).ok()).map(|number| i64::from(number.id()))
 }
 
 fn answer(action: Action, errno: Option<u32>) -> SeccompAction {

@@ -2,6 +2,7 @@
 
 mod world;
 
+mod disk;
 mod health;
 mod killing;
 mod launching;

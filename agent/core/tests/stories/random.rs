@@ -45,6 +45,10 @@ enum Step {
         which: u8,
         healthy: Option<bool>,
     },
+    Measured {
+        which: u8,
+        mebibytes: u64,
+    },
     Pass {
         millis: u64,
     },
@@ -73,6 +77,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<u8>().prop_map(|which| Step::LaunchFailed { which }),
         3 => (any::<u8>(), 0..3).prop_map(|(which, code)| Step::Ended { which, code }),
         3 => (any::<u8>(), any::<Option<bool>>()).prop_map(|(which, healthy)| Step::Probed { which, healthy }),
+        1 => (any::<u8>(), 9..12_u64).prop_map(|(which, mebibytes)| Step::Measured { which, mebibytes }),
         4 => (0..30_000_u64).prop_map(|millis| Step::Pass { millis }),
         1 => Just(Step::LinkLost),
         1 => any::<u8>().prop_map(|finds| Step::Restart { finds }),
@@ -327,6 +332,7 @@ impl Outside {
         match step {
             Step::Run { task, checked: with_check, refused } => {
                 let made: TaskSpec = if with_check { checked(&name(task)) } else { spec(&name(task)) };
+                let made = TaskSpec { resources: "cpus:1; mem:64; disk:10".parse().expect("valid"), ..made };
                 let mut assignment = assignment(made);
                 if refused {
                     assignment.work = bourse_agent_core::Work::Refuse("cannot".into());
@@ -384,6 +390,11 @@ impl Outside {
                         None => Checked::Unknown("no descriptor".into()),
                     };
                     self.apply(Event::Probed { container, round, outcome });
+                }
+            }
+            Step::Measured { which, mebibytes } => {
+                if let Some(container) = self.pick(which) {
+                    self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
                 }
             }
             Step::Pass { millis } => self.pass(Duration::from_millis(millis)),

@@ -55,6 +55,7 @@ pub fn spec(task: &str) -> TaskSpec {
         resources: "cpus:1; mem:64".parse().expect("valid"),
         limits: Default::default(),
         command: Command::shell("echo hello"),
+        volumes: Vec::new(),
         health: None,
         kill_policy: KillPolicy::default(),
         max_completion_time: None,
@@ -224,6 +225,12 @@ impl World {
     pub fn not_probed(&mut self, task: &str, round: u64, why: &str) {
         let container = self.container(task);
         self.apply(Event::Probed { container, round, outcome: Checked::Unknown(why.into()) });
+    }
+
+    /// The sandbox of the task holds so many MiB.
+    pub fn holds(&mut self, task: &str, mebibytes: u64) {
+        let container = self.container(task);
+        self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
     }
 
     pub fn kill(&mut self, task: &str, grace: Option<Duration>, reason: Option<Reason>) {

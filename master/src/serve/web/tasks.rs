@@ -237,6 +237,9 @@ fn use_of(task: &Task) -> Markup {
                         tbody role="rowgroup" {
                             (use_row("cpus", given.cpus, used.cpus, number, &throttled(used)))
                             (use_row("memory", given.mem_mib, used.mem_mib, mib, &format!("peak {}", mib(used.mem_peak_mib))))
+                            @if let Some(disk) = used.disk_mib {
+                                (use_row("disk", given.disk_mib, disk, mib, &most(used.disk_limit_mib)))
+                            }
                         }
                     }
                     p.empty-line { (used.pids) " processes" }
@@ -251,6 +254,10 @@ fn throttled(used: &TaskUse) -> String {
         0.0 => "never throttled".into(),
         seconds => format!("throttled for {seconds:.1} s"),
     }
+}
+
+fn most(limit_mib: Option<f64>) -> String {
+    limit_mib.map_or_else(|| "no limit".into(), |limit| format!("at most {}", mib(limit)))
 }
 
 fn use_row(name: &str, given: f64, used: f64, write: fn(f64) -> String, note: &str) -> Markup {

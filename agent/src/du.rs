@@ -1,0 +1,405 @@
+//! How much a folder that tasks write in takes on its disk.
+//!
+//! A task may nest folders as deep as it likes, make as many files as it likes, and move them about while they are looked
+//! at. So the way leads from folder to folder by descriptors, three at a time at most, and no path grows on it; what is
+//! remembered on the way has a bound, and so has the time. What is not looked at for that, or cannot be, is left out and
+//! told.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+
+/// The unit of `st_blocks`, whatever the file system's own is.
+const BLOCK_BYTES: u64 = 512;
+
+/// What a folder takes on its disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Size {
+    /// Blocks allocated to what is in it and to itself; a lower bound where something was left out.
+    pub bytes: u64,
+    /// So many files and folders were left out, each folder with all that is in it.
+    pub left_out: usize,
+}
+
+/// Measures a folder: each file once, however many names it has there. Links are not followed, and what is mounted in it
+/// is not counted. Blocks the thread, for a minute at most.
+pub fn measure(folder: &Path) -> io::Result<Size> {
+    measure_within(&Bounds::USUAL, folder)
+}
+
+/// How much is remembered, and for how long it is looked.
+#[derive(Debug)]
+struct Bounds {
+    /// Folders known by name and not looked into yet.
+    waiting: usize,
+    /// Files with several names. Of those beyond, each name counts for its part of the file.
+    linked: usize,
+    time: Duration,
+}
+
+impl Bounds {
+    /// At most 40 MB, where all names are of the longest; millions of files.
+    const USUAL: Bounds = Bounds { waiting: 100_000, linked: 100_000, time: Duration::from_secs(60) };
+}
+
+/// What tells a file from all others.
+type Identity = (u64, u64);
+
+fn identity(stat: &FileStat) -> Identity {
+    (stat.st_dev, stat.st_ino)
+}
+
+/// A folder on the way.
+#[derive(Debug)]
+struct Place {
+    folder: OwnedFd,
+    /// How many folders are above it; none above the one that is measured.
+    depth: u64,
+}
+
+/// A folder on the way with folders in it that wait. One without is gone through and not remembered.
+#[derive(Debug)]
+struct Branch {
+    identity: Identity,
+    depth: u64,
+    waiting: usize,
+}
+
+#[derive(Debug)]
+struct Walk<'a> {
+    bounds: &'a Bounds,
+    until: Instant,
+    device: u64,
+    size: Size,
+    linked: BTreeSet<Identity>,
+    /// From the outermost branch to the innermost.
+    branches: Vec<Branch>,
+    /// The names of what waits in them, in the same order.
+    waiting: Vec<CString>,
+}
+
+fn measure_within(bounds: &Bounds, folder: &Path) -> io::Result<Size> {
+    let top = open(folder, of_folders(), Mode::empty())?;
+    let stat = fstat(&top)?;
+    let mut walk = Walk {
+        bounds,
+        until: Instant::now() + bounds.time,
+        device: stat.st_dev,
+        size: Size::default(),
+        linked: BTreeSet::new(),
+        branches: Vec::new(),
+        waiting: Vec::new(),
+    };
+    walk.count(&stat, true);
+    let mut place = Place { folder: top, depth: 0 };
+    walk.look_around(&place);
+    while walk.go_on(&mut place) {
+        walk.look_around(&place);
+    }
+    Ok(walk.size)
+}
+
+fn of_folders() -> OFlag {
+    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+impl Walk<'_> {
+    /// Counts what is in a folder, and lets the folders in it wait.
+    fn look_around(&mut self, place: &Place) {
+        // A reader keeps the descriptor to itself while it reads.
+        let reader = place.folder.try_clone().and_then(|copy| Dir::from_fd(copy).map_err(io::Error::from));
+        let Ok(mut reader) = reader else {
+            self.size.left_out += 1;
+            return;
+        };
+        let before = self.waiting.len();
+        for entry in reader.iter() {
+            let Ok(entry) = entry else {
+                self.size.left_out += 1;
+                break;
+            };
+            // A task can add files for as long as somebody reads on.
+            if self.is_late() {
+                self.size.left_out += 1;
+                break;
+            }
+            let name = entry.file_name();
+            if name.to_bytes() == b"." || name.to_bytes() == b".." {
+                continue;
+            }
+            let stat = match fstatat(&place.folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                // Gone meanwhile.
+                Err(Errno::ENOENT) => continue,
+                Err(_) => {
+                    self.size.left_out += 1;
+                    continue;
+                }
+            };
+            let is_folder = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+            // Something is mounted there. Files are not asked, as those of an overlay may be of another device than their
+            // folder.
+            if is_folder && stat.st_dev != self.device {
+                continue;
+            }
+            self.count(&stat, is_folder);
+            match is_folder {
+                true if self.waiting.len() < self.bounds.waiting => self.waiting.push(name.to_owned()),
+                true => self.size.left_out += 1,
+                false => {}
+            }
+        }
+        let waiting = self.waiting.len() - before;
+        if waiting == 0 {
+            return;
+        }
+        match fstat(&place.folder) {
+            Ok(stat) => {
+                self.branches.push(Branch { identity: identity(&stat), depth: place.depth, waiting });
+            }
+            Err(_) => {
+                self.waiting.truncate(before);
+                self.size.left_out += waiting;
+            }
+        }
+    }
+
+    /// Goes into the next folder that waits. `false`: none does, or the way to them is lost.
+    fn go_on(&mut self, place: &mut Place) -> bool {
+        while let Some(branch) = self.branches.last_mut() {
+            if Instant::now() >= self.until || !place.climb(branch) {
+                self.size.left_out += self.waiting.len();
+                return false;
+            }
+            let name = self.waiting.pop().expect("a branch is kept while something waits in it");
+            branch.waiting -= 1;
+            if branch.waiting == 0 {
+                self.branches.pop();
+            }
+            match openat(&place.folder, name.as_c_str(), of_folders(), Mode::empty()) {
+                Ok(folder) => {
+                    *place = Place { folder, depth: place.depth + 1 };
+                    return true;
+                }
+                // Gone meanwhile, or something else by now.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => {}
+                Err(_) => self.size.left_out += 1,
+            }
+        }
+        false
+    }
+
+    fn count(&mut self, stat: &FileStat, is_folder: bool) {
+        let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+        let names = wide(stat.st_nlink);
+        let share = if is_folder || names < 2 {
+            bytes
+        } else if self.linked.contains(&identity(stat)) {
+            0
+        } else if self.linked.len() < self.bounds.linked {
+            self.linked.insert(identity(stat));
+            bytes
+        } else {
+            bytes / names
+        };
+        self.size.bytes = self.size.bytes.saturating_add(share);
+    }
+
+    fn is_late(&self) -> bool {
+        Instant::now() >= self.until
+    }
+}
+
+impl Place {
+    /// Goes up to a folder that the way led through. `false`: the way up leads elsewhere, as a folder on it was moved.
+    fn climb(&mut self, to: &Branch) -> bool {
+        if self.depth == to.depth {
+            return true;
+        }
+        while self.depth > to.depth {
+            let Ok(above) = openat(&self.folder, "..", of_folders(), Mode::empty()) else { return false };
+            self.folder = above;
+            self.depth -= 1;
+        }
+        fstat(&self.folder).is_ok_and(|stat| identity(&stat) == to.identity)
+    }
+}
+
+/// A count whose width differs from machine to machine.
+fn wide(count: impl Into<u64>) -> u64 {
+    count.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::thread;
+
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::CloneFlags;
+    use nix::unistd::{Uid, setfsuid};
+
+    use super::*;
+    use crate::tree;
+
+    const MIB: u64 = 1 << 20;
+
+    /// What folders and the rounding of file systems may add.
+    const SLACK: u64 = MIB / 4;
+
+    fn bytes(folder: &Path) -> u64 {
+        let size = measure(folder).expect("it can be measured");
+        assert_eq!(size.left_out, 0);
+        size.bytes
+    }
+
+    /// So much is written and on the disk.
+    fn fill(path: &Path, mebibytes: u64) {
+        let file = fs::File::create(path).expect("writable");
+        io::copy(&mut io::Read::take(io::repeat(7), mebibytes * MIB), &mut &file).expect("there is room");
+        file.sync_all().expect("there is room");
+    }
+
+    fn about(bytes: u64, mebibytes: u64) -> bool {
+        (mebibytes * MIB..mebibytes * MIB + SLACK).contains(&bytes)
+    }
+
+    #[test]
+    fn a_folder_takes_the_blocks_of_each_file_once_and_nothing_of_what_its_links_lead_to() {
+        let (folder, other) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let path = folder.path();
+        fs::create_dir_all(path.join("a/b")).expect("writable");
+        fill(&path.join("a/file"), 2);
+        assert!(about(bytes(path), 2), "{}", bytes(path));
+        fs::hard_link(path.join("a/file"), path.join("a/b/again")).expect("writable");
+        assert!(about(bytes(path), 2), "two names of a file: {}", bytes(path));
+        fs::File::create(path.join("sparse")).and_then(|file| file.set_len(1 << 30)).expect("writable");
+        assert!(about(bytes(path), 2), "a gap takes nothing: {}", bytes(path));
+        fill(&other.path().join("file"), 4);
+        symlink(other.path(), path.join("folder elsewhere")).expect("writable");
+        symlink(other.path().join("file"), path.join("file elsewhere")).expect("writable");
+        symlink("..", path.join("a/b/up")).expect("writable");
+        assert!(about(bytes(path), 2), "links are not followed: {}", bytes(path));
+        fs::remove_file(path.join("a/file")).expect("there");
+        assert!(about(bytes(path), 2), "the other name is left: {}", bytes(path));
+        fs::remove_file(path.join("a/b/again")).expect("there");
+        assert!(about(bytes(path), 0), "{}", bytes(path));
+        assert!(measure(&path.join("sparse")).is_err(), "a file is no folder");
+        assert!(measure(&path.join("folder elsewhere")).is_err(), "nor is a link");
+    }
+
+    #[test]
+    fn folders_nested_deeper_than_a_stack_or_a_path_can_be_are_measured_to_the_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (tree, around) = (folder.path().join("tree"), folder.path().join("around"));
+        fs::create_dir(&tree).expect("writable");
+        // Two chains, so that the way leads up from the bottom of one of them.
+        for name in ["one", "two"] {
+            let chain = folder.path().join(name);
+            fs::create_dir(&chain).expect("writable");
+            fill(&chain.join("file"), 1);
+            for _ in 0..20_000 {
+                fs::create_dir(&around).expect("writable");
+                fs::rename(&chain, around.join("inner")).expect("writable");
+                fs::rename(&around, &chain).expect("writable");
+            }
+            fs::rename(&chain, tree.join(name)).expect("writable");
+        }
+        // A test's thread has a stack of 2 MiB, as the threads have that measure. A folder may take a block of its own.
+        let size = measure(&tree).expect("it can be measured");
+        assert_eq!(size.left_out, 0);
+        assert!(size.bytes >= 2 * MIB && size.bytes < 2 * MIB + 40_002 * 8192 + SLACK, "{size:?}");
+        tree::remove(&tree).expect("removed");
+    }
+
+    #[test]
+    fn what_is_mounted_in_a_folder_is_not_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_owned();
+        // For this thread only.
+        thread::spawn(move || {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("tests run as root");
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("ours");
+            fs::create_dir(path.join("mounted")).expect("writable");
+            mount(Some("none"), &path.join("mounted"), Some("tmpfs"), MsFlags::empty(), none).expect("ours");
+            fill(&path.join("mounted/file"), 4);
+            fill(&path.join("file"), 1);
+            assert!(about(bytes(&path), 1), "{}", bytes(&path));
+            assert!(about(bytes(&path.join("mounted")), 4));
+        })
+        .join()
+        .expect("as said");
+    }
+
+    #[test]
+    fn what_may_not_be_looked_into_is_left_out_and_the_rest_is_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().to_owned();
+        for name in ["closed", "open"] {
+            fs::create_dir(path.join(name)).expect("writable");
+            fill(&path.join(name).join("file"), 1);
+        }
+        for (folder, mode) in
+            [(path.clone(), 0o755), (path.join("open"), 0o755), (path.join("closed"), 0o700)]
+        {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).expect("ours");
+        }
+        // For this thread only: as somebody else, without the rights of root.
+        thread::spawn(move || {
+            setfsuid(Uid::from_raw(65_534));
+            let size = measure(&path).expect("it can be measured");
+            assert_eq!(size.left_out, 1);
+            assert!(about(size.bytes, 1), "{size:?}");
+        })
+        .join()
+        .expect("as said");
+    }
+
+    #[test]
+    fn beyond_its_bounds_a_measurement_leaves_folders_out_and_counts_a_file_by_the_share_of_each_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        for name in ["a", "b", "c"] {
+            fs::create_dir(path.join(name)).expect("writable");
+            fill(&path.join(name).join("file"), 1);
+        }
+        let narrow = Bounds { waiting: 1, ..Bounds::USUAL };
+        let size = measure_within(&narrow, path).expect("it can be measured");
+        assert_eq!(size.left_out, 2);
+        assert!(about(size.bytes, 1), "{size:?}");
+        let hasty = Bounds { time: Duration::ZERO, ..Bounds::USUAL };
+        assert!(measure_within(&hasty, path).expect("it can be measured").left_out > 0);
+
+        fs::hard_link(path.join("a/file"), path.join("b/again")).expect("writable");
+        let forgetful = Bounds { linked: 0, ..Bounds::USUAL };
+        let size = measure_within(&forgetful, path).expect("it can be measured");
+        assert!(size.left_out == 0 && about(size.bytes, 3), "{size:?}");
+    }
+
+    #[test]
+    fn a_way_up_that_leads_elsewhere_is_not_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        fs::create_dir_all(path.join("measured/inner")).expect("writable");
+        fs::create_dir(path.join("elsewhere")).expect("writable");
+        let opened = |path: &Path| open(path, of_folders(), Mode::empty()).expect("there");
+        let top = fstat(opened(&path.join("measured"))).expect("open");
+        let branch = Branch { identity: identity(&top), depth: 0, waiting: 1 };
+        let mut place = Place { folder: opened(&path.join("measured/inner")), depth: 1 };
+        assert!(place.climb(&branch));
+        let mut place = Place { folder: opened(&path.join("measured/inner")), depth: 1 };
+        fs::rename(path.join("measured/inner"), path.join("elsewhere/inner")).expect("writable");
+        assert!(!place.climb(&branch));
+    }
+}
