@@ -27,13 +27,20 @@ impl Figures {
         Ok(())
     }
 
+    /// The middle one.
+    pub fn median(&self) -> Duration {
+        let mut rounds = self.rounds.clone();
+        rounds.sort();
+        rounds.get(rounds.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+    }
+
     /// Minimum, median and maximum in milliseconds.
     pub fn print(mut self) {
         self.rounds.sort();
         let at = |index: usize| self.rounds.get(index).map_or(f64::NAN, |round| round.as_secs_f64() * 1000.0);
         let last = self.rounds.len().saturating_sub(1);
         println!(
-            "{:<72} min {:>7.1} ms  median {:>7.1} ms  max {:>7.1} ms  ({} rounds)",
+            "{:<72} min {:>7.2} ms  median {:>7.2} ms  max {:>7.2} ms  ({} rounds)",
             self.what,
             at(0),
             at(last / 2),

@@ -3,10 +3,11 @@
 //! Each figure stands beside a floor that is measured in the same run, turn by turn, as these machines are shared and
 //! noisy: read medians and ratios. It needs root, as tasks are really isolated, and `target/debug/bourse`.
 
+mod containers;
 mod dev;
 mod figures;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -18,7 +19,16 @@ use crate::figures::Figures;
 /// Rounds of each pair.
 const ROUNDS: usize = 15;
 
+/// Containers of each runtime.
+const LIVES: usize = 200;
+
 fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mark, side, folder] = &arguments[..]
+        && mark == "side"
+    {
+        return containers::serve(side, Path::new(folder));
+    }
     let binary = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "target/debug/bourse".into()));
     if !binary.exists() {
         bail!("{} is not there; build it with: make build", binary.display());
@@ -47,7 +57,9 @@ fn main() -> anyhow::Result<()> {
     }
     run.print();
     floor.print();
-    Ok(())
+    drop(dev);
+
+    containers::compare(LIVES)
 }
 
 /// Runs a command to its end, which must be a good one.
