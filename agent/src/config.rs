@@ -10,13 +10,15 @@
 //! **What does it leave to others?** How settings are found ([`bourse_settings`]); reading the files that they name.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bourse_client::{AGENT_PORT, MASTER_PORT, Settings, Target, TokenSource};
-use bourse_containerizer::{Filters, Isolation, SANDBOX};
+use bourse_containerizer::{Filters, Isolation, LogLimits, SANDBOX};
 use bourse_settings::parse::{absolute, address, duration, hostname, switch};
 use bourse_settings::{InvalidSettings, Layers};
+use bourse_types::units::parse_size;
 use bourse_types::{Attributes, Resources};
 
 pub use bourse_settings::TlsFiles;
@@ -24,6 +26,13 @@ pub use bourse_settings::TlsFiles;
 /// A task may have so many processes and threads unless the operator says otherwise: enough for large thread pools,
 /// and a fork bomb of that size does not hurt a machine.
 const PIDS_MAX: &str = "4096";
+
+/// Below, a log would be more files than lines, in bytes.
+const LOG_SIZE_MIN: u64 = 64 << 10;
+
+/// At least one, so that the newest lines are there also when the next file has just begun; more than these are a folder
+/// that nobody can look through.
+const LOG_FILES: RangeInclusive<u32> = 1..=1000;
 
 /// A shorter interval of measuring counts as this one.
 const MEASURE_INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -122,6 +131,18 @@ pub struct AgentArgs {
     #[arg(long, value_name = "PATH")]
     pub hide: Vec<String>,
 
+    /// The most that one file of a task's log holds before the next one begins; 0 is no limit [default: 10MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub log_max_size: Option<String>,
+
+    /// How many files of a task's log are kept besides the newest, for stdout and for stderr [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    pub log_files: Option<String>,
+
+    /// The most that a task may log in a second; what is more is thrown away and counted there; 0 is no limit [default: 0]
+    #[arg(long, value_name = "SIZE")]
+    pub log_rate: Option<String>,
+
     /// How long the sandbox of an ended task is kept, less as the disk fills [default: 7d]
     #[arg(long, value_name = "DURATION")]
     pub gc_delay: Option<String>,
@@ -206,6 +227,8 @@ pub struct Config {
     pub volumes_read_only: Vec<PathBuf>,
     /// What tasks must not see besides the agent's own files.
     pub hide: Vec<PathBuf>,
+    /// How much tasks may log.
+    pub logs: LogLimits,
     /// How long the sandbox of an ended task is kept on an empty disk.
     pub gc_delay: Duration,
     /// The part of the disk that is to stay free, 0 to 1.
@@ -268,6 +291,9 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let volumes = layers.take_list("volumes", &args.volumes, "none", absolute);
     let volumes_read_only = layers.take_list("volumes-read-only", &args.volumes_read_only, "none", absolute);
     let hide = layers.take_list("hide", &args.hide, "none", absolute);
+    let log_max_size = layers.take("log-max-size", &args.log_max_size, "10MiB", log_size);
+    let log_files = layers.take("log-files", &args.log_files, "1", log_files);
+    let log_rate = layers.take("log-rate", &args.log_rate, "0", bytes);
     let gc_delay = layers.take("gc-delay", &args.gc_delay, "7d", any);
     let gc_disk_headroom = layers.take("gc-disk-headroom", &args.gc_disk_headroom, "0.1", fraction);
     let disk_interval = layers.take("disk-interval", &args.disk_interval, "15s", interval);
@@ -310,6 +336,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         volumes: volumes?,
         volumes_read_only: volumes_read_only?,
         hide: hide?,
+        logs: LogLimits { file_bytes: log_max_size?, files: log_files?, bytes_per_second: log_rate? },
         gc_delay: gc_delay?,
         gc_disk_headroom: gc_disk_headroom?,
         disk_interval: disk_interval?.max(MEASURE_INTERVAL_MIN),
@@ -378,6 +405,28 @@ fn interval(text: &str) -> Result<Duration, String> {
         true => Err(format!("{text:?} is no interval; write a time above 0, such as 15s")),
         false => Ok(interval),
     }
+}
+
+/// In bytes; a number without a unit is MiB, as everywhere.
+fn bytes(text: &str) -> Result<u64, String> {
+    let size = parse_size(text).map_err(|bad| bad.to_string())?;
+    Ok(size.thousandths().saturating_mul(1 << 20) / 1000)
+}
+
+fn log_size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        1..LOG_SIZE_MIN => {
+            Err(format!("{text:?} is less than 64KiB; write a larger size, or 0 for no limit"))
+        }
+        size => Ok(size),
+    }
+}
+
+fn log_files(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| LOG_FILES.contains(number));
+    number.ok_or_else(|| {
+        format!("{text:?} is not among {} to {}; write such a number", LOG_FILES.start(), LOG_FILES.end())
+    })
 }
 
 fn count(text: &str) -> Result<u64, String> {

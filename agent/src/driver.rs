@@ -330,6 +330,7 @@ mod tests {
             filters: Filters::default(),
             allow_root: false,
             pids_limit: 1,
+            logs: bourse_containerizer::LogLimits::NONE,
             show: vec![],
             mountable: Mountable::default(),
             hide: vec![],

@@ -79,6 +79,7 @@ pub async fn run(
         filters: config.seccomp.clone(),
         allow_root: config.allow_root,
         pids_limit: config.pids_limit,
+        logs: config.logs,
         show: shown(&config)?,
         mountable: Mountable {
             writable: real(&config.volumes, "which tasks may mount")?,

@@ -40,5 +40,5 @@ pub use containerizer::{
 pub use linux::{Config, LinuxContainerizer};
 pub use probe::{CannotIsolate, Capabilities};
 pub use seccomp::{BadProfile, Filters};
-pub use spec::{BadSpec, Bind, ContainerSpec, Isolation, Limits, SANDBOX};
+pub use spec::{BadSpec, Bind, ContainerSpec, Isolation, Limits, LogLimits, SANDBOX};
 pub use user::UserError;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub use bourse_init::plan::{Bind, SANDBOX};
+pub use bourse_init::plan::{Bind, LogLimits, SANDBOX};
 use bourse_types::{ContainerId, Milli};
 
 use crate::seccomp::Filters;
@@ -21,9 +21,9 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// The user to run as, by name or number; `None` is the agent's own user.
     pub user: Option<String>,
-    /// The task's own directory, absolute. It has to exist; it is given to the task's user, and gets the
-    /// files `stdout` and `stderr`, and the directory `tmp`, which is the container's `/tmp`. In the container it is at
-    /// [`SANDBOX`]; with [`Isolation::Process`] at its own place.
+    /// The task's own directory, absolute. It has to exist; it is given to the task's user, and gets the logs `stdout` and
+    /// `stderr`, and the directory `tmp`, which is the container's `/tmp`. In the container it is at [`SANDBOX`]; with
+    /// [`Isolation::Process`] at its own place.
     pub sandbox: PathBuf,
     /// Working directory, absolute; `None` is the sandbox.
     pub cwd: Option<PathBuf>,
@@ -32,6 +32,8 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// What the task may use. Without effect in [`Isolation::Process`].
     pub limits: Limits,
+    /// How much the task may log.
+    pub logs: LogLimits,
     /// What of the machine the task sees besides programs, libraries and settings, in any order. Refused in
     /// [`Isolation::Process`].
     pub volumes: Vec<Bind>,
@@ -177,6 +179,7 @@ mod tests {
                 swap_bytes: 0,
                 pids: None,
             },
+            logs: LogLimits::NONE,
             volumes: vec![],
             hide: vec![],
             filters: Filters::default(),

@@ -17,6 +17,8 @@ mod inside;
 mod launches;
 #[path = "containers/limits.rs"]
 mod limits;
+#[path = "containers/logs.rs"]
+mod logs;
 #[path = "containers/process_isolation.rs"]
 mod process_isolation;
 #[path = "containers/recovery.rs"]

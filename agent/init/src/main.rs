@@ -17,6 +17,7 @@
 #![deny(unsafe_code)]
 
 mod failure;
+mod logs;
 mod mounts;
 mod supervise;
 mod sys;
@@ -33,6 +34,7 @@ use bourse_init::record::{Failure, Record};
 use bourse_init::step::Step;
 
 use failure::At;
+use logs::Logs;
 use supervise::Reach;
 use task::Files;
 
@@ -72,15 +74,15 @@ fn main() -> ExitCode {
         Ok(record) => record,
         Err(failure) => return give_up(&report, None, failure),
     };
-    let main = match start(&plan, &report, container) {
-        Ok(main) => main,
+    let Running { main, mut signals, mut logs } = match start(&plan, &report, container) {
+        Ok(running) => running,
         Err(failure) => return give_up(&report, record, failure),
     };
 
     let end = match plan.place {
         Place::Inside { namespaces, .. } => {
             let mut end = None;
-            let wanted = supervise::wait_while_wanted(main, &report, &mut end);
+            let wanted = supervise::wait_while_wanted(main, &report, &mut signals, &mut end);
             if let Some(end) = end.as_ref().filter(|_| wanted) {
                 let _ = sys::send_message(report.as_fd(), &end.encode());
             }
@@ -94,12 +96,15 @@ fn main() -> ExitCode {
             drop(report);
             sys::shrink();
             let reach = if plan.place == Place::Host { Reach::Descendants } else { Reach::Namespace };
-            supervise::wait_for(main, reach)
+            supervise::wait_for(main, reach, &mut signals, &mut logs)
         }
     };
     let mut end = Some(end);
     if plan.place == Place::Host {
         supervise::kill_descendants(main, &mut end);
+    }
+    if let Some(logs) = &mut logs {
+        logs.finish();
     }
     if let (Some(record), Some(end)) = (&mut record, end) {
         // One small write: whole or not there. Without room for it the container counts as failed without a
@@ -141,13 +146,25 @@ fn open_record(path: &std::path::Path) -> Result<File, Failure> {
         .at(Step::Record, || path.display().to_string())
 }
 
-/// Sets everything up and starts the task: its main process, as we see it.
-fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i32, Failure> {
+/// A task that runs, as its first process sees it.
+struct Running {
+    /// Its main process.
+    main: i32,
+    /// Readable while a signal is pending.
+    signals: File,
+    logs: Option<Logs>,
+}
+
+/// Sets everything up and starts the task.
+fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<Running, Failure> {
     let oom_score = keep_from_oom_killer(plan);
     let init_groups = task::open_groups(&plan.init_groups)?;
     task::join(&init_groups, &plan.init_groups)?;
     drop(init_groups);
-    let files = Files::open(plan)?;
+    let signals = sys::signal_descriptor().at(Step::Fork, || "hear of signals".into())?;
+    let (logs, pipes) =
+        plan.logs.as_ref().map(|logs| Logs::open(logs, plan.identity.as_ref())).transpose()?.unzip();
+    let files = Files::open(plan, pipes)?;
     match &plan.place {
         Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
             mounts::set_up(sandbox, *shm_bytes, volumes, hide)?;
@@ -183,7 +200,7 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i3
     failures.read_to_end(&mut told).at(Step::Fork, || "wait for the start".into())?;
     match Record::decode(&told) {
         Some(Record::Failed(failure)) => Err(failure),
-        _ => Ok(main),
+        _ => Ok(Running { main, signals: signals.into(), logs }),
     }
 }
 

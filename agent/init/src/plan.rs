@@ -11,7 +11,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"BPLN";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+
+/// Of agents that had a task write its logs itself: the first processes of containers that they left still run.
+const VERSION_WITHOUT_LOGS: u8 = 2;
 
 /// Where a task finds its sandbox in a container: where Mesos puts it in those that have a root of their own.
 pub const SANDBOX: &str = "/mnt/mesos/sandbox";
@@ -38,10 +41,8 @@ pub struct Plan {
     /// Programs that the task's system calls have to pass, each as the kernel's `sock_filter`s of 8 bytes; installed in
     /// this order.
     pub filters: Vec<Vec<u8>>,
-    /// File that gets stdout, appended; `None` throws it away.
-    pub stdout: Option<PathBuf>,
-    /// File that gets stderr, appended; `None` throws it away.
-    pub stderr: Option<PathBuf>,
+    /// Where stdout and stderr go; `None` throws them away.
+    pub logs: Option<Logs>,
     /// File for the exit record; `None` tells the end over the report socket instead.
     pub record: Option<PathBuf>,
     /// `cgroup.procs` files that the first process joins: outside the task's limits, inside what is killed
@@ -92,6 +93,32 @@ pub struct Bind {
     pub writable: bool,
 }
 
+/// The logs of a task: the files `stdout` and `stderr`, with older parts of them beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logs {
+    /// The directory that they are in, absolute.
+    pub directory: PathBuf,
+    /// How much of them there may be.
+    pub limits: LogLimits,
+}
+
+/// How much a task may log, for each of stdout and stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// The most bytes of one file; then it is put aside, under its own name with a dot and the offset of its first byte
+    /// in the whole log behind it, and the next one begins, where that is possible at the end of a line. 0 is no limit.
+    pub file_bytes: u64,
+    /// So many files that were put aside are kept, the newest; at least 1.
+    pub files: u32,
+    /// The most bytes in a second; what is more is thrown away and counted in the log. 0 is no limit.
+    pub bytes_per_second: u64,
+}
+
+impl LogLimits {
+    /// No limit at all.
+    pub const NONE: LogLimits = LogLimits { file_bytes: 0, files: 1, bytes_per_second: 0 };
+}
+
 /// A user in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -136,8 +163,8 @@ impl Plan {
     pub fn starts_in_sandbox(&self) -> bool {
         match &self.place {
             Place::Container { .. } => self.cwd == Path::new(SANDBOX),
-            // What a task writes goes into its sandbox.
-            Place::Host => self.stdout.as_deref().and_then(Path::parent) == Some(self.cwd.as_path()),
+            // The logs are in the sandbox.
+            Place::Host => self.logs.as_ref().is_some_and(|logs| logs.directory == self.cwd),
             Place::Inside { in_sandbox, .. } => *in_sandbox,
         }
     }
@@ -177,21 +204,25 @@ impl Plan {
         });
         out.u64(self.open_files);
         out.list(&self.filters, |out, program| out.text(OsStr::from_bytes(program)));
-        for path in [&self.stdout, &self.stderr, &self.record] {
-            out.option(path.as_ref(), |out, path| out.path(path));
-        }
+        out.option(self.logs.as_ref(), |out, Logs { directory, limits }| {
+            out.path(directory);
+            out.u64(limits.file_bytes);
+            out.u32(limits.files);
+            out.u64(limits.bytes_per_second);
+        });
+        out.option(self.record.as_ref(), |out, path| out.path(path));
         out.list(&self.init_groups, |out, path| out.path(path));
         out.list(&self.task_groups, |out, path| out.path(path));
         out.0
     }
 
-    /// Reads a plan back; whatever is not exactly a plan of this version is refused.
+    /// Reads a plan back; whatever is not exactly a plan of this version or the one before is refused.
     pub fn decode(bytes: &[u8]) -> Result<Plan, BadPlan> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BadPlan::NotAPlan)?;
         let mut input = Reader(rest);
-        match input.byte()? {
-            VERSION => {}
-            other => return Err(BadPlan::Version(other)),
+        let version = input.byte()?;
+        if !matches!(version, VERSION | VERSION_WITHOUT_LOGS) {
+            return Err(BadPlan::Version(version));
         }
         let place = match input.byte()? {
             0 => Place::Container {
@@ -222,8 +253,10 @@ impl Plan {
             })?,
             open_files: input.u64()?,
             filters: input.list(|input| input.text().map(OsString::into_vec))?,
-            stdout: input.option(Reader::path)?,
-            stderr: input.option(Reader::path)?,
+            logs: match version {
+                VERSION_WITHOUT_LOGS => input.logs_by_path()?,
+                _ => input.option(Reader::logs)?,
+            },
             record: input.option(Reader::path)?,
             init_groups: input.list(Reader::path)?,
             task_groups: input.list(Reader::path)?,
@@ -317,6 +350,21 @@ impl Reader<'_> {
         self.text().map(PathBuf::from)
     }
 
+    fn logs(&mut self) -> Result<Logs, BadPlan> {
+        Ok(Logs {
+            directory: self.path()?,
+            limits: LogLimits { file_bytes: self.u64()?, files: self.u32()?, bytes_per_second: self.u64()? },
+        })
+    }
+
+    /// The paths of stdout and stderr, both in the sandbox.
+    fn logs_by_path(&mut self) -> Result<Option<Logs>, BadPlan> {
+        let limits = LogLimits::NONE;
+        let (stdout, _) = (self.option(Reader::path)?, self.option(Reader::path)?);
+        let directory = stdout.as_deref().and_then(Path::parent);
+        Ok(directory.map(|directory| Logs { directory: directory.to_owned(), limits }))
+    }
+
     fn list<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, BadPlan>) -> Result<Vec<T>, BadPlan> {
         // Grown item by item: a length that lies runs out of bytes before it runs out of memory.
         let length = self.u32()?;
@@ -341,8 +389,10 @@ mod tests {
             identity: Some(Identity { uid: 1, gid: 2, groups: vec![3, 4], capabilities: 1 << 40 }),
             open_files: 1 << 33,
             filters: vec![vec![6, 0, 0, 0, 0, 0, 255, 127], vec![]],
-            stdout: Some("/s/stdout".into()),
-            stderr: None,
+            logs: Some(Logs {
+                directory: "/s".into(),
+                limits: LogLimits { file_bytes: 1 << 20, files: 2, bytes_per_second: 3 },
+            }),
             record: Some("/r/exit".into()),
             init_groups: vec![],
             task_groups: vec!["/sys/fs/cgroup/cgroup.procs".into()],
@@ -359,6 +409,7 @@ mod tests {
         };
         let mut bare = sample(Place::Host);
         bare.identity = None;
+        bare.logs = None;
         vec![sample(container), sample(Place::Inside { namespaces: true, in_sandbox: false }), bare]
     }
 
@@ -396,6 +447,30 @@ mod tests {
             bytes.push(0);
             assert_eq!(Plan::decode(&bytes), Err(BadPlan::Damaged));
         }
+    }
+
+    #[test]
+    fn a_plan_of_the_version_before_is_read() {
+        let of_now = Plan {
+            logs: Some(Logs { directory: "/s".into(), limits: LogLimits::NONE }),
+            ..sample(Place::Host)
+        };
+        let mut bytes = of_now.encode();
+        bytes[4] = VERSION_WITHOUT_LOGS;
+        let mut logs = Writer(Vec::new());
+        logs.option(of_now.logs.as_ref(), |out, Logs { directory, limits }| {
+            out.path(directory);
+            out.u64(limits.file_bytes);
+            out.u32(limits.files);
+            out.u64(limits.bytes_per_second);
+        });
+        let mut paths = Writer(Vec::new());
+        for path in ["/s/stdout", "/s/stderr"] {
+            paths.option(Some(&path), |out, path| out.text(OsStr::new(path)));
+        }
+        let at = bytes.windows(logs.0.len()).position(|part| part == logs.0).expect("it has logs");
+        bytes.splice(at..at + logs.0.len(), paths.0);
+        assert_eq!(Plan::decode(&bytes), Ok(of_now));
     }
 
     #[test]

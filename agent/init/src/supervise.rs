@@ -1,6 +1,6 @@
 //! Life after the start: wait for the task's main process, obey the agent's orders, reap what others leave behind.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bourse_init::order;
 use bourse_init::record::Record;
 
+use crate::logs::Logs;
 use crate::sys::{self, End};
 
 /// Signals that ask for an end. They go to every process, as a shell that runs a command neither passes them on
@@ -27,9 +28,10 @@ pub enum Reach {
     Descendants,
 }
 
-/// Waits until the main process has ended, and all others too if the task was asked to end. Tells the end of the
-/// main one, with the time at which that was. Signals are blocked beforehand, so none is lost in between.
-pub fn wait_for(main: i32, reach: Reach) -> Record {
+/// Waits until the main process has ended, and all others too if the task was asked to end; writes its logs meanwhile.
+/// Tells the end of the main one, with the time at which that was. Signals are blocked beforehand, so none is lost in
+/// between.
+pub fn wait_for(main: i32, reach: Reach, signals: &mut File, logs: &mut Option<Logs>) -> Record {
     let mut end = None;
     let mut asked_to_end = false;
     loop {
@@ -37,7 +39,16 @@ pub fn wait_for(main: i32, reach: Reach) -> Record {
         if let Some(end) = end.take_if(|_| !(asked_to_end && others)) {
             return end;
         }
-        match (sys::next_signal(), reach) {
+        let [stdout, stderr] = logs.as_ref().map_or([None; 2], Logs::pipes);
+        let [signalled, stdout, stderr] = sys::wait_readable([Some(signals.as_fd()), stdout, stderr]);
+        // One piece of each, so that a task that writes without end does not keep us from hearing the next order.
+        if let Some(logs) = logs {
+            logs.move_on([stdout, stderr]);
+        }
+        if !signalled {
+            continue;
+        }
+        match (next_signal(signals), reach) {
             (order::KILL, Reach::Namespace) => sys::kill(sys::ALL_BUT_US, sys::SIGKILL),
             (order::KILL, Reach::Descendants) => kill_descendants(main, &mut end),
             (number, _) if ENDING.contains(&number) => {
@@ -54,23 +65,26 @@ pub fn wait_for(main: i32, reach: Reach) -> Record {
     }
 }
 
+/// The number of a signal that is pending.
+fn next_signal(signals: &mut File) -> i32 {
+    // One `signalfd_siginfo`, which begins with the number (signalfd(2)).
+    let mut info = [0; 128];
+    let _ = signals.read(&mut info);
+    i32::from_ne_bytes([info[0], info[1], info[2], info[3]])
+}
+
 /// Waits for a command inside a running container, which takes its process group along when it ends. When the
 /// agent hangs up (a timeout, or its own death) they are killed. Tells whether the command was wanted until its
 /// end, which is kept once it is seen.
-pub fn wait_while_wanted(main: i32, report: &OwnedFd, end: &mut Option<Record>) -> bool {
-    // Without the descriptor we could not see both, the end of the command and that of the wish for it.
-    let mut signals = sys::signal_descriptor().ok().map(fs::File::from);
-    while let Some(signals) = &mut signals
-        && !sys::has_ended(main)
-    {
-        let (signal, hung_up) = sys::wait_readable(signals.as_fd(), report.as_fd());
+pub fn wait_while_wanted(main: i32, report: &OwnedFd, signals: &mut File, end: &mut Option<Record>) -> bool {
+    while !sys::has_ended(main) {
+        let [signalled, hung_up] = sys::wait_readable([Some(signals.as_fd()), Some(report.as_fd())]);
         if hung_up {
             break;
         }
-        if signal {
-            // 128 bytes is one signalfd_siginfo; which signal it was does not matter: SIGCHLD is the one we
-            // wait for.
-            let _ = signals.read(&mut [0; 128]);
+        if signalled {
+            // Which one does not matter: SIGCHLD is the one we wait for.
+            next_signal(signals);
         }
     }
     let wanted = sys::has_ended(main);

@@ -135,7 +135,6 @@ unsafe extern "C" {
     fn signal(signal: c_int, handler: usize) -> usize;
     fn signalfd(fd: c_int, set: *const SignalSet, flags: c_int) -> c_int;
     fn sigprocmask(how: c_int, set: *const SignalSet, old: *mut SignalSet) -> c_int;
-    fn sigwaitinfo(set: *const SignalSet, info: *mut c_void) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
     fn umount2(target: *const c_char, flags: c_int) -> c_int;
     #[link_name = "umask"]
@@ -169,6 +168,11 @@ pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
 pub const MOUNT_ATTR_NODEV: u64 = 0x4;
 pub const MOUNT_ATTR_NOEXEC: u64 = 0x8;
+
+/// For opening: what waits for somebody else, as a pipe does, is refused.
+pub const O_NONBLOCK: i32 = 0o4_000;
+/// For opening: a link in the place of the file is refused.
+pub const O_NOFOLLOW: i32 = if cfg!(target_arch = "aarch64") { 0o100_000 } else { 0o400_000 };
 
 const AT_FDCWD: c_int = -100;
 const AT_EMPTY_PATH: c_uint = 0x1000;
@@ -337,7 +341,7 @@ fn set_of_all() -> SignalSet {
     set
 }
 
-/// Blocks every signal that can be blocked: from now on they are asked for with [`next_signal`].
+/// Blocks every signal that can be blocked: from now on they are read from [`signal_descriptor`].
 pub fn block_signals() {
     const SIG_SETMASK: c_int = 2;
     // SAFETY: the set is valid; the old mask is not wanted.
@@ -365,17 +369,6 @@ pub fn default_signals() {
     unsafe { sigprocmask(SIG_SETMASK, &SignalSet([0; 16]), ptr::null_mut()) };
 }
 
-/// Waits for the next signal and returns its number.
-pub fn next_signal() -> i32 {
-    loop {
-        // SAFETY: the set is valid; the details are not wanted.
-        let number = unsafe { sigwaitinfo(&set_of_all(), ptr::null_mut()) };
-        if number > 0 {
-            return number;
-        }
-    }
-}
-
 /// A descriptor that is readable while a blocked signal is pending.
 pub fn signal_descriptor() -> io::Result<OwnedFd> {
     const SFD_CLOEXEC: c_int = 0o2_000_000;
@@ -383,14 +376,22 @@ pub fn signal_descriptor() -> io::Result<OwnedFd> {
     unsafe { Ok(OwnedFd::from_raw_fd(check(signalfd(-1, &set_of_all(), SFD_CLOEXEC))?)) }
 }
 
-/// Waits until one of two descriptors is readable or closed by its peer; tells which.
-pub fn wait_readable(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> (bool, bool) {
+/// Reads of an open file never wait from now on.
+pub fn never_wait(fd: BorrowedFd<'_>) -> io::Result<()> {
+    const F_SETFL: c_int = 4;
+    // SAFETY: fcntl with these arguments touches no memory.
+    check(unsafe { fcntl(fd.as_raw_fd(), F_SETFL, O_NONBLOCK) }).map(drop)
+}
+
+/// Waits until one of these descriptors is readable or closed by its peer; tells which. What is absent never is.
+pub fn wait_readable<const N: usize>(of: [Option<BorrowedFd<'_>>; N]) -> [bool; N] {
     const POLLIN: i16 = 1;
-    let mut fds = [first, second].map(|fd| PollFd { fd: fd.as_raw_fd(), events: POLLIN, revents: 0 });
-    // SAFETY: the array is valid for its length. An interruption reads as "neither", and the caller asks
-    // again.
-    unsafe { poll(fds.as_mut_ptr(), 2, -1) };
-    (fds[0].revents != 0, fds[1].revents != 0)
+    // A negative number is passed over (poll(2)).
+    let fd = |of: Option<BorrowedFd<'_>>| of.map_or(-1, |fd| fd.as_raw_fd());
+    let mut fds = of.map(|of| PollFd { fd: fd(of), events: POLLIN, revents: 0 });
+    // SAFETY: the array is valid for its length. An interruption reads as "none", and the caller asks again.
+    unsafe { poll(fds.as_mut_ptr(), N as c_ulong, -1) };
+    fds.map(|fd| fd.revents != 0)
 }
 
 /// Begins a session of its own, away from the agent's terminal. A repeat is harmless.

@@ -34,23 +34,16 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens them all; the files for stdout and stderr belong to the task's user.
-    pub fn open(plan: &Plan) -> Result<Files, Failure> {
+    /// Opens them all. What is not logged is thrown away.
+    pub fn open(plan: &Plan, logs: Option<[File; 2]>) -> Result<Files, Failure> {
         let null = || {
             File::options().read(true).write(true).open("/dev/null").at(Step::Output, || "/dev/null".into())
         };
-        let output = |path: &Option<PathBuf>| match path {
-            None => null(),
-            Some(path) => {
-                open_output(path, plan.identity.as_ref()).at(Step::Output, || path.display().to_string())
-            }
+        let [stdout, stderr] = match logs {
+            Some(pipes) => pipes,
+            None => [null()?, null()?],
         };
-        Ok(Files {
-            groups: open_groups(&plan.task_groups)?,
-            stdin: null()?,
-            stdout: output(&plan.stdout)?,
-            stderr: output(&plan.stderr)?,
-        })
+        Ok(Files { groups: open_groups(&plan.task_groups)?, stdin: null()?, stdout, stderr })
     }
 }
 
@@ -71,21 +64,9 @@ pub fn join(groups: &[File], paths: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-const O_NOFOLLOW: i32 = if cfg!(target_arch = "aarch64") { 0o100_000 } else { 0o400_000 };
-
 /// Does not follow a link in its place.
 fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(path)
-}
-
-/// Never follows a link: the sandbox may hold what an earlier task put there.
-fn open_output(path: &Path, owner: Option<&Identity>) -> io::Result<File> {
-    let file =
-        OpenOptions::new().append(true).create(true).mode(0o644).custom_flags(O_NOFOLLOW).open(path)?;
-    if let Some(owner) = owner {
-        std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
-    }
-    Ok(file)
+    OpenOptions::new().read(true).custom_flags(sys::O_NOFOLLOW).open(path)
 }
 
 /// Becomes the task's program; returns only with the reason why it could not. `gate` is the report socket

@@ -176,6 +176,9 @@ fn values_that_mean_nothing_are_refused_all_at_once_with_ones_that_do() {
         kill_grace: Some("soon".into()),
         pids_limit: Some("-1".into()),
         hide: vec!["/a".into(), String::new()],
+        log_max_size: Some("1KiB".into()),
+        log_files: Some("0".into()),
+        log_rate: Some("fast".into()),
         disk_interval: Some("0".into()),
         enforce_disk: Some("often".into()),
         ..AgentArgs::default()
@@ -192,6 +195,9 @@ fn values_that_mean_nothing_are_refused_all_at_once_with_ones_that_do() {
         ("kill-grace", "30s"),
         ("pids-limit", "write a number, such as 4096"),
         ("hide", "it is empty; name a path"),
+        ("log-max-size", "write a larger size, or 0 for no limit"),
+        ("log-files", "not among 1 to 1000"),
+        ("log-rate", "\"fast\""),
         ("disk-interval", "write a time above 0, such as 15s"),
         ("enforce-disk", "neither true nor false"),
     ];
@@ -211,5 +217,5 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("hide").contains("/a, /b") && line("hide").ends_with("flag --hide"), "{printed}");
     assert!(line("kill-grace").ends_with("env BOURSE_AGENT_KILL_GRACE"), "{printed}");
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
-    assert_eq!(printed.lines().count(), 30, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 33, "one line for each setting:\n{printed}");
 }

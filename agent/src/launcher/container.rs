@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use bourse_agent_core::Launch;
-use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, SANDBOX};
+use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, LogLimits, SANDBOX};
 use bourse_types::{Argv, Milli, Name, TaskSpec};
 use nix::unistd::{Uid, User};
 
@@ -30,6 +30,7 @@ pub struct Habits {
     pub filters: Filters,
     pub allow_root: bool,
     pub pids_limit: u64,
+    pub logs: LogLimits,
     /// What every task sees besides what all do.
     pub show: Vec<Bind>,
     /// What of the machine a task may mount.
@@ -54,6 +55,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         cwd: None,
         hostname: Some(short(&habits.hostname).to_owned()),
         limits: limits(habits, spec),
+        logs: habits.logs,
         volumes,
         hide: habits.hide.clone(),
         filters: habits.filters.clone(),
@@ -188,6 +190,7 @@ mod tests {
             filters: Filters::default(),
             allow_root: false,
             pids_limit: 100,
+            logs: LogLimits::NONE,
             show: vec![],
             mountable: Mountable::default(),
             hide: vec!["/work".into()],

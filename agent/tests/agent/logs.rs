@@ -53,6 +53,30 @@ async fn a_log_of_a_task_that_is_over_is_read_from_any_offset() {
 }
 
 #[tokio::test]
+async fn a_log_goes_on_while_the_agent_is_down_and_is_read_over_all_its_files() {
+    let mut lab = Lab::with(&["--log-max-size=64KiB", "--log-files=2"]).await;
+    lab.run(&shell("t1", "echo begun; until [ -e go ]; do sleep 0.02; done; seq 1 50000"));
+    until_log_holds(&lab, "t1", "begun\n").await;
+    lab.kill_agent().await;
+    std::fs::write(lab.sandbox("t1").join("go"), "").expect("the sandbox is there");
+    lab.start().await;
+    lab.until_state("t1", TaskFinished).await;
+    let all: String = ["begun".to_owned()]
+        .into_iter()
+        .chain((1..=50_000).map(|i| i.to_string()))
+        .map(|line| line + "\n")
+        .collect();
+    for (offset, gone) in [(0, true), (all.len() as i64 - 100_000, false), (-100_000, false)] {
+        let chunks = lab.log("t1", LogStream::Stdout, offset, true).await.expect("a log");
+        let (begin, text) = (chunks[0].offset as usize, text(&chunks));
+        assert_eq!(text, all[begin..], "from {offset}");
+        assert!(text.len() > 2 * 60_000 || !gone, "{} bytes are kept", text.len());
+        assert!(gone || begin == all.len() - 100_000, "{begin}");
+    }
+    lab.clean().await;
+}
+
+#[tokio::test]
 async fn a_log_needs_the_token_and_a_task_that_ran_here() {
     let lab = Lab::new().await;
     let unknown = lab.log("t9", LogStream::Stdout, 0, false).await.expect_err("never ran");

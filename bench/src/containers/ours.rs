@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use bourse_containerizer::{
-    Bind, Config, ContainerSpec, Containerizer, Filters, Isolation, Limits, LinuxContainerizer, Outcome,
+    Bind, Config, ContainerSpec, Containerizer, Filters, Isolation, Limits, LinuxContainerizer, LogLimits,
+    Outcome,
 };
 use bourse_types::{ContainerId, Exit, Milli};
 use tokio::runtime::{Builder, Runtime};
@@ -48,6 +49,7 @@ impl Ours {
                 swap_bytes: 0,
                 pids: Some(64),
             },
+            logs: LogLimits::NONE,
             volumes: vec![Bind {
                 source: self.folder.join("true"),
                 target: "/program".into(),

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use crate::exit::refused;
-use crate::print::out;
+use crate::print::{out, say};
 use crate::render::json;
 use crate::session::Session;
 
@@ -151,6 +151,14 @@ async fn copy_until_broken(
         };
         // Whoever reads our output may take his time, and must not hold a thread that others wait for.
         progress.came.fetch_add(1, Ordering::Relaxed);
+        if let Ok(wanted) = u64::try_from(request.offset)
+            && let gone @ 1.. = chunk.offset.saturating_sub(wanted)
+        {
+            let stream = name(request.stream());
+            say(format!(
+                "{gone} bytes of {stream} from {wanted} on are gone: the agent keeps the newest files of a log"
+            ));
+        }
         match request.stream() {
             stream if form == Form::Json => tokio::task::block_in_place(|| out(line(stream, &chunk)?))?,
             LogStream::Stderr => {
@@ -167,6 +175,10 @@ async fn copy_until_broken(
         progress.written.fetch_add(1, Ordering::Relaxed);
         request.offset = (chunk.offset + chunk.data.len() as u64) as i64;
     }
+}
+
+fn name(stream: LogStream) -> &'static str {
+    if stream == LogStream::Stderr { "stderr" } else { "stdout" }
 }
 
 /// A piece of a log as JSON, with the stream that it is of.

@@ -105,8 +105,7 @@ fn plan(of_task: Plan, check: &Check) -> Plan {
         place,
         argv: check.argv.iter().map(OsString::from).collect(),
         env,
-        stdout: None,
-        stderr: None,
+        logs: None,
         record: None,
         init_groups: Vec::new(),
         ..of_task
@@ -132,6 +131,8 @@ async fn reap_in_time(child: OwnedFd) {
 mod tests {
     use std::time::Duration;
 
+    use bourse_init::plan::{LogLimits, Logs};
+
     use super::*;
 
     #[test]
@@ -144,8 +145,7 @@ mod tests {
             identity: None,
             open_files: 7,
             filters: vec![vec![1; 8]],
-            stdout: Some("/s/stdout".into()),
-            stderr: None,
+            logs: Some(Logs { directory: "/s".into(), limits: LogLimits::NONE }),
             record: Some("/r".into()),
             init_groups: vec!["/g/init".into()],
             task_groups: vec!["/g/task".into()],
@@ -161,7 +161,7 @@ mod tests {
             (plan.task_groups, plan.cwd, plan.filters),
             (of_task.task_groups, of_task.cwd, of_task.filters)
         );
-        assert_eq!((plan.record, plan.stdout, plan.init_groups), (None, None, vec![]));
+        assert_eq!((plan.record, plan.logs, plan.init_groups), (None, None, vec![]));
         assert_eq!(plan.place, Place::Inside { namespaces: false, in_sandbox: true });
     }
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, Place, Plan, TMP};
+use bourse_init::plan::{Identity, Logs, Place, Plan, TMP};
 use bourse_init::record::Record;
 use bourse_types::ContainerId;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -216,8 +216,7 @@ fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &Co
         identity,
         open_files: OPEN_FILES,
         filters,
-        stdout: Some(spec.sandbox.join("stdout")),
-        stderr: Some(spec.sandbox.join("stderr")),
+        logs: Some(Logs { directory: spec.sandbox.clone(), limits: spec.logs }),
         record: Some(dir.record_path()),
         init_groups: joins.init,
         task_groups: joins.task,

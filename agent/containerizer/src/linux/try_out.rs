@@ -13,7 +13,7 @@ use crate::cgroup::PROBE;
 use crate::containerizer::{ContainerError, Containerizer, LaunchError, Outcome};
 use crate::probe::{self, CannotIsolate, Capabilities};
 use crate::seccomp::Filters;
-use crate::spec::{ContainerSpec, Isolation, Limits};
+use crate::spec::{ContainerSpec, Isolation, Limits, LogLimits};
 
 pub async fn try_out(
     containerizer: &LinuxContainerizer,
@@ -71,6 +71,7 @@ async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) 
             swap_bytes: 0,
             pids: Some(16),
         },
+        logs: LogLimits::NONE,
         volumes: Vec::new(),
         hide: vec![runtime.path().into()],
         filters: Filters::usual()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bourse_containerizer::{
     Config, ContainerSpec, Containerizer, Ended, Filters, Isolation, Launched, Limits, LinuxContainerizer,
-    Outcome,
+    LogLimits, Outcome,
 };
 use bourse_types::{ContainerId, Exit, Milli};
 use tempfile::TempDir;
@@ -75,6 +75,7 @@ impl Lab {
                 swap_bytes: 0,
                 pids: Some(64),
             },
+            logs: LogLimits::NONE,
             volumes: vec![],
             hide: vec![self.work.clone()],
             filters: Filters::usual().expect("it can be compiled"),
