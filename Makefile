@@ -29,10 +29,10 @@ sim: ## the whole cluster by seeds in virtual time: make sim SEEDS=10000, or ARG
 	scripts/install-missing build
 	cargo run --package bourse-sim -- $(if $(ARGS),$(ARGS),--seeds 0..$(or $(SEEDS),1000) --coverage)
 
-bench: ## what SPECIFICATION.md measures, beside a peer or a floor
+bench: ## what SPECIFICATION.md measures, beside a peer or a floor; a part: make bench ARGS="tasks --tasks 100"
 	scripts/install-missing bench
-	cargo build --package bourse
-	cargo run --package bourse-bench -- $(ARGS)
+	cargo build --package bourse --package bourse-bench
+	./target/debug/bourse-bench $(ARGS)
 
 format:
 	cargo fmt --all

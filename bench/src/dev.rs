@@ -1,7 +1,6 @@
 //! A dev cluster of the bench's own, in a folder that goes with it.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -9,6 +8,8 @@ use anyhow::{Context, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+
+use crate::ports;
 
 /// A running `bourse dev`.
 pub struct Dev {
@@ -24,7 +25,7 @@ impl Dev {
         let mut process = Command::new(binary)
             .args(["dev", "--state-dir"])
             .arg(folder.path().join("state"))
-            .args(["--port", &free_ports()?.to_string()])
+            .args(["--port", &ports::free(4)?.to_string()])
             .env("XDG_CONFIG_HOME", folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -56,15 +57,4 @@ impl Drop for Dev {
         let _ = kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT);
         let _ = self.process.wait();
     }
-}
-
-/// The first of four ports in a row that nobody has right now.
-fn free_ports() -> anyhow::Result<u16> {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        if (first..first.saturating_add(4)).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            return Ok(first);
-        }
-    }
-    bail!("no four free ports in a row")
 }

@@ -1,5 +1,6 @@
 //! Times of one thing, and how they are told.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 /// The rounds of one measurement.
@@ -34,18 +35,24 @@ impl Figures {
         rounds.get(rounds.len().saturating_sub(1) / 2).copied().unwrap_or_default()
     }
 
-    /// Minimum, median and maximum in milliseconds.
+    /// Minimum, median, nine tenths and maximum in milliseconds.
     pub fn print(mut self) {
         self.rounds.sort();
         let at = |index: usize| self.rounds.get(index).map_or(f64::NAN, |round| round.as_secs_f64() * 1000.0);
         let last = self.rounds.len().saturating_sub(1);
         println!(
-            "{:<72} min {:>7.2} ms  median {:>7.2} ms  max {:>7.2} ms  ({} rounds)",
+            "{:<72} min {:>7.2} ms  median {:>7.2} ms  p90 {:>7.2} ms  max {:>7.2} ms  ({} rounds)",
             self.what,
             at(0),
             at(last / 2),
+            at(last * 9 / 10),
             at(last),
             self.rounds.len()
         );
     }
+}
+
+/// One figure that is no time of rounds, under the others.
+pub fn tell(what: &str, figure: impl Display) {
+    println!("{what:<72} {figure}");
 }

@@ -1,26 +1,66 @@
 //! `make bench`: what SPECIFICATION.md measures.
 //!
-//! Each figure stands beside a floor that is measured in the same run, turn by turn, as these machines are shared and
-//! noisy: read medians and ratios. It needs root, as tasks are really isolated, and `target/debug/bourse`.
+//! Each figure stands beside a peer or a floor that is measured in the same run, turn by turn, as these machines are
+//! shared and noisy: read medians and ratios. It needs root, as tasks are really isolated, and `target/debug/bourse`.
+//! A quick look at a part of it: `make bench ARGS="tasks --rounds 20 --tasks 100"`.
+
+mod figures;
+mod ports;
+
+mod commands;
+mod dev;
 
 mod containers;
-mod dev;
-mod figures;
+
+mod cluster;
+mod crowd;
+mod turns;
+
+mod logs;
+mod memory;
+mod sleepers;
+mod tasks;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum, value_parser};
 
-use crate::dev::Dev;
-use crate::figures::Figures;
+/// Measures what SPECIFICATION.md tells, each beside a peer or a floor in the same run.
+#[derive(Parser)]
+#[command(name = "bourse-bench")]
+struct Args {
+    /// What to measure; everything if nothing is named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
 
-/// Rounds of each pair.
-const ROUNDS: usize = 15;
+    /// The binary under test
+    #[arg(long, value_name = "FILE", default_value = "target/debug/bourse")]
+    binary: PathBuf,
 
-/// Containers of each runtime.
-const LIVES: usize = 200;
+    /// How many containers each side of `containers` runs, and how many tasks `tasks` runs one by one
+    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = value_parser!(u32).range(1..))]
+    rounds: u32,
+
+    /// How many tasks `tasks` and `sleepers` have at once, as many as one ACCEPT may launch at most
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1000))]
+    tasks: u32,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// `bourse dev` and `bourse run`, from the command line
+    Commands,
+    /// A container's whole life beside crun, runc and the floor
+    Containers,
+    /// Tasks of one agent, one by one and all at once, as their framework sees them
+    Tasks,
+    /// What tasks of one agent that do nothing take, and how fast they are killed
+    Sleepers,
+    /// A task that writes its log flat out
+    Logs,
+}
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,46 +69,22 @@ fn main() -> anyhow::Result<()> {
     {
         return containers::serve(side, Path::new(folder));
     }
-    let binary = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "target/debug/bourse".into()));
-    if !binary.exists() {
-        bail!("{} is not there; build it with: make build", binary.display());
+    let args = Args::parse();
+    if !args.binary.exists() {
+        bail!("{} is not there; build it with: make build", args.binary.display());
     }
-    println!("load {}", std::fs::read_to_string("/proc/loadavg")?.trim());
-
-    let mut ready = Figures::new("bourse dev, from its start to ready (master, 3 agents, services)");
-    let mut floor = Figures::new("  floor: starting the binary five times to say its version");
-    for _ in 0..ROUNDS.min(5) {
-        let begun = Instant::now();
-        let dev = Dev::start(&binary)?;
-        ready.add(begun.elapsed());
-        drop(dev);
-        floor.time(|| (0..5).try_for_each(|_| quiet(Command::new(&binary).arg("--version"))))?;
-    }
-    ready.print();
-    floor.print();
-
-    let dev = Dev::start(&binary)?;
-    let mut run = Figures::new("bourse run -- true, from the command line to its exit status");
-    let mut floor = Figures::new("  floor: unshare with the same namespaces -- true");
-    for _ in 0..ROUNDS {
-        run.time(|| quiet(dev.command().args(["run", "--", "true"])))?;
-        let namespaces = ["--pid", "--fork", "--mount", "--uts", "--ipc", "true"];
-        floor.time(|| quiet(Command::new("unshare").args(namespaces)))?;
-    }
-    run.print();
-    floor.print();
-    drop(dev);
-
-    containers::compare(LIVES)
-}
-
-/// Runs a command to its end, which must be a good one.
-fn quiet(command: &mut Command) -> anyhow::Result<()> {
-    let begun = Instant::now();
-    let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let status = ended.with_context(|| format!("starting {command:?}"))?;
-    if !status.success() {
-        bail!("{command:?} ended with {status} after {:?}", begun.elapsed());
+    let (rounds, tasks) = (args.rounds as usize, args.tasks as usize);
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts[..] };
+    for part in parts {
+        let load = std::fs::read_to_string("/proc/loadavg").context("reading the load; mount /proc")?;
+        println!("load {}", load.trim());
+        match part {
+            Part::Commands => commands::measure(&args.binary)?,
+            Part::Containers => containers::compare(rounds)?,
+            Part::Tasks => tasks::measure(&args.binary, rounds, tasks)?,
+            Part::Sleepers => sleepers::measure(&args.binary, tasks)?,
+            Part::Logs => logs::measure(&args.binary)?,
+        }
     }
     Ok(())
 }
