@@ -7,6 +7,7 @@ mod container;
 mod volumes;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_agent_core::{Condition, End, Event, Found, Launch, Limitation, Signal};
@@ -14,7 +15,7 @@ use bourse_containerizer as containers;
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
 use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
@@ -36,7 +37,7 @@ const WAIT_AGAIN: Duration = Duration::from_secs(1);
 pub struct Launcher<C> {
     containers: C,
     work_dir: PathBuf,
-    habits: Habits,
+    habits: Arc<Habits>,
     inbox: mpsc::Sender<Input>,
     /// Jobs that end by themselves soon. Watching is not among them.
     jobs: JoinSet<()>,
@@ -44,7 +45,7 @@ pub struct Launcher<C> {
 
 impl<C: Containerizer + Clone> Launcher<C> {
     pub fn new(containers: C, work_dir: PathBuf, habits: Habits, inbox: mpsc::Sender<Input>) -> Launcher<C> {
-        Launcher { containers, work_dir, habits, inbox, jobs: JoinSet::new() }
+        Launcher { containers, work_dir, habits: Arc::new(habits), inbox, jobs: JoinSet::new() }
     }
 
     pub fn launch(&mut self, launch: Launch) {
@@ -55,7 +56,7 @@ impl<C: Containerizer + Clone> Launcher<C> {
             let container = launch.container.clone();
             let starting = {
                 let containers = containers.clone();
-                tokio::spawn(async move { start(&containers, &work_dir, &habits, &launch).await })
+                tokio::spawn(async move { start(&containers, work_dir, habits, launch).await })
             };
             let started = starting.await.unwrap_or_else(|panic| Err(broken(&panic)));
             let runs = started.is_ok();
@@ -146,18 +147,22 @@ pub async fn recover<C: Containerizer>(containers: &C) -> Result<Vec<Found>, con
 
 async fn start<C: Containerizer>(
     containers: &C,
-    work_dir: &std::path::Path,
-    habits: &Habits,
-    launch: &Launch,
+    work_dir: PathBuf,
+    habits: Arc<Habits>,
+    launch: Launch,
 ) -> Result<containers::Launched, String> {
-    let sandbox =
-        sandbox::make(work_dir, &launch.agent, &launch.task, &launch.container).map_err(|error| {
+    // A volume may be on a disk of another machine that does not answer: only this task waits for it.
+    let spec = spawn_blocking(move || {
+        let sandbox = sandbox::make(&work_dir, &launch.agent, &launch.task, &launch.container);
+        let sandbox = sandbox.map_err(|error| {
             format!(
                 "the agent could not make a sandbox under {}: {error}; see whether its disk is full",
                 work_dir.display()
             )
         })?;
-    let spec = container::spec(habits, launch, sandbox)?;
+        container::spec(&habits, &launch, sandbox)
+    });
+    let spec = spec.await.unwrap_or_else(|panic| Err(broken(&panic)))?;
     containers.launch(&spec).await.map_err(|error| error.to_string())
 }
 

@@ -73,6 +73,8 @@ pub async fn run(
 
     let (inbox, inputs) = mpsc::channel(INBOX_MAX);
     let (views, watching) = watch::channel(Arc::new(View::of(&state)));
+    let (show, hide) = (shown(&config)?, hidden(&config, work_dir.path().to_owned(), runtime_dir));
+    agree(&show, &hide)?;
     let habits = Habits {
         isolation: config.isolation,
         hostname: config.hostname.clone(),
@@ -80,12 +82,12 @@ pub async fn run(
         allow_root: config.allow_root,
         pids_limit: config.pids_limit,
         logs: config.logs,
-        show: shown(&config)?,
+        show,
         mountable: Mountable {
             writable: real(&config.volumes, "which tasks may mount")?,
             readable: real(&config.volumes_read_only, "which tasks may mount")?,
         },
-        hide: hidden(&config, work_dir.path().to_owned(), runtime_dir),
+        hide,
         endpoint: info.address.to_string(),
     };
     let work = work_dir.path().to_owned();
@@ -179,6 +181,21 @@ fn shown(config: &Config) -> anyhow::Result<Vec<Bind>> {
         anyhow::Ok(real.into_iter().zip(paths.to_vec()).map(bind).collect::<Vec<_>>())
     };
     Ok([binds(&config.show, false)?, binds(&config.share, true)?].concat())
+}
+
+/// Refuses to show what is hidden: no task could be launched with both.
+fn agree(show: &[Bind], hide: &[PathBuf]) -> anyhow::Result<()> {
+    for bind in show {
+        if let Some(hidden) = hide.iter().find(|hidden| bind.source.starts_with(hidden)) {
+            bail!(
+                "{} cannot be shown to tasks: it lies in {}, which is hidden from them; take one of the two out of \
+                 --show, --share and --hide, or move the agent's own directories and files away",
+                bind.source.display(),
+                hidden.display()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Where paths of the settings lead.

@@ -8,6 +8,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use tokio::io::Interest;
@@ -100,6 +101,23 @@ fn parse_stat(text: &str) -> Option<Stat> {
         start_time: field(22)?,
         resident_pages: field(24)?,
     })
+}
+
+/// Whether a process ends within so long. It can be waited for afterwards.
+pub fn ends_within(process: BorrowedFd<'_>, most: Duration) -> bool {
+    let deadline = Instant::now() + most;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut ended = libc::pollfd { fd: process.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the one descriptor that is asked for is valid for the call.
+        let answer = unsafe { libc::poll(&mut ended, 1, left.as_millis() as i32) };
+        match answer {
+            1.. => return true,
+            0 if left.is_zero() => return false,
+            // Interrupted, or a rest of less than a millisecond.
+            _ => {}
+        }
+    }
 }
 
 /// All process ids that there are.

@@ -6,11 +6,16 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char};
+use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+use crate::process;
 
 /// The exit code of a child that could not become `bourse-init`.
 pub const NOT_EXECUTED: i32 = 126;
@@ -63,6 +68,24 @@ pub fn spawn(
         }
         NOT_EXECUTED
     })
+}
+
+/// Makes a user namespace that stays as long as its descriptor. It knows one user and one group, `only`, by that number.
+/// A repeat makes another one. Needs the rights of root in the namespace that we are in.
+pub fn user_namespace(only: u32) -> io::Result<OwnedFd> {
+    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, || {
+        // SAFETY: in the child; waits for the signal that ends it.
+        unsafe { libc::pause() }
+    })?;
+    let map = format!("{only} {only} 1");
+    let of_child = Path::new("/proc").join(child.pid.to_string());
+    let made = fs::write(of_child.join("uid_map"), &map)
+        .and_then(|()| fs::write(of_child.join("gid_map"), &map))
+        .and_then(|()| File::open(of_child.join("ns/user")));
+    // It waits for no more than that.
+    process::send_signal(child.fd.as_fd(), libc::SIGKILL)?;
+    waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED)?;
+    made.map(OwnedFd::from)
 }
 
 /// Makes a child that does `work` (system calls only) and exits with its result. Signals are blocked in
@@ -129,11 +152,17 @@ fn made(pid: libc::c_long, fd: &RawFd) -> io::Result<Option<Child>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
-    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    use nix::sys::wait::WaitStatus;
 
     use super::*;
+
+    #[test]
+    fn a_user_namespace_outlives_the_process_that_it_was_made_with() {
+        let one = user_namespace(65_534).expect("we are root");
+        let ours = fs::metadata("/proc/self/ns/user").expect("/proc is mounted");
+        let made = File::from(one).metadata().expect("it is open");
+        assert_ne!(std::os::unix::fs::MetadataExt::ino(&made), std::os::unix::fs::MetadataExt::ino(&ours));
+    }
 
     /// This thread may not make processes by `clone3` any more: a filter as Docker sets it, on a thread of its own.
     fn deny_clone3(errno: i32) {

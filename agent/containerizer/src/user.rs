@@ -61,6 +61,9 @@ pub enum UserError {
     },
 }
 
+/// The user and the group that own nothing (`user_namespaces(7)`, the overflow ids).
+pub const NOBODY: u32 = 65_534;
+
 /// Who a task runs as. `None` is the agent's own user with all it may do, which only process isolation gives.
 pub fn identity(user: Option<&str>, isolation: Isolation) -> Result<Option<Identity>, UserError> {
     let agent = nix::unistd::geteuid();
@@ -102,8 +105,9 @@ fn look_up(name: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
             let groups = getgrouplist(&c_name, user.gid).map_err(failed)?;
             (user.uid.as_raw(), user.gid.as_raw(), groups.into_iter().map(|gid| gid.as_raw()).collect())
         }
-        // A number needs no entry: images and shared file systems have users that the machine does not know.
-        (None, Some(uid)) => (uid, uid, Vec::new()),
+        // A number needs no entry: images and shared file systems have users that the machine does not know. The group of
+        // the same number may be somebody's, with rights of its own.
+        (None, Some(uid)) => (uid, NOBODY, Vec::new()),
         (None, None) => return Err(UserError::NoSuchUser(name.to_owned())),
     };
     match uid == u32::MAX || gid == u32::MAX {
@@ -134,10 +138,7 @@ mod tests {
     fn an_unknown_name_is_refused_with_advice_and_an_unknown_number_is_taken() {
         let error = look_up("no-such-user-here").expect_err("nobody is called that");
         assert!(error.to_string().contains("create it on every agent"), "{error}");
-        assert_eq!(
-            look_up("3999999999").expect("a number needs no entry"),
-            (3_999_999_999, 3_999_999_999, vec![])
-        );
+        assert_eq!(look_up("3999999999").expect("a number needs no entry"), (3_999_999_999, NOBODY, vec![]));
     }
 
     #[test]

@@ -12,8 +12,9 @@
 //! **Left to others.** Everything that needs a decision: the plan is final. Control groups are made and
 //! removed by the agent.
 //!
-//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [CONTAINER_FD]`, by the agent only: the numbers are
-//! open descriptors. The program is small and static because it stays in memory once for each container.
+//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [CONTAINER_FD | USERS_FD]`, by the agent only: the numbers are
+//! open descriptors. The last one is that of the container's first process for a command in it, and for a container a user
+//! namespace that knows nobody (see `mounts`). The program is small and static because it stays in memory once for each container.
 #![deny(unsafe_code)]
 
 mod failure;
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
         Ok(report) => report,
         Err(_) => return ExitCode::from(SET_UP_FAILED),
     };
-    let container = numbers.get(2).and_then(|&fd| sys::inherited(fd).ok());
+    let given = numbers.get(2).and_then(|&fd| sys::inherited(fd).ok());
 
     let plan = match read_plan(plan) {
         Ok(plan) => plan,
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
         Ok(record) => record,
         Err(failure) => return give_up(&report, None, failure),
     };
-    let Running { main, mut signals, mut logs } = match start(&plan, &report, container) {
+    let Running { main, mut signals, mut logs } = match start(&plan, &report, given) {
         Ok(running) => running,
         Err(failure) => return give_up(&report, record, failure),
     };
@@ -156,7 +157,7 @@ struct Running {
 }
 
 /// Sets everything up and starts the task.
-fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<Running, Failure> {
+fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Running, Failure> {
     let oom_score = keep_from_oom_killer(plan);
     let init_groups = task::open_groups(&plan.init_groups)?;
     task::join(&init_groups, &plan.init_groups)?;
@@ -167,7 +168,8 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<Ru
     let files = Files::open(plan, pipes)?;
     match &plan.place {
         Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
-            mounts::set_up(sandbox, *shm_bytes, volumes, hide)?;
+            let strangers = given.as_ref().map(AsFd::as_fd);
+            mounts::set_up(sandbox, *shm_bytes, volumes, hide, strangers)?;
             if let Some(name) = hostname {
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }
@@ -176,7 +178,7 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<Ru
             sys::adopt_orphans().at(Step::Fork, || "adopt orphans".into())?;
         }
         Place::Inside { namespaces: true, .. } => {
-            let container = container
+            let container = given
                 .ok_or_else(|| io::Error::from_raw_os_error(9))
                 .at(Step::Namespaces, || "no descriptor of the container".into())?;
             sys::enter_namespaces(container.as_fd()).at(Step::Namespaces, || "enter".into())?;

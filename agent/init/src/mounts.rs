@@ -14,9 +14,9 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bourse_init::plan::{Bind, SANDBOX, TMP};
 use bourse_init::record::Failure;
@@ -29,31 +29,60 @@ use crate::sys::{
 };
 
 /// What every task sees of the machine, as far as it is there.
-const VIEW: [&str; 10] =
-    ["/bin", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/opt", "/sbin", "/usr"];
+///
+/// Of Nix only the store: a daemon listens beside it, and a mount that is read-only keeps nobody from talking to it.
+const VIEW: [&str; 12] = [
+    "/bin",
+    SETTINGS,
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/opt",
+    // Where the programs of NixOS are, and where `/usr/local` leads on machines that are updated as a whole.
+    "/run/current-system",
+    "/sbin",
+    "/usr",
+    "/var/usrlocal",
+];
+
+/// The machine's settings, some of which are secrets.
+const SETTINGS: &str = "/etc";
 
 /// Often a link to a file that whoever manages the network keeps elsewhere.
 const RESOLVER: &str = "/etc/resolv.conf";
 
+/// Old names that programs still use: link, target.
+const LINKS: [(&str, &str); 1] = [("/var/run", "/run")];
+
 /// Directories that programs expect to be there.
 const EMPTY: [&str; 4] = ["/home", "/root", "/run", "/var"];
+
+// There is nothing at such a path, or nothing any more: the task may have put something else on the way.
+const ENOENT: i32 = 2;
+const ENOTDIR: i32 = 20;
+const ELOOP: i32 = 40;
 
 const QUIET: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 const HARMLESS: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
-/// Files and directories of `/proc` and `/sys` that tell or steer too much; the list is the one that runc and
-/// crun use.
-const MASKED: [&str; 11] = [
+/// Files and directories of `/proc` and `/sys` that tell or steer too much; the list is the one that Docker and Podman
+/// use, and what root may steer there without any capability.
+const MASKED: [&str; 14] = [
     "/proc/acpi",
     "/proc/asound",
+    "/proc/dynamic_debug",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
+    "/proc/net/xt_recent",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -64,20 +93,24 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Makes the container's root; runs as pid 1 of the container, in a mount namespace of its own.
-pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]) -> Result<(), Failure> {
+/// Makes the container's root; runs as pid 1 of the container, in a mount namespace of its own. `strangers` is a user
+/// namespace that knows none of the machine's users, for a task of root: with it, that reads of the machine's settings
+/// what everybody may read, and no more.
+pub fn set_up(
+    sandbox: &Path,
+    shm_bytes: u64,
+    volumes: &[Bind],
+    hide: &[PathBuf],
+    strangers: Option<BorrowedFd<'_>>,
+) -> Result<(), Failure> {
     // First of all: nothing of what follows may reach the machine's own mounts.
     sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").at(Step::Mount, || "/ (private)".into())?;
-    let machine = machine(shm_bytes)?;
-    let tmp = sandbox.join(TMP);
-    let own = [(SANDBOX, sandbox), ("/tmp", &tmp), ("/var/tmp", &tmp)]
-        .into_iter()
-        .map(|(target, path)| {
-            let tree = Tree::of(path, HARMLESS).at(Step::Mount, || path.display().to_string())?;
-            Ok((Path::new(target), tree))
-        })
-        .collect::<Result<Vec<_>, Failure>>()?;
-    let volumes = volumes.iter().map(volume).collect::<Result<Vec<_>, _>>()?;
+    let machine = machine(shm_bytes, strangers)?;
+    let own = own(sandbox).at(Step::Mount, || sandbox.display().to_string())?;
+    let volumes = volumes
+        .iter()
+        .map(|bind| volume(bind).at(Step::Volume, || bind.source.display().to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
 
     // Over the sandbox, as that is a directory that is there; it is held from before.
     sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
@@ -85,8 +118,8 @@ pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]
         .and_then(|()| sys::make_root_here())
         .at(Step::Root, || "/".into())?;
 
-    for (path, part) in machine {
-        part.put(&path).at(Step::Mount, || path.display().to_string())?;
+    for (path, part) in &machine {
+        part.put(path).at(Step::Mount, || path.display().to_string())?;
     }
     for path in MASKED {
         cover(Path::new(path)).at(Step::Mount, || path.into())?;
@@ -97,25 +130,74 @@ pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]
     for path in EMPTY {
         fs::create_dir_all(path).at(Step::Mount, || path.into())?;
     }
-    for (path, tree) in own {
+    for (link, target) in LINKS {
+        symlink(target, link).at(Step::Mount, || link.into())?;
+    }
+    for (path, tree) in &own {
         tree.put(path).at(Step::Mount, || path.display().to_string())?;
     }
-    for (bind, tree) in &volumes {
-        tree.put(&bind.target).at(Step::Volume, || bind.target.display().to_string())?;
+    for (path, tree) in &volumes {
+        let place = made_without_links(path, tree.is_directory);
+        place
+            .and_then(|place| sys::attach_tree_at(tree.mounts.as_fd(), place.as_fd()))
+            .at(Step::Volume, || path.display().to_string())?;
     }
+    let trees = machine.iter().filter_map(|(path, part)| Some((path.as_path(), part.tree()?)));
+    let volumes = volumes.iter().map(|(path, tree)| (*path, tree));
     for path in hide {
-        let through_volumes = volumes.iter().filter_map(|(bind, _)| within(bind, path));
-        for place in [path.clone()].into_iter().chain(through_volumes) {
-            cover(&place).at(Step::Hide, || place.display().to_string())?;
+        for (root, tree) in trees.clone().chain(volumes.clone()) {
+            if let Some(place) = tree.place_of(path, root) {
+                hide_at(&place, root).at(Step::Hide, || place.display().to_string())?;
+            }
         }
     }
     sys::mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
         .at(Step::Root, || "/ (read-only)".into())
 }
 
-/// Where a path of the machine is found in the container by way of a volume.
-fn within(bind: &Bind, path: &Path) -> Option<PathBuf> {
-    Some(bind.target.join(path.strip_prefix(&bind.source).ok()?))
+/// The sandbox, and the directory in it that is `/tmp`. The task's user owns the sandbox and may have put a link there.
+fn own(sandbox: &Path) -> io::Result<[(&'static Path, Tree); 3]> {
+    let place = sys::open_place(sandbox, Links::Follow)?;
+    let tmp = || {
+        let place = sys::open_place_at(place.as_fd(), Path::new(TMP), Links::Refuse)?;
+        Tree::at(&sandbox.join(TMP), place, true, HARMLESS)
+    };
+    let (tmp, var_tmp) = (tmp()?, tmp()?);
+    let sandbox = Tree::at(sandbox, place, true, HARMLESS)?;
+    Ok([(Path::new(SANDBOX), sandbox), (Path::new("/tmp"), tmp), (Path::new("/var/tmp"), var_tmp)])
+}
+
+/// A place for a volume, made where it is missing: a directory or an empty file. There may be a link on the way, left in
+/// another volume by whoever may write there, and what is made is made by root: it is not followed.
+fn made_without_links(path: &Path, directory: bool) -> io::Result<OwnedFd> {
+    let mut place = sys::open_place(Path::new("/"), Links::Follow)?;
+    let mut names = path.components().filter(|part| matches!(part, Component::Normal(_))).peekable();
+    while let Some(name) = names.next() {
+        let name: &Path = name.as_ref();
+        place = match sys::open_place_at(place.as_fd(), name, Links::Refuse) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let new = Path::new("/proc/self/fd").join(place.as_raw_fd().to_string()).join(name);
+                match directory || names.peek().is_some() {
+                    true => fs::create_dir(new)?,
+                    false => File::options().write(true).create_new(true).open(new).map(drop)?,
+                }
+                sys::open_place_at(place.as_fd(), name, Links::Refuse)?
+            }
+            found => found?,
+        };
+    }
+    Ok(place)
+}
+
+/// Covers a path in a tree that is put up at `root`, with no way for the task to move it, and with it the cover, to another
+/// name: what something is mounted at cannot be renamed.
+fn hide_at(place: &Path, root: &Path) -> io::Result<()> {
+    let mut between: Vec<&Path> = place.ancestors().skip(1).take_while(|above| *above != root).collect();
+    between.reverse();
+    for above in between.into_iter().filter(|above| above.is_dir()) {
+        sys::mount(&above.display().to_string(), above, "", MS_BIND | MS_REC, "")?;
+    }
+    cover(place)
 }
 
 /// Something to be put into the root.
@@ -125,9 +207,19 @@ enum Part {
 }
 
 impl Part {
+    fn tree(&self) -> Option<&Tree> {
+        match self {
+            Part::Link(_) => None,
+            Part::Tree(tree) => Some(tree),
+        }
+    }
+
     fn put(&self, place: &Path) -> io::Result<()> {
         match self {
-            Part::Link(target) => symlink(target, place),
+            Part::Link(target) => {
+                place.parent().map_or(Ok(()), fs::create_dir_all)?;
+                symlink(target, place)
+            }
             Part::Tree(tree) => tree.put(place),
         }
     }
@@ -135,6 +227,8 @@ impl Part {
 
 /// A file or directory with what is mounted there, held whatever happens to its path.
 struct Tree {
+    /// Its path on the machine.
+    source: PathBuf,
     mounts: File,
     is_directory: bool,
 }
@@ -142,14 +236,21 @@ struct Tree {
 impl Tree {
     /// With what is mounted below it.
     fn of(path: &Path, properties: u64) -> io::Result<Tree> {
-        Tree::at(sys::open_place(path, Links::Follow)?, true, properties)
+        Tree::at(path, sys::open_place(path, Links::Follow)?, true, properties)
     }
 
-    fn at(place: OwnedFd, with_those_below: bool, properties: u64) -> io::Result<Tree> {
+    fn at(path: &Path, place: OwnedFd, with_those_below: bool, properties: u64) -> io::Result<Tree> {
         let mounts = File::from(sys::detached_tree(place.as_fd(), with_those_below)?);
         sys::restrict_tree(mounts.as_fd(), properties)?;
         let is_directory = mounts.metadata()?.is_dir();
-        Ok(Tree { mounts, is_directory })
+        Ok(Tree { source: path.to_owned(), mounts, is_directory })
+    }
+
+    /// Where a path of the machine is in the container, when this is put up at `root`.
+    fn place_of(&self, path: &Path, root: &Path) -> Option<PathBuf> {
+        let below = path.strip_prefix(&self.source).ok()?;
+        // A path that is joined to nothing would end with a slash.
+        Some(if below.as_os_str().is_empty() { root.to_owned() } else { root.join(below) })
     }
 
     /// Puts it up, once.
@@ -165,12 +266,18 @@ impl Tree {
 }
 
 /// What every task has: the machine's part, and `/proc`, `/sys` and `/dev`, made where they are known to work.
-fn machine(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
+fn machine(shm_bytes: u64, strangers: Option<BorrowedFd<'_>>) -> Result<Vec<(PathBuf, Part)>, Failure> {
     let mut parts = Vec::new();
     for path in VIEW.map(Path::new) {
         if let Some(part) = shown(path).at(Step::Mount, || path.display().to_string())? {
             parts.push((path.to_owned(), part));
         }
+    }
+    if let Some(strangers) = strangers
+        && let Some((_, Part::Tree(settings))) = parts.iter().find(|(path, _)| path == Path::new(SETTINGS))
+    {
+        // Not every file system can. Then what is known to be secret is covered, and no more.
+        let _ = sys::map_users_of_tree(settings.mounts.as_fd(), strangers);
     }
     // One whose file is missing resolves nothing on the machine either.
     if let Some(resolver) = fs::canonicalize(RESOLVER).ok().filter(|file| !is_in_view(file)) {
@@ -189,18 +296,16 @@ fn machine(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
         ("/dev", true, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
     ] {
         let place = sys::open_place(Path::new(path), Links::Follow);
-        let tree = place.and_then(|place| Tree::at(place, below, properties));
+        let tree = place.and_then(|place| Tree::at(Path::new(path), place, below, properties));
         parts.push((path.into(), Part::Tree(tree.at(Step::Mount, || path.into())?)));
     }
     Ok(parts)
 }
 
-/// A part of the machine as it is there, also if it is a link; `None` where it is not.
+/// A part of the machine as it is there, also if it is a link; `None` where it is not, or does not answer, as a disk of
+/// another machine may do.
 fn shown(path: &Path) -> io::Result<Option<Part>> {
-    let real = match fs::canonicalize(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        real => real?,
-    };
+    let Ok(real) = fs::canonicalize(path) else { return Ok(None) };
     match real != path && is_in_view(&real) {
         true => fs::read_link(path).map(Part::Link).map(Some),
         false => Tree::of(&real, HARMLESS | MOUNT_ATTR_RDONLY).map(Part::Tree).map(Some),
@@ -211,11 +316,10 @@ fn is_in_view(path: &Path) -> bool {
     VIEW.iter().any(|seen| path.starts_with(seen))
 }
 
-fn volume(bind: &Bind) -> Result<(&Bind, Tree), Failure> {
+fn volume(bind: &Bind) -> io::Result<(&Path, Tree)> {
     let properties = if bind.writable { HARMLESS } else { HARMLESS | MOUNT_ATTR_RDONLY };
-    let place = sys::open_place(&bind.source, Links::Refuse);
-    let tree = place.and_then(|place| Tree::at(place, true, properties));
-    tree.map(|tree| (bind, tree)).at(Step::Volume, || bind.source.display().to_string())
+    let place = sys::open_place(&bind.source, Links::Refuse)?;
+    Ok((&bind.target, Tree::at(&bind.source, place, true, properties)?))
 }
 
 /// Covers a directory by an empty one that is read-only, or a file by the null device. What does not exist needs no
@@ -226,7 +330,7 @@ fn cover(path: &Path) -> io::Result<()> {
             sys::mount("hidden", path, "tmpfs", QUIET | MS_RDONLY, "mode=755,size=4k")
         }
         Ok(_) => sys::mount("/dev/null", path, "", MS_BIND, ""),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if matches!(error.raw_os_error(), Some(ENOENT | ENOTDIR | ELOOP)) => Ok(()),
         Err(error) => Err(error),
     }
 }

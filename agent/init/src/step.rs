@@ -127,7 +127,11 @@ impl Step {
             Step::Cgroup => "see whether someone else removed or moved the agent's control groups",
             Step::Output => "see whether the sandbox's file system is writable and has room",
             Step::Namespaces => "the container ended meanwhile",
-            Step::Mount | Step::Root | Step::Hide | Step::Hostname | Step::Capabilities => {
+            Step::Root => {
+                "run the agent as root with all capabilities, on Linux 5.12 or newer and not from an initial ramdisk, or \
+                 start it with --isolation=process"
+            }
+            Step::Mount | Step::Hide | Step::Hostname | Step::Capabilities => {
                 "run the agent as root with all capabilities, on Linux 5.12 or newer, or start it with \
                  --isolation=process"
             }

@@ -426,6 +426,15 @@ pub enum Links {
 
 /// Opens a file or directory for no more than to name it.
 pub fn open_place(path: &Path, links: Links) -> io::Result<OwnedFd> {
+    open_place_from(AT_FDCWD, path, links)
+}
+
+/// The same from an open directory on.
+pub fn open_place_at(directory: BorrowedFd<'_>, path: &Path, links: Links) -> io::Result<OwnedFd> {
+    open_place_from(directory.as_raw_fd(), path, links)
+}
+
+fn open_place_from(directory: RawFd, path: &Path, links: Links) -> io::Result<OwnedFd> {
     const O_PATH: u64 = 0o10_000_000;
     const O_CLOEXEC: u64 = 0o2_000_000;
     const RESOLVE_NO_SYMLINKS: u64 = 4;
@@ -435,7 +444,7 @@ pub fn open_place(path: &Path, links: Links) -> io::Result<OwnedFd> {
     // SAFETY: the path is a C string and `how` of the size that is said, and both outlive the call; the result is a
     // fresh descriptor that nobody else owns.
     unsafe {
-        let fd = syscall(SYS_OPENAT2, AT_FDCWD, path.as_ptr(), &raw const how, size_of::<OpenHow>());
+        let fd = syscall(SYS_OPENAT2, directory, path.as_ptr(), &raw const how, size_of::<OpenHow>());
         Ok(OwnedFd::from_raw_fd(check(fd as c_int)?))
     }
 }
@@ -460,7 +469,19 @@ pub fn detached_tree(at: BorrowedFd<'_>, with_those_below: bool) -> io::Result<O
 /// Gives all mounts of a tree from [`detached_tree`] these properties, of `MOUNT_ATTR_...`, on top of those that they
 /// have. Needs Linux 5.12.
 pub fn restrict_tree(tree: BorrowedFd<'_>, properties: u64) -> io::Result<()> {
-    let change = MountAttr { set: properties, clear: 0, propagation: 0, user_namespace: 0 };
+    change_tree(tree, &MountAttr { set: properties, clear: 0, propagation: 0, user_namespace: 0 })
+}
+
+/// Makes all files of a tree from [`detached_tree`] belong to those whom a user namespace takes their owners for. Those
+/// whom it does not know are nobody, and their files are nobody's own, not even root's. Needs Linux 5.12 and a file system
+/// that can (mount_setattr(2), "ID-mapped mounts").
+pub fn map_users_of_tree(tree: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let user_namespace = namespace.as_raw_fd() as u64;
+    change_tree(tree, &MountAttr { set: MOUNT_ATTR_IDMAP, clear: 0, propagation: 0, user_namespace })
+}
+
+fn change_tree(tree: BorrowedFd<'_>, change: &MountAttr) -> io::Result<()> {
     // SAFETY: the path is a C string and the change of the size that is said, and both outlive the call.
     let changed = unsafe {
         syscall(
@@ -468,7 +489,7 @@ pub fn restrict_tree(tree: BorrowedFd<'_>, properties: u64) -> io::Result<()> {
             tree.as_raw_fd(),
             c"".as_ptr(),
             AT_EMPTY_PATH | AT_RECURSIVE,
-            &raw const change,
+            ptr::from_ref(change),
             size_of::<MountAttr>(),
         )
     };
@@ -490,6 +511,17 @@ pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
             MOVE_MOUNT_F_EMPTY_PATH,
         )
     };
+    check(moved as c_int).map(drop)
+}
+
+/// The same at an open file or directory.
+pub fn attach_tree_at(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
+    const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    let empty = c"".as_ptr();
+    // SAFETY: both paths are C strings that outlive the call.
+    let moved = unsafe { syscall(SYS_MOVE_MOUNT, tree.as_raw_fd(), empty, place.as_raw_fd(), empty, flags) };
     check(moved as c_int).map(drop)
 }
 

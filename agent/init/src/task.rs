@@ -23,27 +23,19 @@ use crate::failure::{At, failure};
 use crate::sys;
 
 /// Where programs are looked up when the task's environment has no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
 /// The files of a task that have to be opened before the view of the file system changes.
 pub struct Files {
     groups: Vec<File>,
-    stdin: File,
-    stdout: File,
-    stderr: File,
+    /// Where stdout and stderr go; `None` throws them away.
+    logs: Option<[File; 2]>,
 }
 
 impl Files {
-    /// Opens them all. What is not logged is thrown away.
     pub fn open(plan: &Plan, logs: Option<[File; 2]>) -> Result<Files, Failure> {
-        let null = || {
-            File::options().read(true).write(true).open("/dev/null").at(Step::Output, || "/dev/null".into())
-        };
-        let [stdout, stderr] = match logs {
-            Some(pipes) => pipes,
-            None => [null()?, null()?],
-        };
-        Ok(Files { groups: open_groups(&plan.task_groups)?, stdin: null()?, stdout, stderr })
+        Ok(Files { groups: open_groups(&plan.task_groups)?, logs })
     }
 }
 
@@ -90,7 +82,11 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
     if plan.open_files > 0 {
         sys::set_soft_limit(sys::RLIMIT_NOFILE, plan.open_files).at(Step::Rlimit, || "open files".into())?;
     }
-    for (file, target) in [(&files.stdin, 0), (&files.stdout, 1), (&files.stderr, 2)] {
+    // Here and not before: a task of root could change the mode and the owner of the machine's own.
+    let null =
+        File::options().read(true).write(true).open("/dev/null").at(Step::Output, || "/dev/null".into())?;
+    let [stdout, stderr] = files.logs.as_ref().map_or([&null; 2], |logs| logs.each_ref());
+    for (file, target) in [(&null, 0), (stdout, 1), (stderr, 2)] {
         sys::dup_onto(file.as_fd(), target).at(Step::Output, || format!("descriptor {target}"))?;
     }
     sys::umask(0o022);
@@ -115,6 +111,9 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
 
 fn switch(identity: &Identity) -> Result<(), Failure> {
     let Identity { uid, gid, groups, capabilities } = identity;
+    // Others of the task's user could trace it from here on, and its filter of system calls is yet to come. The task's
+    // program is as open to them as any other: a new program is traceable again (prctl(2), PR_SET_DUMPABLE).
+    sys::not_dumpable().at(Step::User, || "forbid tracing".into())?;
     sys::cut_bounding_set(*capabilities).at(Step::Capabilities, || "bounding set".into())?;
     sys::become_user(*uid, *gid, groups).at(Step::User, || format!("uid {uid} gid {gid}"))?;
     // A user other than root has lost all of them with the switch.

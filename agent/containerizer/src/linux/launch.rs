@@ -6,9 +6,10 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bourse_init::plan::{Identity, Logs, Place, Plan, TMP};
@@ -33,18 +34,33 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// close all descriptors up to the limit one by one are still fast with it.
 const OPEN_FILES: u64 = 1 << 20;
 
-/// The `PATH` of a task that brings none.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The `PATH` of a task that brings none; the last is where NixOS has its programs.
+const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
-/// Secrets of the machine that only its root may read, and a task of root could.
-const ROOTS_OWN: [&str; 7] = [
+/// How long a first process that was killed may take to go.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Secrets of the machine that only its root may read, and a task of root could where the file system of the settings
+/// cannot have them belong to nobody (see `strangers`). Folders, where there is one: a file that the machine replaces by
+/// another is not covered any more.
+const ROOTS_OWN: [&str; 16] = [
+    "/etc/NetworkManager/system-connections",
     "/etc/gshadow",
     "/etc/gshadow-",
+    "/etc/krb5.keytab",
+    "/etc/kubernetes/pki",
+    "/etc/letsencrypt",
+    "/etc/pki/tls/private",
+    "/etc/ppp",
+    "/etc/security/opasswd",
     "/etc/shadow",
     "/etc/shadow-",
     "/etc/ssh",
     "/etc/ssl/private",
+    "/etc/sudoers",
     "/etc/sudoers.d",
+    "/etc/wireguard",
 ];
 
 pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
@@ -86,6 +102,11 @@ fn set_up(
                 .map_err(|error| LaunchError::Cgroup { id: id.clone(), error })?
         }
     };
+    // First, as long as nobody else may put anything there.
+    if spec.isolation == Isolation::Linux {
+        let tmp = spec.sandbox.join(TMP);
+        make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
+    }
     if let Some(owner) = &identity {
         std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
             id,
@@ -93,10 +114,8 @@ fn set_up(
             spec.sandbox.clone(),
         ))?;
     }
-    if spec.isolation == Isolation::Linux {
-        let tmp = spec.sandbox.join(TMP);
-        make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
-    }
+    let isolated = spec.isolation == Isolation::Linux;
+    let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
     let plan = dir.write_plan(&plan(spec, identity, joins, dir)).map_err(failed(
         id,
         "write the plan",
@@ -117,9 +136,10 @@ fn set_up(
         },
     };
     let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
-    let isolated = spec.isolation == Isolation::Linux;
+    let mut pass = vec![plan.as_fd(), theirs.as_fd()];
+    pass.extend(strangers().filter(|_| isolated && is_root));
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, id.as_str(), &[plan.as_fd(), theirs.as_fd()], isolated))
+        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, isolated))
         .map_err(no_start)?;
     // The container has its own copies; with ours open, we would never see it hang up.
     drop((plan, theirs));
@@ -133,7 +153,10 @@ fn set_up(
         Err(error) => {
             // It may be stuck in its set-up; a container that has not begun is nobody's loss.
             let _ = process::send_signal(child.fd.as_fd(), libc::SIGKILL);
-            let _ = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED);
+            // One that waits for a disk that does not answer stays behind until that does, and holds up nobody.
+            if process::ends_within(child.fd.as_fd(), GONE_WITHIN) {
+                process::reap(child.fd.as_fd());
+            }
             Err(error)
         }
     }
@@ -221,6 +244,18 @@ fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &Co
         init_groups: joins.init,
         task_groups: joins.task,
     }
+}
+
+/// A user namespace in which nobody of the machine is known, the same for all containers; `None` where none can be made, as
+/// in another user namespace. Asked for again at the next launch.
+fn strangers() -> Option<BorrowedFd<'static>> {
+    static STRANGERS: OnceLock<OwnedFd> = OnceLock::new();
+    if STRANGERS.get().is_none()
+        && let Ok(made) = spawn::user_namespace(user::NOBODY)
+    {
+        let _ = STRANGERS.set(made);
+    }
+    STRANGERS.get().map(AsFd::as_fd)
 }
 
 /// For every user that the task may have.

@@ -25,6 +25,18 @@ async fn running(lab: &Lab) -> ContainerSpec {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_has_the_containers_own_null_device_and_not_the_machines() {
+    let lab = Lab::new();
+    // Of root, who owns the machine's.
+    let spec = lab.spec("c1", &["sleep", "1000"]);
+    lab.launch(&spec).await;
+    let check = check("chmod 600 /proc/self/fd/0 || chown 1000 /proc/self/fd/1 || exit 7");
+    let end = lab.containerizer.exec(&spec.container_id, &check).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::Exited(Exit::Code(7)));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_sees_what_the_task_sees_as_the_same_user() {
     let lab = Lab::new();
     let spec = running(&lab).await;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use bourse_containerizer::{Bind, Check, CheckEnd, Containerizer, Isolation, SANDBOX};
 use bourse_types::Exit;
@@ -20,7 +21,10 @@ async fn a_task_gets_its_variables_and_no_others() {
     assert_eq!(lines.len(), 3, "{lines:?}");
     assert_eq!(lines[0], "GREETING=hello world");
     assert!(lines[1].starts_with("LAB="));
-    assert_eq!(lines[2], "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    assert_eq!(
+        lines[2],
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin"
+    );
     lab.finish().await;
 }
 
@@ -158,6 +162,12 @@ async fn a_task_of_root_cannot_undo_its_view_nor_reach_devices_settings_and_proc
         refused nsenter -t 1 -m true
         refused unshare -m true
         refused hostname other
+        refused chmod 600 /proc/self/fd/0
+        refused chown 1000 /proc/self/fd/0
+        refused chmod 600 /dev/null
+        for file in $(find /etc -type f); do
+            [ ! -s "$file" ] || ! cat "$file" > /dev/null 2>&1 || [ -n "$(find "$file" -perm -o=r)" ] || echo "secret: $file"
+        done
         [ -z "$(cat /etc/shadow)" ] || echo "passwords are visible"
         [ -z "$(head -c 1 /proc/kcore 2>/dev/null)" ] || echo "memory is visible"
         [ -z "$(ls -A /sys/fs/cgroup)" ] || echo "control groups are visible"
@@ -165,8 +175,16 @@ async fn a_task_of_root_cannot_undo_its_view_nor_reach_devices_settings_and_proc
         head -c 1 /dev/zero | wc -c; head -c 1 /dev/urandom | wc -c; echo x > /dev/null; touch /dev/shm/x
         "#,
     );
+    let null = || fs::metadata("/dev/null").map(|about| (about.mode(), about.uid())).expect("it is there");
+    let before = null();
     let output = lab.output(&spec).await;
     assert_eq!(output, "1\n1\n", "stderr: {}", read(&spec, "stderr"));
+    assert_eq!(null(), before, "the machine's own is as it was");
+    let kind = Command::new("stat").args(["-f", "-c", "%T", "/etc"]).output().expect("it is there").stdout;
+    if ["ext2/ext3\n", "xfs\n", "btrfs\n"].iter().any(|able| able.as_bytes() == kind) {
+        let spec = lab.shell("c2", "stat -c %u:%g /etc /etc/passwd");
+        assert_eq!(lab.output(&spec).await, "65534:65534\n65534:65534\n", "to root they are nobody's");
+    }
     assert!(!std::path::Path::new("/dev/shm/x").exists(), "shared memory is the container's own");
     lab.finish().await;
 }

@@ -73,11 +73,47 @@ async fn a_volume_is_not_reached_through_links_and_leads_nowhere_by_those_in_it(
     symlink("/etc", data.join("etc")).expect("it is writable");
     let volumes = vec![bind(&data, "/data", true), bind(&other, "/data/etc/there", true)];
     let spec = with_volumes(&lab, "c3", volumes.clone(), "true");
-    let refused = lab.containerizer.launch(&spec).await.expect_err("/etc is read-only").to_string();
-    assert!(refused.contains("Read-only"), "{refused}");
+    let refused = lab.containerizer.launch(&spec).await.expect_err("a link leads there").to_string();
+    assert!(refused.contains("/data/etc/there") && refused.contains("no link on the way"), "{refused}");
+    // Nor is anything made where one leads that a task has left in another volume.
+    symlink("/other", data.join("other")).expect("it is writable");
+    let at_link =
+        vec![bind(&data, "/data", true), bind(&other, "/other", true), bind(&other, "/data/other/x", true)];
+    lab.containerizer
+        .launch(&with_volumes(&lab, "c5", at_link, "true"))
+        .await
+        .expect_err("a link leads there");
+    assert!(!other.join("x").exists());
     let spec =
         with_volumes(&lab, "c4", volumes[..1].to_vec(), "ls /data/out/ 2> /dev/null; ls -d /data/etc/passwd");
     assert_eq!(lab.output(&spec).await, "/data/etc/passwd\n");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_hidden_below_a_volume_cannot_be_moved_from_under_its_cover() {
+    let lab = Lab::new();
+    let data = data(&lab, "data");
+    fs::create_dir_all(data.join("a/b/secrets")).expect("it is writable");
+    fs::write(data.join("a/b/secrets/token"), "t0ken").expect("it is writable");
+    let script = "cd /data; mv a/b/secrets a/b/known; mv a/b a/c; mv a z; rmdir a/b/secrets
+        echo mine > a/b/mine; find . -name token; ls a a/b a/b/secrets";
+    let mut spec = with_volumes(&lab, "c1", vec![bind(&data, "/data", true)], script);
+    spec.hide.push(data.join("a/b/secrets"));
+    assert_eq!(lab.output(&spec).await, "a:\nb\n\na/b:\nmine\nsecrets\n\na/b/secrets:\n");
+    assert!(data.join("a/b/secrets/token").exists() && data.join("a/b/mine").exists());
+    // A task that was there before may have put something else on the way: there is nothing to hide then.
+    fs::remove_dir_all(data.join("a")).expect("it is ours");
+    for (name, what) in [("c2", "file"), ("c3", "loop")] {
+        match what {
+            "file" => fs::write(data.join("a"), "").expect("it is writable"),
+            _ => symlink("a", data.join("a")).expect("it is writable"),
+        }
+        let mut spec = with_volumes(&lab, name, vec![bind(&data, "/data", true)], "echo runs");
+        spec.hide.push(data.join("a/b/secrets"));
+        assert_eq!(lab.output(&spec).await, "runs\n", "a {what}");
+        fs::remove_file(data.join("a")).expect("it is ours");
+    }
     lab.finish().await;
 }
 
