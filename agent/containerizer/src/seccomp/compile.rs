@@ -4,13 +4,16 @@
 //! becomes several programs. The kernel asks all of them and takes the strictest answer (seccomp(2)): for each answer but
 //! "allow" there is a program that gives it to the calls of its rules and lets all others pass, and one program gives the
 //! default to the calls that no rule names at all. No call is so refused in two ways with different errors.
+//!
+//! All of them are about the machine's own calls. Those of other architectures are killed by each program, and those of
+//! x32 by one of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    SeccompRule, TargetArch, sock_filter,
 };
 use syscalls::Sysno;
 
@@ -32,21 +35,26 @@ type Calls = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// For a task as this agent makes them, on a machine with this version of the kernel.
 pub fn compile(profile: &Profile, kernel: (u32, u32)) -> Result<Filters, BackendError> {
+    let default = answer(profile.default_action, profile.default_errno_ret);
     let mut answers: Vec<(SeccompAction, Calls)> = Vec::new();
     let mut named = Calls::new();
     for rule in profile.syscalls.iter().filter(|rule| holds(rule, kernel)) {
         let answer = answer(rule.action, rule.errno_ret);
+        // It says what is so without it, and a program of its own would refuse what another rule allows of the same
+        // call. runc skips it, too (`matchCall` in its libcontainer/seccomp).
+        if answer == default {
+            continue;
+        }
         if answers.iter().all(|(known, _)| *known != answer) {
             answers.push((answer.clone(), Calls::new()));
         }
         let answered = answers.iter_mut().filter(|(known, _)| *known == answer).map(|(_, calls)| calls);
         for calls in answered.chain([&mut named]) {
             for number in rule.names.iter().chain(&rule.name).filter_map(|name| number(name)) {
-                add(calls, number, conditions(rule)?);
+                add(calls, number, alternatives(rule)?);
             }
         }
     }
-    let default = answer(profile.default_action, profile.default_errno_ret);
     let refusals = answers.into_iter().filter(|(answer, _)| *answer != SeccompAction::Allow);
     let mut programs = refusals
         .map(|(answer, calls)| program(calls, SeccompAction::Allow, answer))
@@ -54,6 +62,10 @@ pub fn compile(profile: &Profile, kernel: (u32, u32)) -> Result<Filters, Backend
     // Last, as the others are installed by a call that it may refuse.
     if default != SeccompAction::Allow {
         programs.push(program(named, default, SeccompAction::Allow)?);
+    }
+    // A profile that forbids nothing needs no guard.
+    if ARCH.0 == TargetArch::x86_64 && !programs.is_empty() {
+        programs.insert(0, bytes(&no_x32()));
     }
     Ok(Filters(programs))
 }
@@ -76,22 +88,33 @@ fn answer(action: Action, errno: Option<u32>) -> SeccompAction {
     }
 }
 
-/// One more alternative; a call that is named whatever its arguments are stays so.
-fn add(calls: &mut Calls, number: i64, rule: Option<SeccompRule>) {
-    let whatever = calls.get(&number).is_some_and(Vec::is_empty);
-    match rule {
-        None => drop(calls.insert(number, Vec::new())),
-        Some(rule) if !whatever => calls.entry(number).or_default().push(rule),
-        Some(_) => {}
+/// More alternatives for a call, or none for whatever its arguments are; one that is named so stays so.
+fn add(calls: &mut Calls, number: i64, alternatives: Vec<SeccompRule>) {
+    match calls.get_mut(&number) {
+        None => drop(calls.insert(number, alternatives)),
+        Some(known) if known.is_empty() => {}
+        Some(known) if alternatives.is_empty() => known.clear(),
+        Some(known) => known.extend(alternatives),
     }
 }
 
-fn conditions(rule: &Rule) -> Result<Option<SeccompRule>, BackendError> {
-    let Some(arguments) = rule.args.as_ref().filter(|arguments| !arguments.is_empty()) else {
-        return Ok(None);
-    };
+/// What the arguments have to be: one of these, or anything if there is none.
+///
+/// All that a rule says has to hold. But where it says several things of one argument, each of all that it says is an
+/// alternative: so runc reads profiles (`matchCall` in its libcontainer/seccomp), and who lists values of an argument
+/// means any of them.
+fn alternatives(rule: &Rule) -> Result<Vec<SeccompRule>, BackendError> {
+    let arguments = rule.args.as_deref().unwrap_or_default();
     let conditions = arguments.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
-    SeccompRule::new(conditions).map(Some)
+    let indexes: BTreeSet<u8> = arguments.iter().map(|argument| argument.index).collect();
+    let alternatives: Vec<Vec<SeccompCondition>> = if indexes.len() < conditions.len() {
+        conditions.into_iter().map(|condition| vec![condition]).collect()
+    } else if conditions.is_empty() {
+        Vec::new()
+    } else {
+        vec![conditions]
+    };
+    alternatives.into_iter().map(SeccompRule::new).collect()
 }
 
 fn condition(argument: &Argument) -> Result<SeccompCondition, BackendError> {
@@ -109,13 +132,35 @@ fn condition(argument: &Argument) -> Result<SeccompCondition, BackendError> {
 
 fn program(calls: Calls, others: SeccompAction, those: SeccompAction) -> Result<Vec<u8>, BackendError> {
     let program: BpfProgram = SeccompFilter::new(calls, others, those, ARCH.0)?.try_into()?;
-    // As `struct sock_filter` is laid out (linux/filter.h).
-    let bytes = program.iter().flat_map(|step| {
+    Ok(bytes(&program))
+}
+
+/// Kills calls by their numbers of x32, which come under the machine's own architecture with one more bit
+/// (`__X32_SYSCALL_BIT` in asm/unistd.h): a profile that allows what it does not name would allow them all, those that
+/// it forbids among them. libseccomp does so, too, where a profile does not ask for that architecture.
+fn no_x32() -> BpfProgram {
+    const X32_BIT: u32 = 0x4000_0000;
+    // No call: so a tracer has one skipped, and the programs are asked again after it (seccomp(2)).
+    const SKIPPED: u32 = u32::MAX;
+    let step = |code: u32, jt: u8, jf: u8, k: u32| sock_filter { code: code as u16, jt, jf, k };
+    vec![
+        // The number of the call comes first in what a program sees.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 2, X32_BIT),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, SKIPPED),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, SeccompAction::KillProcess.into()),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, SeccompAction::Allow.into()),
+    ]
+}
+
+/// As `struct sock_filter` is laid out (linux/filter.h).
+fn bytes(program: &[sock_filter]) -> Vec<u8> {
+    let step = |step: &sock_filter| {
         let [c0, c1] = step.code.to_ne_bytes();
         let [k0, k1, k2, k3] = step.k.to_ne_bytes();
         [c0, c1, step.jt, step.jf, k0, k1, k2, k3]
-    });
-    Ok(bytes.collect())
+    };
+    program.iter().flat_map(step).collect()
 }
 
 /// Whether a rule's conditions hold.

@@ -11,7 +11,7 @@ pub struct Profile {
     pub default_errno_ret: Option<u32>,
     #[serde(default)]
     pub syscalls: Vec<Rule>,
-    /// Programs are compiled for the machine's own architecture only, and those of others are killed.
+    /// Programs are compiled for the machine's own architecture only, and those of others are killed, x32 among them.
     #[serde(default, rename = "archMap")]
     _arch_map: Option<IgnoredAny>,
     #[serde(default, rename = "architectures")]
@@ -31,7 +31,7 @@ pub struct Rule {
     pub name: Option<String>,
     pub action: Action,
     pub errno_ret: Option<u32>,
-    /// All have to hold.
+    /// All have to hold; one of them, if there are several about one argument, as in runc.
     pub args: Option<Vec<Argument>>,
     pub includes: Option<Conditions>,
     pub excludes: Option<Conditions>,

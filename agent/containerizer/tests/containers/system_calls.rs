@@ -43,6 +43,53 @@ print([line for line in open('/proc/self/status') if line.startswith('Seccomp:')
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_gets_no_subvolumes_and_no_projects_whatever_it_lies_on() {
+    let lab = Lab::new();
+    let ioctl = if cfg!(target_arch = "aarch64") { 29 } else { 16 };
+    // Those of btrfs and FS_IOC_FSSETXATTR, and the first once more with what the kernel does not look at; then what any
+    // file system answers to a folder that is no terminal. Without a filter no file system would answer EPERM: these
+    // have no arguments (EFAULT), or are not known (ENOTTY).
+    let script = format!(
+        "{CALL}
+import os
+here = os.open('.', os.O_RDONLY)
+refused = (0x50009401, 0x5000940e, 0x50009417, 0x50009418, 0x4008941a, 0x401c5820, 0xff50009401)
+print([call({ioctl}, here, request, 0) for request in refused], call({ioctl}, here, 0x5401, 0))
+print(call(469, here, 0, 0, 0, 0))
+"
+    );
+    let output = lab.output(&lab.spec("c1", &["python3", "-c", &script])).await;
+    assert_eq!(output, "[1, 1, 1, 1, 1, 1, 1] 25\n1\n");
+    lab.finish().await;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_its_number_of_x32_is_killed_also_where_a_profile_allows_what_it_does_not_name() {
+    let lab = Lab::new();
+    let file = lab.root().join("profile.json");
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    fs::write(&file, profile).expect("it is writable");
+    // getpid, without and with the bit; then what is no call at all, as kernels without x32 would answer to both.
+    let script = format!(
+        "{CALL}
+import os
+def status(number):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(call(number))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+print(status(39), status(0x40000000 | 39), status(-1))
+"
+    );
+    let mut spec = lab.spec("c1", &["python3", "-c", &script]);
+    spec.filters = Filters::of_file(&file).expect("it is a profile");
+    assert_eq!(lab.output(&spec).await, "0 -31 38\n");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_is_filtered_as_its_task_is() {
     let lab = Lab::new();
     let spec = lab.shell("c1", "echo up; sleep 1000");

@@ -117,6 +117,30 @@ fn the_usual_profile_lets_nobody_make_namespaces_or_odd_sockets_or_type_for_othe
 }
 
 #[test]
+fn the_usual_profile_lets_nobody_make_what_is_not_measured_nor_removed_as_other_files_are() {
+    // `_IOW` of asm-generic/ioctl.h.
+    let write = |kind: u8, number: u8, size: u64| {
+        (1 << 30) | (size << 16) | (u64::from(kind) << 8) | u64::from(number)
+    };
+    let btrfs = |number: u8, size: u64| write(0x94, number, size);
+    let filters = usual();
+    for request in
+        [btrfs(1, 4096), btrfs(14, 4096), btrfs(23, 4096), btrfs(24, 4096), btrfs(26, 8), write(b'X', 32, 28)]
+    {
+        // The kernel looks at the low half only.
+        for request in [request, request | 0xff_0000_0000] {
+            assert_eq!(ask(&filters, "ioctl", [3, request, 0, 0, 0, 0]), errno(1), "{request:#x}");
+        }
+    }
+    assert_eq!(ask(&filters, "file_setattr", NONE), errno(1));
+    // A subvolume is removed, a file is cloned, and its flags are set, as when it is not to be copied on write.
+    for request in [btrfs(15, 4096), btrfs(9, 4), write(b'f', 2, 8)] {
+        assert_eq!(ask(&filters, "ioctl", [3, request, 0, 0, 0, 0]), ALLOW, "{request:#x}");
+    }
+    assert_eq!(ask(&filters, "file_getattr", NONE), ALLOW);
+}
+
+#[test]
 fn a_profile_with_several_answers_gives_each_call_its_own() {
     let filters = compiled(
         r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
@@ -140,6 +164,81 @@ fn a_profile_with_several_answers_gives_each_call_its_own() {
     assert_eq!(ask(&filters, "kill", [1, 8, 0, 0, 0, 0]), errno(1), "no rule is about it");
     assert_eq!(ask(&filters, "dup", first(7)), ALLOW, "whatever its arguments are");
     assert_eq!(ask(&filters, "openat", NONE), errno(1), "no rule is about it");
+}
+
+#[test]
+fn what_a_rule_says_of_several_arguments_holds_together_and_what_it_says_twice_of_one_holds_each() {
+    let denying = |arguments: &str| {
+        compiled(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                {{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{arguments}]}}]}}"#
+        ))
+    };
+    let equal =
+        |index: u8, value: u64| format!(r#"{{"index": {index}, "value": {value}, "op": "SCMP_CMP_EQ"}}"#);
+    let two = |one: u64, other: u64| [one, other, 0, 0, 0, 0];
+
+    let either = denying(&[equal(0, 38), equal(0, 40)].join(","));
+    for (domain, expected) in [(38, errno(1)), (40, errno(1)), (39, ALLOW), (2, ALLOW)] {
+        assert_eq!(ask(&either, "socket", first(domain)), expected, "{domain}");
+    }
+    let both = denying(&[equal(0, 38), equal(1, 3)].join(","));
+    for (arguments, expected) in [(two(38, 3), errno(1)), (two(38, 1), ALLOW), (two(2, 3), ALLOW)] {
+        assert_eq!(ask(&both, "socket", arguments), expected, "{arguments:?}");
+    }
+    // As in runc each condition stands alone then, also those of other arguments.
+    let any = denying(&[equal(0, 38), equal(1, 3), equal(0, 40)].join(","));
+    for (arguments, expected) in
+        [(two(38, 1), errno(1)), (two(2, 3), errno(1)), (two(40, 1), errno(1)), (two(2, 1), ALLOW)]
+    {
+        assert_eq!(ask(&any, "socket", arguments), expected, "{arguments:?}");
+    }
+
+    let allowing = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]}"#,
+    );
+    let answers = [1, 2, 3].map(|domain| ask(&allowing, "socket", first(domain)));
+    assert_eq!(answers, [ALLOW, ALLOW, errno(1)]);
+}
+
+#[test]
+fn a_rule_that_answers_as_the_default_does_takes_nothing_from_those_that_allow() {
+    let filters = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["read", "write", "close"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["read", "kill"], "action": "SCMP_ACT_ERRNO"},
+            {"names": ["write"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1, "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["close"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13}]}"#,
+    );
+    assert_eq!((ask(&filters, "read", NONE), ask(&filters, "write", first(1))), (ALLOW, ALLOW));
+    assert_eq!(ask(&filters, "kill", NONE), errno(1), "by the default");
+    assert_eq!(ask(&filters, "close", NONE), errno(13), "another error is another answer");
+    // A rule that only repeats the default leaves nothing to be filtered.
+    let nothing = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    assert_eq!(compiled(nothing), Filters::default());
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn calls_by_their_numbers_of_x32_are_killed_and_one_that_a_tracer_skips_is_not() {
+    const X32_BIT: u32 = 0x4000_0000;
+    let denying = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}]}"#,
+    );
+    let mkdir = Sysno::mkdir.id().cast_unsigned();
+    assert_eq!(ask_number(&denying, mkdir, NONE), errno(1));
+    for filters in [&denying, &usual()] {
+        for number in [X32_BIT, X32_BIT | mkdir, X32_BIT | 514, u32::MAX - 1] {
+            assert_eq!(ask_number(filters, number, NONE), KILL_PROCESS, "{number:#x}");
+        }
+    }
+    assert_eq!(ask_number(&denying, X32_BIT - 1, NONE), ALLOW);
+    assert_eq!(ask_number(&denying, u32::MAX, NONE), ALLOW);
 }
 
 #[test]
