@@ -118,6 +118,11 @@ pub struct AgentArgs {
     #[arg(long, value_name = "PATH")]
     pub volumes_read_only: Vec<String>,
 
+    /// Let tasks have this directory of the machine, or what is below it, as their root where they ask for it, tar files
+    /// too; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub rootfs: Vec<String>,
+
     /// Hide this file or directory from tasks too, besides the agent's own; may be repeated
     #[arg(long, value_name = "PATH")]
     pub hide: Vec<String>,
@@ -204,6 +209,8 @@ pub struct Config {
     pub volumes: Vec<PathBuf>,
     /// What tasks may mount for reading only.
     pub volumes_read_only: Vec<PathBuf>,
+    /// What tasks may have as their root.
+    pub rootfs: Vec<PathBuf>,
     /// What tasks must not see besides the agent's own files.
     pub hide: Vec<PathBuf>,
     /// How long the sandbox of an ended task is kept on an empty disk.
@@ -267,6 +274,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let share = layers.take_list("share", &args.share, "none", seen);
     let volumes = layers.take_list("volumes", &args.volumes, "none", absolute);
     let volumes_read_only = layers.take_list("volumes-read-only", &args.volumes_read_only, "none", absolute);
+    let rootfs = layers.take_list("rootfs", &args.rootfs, "none", absolute);
     let hide = layers.take_list("hide", &args.hide, "none", absolute);
     let gc_delay = layers.take("gc-delay", &args.gc_delay, "7d", any);
     let gc_disk_headroom = layers.take("gc-disk-headroom", &args.gc_disk_headroom, "0.1", fraction);
@@ -309,6 +317,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         share: share?,
         volumes: volumes?,
         volumes_read_only: volumes_read_only?,
+        rootfs: rootfs?,
         hide: hide?,
         gc_delay: gc_delay?,
         gc_disk_headroom: gc_disk_headroom?,

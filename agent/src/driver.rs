@@ -332,6 +332,7 @@ mod tests {
             pids_limit: 1,
             show: vec![],
             mountable: Mountable::default(),
+            roots: vec![],
             hide: vec![],
             endpoint: String::new(),
         };

@@ -4,6 +4,7 @@
 //! in an order in which they do not hurt each other: it is signalled once it was launched, destroyed once it has ended.
 
 mod container;
+mod roots;
 mod volumes;
 
 use std::path::PathBuf;
@@ -158,6 +159,11 @@ async fn start<C: Containerizer>(
             )
         })?;
     let spec = container::spec(habits, launch, sandbox)?;
+    let root = match &launch.spec.rootfs {
+        Some(rootfs) => Some(roots::find(habits, rootfs, work_dir, &launch.container).await?),
+        None => None,
+    };
+    let spec = containers::ContainerSpec { root, ..spec };
     containers.launch(&spec).await.map_err(|error| error.to_string())
 }
 

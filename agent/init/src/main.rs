@@ -18,6 +18,7 @@
 
 mod failure;
 mod mounts;
+mod rootfs;
 mod supervise;
 mod sys;
 mod task;
@@ -149,8 +150,8 @@ fn start(plan: &Plan, report: &OwnedFd, container: Option<OwnedFd>) -> Result<i3
     drop(init_groups);
     let files = Files::open(plan)?;
     match &plan.place {
-        Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
-            mounts::set_up(sandbox, *shm_bytes, volumes, hide)?;
+        Place::Container { hostname, root, sandbox, shm_bytes, volumes, hide } => {
+            mounts::set_up(root.as_ref(), sandbox, *shm_bytes, volumes, hide)?;
             if let Some(name) = hostname {
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }

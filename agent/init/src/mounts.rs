@@ -1,6 +1,7 @@
 //! What a task sees of the file system: a root of its own, in which nothing is the machine's but what is put there.
 //!
-//! - From the machine, read-only: programs, libraries and settings ([`VIEW`]).
+//! - From the machine, read-only: programs, libraries and settings ([`VIEW`]); or in their place a directory that the task
+//!   brings as its root, which it may write to (see [`rootfs`]).
 //! - The sandbox, at [`SANDBOX`], writable; `/tmp` and `/var/tmp` are a directory in it, as in memory a large file would
 //!   count against the task's memory.
 //! - `/proc` of its own pid namespace, with the parts that steer the machine masked or read-only.
@@ -18,11 +19,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use bourse_init::plan::{Bind, SANDBOX, TMP};
+use bourse_init::plan::{Bind, LAYERS, Root, SANDBOX, TMP};
 use bourse_init::record::Failure;
 use bourse_init::step::Step;
 
 use crate::failure::At;
+use crate::rootfs::{self, Layers};
 use crate::sys::{
     self, Links, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_BIND,
     MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
@@ -65,10 +67,21 @@ const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Makes the container's root; runs as pid 1 of the container, in a mount namespace of its own.
-pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]) -> Result<(), Failure> {
+pub fn set_up(
+    root: Option<&Root>,
+    sandbox: &Path,
+    shm_bytes: u64,
+    volumes: &[Bind],
+    hide: &[PathBuf],
+) -> Result<(), Failure> {
     // First of all: nothing of what follows may reach the machine's own mounts.
     sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").at(Step::Mount, || "/ (private)".into())?;
-    let machine = machine(shm_bytes)?;
+    let layers = root.map(Layers::open).transpose()?;
+    let mut parts = match root {
+        Some(_) => settings()?,
+        None => view()?,
+    };
+    parts.extend(systems(shm_bytes)?);
     let tmp = sandbox.join(TMP);
     let own = [(SANDBOX, sandbox), ("/tmp", &tmp), ("/var/tmp", &tmp)]
         .into_iter()
@@ -80,13 +93,21 @@ pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]
     let volumes = volumes.iter().map(volume).collect::<Result<Vec<_>, _>>()?;
 
     // Over the sandbox, as that is a directory that is there; it is held from before.
-    sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
-        .and_then(|()| std::env::set_current_dir(sandbox))
-        .and_then(|()| sys::make_root_here())
-        .at(Step::Root, || "/".into())?;
+    match &layers {
+        Some(layers) => layers.mount(sandbox).at(Step::Rootfs, || "overlayfs".into())?,
+        None => sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
+            .at(Step::Root, || "/".into())?,
+    }
+    drop(layers);
+    std::env::set_current_dir(sandbox).and_then(|()| sys::make_root_here()).at(Step::Root, || "/".into())?;
 
-    for (path, part) in machine {
-        part.put(&path).at(Step::Mount, || path.display().to_string())?;
+    // In a directory that a task brought, links may be anywhere; in an empty root there are those that we make.
+    let (step, links) = match root {
+        Some(_) => (Step::Rootfs, Links::Refuse),
+        None => (Step::Mount, Links::Follow),
+    };
+    for (path, part) in parts {
+        part.put(&path, links).at(step, || path.display().to_string())?;
     }
     for path in MASKED {
         cover(Path::new(path)).at(Step::Mount, || path.into())?;
@@ -94,28 +115,43 @@ pub fn set_up(sandbox: &Path, shm_bytes: u64, volumes: &[Bind], hide: &[PathBuf]
     for path in READ_ONLY {
         make_read_only(path).at(Step::Mount, || path.into())?;
     }
-    for path in EMPTY {
-        fs::create_dir_all(path).at(Step::Mount, || path.into())?;
+    match root {
+        Some(_) => rootfs::ABOVE_SANDBOX
+            .iter()
+            .try_for_each(|path| rootfs::remove_link(Path::new(path)).at(step, || (*path).into()))?,
+        None => EMPTY.iter().try_for_each(|path| fs::create_dir_all(path).at(step, || (*path).into()))?,
     }
     for (path, tree) in own {
-        tree.put(path).at(Step::Mount, || path.display().to_string())?;
+        tree.put(path, links).at(step, || path.display().to_string())?;
+    }
+    if root.is_some() {
+        // A task that changed its layers under the root would see anything.
+        let layers = Path::new(SANDBOX).join(LAYERS);
+        cover(&layers).at(Step::Hide, || layers.display().to_string())?;
     }
     for (bind, tree) in &volumes {
-        tree.put(&bind.target).at(Step::Volume, || bind.target.display().to_string())?;
+        tree.put(&bind.target, Links::Follow).at(Step::Volume, || bind.target.display().to_string())?;
     }
     for path in hide {
-        let through_volumes = volumes.iter().filter_map(|(bind, _)| within(bind, path));
-        for place in [path.clone()].into_iter().chain(through_volumes) {
+        let at_root = match root {
+            Some(root) => within(&root.lower, Path::new("/"), path),
+            None => Some(path.clone()),
+        };
+        let through_volumes = volumes.iter().filter_map(|(bind, _)| within(&bind.source, &bind.target, path));
+        for place in at_root.into_iter().chain(through_volumes) {
             cover(&place).at(Step::Hide, || place.display().to_string())?;
         }
     }
-    sys::mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
-        .at(Step::Root, || "/ (read-only)".into())
+    match root {
+        Some(_) => Ok(()),
+        None => sys::mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
+            .at(Step::Root, || "/ (read-only)".into()),
+    }
 }
 
-/// Where a path of the machine is found in the container by way of a volume.
-fn within(bind: &Bind, path: &Path) -> Option<PathBuf> {
-    Some(bind.target.join(path.strip_prefix(&bind.source).ok()?))
+/// Where a path of the machine is found in the container, of which `source` is at `target`.
+fn within(source: &Path, target: &Path, path: &Path) -> Option<PathBuf> {
+    Some(target.join(path.strip_prefix(source).ok()?))
 }
 
 /// Something to be put into the root.
@@ -125,10 +161,10 @@ enum Part {
 }
 
 impl Part {
-    fn put(&self, place: &Path) -> io::Result<()> {
+    fn put(&self, place: &Path, links: Links) -> io::Result<()> {
         match self {
             Part::Link(target) => symlink(target, place),
-            Part::Tree(tree) => tree.put(place),
+            Part::Tree(tree) => tree.put(place, links),
         }
     }
 }
@@ -152,20 +188,24 @@ impl Tree {
         Ok(Tree { mounts, is_directory })
     }
 
-    /// Puts it up, once.
-    fn put(&self, place: &Path) -> io::Result<()> {
+    /// Puts it up, once. Where links are refused, one at the place itself is removed.
+    fn put(&self, place: &Path, links: Links) -> io::Result<()> {
+        if links == Links::Refuse {
+            rootfs::remove_link(place)?;
+        }
         if self.is_directory {
             fs::create_dir_all(place)?;
         } else if !place.exists() {
             place.parent().map_or(Ok(()), fs::create_dir_all)?;
             File::create(place)?;
         }
-        sys::attach_tree(self.mounts.as_fd(), place)
+        let place = sys::open_place(place, links)?;
+        sys::attach_tree(self.mounts.as_fd(), place.as_fd())
     }
 }
 
-/// What every task has: the machine's part, and `/proc`, `/sys` and `/dev`, made where they are known to work.
-fn machine(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
+/// What a task without a root of its own sees of the machine.
+fn view() -> Result<Vec<(PathBuf, Part)>, Failure> {
     let mut parts = Vec::new();
     for path in VIEW.map(Path::new) {
         if let Some(part) = shown(path).at(Step::Mount, || path.display().to_string())? {
@@ -178,6 +218,23 @@ fn machine(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
         let tree = tree.at(Step::Mount, || resolver.display().to_string())?;
         parts.push((resolver, Part::Tree(tree)));
     }
+    Ok(parts)
+}
+
+/// What a task with a root of its own sees of the machine, each at its own place and as far as it is there.
+fn settings() -> Result<Vec<(PathBuf, Part)>, Failure> {
+    let mut parts = Vec::new();
+    for path in rootfs::SETTINGS {
+        let Ok(file) = fs::canonicalize(path) else { continue };
+        let tree = Tree::of(&file, HARMLESS | MOUNT_ATTR_RDONLY).at(Step::Mount, || path.into())?;
+        parts.push((path.into(), Part::Tree(tree)));
+    }
+    Ok(parts)
+}
+
+/// `/proc`, `/sys` and `/dev`, made where they are known to work.
+fn systems(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
+    let mut parts = Vec::new();
     // In a user namespace the kernel lets /proc be mounted only while it sees another one.
     sys::mount("proc", "/proc", "proc", QUIET, "").at(Step::Mount, || "/proc".into())?;
     devices(shm_bytes).at(Step::Mount, || "/dev".into())?;

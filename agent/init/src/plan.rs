@@ -19,6 +19,9 @@ pub const SANDBOX: &str = "/mnt/mesos/sandbox";
 /// The directory of the sandbox that is a container's `/tmp` and `/var/tmp`.
 pub const TMP: &str = "tmp";
 
+/// The directory of the sandbox for what a task writes to a root of its own; the task does not see what is in it.
+pub const LAYERS: &str = ".rootfs";
+
 /// What to set up and what to run in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -58,6 +61,8 @@ pub enum Place {
     Container {
         /// Host name, at most 64 bytes.
         hostname: Option<OsString>,
+        /// The task's own root; without, it sees the machine's programs, libraries and settings, read-only.
+        root: Option<Root>,
         /// The task's own directory, by its path on the machine, with [`TMP`] in it; in the container it is
         /// [`SANDBOX`].
         sandbox: PathBuf,
@@ -78,6 +83,18 @@ pub enum Place {
         /// The working directory is the task's sandbox.
         in_sandbox: bool,
     },
+}
+
+/// A directory that is the root of a container, and where what is written to it goes. All three are absolute paths of the
+/// machine with no link on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// The directory; it stays as it is.
+    pub lower: PathBuf,
+    /// An empty directory for what differs from it. Its owner and mode are those of `/`.
+    pub upper: PathBuf,
+    /// An empty directory of the same file system that overlayfs works in.
+    pub work: PathBuf,
 }
 
 /// A file or directory of the machine in a container, with what is mounted below it.
@@ -147,9 +164,12 @@ impl Plan {
         let mut out = Writer(MAGIC.to_vec());
         out.byte(VERSION);
         match &self.place {
-            Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
+            Place::Container { hostname, root, sandbox, shm_bytes, volumes, hide } => {
                 out.byte(0);
                 out.option(hostname.as_ref(), |out, name| out.text(name));
+                out.option(root.as_ref(), |out, Root { lower, upper, work }| {
+                    [lower, upper, work].into_iter().for_each(|path| out.path(path));
+                });
                 out.path(sandbox);
                 out.u64(*shm_bytes);
                 out.list(volumes, |out, Bind { source, target, writable }| {
@@ -196,6 +216,9 @@ impl Plan {
         let place = match input.byte()? {
             0 => Place::Container {
                 hostname: input.option(Reader::text)?,
+                root: input.option(|input| {
+                    Ok(Root { lower: input.path()?, upper: input.path()?, work: input.path()? })
+                })?,
                 sandbox: input.path()?,
                 shm_bytes: input.u64()?,
                 volumes: input.list(|input| {
@@ -352,6 +375,7 @@ mod tests {
     fn samples() -> Vec<Plan> {
         let container = Place::Container {
             hostname: Some("h".into()),
+            root: Some(Root { lower: "/image".into(), upper: "/s/u".into(), work: "/s/w".into() }),
             sandbox: "/s".into(),
             shm_bytes: 1 << 20,
             volumes: vec![Bind { source: "/v".into(), target: "/data".into(), writable: true }],
@@ -367,6 +391,7 @@ mod tests {
         let at = |place: Place, cwd: &str| Plan { cwd: cwd.into(), ..sample(place) }.starts_in_sandbox();
         let container = Place::Container {
             hostname: None,
+            root: None,
             sandbox: "/s".into(),
             shm_bytes: 0,
             volumes: vec![],

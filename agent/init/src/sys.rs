@@ -474,19 +474,19 @@ pub fn restrict_tree(tree: BorrowedFd<'_>, properties: u64) -> io::Result<()> {
     check(changed as c_int).map(drop)
 }
 
-/// Attaches a tree from [`detached_tree`] at `target`, on top of what is there.
-pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 4;
-    let target = c_text(target)?;
+/// Attaches a tree from [`detached_tree`] at a place from [`open_place`], on top of what is there.
+pub fn attach_tree(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
+    const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
     // SAFETY: both paths are C strings that outlive the call.
     let moved = unsafe {
         syscall(
             SYS_MOVE_MOUNT,
             tree.as_raw_fd(),
             c"".as_ptr(),
-            AT_FDCWD,
-            target.as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
+            place.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
         )
     };
     check(moved as c_int).map(drop)

@@ -48,6 +48,7 @@ impl Ours {
                 swap_bytes: 0,
                 pids: Some(64),
             },
+            root: None,
             volumes: vec![Bind {
                 source: self.folder.join("true"),
                 target: "/program".into(),

@@ -4,14 +4,14 @@
 //! process (which sets up, makes the task's process and waits), who it is, and only then the word to go on.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, Place, Plan, TMP};
+use bourse_init::plan::{Identity, LAYERS, Place, Plan, Root, TMP};
 use bourse_init::record::Record;
 use bourse_types::ContainerId;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -86,6 +86,12 @@ fn set_up(
                 .map_err(|error| LaunchError::Cgroup { id: id.clone(), error })?
         }
     };
+    // While the sandbox is still the agent's own.
+    let layers = |lower: &PathBuf| {
+        let what = "make the layers of the task's root";
+        make_layers(&spec.sandbox, lower).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
+    };
+    let root = spec.root.as_ref().map(layers).transpose()?;
     if let Some(owner) = &identity {
         std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
             id,
@@ -97,7 +103,7 @@ fn set_up(
         let tmp = spec.sandbox.join(TMP);
         make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
     }
-    let plan = dir.write_plan(&plan(spec, identity, joins, dir)).map_err(failed(
+    let plan = dir.write_plan(&plan(spec, identity, root, joins, dir)).map_err(failed(
         id,
         "write the plan",
         dir.plan_path(),
@@ -199,10 +205,16 @@ fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io
     move |source| LaunchError::Io { id, what, path, source }
 }
 
-fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &ContainerDir) -> Plan {
+fn plan(
+    spec: &ContainerSpec,
+    identity: Option<Identity>,
+    root: Option<Root>,
+    joins: Joins,
+    dir: &ContainerDir,
+) -> Plan {
     let (place, home) = match spec.isolation {
         Isolation::Process => (Place::Host, spec.sandbox.clone()),
-        Isolation::Linux => (container(spec, identity.as_ref()), SANDBOX.into()),
+        Isolation::Linux => (container(spec, identity.as_ref(), root), SANDBOX.into()),
     };
     let filters = match spec.isolation {
         Isolation::Process => Vec::new(),
@@ -224,6 +236,20 @@ fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &Co
     }
 }
 
+/// New for each container: nothing of an earlier one gets into a root. Nobody but root reaches them from outside, where
+/// programs that a task has marked to run as their owner would do so.
+fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
+    let layers = sandbox.canonicalize()?.join(LAYERS);
+    DirBuilder::new().mode(0o700).create(&layers)?;
+    let [upper, work] = ["upper", "work"].map(|name| layers.join(name));
+    for layer in [&upper, &work] {
+        fs::create_dir(layer)?;
+        // The upper one's is that of the root, where every user has to get in.
+        fs::set_permissions(layer, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(Root { lower: lower.into(), upper, work })
+}
+
 /// For every user that the task may have.
 fn make_tmp(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
@@ -232,7 +258,7 @@ fn make_tmp(path: &Path) -> io::Result<()> {
     }
 }
 
-fn container(spec: &ContainerSpec, identity: Option<&Identity>) -> Place {
+fn container(spec: &ContainerSpec, identity: Option<&Identity>, root: Option<Root>) -> Place {
     let mut volumes = spec.volumes.clone();
     // One that lies in another comes after it.
     volumes.sort_by(|one, other| one.target.cmp(&other.target));
@@ -242,6 +268,7 @@ fn container(spec: &ContainerSpec, identity: Option<&Identity>) -> Place {
     }
     Place::Container {
         hostname: spec.hostname.as_ref().map(OsString::from),
+        root,
         sandbox: spec.sandbox.clone(),
         // What the kernel gives by itself: half of the memory.
         shm_bytes: spec.limits.memory_bytes.map_or(0, |bytes| bytes / 2),

@@ -71,6 +71,7 @@ async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) 
             swap_bytes: 0,
             pids: Some(16),
         },
+        root: None,
         volumes: Vec::new(),
         hide: vec![runtime.path().into()],
         filters: Filters::usual()

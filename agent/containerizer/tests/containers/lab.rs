@@ -75,6 +75,7 @@ impl Lab {
                 swap_bytes: 0,
                 pids: Some(64),
             },
+            root: None,
             volumes: vec![],
             hide: vec![self.work.clone()],
             filters: Filters::usual().expect("it can be compiled"),
