@@ -3,7 +3,7 @@
 //! The rule is Mesos' (`gc_delay`, `gc_disk_headroom`): a sandbox is kept for the delay, shortened by the part of the disk
 //! that is used, and not at all where less than the headroom is free. The age counts from when the agent last had the
 //! task: it marks the sandboxes of those it has, once a round, by the time of their last change of mode. A task can set
-//! other times of its sandbox as it likes, but not that one.
+//! other times of its sandbox as it likes, but not that one. Tars that were unpacked as roots of tasks go by the same rule.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,8 +16,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
-use crate::sandbox;
 use crate::view::{View, Views};
+use crate::{sandbox, unpacked};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(60);
@@ -51,11 +51,22 @@ pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views) {
         let (view, folder) = (views.borrow().clone(), work_dir.clone());
         let collected = spawn_blocking(move || {
             let age = keeping.age(used(&folder)?);
-            Ok((round(&folder, &view, age, SystemTime::now()), age))
+            let now = SystemTime::now();
+            let sandboxes = round(&folder, &view, age, now);
+            let in_use = view.tasks.values().map(|task| task.container.as_str()).collect();
+            let roots = unpacked::collect(&folder, &in_use, |path| older(path, age, now));
+            Ok((sandboxes, roots, age))
         });
         match collected.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok((0, _)) => {}
-            Ok((removed, age)) => info!(removed, ?age, "removed sandboxes of tasks that ended longer ago"),
+            Ok((0, 0, _)) => {}
+            Ok((sandboxes, roots, age)) => {
+                info!(
+                    sandboxes,
+                    roots,
+                    ?age,
+                    "removed sandboxes and unpacked roots of tasks that ended longer ago"
+                );
+            }
             Err(error) => warn!(%error, "cannot see how full the disk is: no old sandboxes are removed"),
         }
     }
@@ -99,9 +110,9 @@ fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> usize 
     removed
 }
 
-/// Whether a sandbox was last marked longer ago.
-fn older(sandbox: &Path, age: Duration, now: SystemTime) -> io::Result<bool> {
-    let marked = u64::try_from(fs::symlink_metadata(sandbox)?.ctime()).unwrap_or(0);
+/// Whether a file or directory was last marked longer ago.
+fn older(path: &Path, age: Duration, now: SystemTime) -> io::Result<bool> {
+    let marked = u64::try_from(fs::symlink_metadata(path)?.ctime()).unwrap_or(0);
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(marked);
     Ok(now.duration_since(since).is_ok_and(|old| old > age))
 }

@@ -127,6 +127,11 @@ pub struct AgentArgs {
     #[arg(long, value_name = "PATH")]
     pub volumes_read_only: Vec<String>,
 
+    /// Let tasks have this directory of the machine, or what is below it, as their root where they ask for it, tar files
+    /// too; may be repeated
+    #[arg(long, value_name = "PATH")]
+    pub rootfs: Vec<String>,
+
     /// Hide this file or directory from tasks too, besides the agent's own; may be repeated
     #[arg(long, value_name = "PATH")]
     pub hide: Vec<String>,
@@ -225,6 +230,8 @@ pub struct Config {
     pub volumes: Vec<PathBuf>,
     /// What tasks may mount for reading only.
     pub volumes_read_only: Vec<PathBuf>,
+    /// What tasks may have as their root.
+    pub rootfs: Vec<PathBuf>,
     /// What tasks must not see besides the agent's own files.
     pub hide: Vec<PathBuf>,
     /// How much tasks may log.
@@ -290,6 +297,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let share = layers.take_list("share", &args.share, "none", seen);
     let volumes = layers.take_list("volumes", &args.volumes, "none", absolute);
     let volumes_read_only = layers.take_list("volumes-read-only", &args.volumes_read_only, "none", absolute);
+    let rootfs = layers.take_list("rootfs", &args.rootfs, "none", absolute);
     let hide = layers.take_list("hide", &args.hide, "none", absolute);
     let log_max_size = layers.take("log-max-size", &args.log_max_size, "10MiB", log_size);
     let log_files = layers.take("log-files", &args.log_files, "1", log_files);
@@ -335,6 +343,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         share: share?,
         volumes: volumes?,
         volumes_read_only: volumes_read_only?,
+        rootfs: rootfs?,
         hide: hide?,
         logs: LogLimits { file_bytes: log_max_size?, files: log_files?, bytes_per_second: log_rate? },
         gc_delay: gc_delay?,

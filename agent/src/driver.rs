@@ -333,6 +333,7 @@ mod tests {
             logs: bourse_containerizer::LogLimits::NONE,
             show: vec![],
             mountable: Mountable::default(),
+            roots: vec![],
             hide: vec![],
             endpoint: String::new(),
         };

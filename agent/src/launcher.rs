@@ -4,6 +4,7 @@
 //! in an order in which they do not hurt each other: it is signalled once it was launched, destroyed once it has ended.
 
 mod container;
+mod roots;
 mod volumes;
 
 use std::path::PathBuf;
@@ -152,17 +153,23 @@ async fn start<C: Containerizer>(
     launch: Launch,
 ) -> Result<containers::Launched, String> {
     // A volume may be on a disk of another machine that does not answer: only this task waits for it.
+    let (work, own, task) = (work_dir.clone(), habits.clone(), launch.clone());
     let spec = spawn_blocking(move || {
-        let sandbox = sandbox::make(&work_dir, &launch.agent, &launch.task, &launch.container);
+        let sandbox = sandbox::make(&work, &task.agent, &task.task, &task.container);
         let sandbox = sandbox.map_err(|error| {
             format!(
                 "the agent could not make a sandbox under {}: {error}; see whether its disk is full",
-                work_dir.display()
+                work.display()
             )
         })?;
-        container::spec(&habits, &launch, sandbox)
+        container::spec(&own, &task, sandbox)
     });
     let spec = spec.await.unwrap_or_else(|panic| Err(broken(&panic)))?;
+    let root = match &launch.spec.rootfs {
+        Some(rootfs) => Some(roots::find(&habits, rootfs, &work_dir, &launch.container).await?),
+        None => None,
+    };
+    let spec = containers::ContainerSpec { root, ..spec };
     containers.launch(&spec).await.map_err(|error| error.to_string())
 }
 

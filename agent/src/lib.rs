@@ -33,6 +33,7 @@ mod du;
 mod launcher;
 mod probe;
 mod sandbox;
+mod unpacked;
 mod usage;
 
 mod serve;

@@ -87,6 +87,7 @@ pub async fn run(
             writable: real(&config.volumes, "which tasks may mount")?,
             readable: real(&config.volumes_read_only, "which tasks may mount")?,
         },
+        roots: real(&config.rootfs, "which tasks may have as their root")?,
         hide,
         endpoint: info.address.to_string(),
     };

@@ -241,6 +241,7 @@ mod tests {
             resources: "cpus:1; mem:32".parse().expect("valid"),
             limits: Default::default(),
             command: bourse_types::Command::shell("true"),
+            rootfs: None,
             volumes: Vec::new(),
             health: None,
             kill_policy: Default::default(),

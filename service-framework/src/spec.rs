@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_types::{Milli, Role, Volume};
+use bourse_types::{Milli, Role, Rootfs, Volume};
 
 pub use parse::parse;
 pub use problem::{BadSpec, PROBLEMS_MAX, Problem};
@@ -96,6 +96,8 @@ pub struct Template {
     pub ports: Vec<Option<PortName>>,
     /// The file's environment; Bourse adds the ports and the instance's name.
     pub env: BTreeMap<String, String>,
+    /// Its own root; `None`: the machine's programs, libraries and settings.
+    pub rootfs: Option<Rootfs>,
     /// What it has of the machine's files; at most [`VOLUMES_MAX`](bourse_types::VOLUMES_MAX).
     pub volumes: Vec<Volume>,
     /// The user it runs as; `None`: the agent decides.

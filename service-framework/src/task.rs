@@ -24,6 +24,10 @@ pub fn task(launch: &Launch, spec: &ServiceSpec) -> Task {
     let task = task.grace(template.kill_grace).label("bourse-service", Some(spec.name.as_str()));
     let task = environment.iter().fold(task, |task, (name, value)| task.env(name.clone(), value.clone()));
     let task = template.volumes.iter().cloned().fold(task, Task::volume);
+    let task = match &template.rootfs {
+        Some(rootfs) => task.rootfs(rootfs.clone()),
+        None => task,
+    };
     let task = match &template.user {
         Some(user) => task.user(user.clone()),
         None => task,

@@ -35,6 +35,7 @@ pub mod agent;
 pub mod command;
 pub mod framework;
 pub mod health;
+pub mod rootfs;
 pub mod task;
 pub mod volume;
 
@@ -57,6 +58,7 @@ pub use resources::{
     ReservationKind, Resource, ResourceKey, ResourceValue, Resources,
 };
 pub use role::{BadRole, Role};
+pub use rootfs::{BadRootfs, Rootfs};
 pub use status::{ContainerStatus, Exit, TaskStatus};
 pub use task::TaskSpec;
 pub use task_state::TaskState;

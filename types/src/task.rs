@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    AgentId, Command, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role, TaskId,
-    Volume,
+    AgentId, Command, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role, Rootfs,
+    TaskId, Volume,
 };
 
 /// A task that is one command in one container.
@@ -31,6 +31,8 @@ pub struct TaskSpec {
     pub limits: BTreeMap<Name, Option<Milli>>,
     /// What it runs.
     pub command: Command,
+    /// Its own root; `None`: the machine's programs, libraries and settings.
+    pub rootfs: Option<Rootfs>,
     /// What it has of the machine's files besides what every task has.
     pub volumes: Vec<Volume>,
     /// How to tell whether it is well.
@@ -70,6 +72,7 @@ mod tests {
             resources: "cpus:0.5; mem:64".parse().expect("valid"),
             limits: BTreeMap::from([(Name::cpus(), None)]),
             command: Command::shell("true"),
+            rootfs: None,
             volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy::default(),

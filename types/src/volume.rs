@@ -91,13 +91,13 @@ impl Volume {
 }
 
 /// Whether a path, with or without a `/` in front, has a part and each part names something in the one before.
-fn goes_down(path: &str) -> bool {
+pub(crate) fn goes_down(path: &str) -> bool {
     let relative = path.strip_prefix('/').unwrap_or(path);
     relative.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
 }
 
 /// Enough of a text to find it by.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(256).collect()
 }
 

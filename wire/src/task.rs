@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use bourse_proto::v1;
-use bourse_types::{AgentId, FrameworkId, Milli, Name, Role, TaskId, TaskSpec};
+use bourse_types::{AgentId, BadRootfs, FrameworkId, Milli, Name, Role, Rootfs, TaskId, TaskSpec};
 
 use crate::at::{At, Missing, Place, Under, needed};
 use crate::command::{self, BadCommand};
@@ -46,6 +46,9 @@ pub enum BadTask {
     /// A bad command.
     #[error(transparent)]
     Command(#[from] BadCommand),
+    /// A bad root.
+    #[error(transparent)]
+    Rootfs(#[from] BadRootfs),
     /// A bad volume.
     #[error(transparent)]
     Volume(#[from] BadVolumeForm),
@@ -94,6 +97,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
         resources,
         limits: read_limits(&form.limits)?,
         command: command::read(command).under("command")?,
+        rootfs: read_rootfs(form.container.as_ref())?,
         volumes: volumes::read(form.container.as_ref().map_or(&[], |container| &container.volumes))
             .under("container.volumes")?,
         health: form
@@ -107,6 +111,11 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
             .transpose()?,
         labels: labels::read(form.labels.as_ref()).under("labels")?,
     })
+}
+
+fn read_rootfs(form: Option<&v1::ContainerInfo>) -> Result<Option<Rootfs>, At<BadTask>> {
+    let rootfs = form.and_then(|container| container.mesos.as_ref()?.rootfs.as_deref());
+    rootfs.map(Rootfs::new).transpose().at("container.mesos.rootfs")
 }
 
 fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
@@ -161,15 +170,24 @@ pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
         resources,
         limits: task.limits.iter().map(limit).collect(),
         command: Some(command::write(&task.command)),
-        container: (!task.volumes.is_empty()).then(|| v1::ContainerInfo {
-            r#type: Some(v1::container_info::Type::Mesos as i32),
-            volumes: task.volumes.iter().map(volumes::write).collect(),
-            ..Default::default()
-        }),
+        container: write_container(task),
         health_check: task.health.as_ref().map(health::write),
         kill_policy: health::write_kill_policy(task.kill_policy),
         max_completion_time: task.max_completion_time.map(time::write_duration),
         labels: labels::write(&task.labels),
         ..Default::default()
     }
+}
+
+/// Absent where a task asks for nothing that every task does not have anyway.
+fn write_container(task: &TaskSpec) -> Option<v1::ContainerInfo> {
+    let rootfs = task.rootfs.as_ref().map(|rootfs| rootfs.as_str().to_owned());
+    let asks = rootfs.is_some() || !task.volumes.is_empty();
+    asks.then(|| v1::ContainerInfo {
+        r#type: Some(v1::container_info::Type::Mesos as i32),
+        volumes: task.volumes.iter().map(volumes::write).collect(),
+        mesos: rootfs
+            .map(|rootfs| v1::container_info::MesosInfo { rootfs: Some(rootfs), ..Default::default() }),
+        ..Default::default()
+    })
 }

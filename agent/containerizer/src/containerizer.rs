@@ -355,8 +355,8 @@ mod tests {
         assert_eq!(
             LaunchError::SetUp { id, failure }.to_string(),
             "container c1 failed in set-up step `exec`: could not start the command (nginy): No such file or \
-             directory (os error 2); see whether the command exists on the agent's machine where tasks see it \
-             (--show), is in PATH, and may be executed by the task's user"
+             directory (os error 2); see whether the command exists in the task's own root, or without one on the \
+             agent's machine where tasks see it (--show), is in PATH, and may be executed by the task's user"
         );
     }
 }

@@ -34,8 +34,11 @@ pub struct ContainerSpec {
     pub limits: Limits,
     /// How much the task may log.
     pub logs: LogLimits,
-    /// What of the machine the task sees besides programs, libraries and settings, in any order. Refused in
-    /// [`Isolation::Process`].
+    /// A directory that is the task's root, absolute, with no link on the way, and is not changed by what the task writes;
+    /// that goes into `.rootfs` in the sandbox, new for each container, which overlayfs has to be able to write to. `None`
+    /// shows the machine's programs, libraries and settings, read-only. Refused in [`Isolation::Process`].
+    pub root: Option<PathBuf>,
+    /// What of the machine the task sees besides, in any order. Refused in [`Isolation::Process`].
     pub volumes: Vec<Bind>,
     /// Directories and files that the task must not see, by their paths on the machine: the agent's work and runtime
     /// directories, its tokens. What does not exist is skipped. Without effect in [`Isolation::Process`].
@@ -107,6 +110,9 @@ pub enum BadSpec {
     /// A volume without a container.
     #[error("the volume {} cannot be mounted: this agent does not isolate tasks (--isolation=process)", .0.display())]
     NoContainer(PathBuf),
+    /// A root without a container.
+    #[error("the root {} cannot be had: this agent does not isolate tasks (--isolation=process)", .0.display())]
+    NoRoot(PathBuf),
     /// The host name is too long.
     #[error("the host name {0:?} is longer than {HOSTNAME_MAX} bytes; shorten it")]
     Hostname(String),
@@ -120,10 +126,15 @@ impl ContainerSpec {
         }
         check_command(&self.argv, &self.env)?;
         let of_volumes = self.volumes.iter().flat_map(|bind| [&bind.source, &bind.target]);
-        for path in self.cwd.iter().chain([&self.sandbox]).chain(&self.hide).chain(of_volumes) {
+        for path in
+            self.cwd.iter().chain([&self.sandbox]).chain(&self.root).chain(&self.hide).chain(of_volumes)
+        {
             if !path.is_absolute() {
                 return Err(BadSpec::Relative { path: path.clone() });
             }
+        }
+        if let Some(root) = self.root.as_ref().filter(|_| self.isolation == Isolation::Process) {
+            return Err(BadSpec::NoRoot(root.clone()));
         }
         for volume in self.volumes.iter().map(|bind| &bind.source) {
             if self.isolation == Isolation::Process {
@@ -180,6 +191,7 @@ mod tests {
                 pids: None,
             },
             logs: LogLimits::NONE,
+            root: None,
             volumes: vec![],
             hide: vec![],
             filters: Filters::default(),
@@ -208,5 +220,10 @@ mod tests {
         assert_eq!(hiding.check(), Ok(()));
         hiding.isolation = Isolation::Process;
         assert!(hiding.check().is_err_and(|bad| bad.to_string().contains("--isolation=process")));
+        assert!(refused(|s| s.root = Some("image".into())).contains("not absolute"));
+        let own = ContainerSpec { root: Some("/srv/image".into()), ..spec() };
+        assert_eq!(own.check(), Ok(()));
+        let bad = ContainerSpec { isolation: Isolation::Process, ..own }.check();
+        assert_eq!(bad, Err(BadSpec::NoRoot("/srv/image".into())));
     }
 }

@@ -23,6 +23,8 @@ mod logs;
 mod process_isolation;
 #[path = "containers/recovery.rs"]
 mod recovery;
+#[path = "containers/rootfs.rs"]
+mod rootfs;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
 #[path = "containers/view.rs"]

@@ -20,6 +20,7 @@
 mod failure;
 mod logs;
 mod mounts;
+mod rootfs;
 mod supervise;
 mod sys;
 mod task;
@@ -167,9 +168,9 @@ fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Runnin
         plan.logs.as_ref().map(|logs| Logs::open(logs, plan.identity.as_ref())).transpose()?.unzip();
     let files = Files::open(plan, pipes)?;
     match &plan.place {
-        Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
+        Place::Container { hostname, root, sandbox, shm_bytes, volumes, hide } => {
             let strangers = given.as_ref().map(AsFd::as_fd);
-            mounts::set_up(sandbox, *shm_bytes, volumes, hide, strangers)?;
+            mounts::set_up(root.as_ref(), sandbox, *shm_bytes, volumes, hide, strangers)?;
             if let Some(name) = hostname {
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }

@@ -18,11 +18,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use bourse_init::plan::{Bind, SANDBOX, TMP};
+use bourse_init::plan::{Bind, LAYERS, Root, SANDBOX, TMP};
 use bourse_init::record::Failure;
 use bourse_init::step::Step;
 
 use crate::failure::At;
+use crate::rootfs::{self, Layers};
 use crate::sys::{
     self, Links, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MS_BIND,
     MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_PRIVATE, MS_RDONLY, MS_REC, MS_REMOUNT,
@@ -97,6 +98,7 @@ const DEVICES: [(&str, u64, u64); 6] =
 /// namespace that knows none of the machine's users, for a task of root: with it, that reads of the machine's settings
 /// what everybody may read, and no more.
 pub fn set_up(
+    root: Option<&Root>,
     sandbox: &Path,
     shm_bytes: u64,
     volumes: &[Bind],
@@ -105,7 +107,12 @@ pub fn set_up(
 ) -> Result<(), Failure> {
     // First of all: nothing of what follows may reach the machine's own mounts.
     sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").at(Step::Mount, || "/ (private)".into())?;
-    let machine = machine(shm_bytes, strangers)?;
+    let layers = root.map(Layers::open).transpose()?;
+    let mut machine = match root {
+        Some(_) => settings()?,
+        None => view(strangers)?,
+    };
+    machine.extend(systems(shm_bytes)?);
     let own = own(sandbox).at(Step::Mount, || sandbox.display().to_string())?;
     let volumes = volumes
         .iter()
@@ -113,13 +120,21 @@ pub fn set_up(
         .collect::<Result<Vec<_>, _>>()?;
 
     // Over the sandbox, as that is a directory that is there; it is held from before.
-    sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
-        .and_then(|()| std::env::set_current_dir(sandbox))
-        .and_then(|()| sys::make_root_here())
-        .at(Step::Root, || "/".into())?;
+    match &layers {
+        Some(layers) => layers.mount(sandbox).at(Step::Rootfs, || "overlayfs".into())?,
+        None => sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
+            .at(Step::Root, || "/".into())?,
+    }
+    drop(layers);
+    std::env::set_current_dir(sandbox).and_then(|()| sys::make_root_here()).at(Step::Root, || "/".into())?;
 
+    // In a directory that a task brought, links may be anywhere; in an empty root there are those that we make.
+    let (step, links) = match root {
+        Some(_) => (Step::Rootfs, Links::Refuse),
+        None => (Step::Mount, Links::Follow),
+    };
     for (path, part) in &machine {
-        part.put(path).at(Step::Mount, || path.display().to_string())?;
+        part.put(path, links).at(step, || path.display().to_string())?;
     }
     for path in MASKED {
         cover(Path::new(path)).at(Step::Mount, || path.into())?;
@@ -127,32 +142,52 @@ pub fn set_up(
     for path in READ_ONLY {
         make_read_only(path).at(Step::Mount, || path.into())?;
     }
-    for path in EMPTY {
-        fs::create_dir_all(path).at(Step::Mount, || path.into())?;
-    }
-    for (link, target) in LINKS {
-        symlink(target, link).at(Step::Mount, || link.into())?;
+    match root {
+        Some(_) => rootfs::ABOVE_SANDBOX
+            .iter()
+            .try_for_each(|path| rootfs::remove_link(Path::new(path)).at(step, || (*path).into()))?,
+        None => {
+            EMPTY.iter().try_for_each(|path| fs::create_dir_all(path).at(step, || (*path).into()))?;
+            LINKS.iter().try_for_each(|(link, target)| symlink(target, link).at(step, || (*link).into()))?;
+        }
     }
     for (path, tree) in &own {
-        tree.put(path).at(Step::Mount, || path.display().to_string())?;
+        tree.put(path, links).at(step, || path.display().to_string())?;
+    }
+    if root.is_some() {
+        // A task that changed its layers under the root would see anything.
+        let layers = Path::new(SANDBOX).join(LAYERS);
+        cover(&layers).at(Step::Hide, || layers.display().to_string())?;
     }
     for (path, tree) in &volumes {
         let place = made_without_links(path, tree.is_directory);
         place
-            .and_then(|place| sys::attach_tree_at(tree.mounts.as_fd(), place.as_fd()))
+            .and_then(|place| sys::attach_tree(tree.mounts.as_fd(), place.as_fd()))
             .at(Step::Volume, || path.display().to_string())?;
     }
     let trees = machine.iter().filter_map(|(path, part)| Some((path.as_path(), part.tree()?)));
     let volumes = volumes.iter().map(|(path, tree)| (*path, tree));
+    let trees = trees.chain(volumes).map(|(at, tree)| (at, tree.source.as_path()));
+    let all = root.map(|root| (Path::new("/"), root.lower.as_path())).into_iter().chain(trees);
     for path in hide {
-        for (root, tree) in trees.clone().chain(volumes.clone()) {
-            if let Some(place) = tree.place_of(path, root) {
-                hide_at(&place, root).at(Step::Hide, || place.display().to_string())?;
+        for (at, source) in all.clone() {
+            if let Some(place) = within(source, at, path) {
+                hide_at(&place, at).at(Step::Hide, || place.display().to_string())?;
             }
         }
     }
-    sys::mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
-        .at(Step::Root, || "/ (read-only)".into())
+    match root {
+        Some(_) => Ok(()),
+        None => sys::mount("", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, "")
+            .at(Step::Root, || "/ (read-only)".into()),
+    }
+}
+
+/// Where a path of the machine is found in the container, of which `source` is at `target`.
+fn within(source: &Path, target: &Path, path: &Path) -> Option<PathBuf> {
+    let below = path.strip_prefix(source).ok()?;
+    // A path that is joined to nothing would end with a slash.
+    Some(if below.as_os_str().is_empty() { target.to_owned() } else { target.join(below) })
 }
 
 /// The sandbox, and the directory in it that is `/tmp`. The task's user owns the sandbox and may have put a link there.
@@ -214,13 +249,13 @@ impl Part {
         }
     }
 
-    fn put(&self, place: &Path) -> io::Result<()> {
+    fn put(&self, place: &Path, links: Links) -> io::Result<()> {
         match self {
             Part::Link(target) => {
                 place.parent().map_or(Ok(()), fs::create_dir_all)?;
                 symlink(target, place)
             }
-            Part::Tree(tree) => tree.put(place),
+            Part::Tree(tree) => tree.put(place, links),
         }
     }
 }
@@ -246,27 +281,24 @@ impl Tree {
         Ok(Tree { source: path.to_owned(), mounts, is_directory })
     }
 
-    /// Where a path of the machine is in the container, when this is put up at `root`.
-    fn place_of(&self, path: &Path, root: &Path) -> Option<PathBuf> {
-        let below = path.strip_prefix(&self.source).ok()?;
-        // A path that is joined to nothing would end with a slash.
-        Some(if below.as_os_str().is_empty() { root.to_owned() } else { root.join(below) })
-    }
-
-    /// Puts it up, once.
-    fn put(&self, place: &Path) -> io::Result<()> {
+    /// Puts it up, once. Where links are refused, one at the place itself is removed.
+    fn put(&self, place: &Path, links: Links) -> io::Result<()> {
+        if links == Links::Refuse {
+            rootfs::remove_link(place)?;
+        }
         if self.is_directory {
             fs::create_dir_all(place)?;
         } else if !place.exists() {
             place.parent().map_or(Ok(()), fs::create_dir_all)?;
             File::create(place)?;
         }
-        sys::attach_tree(self.mounts.as_fd(), place)
+        let place = sys::open_place(place, links)?;
+        sys::attach_tree(self.mounts.as_fd(), place.as_fd())
     }
 }
 
-/// What every task has: the machine's part, and `/proc`, `/sys` and `/dev`, made where they are known to work.
-fn machine(shm_bytes: u64, strangers: Option<BorrowedFd<'_>>) -> Result<Vec<(PathBuf, Part)>, Failure> {
+/// What a task without a root of its own sees of the machine.
+fn view(strangers: Option<BorrowedFd<'_>>) -> Result<Vec<(PathBuf, Part)>, Failure> {
     let mut parts = Vec::new();
     for path in VIEW.map(Path::new) {
         if let Some(part) = shown(path).at(Step::Mount, || path.display().to_string())? {
@@ -285,6 +317,23 @@ fn machine(shm_bytes: u64, strangers: Option<BorrowedFd<'_>>) -> Result<Vec<(Pat
         let tree = tree.at(Step::Mount, || resolver.display().to_string())?;
         parts.push((resolver, Part::Tree(tree)));
     }
+    Ok(parts)
+}
+
+/// What a task with a root of its own sees of the machine, each at its own place and as far as it is there.
+fn settings() -> Result<Vec<(PathBuf, Part)>, Failure> {
+    let mut parts = Vec::new();
+    for path in rootfs::SETTINGS {
+        let Ok(file) = fs::canonicalize(path) else { continue };
+        let tree = Tree::of(&file, HARMLESS | MOUNT_ATTR_RDONLY).at(Step::Mount, || path.into())?;
+        parts.push((path.into(), Part::Tree(tree)));
+    }
+    Ok(parts)
+}
+
+/// `/proc`, `/sys` and `/dev`, made where they are known to work.
+fn systems(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
+    let mut parts = Vec::new();
     // In a user namespace the kernel lets /proc be mounted only while it sees another one.
     sys::mount("proc", "/proc", "proc", QUIET, "").at(Step::Mount, || "/proc".into())?;
     devices(shm_bytes).at(Step::Mount, || "/dev".into())?;

@@ -22,6 +22,9 @@ pub const SANDBOX: &str = "/mnt/mesos/sandbox";
 /// The directory of the sandbox that is a container's `/tmp` and `/var/tmp`.
 pub const TMP: &str = "tmp";
 
+/// The directory of the sandbox for what a task writes to a root of its own; the task does not see what is in it.
+pub const LAYERS: &str = ".rootfs";
+
 /// What to set up and what to run in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -59,6 +62,8 @@ pub enum Place {
     Container {
         /// Host name, at most 64 bytes.
         hostname: Option<OsString>,
+        /// The task's own root; without, it sees the machine's programs, libraries and settings, read-only.
+        root: Option<Root>,
         /// The task's own directory, by its path on the machine, with [`TMP`] in it; in the container it is
         /// [`SANDBOX`].
         sandbox: PathBuf,
@@ -79,6 +84,18 @@ pub enum Place {
         /// The working directory is the task's sandbox.
         in_sandbox: bool,
     },
+}
+
+/// A directory that is the root of a container, and where what is written to it goes. All three are absolute paths of the
+/// machine with no link on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// The directory; it stays as it is.
+    pub lower: PathBuf,
+    /// An empty directory for what differs from it. Its owner and mode are those of `/`.
+    pub upper: PathBuf,
+    /// An empty directory of the same file system that overlayfs works in.
+    pub work: PathBuf,
 }
 
 /// A file or directory of the machine in a container, with what is mounted below it.
@@ -174,9 +191,12 @@ impl Plan {
         let mut out = Writer(MAGIC.to_vec());
         out.byte(VERSION);
         match &self.place {
-            Place::Container { hostname, sandbox, shm_bytes, volumes, hide } => {
+            Place::Container { hostname, root, sandbox, shm_bytes, volumes, hide } => {
                 out.byte(0);
                 out.option(hostname.as_ref(), |out, name| out.text(name));
+                out.option(root.as_ref(), |out, Root { lower, upper, work }| {
+                    [lower, upper, work].into_iter().for_each(|path| out.path(path));
+                });
                 out.path(sandbox);
                 out.u64(*shm_bytes);
                 out.list(volumes, |out, Bind { source, target, writable }| {
@@ -227,6 +247,9 @@ impl Plan {
         let place = match input.byte()? {
             0 => Place::Container {
                 hostname: input.option(Reader::text)?,
+                root: input.option_since(version > VERSION_WITHOUT_LOGS, |input| {
+                    Ok(Root { lower: input.path()?, upper: input.path()?, work: input.path()? })
+                })?,
                 sandbox: input.path()?,
                 shm_bytes: input.u64()?,
                 volumes: input.list(|input| {
@@ -371,6 +394,15 @@ impl Reader<'_> {
         (0..length).map(|_| read(self)).collect()
     }
 
+    /// An optional value that older versions do not have.
+    fn option_since<T>(
+        &mut self,
+        has: bool,
+        read: impl Fn(&mut Self) -> Result<T, BadPlan>,
+    ) -> Result<Option<T>, BadPlan> {
+        if has { self.option(read) } else { Ok(None) }
+    }
+
     fn option<T>(&mut self, read: impl Fn(&mut Self) -> Result<T, BadPlan>) -> Result<Option<T>, BadPlan> {
         if self.flag()? { read(self).map(Some) } else { Ok(None) }
     }
@@ -402,6 +434,7 @@ mod tests {
     fn samples() -> Vec<Plan> {
         let container = Place::Container {
             hostname: Some("h".into()),
+            root: Some(Root { lower: "/image".into(), upper: "/s/u".into(), work: "/s/w".into() }),
             sandbox: "/s".into(),
             shm_bytes: 1 << 20,
             volumes: vec![Bind { source: "/v".into(), target: "/data".into(), writable: true }],
@@ -418,6 +451,7 @@ mod tests {
         let at = |place: Place, cwd: &str| Plan { cwd: cwd.into(), ..sample(place) }.starts_in_sandbox();
         let container = Place::Container {
             hostname: None,
+            root: None,
             sandbox: "/s".into(),
             shm_bytes: 0,
             volumes: vec![],
@@ -449,28 +483,37 @@ mod tests {
         }
     }
 
+    /// As the program wrote it that had a task write its logs itself.
+    const BEFORE: &[u8] =
+        b"BPLN\x02\0\x01\x01\0\0\0h\x02\0\0\0/s\x07\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0/v\x02\0\
+            \0\0/d\x01\x01\0\0\0\x02\0\0\0/a\x01\0\0\0\x02\0\0\0sh\x01\0\0\0\x03\0\0\0A=1\x02\0\
+            \0\0/c\x01\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\
+            \0\x01\0\0\0\x08\0\0\0\x06\x06\x06\x06\x06\x06\x06\x06\x01\x09\0\0\0/s/stdout\x01\
+            \x09\0\0\0/s/stderr\x01\x02\0\0\0/r\x01\0\0\0\x02\0\0\0/i\x01\0\0\0\x02\0\0\0/t";
+
     #[test]
     fn a_plan_of_the_version_before_is_read() {
-        let of_now = Plan {
+        let expected = Plan {
+            place: Place::Container {
+                hostname: Some("h".into()),
+                root: None,
+                sandbox: "/s".into(),
+                shm_bytes: 7,
+                volumes: vec![Bind { source: "/v".into(), target: "/d".into(), writable: true }],
+                hide: vec!["/a".into()],
+            },
+            argv: vec!["sh".into()],
+            env: vec!["A=1".into()],
+            cwd: "/c".into(),
+            identity: Some(Identity { uid: 1, gid: 2, groups: vec![3], capabilities: 4 }),
+            open_files: 5,
+            filters: vec![vec![6; 8]],
             logs: Some(Logs { directory: "/s".into(), limits: LogLimits::NONE }),
-            ..sample(Place::Host)
+            record: Some("/r".into()),
+            init_groups: vec!["/i".into()],
+            task_groups: vec!["/t".into()],
         };
-        let mut bytes = of_now.encode();
-        bytes[4] = VERSION_WITHOUT_LOGS;
-        let mut logs = Writer(Vec::new());
-        logs.option(of_now.logs.as_ref(), |out, Logs { directory, limits }| {
-            out.path(directory);
-            out.u64(limits.file_bytes);
-            out.u32(limits.files);
-            out.u64(limits.bytes_per_second);
-        });
-        let mut paths = Writer(Vec::new());
-        for path in ["/s/stdout", "/s/stderr"] {
-            paths.option(Some(&path), |out, path| out.text(OsStr::new(path)));
-        }
-        let at = bytes.windows(logs.0.len()).position(|part| part == logs.0).expect("it has logs");
-        bytes.splice(at..at + logs.0.len(), paths.0);
-        assert_eq!(Plan::decode(&bytes), Ok(of_now));
+        assert_eq!(Plan::decode(BEFORE), Ok(expected));
     }
 
     #[test]

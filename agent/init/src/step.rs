@@ -18,6 +18,8 @@ pub enum Step {
     Namespaces,
     /// Making the container's own mounts: the machine's part, `/proc`, `/sys`, `/dev`, the sandbox.
     Mount,
+    /// Making the container's root of the task's own directory.
+    Rootfs,
     /// Switching to the container's own root.
     Root,
     /// Mounting the task's volumes.
@@ -45,13 +47,14 @@ pub enum Step {
 }
 
 /// All steps, for parsing and for tests.
-pub const ALL: [Step; 18] = [
+pub const ALL: [Step; 19] = [
     Step::Plan,
     Step::Record,
     Step::Cgroup,
     Step::Output,
     Step::Namespaces,
     Step::Mount,
+    Step::Rootfs,
     Step::Root,
     Step::Volume,
     Step::Hide,
@@ -76,6 +79,7 @@ impl Step {
             Step::Output => "output",
             Step::Namespaces => "namespaces",
             Step::Mount => "mount",
+            Step::Rootfs => "rootfs",
             Step::Root => "root",
             Step::Volume => "volume",
             Step::Hide => "hide",
@@ -105,6 +109,7 @@ impl Step {
             Step::Output => "open the files for stdout and stderr",
             Step::Namespaces => "enter the namespaces of the container",
             Step::Mount => "make the container's own mounts",
+            Step::Rootfs => "make the root of the task's own directory",
             Step::Root => "switch to the container's own root",
             Step::Volume => "mount a volume of the task",
             Step::Hide => "hide the agent's directories",
@@ -135,6 +140,12 @@ impl Step {
                 "run the agent as root with all capabilities, on Linux 5.12 or newer, or start it with \
                  --isolation=process"
             }
+            Step::Rootfs => {
+                "see whether the directory is there with no link on the way, and what it has at /proc, /sys, /dev, /etc, \
+                 /tmp and /var are directories and no links; whether the kernel has overlayfs; and whether the agent's work \
+                 directory is on a file system that overlayfs can write to, such as ext4, and not on another overlayfs, as \
+                 in a container"
+            }
             Step::Volume => "see whether the path is there on the agent's machine, with no link on the way",
             Step::Fork => "see whether the machine is out of processes or memory",
             Step::Rlimit => "raise the agent's own limits",
@@ -147,8 +158,8 @@ impl Step {
                 "see whether the profile (--seccomp) allows prctl and execve, and whether the kernel has seccomp filters"
             }
             Step::Exec => {
-                "see whether the command exists on the agent's machine where tasks see it (--show), is in PATH, and \
-                 may be executed by the task's user"
+                "see whether the command exists in the task's own root, or without one on the agent's machine where tasks \
+                 see it (--show), is in PATH, and may be executed by the task's user"
             }
         }
     }

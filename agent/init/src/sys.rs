@@ -496,32 +496,21 @@ fn change_tree(tree: BorrowedFd<'_>, change: &MountAttr) -> io::Result<()> {
     check(changed as c_int).map(drop)
 }
 
-/// Attaches a tree from [`detached_tree`] at `target`, on top of what is there.
-pub fn attach_tree(tree: BorrowedFd<'_>, target: &Path) -> io::Result<()> {
-    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 4;
-    let target = c_text(target)?;
+/// Attaches a tree from [`detached_tree`] at a place from [`open_place`], on top of what is there.
+pub fn attach_tree(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
+    const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
     // SAFETY: both paths are C strings that outlive the call.
     let moved = unsafe {
         syscall(
             SYS_MOVE_MOUNT,
             tree.as_raw_fd(),
             c"".as_ptr(),
-            AT_FDCWD,
-            target.as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH,
+            place.as_raw_fd(),
+            c"".as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
         )
     };
-    check(moved as c_int).map(drop)
-}
-
-/// The same at an open file or directory.
-pub fn attach_tree_at(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()> {
-    const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
-    const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    let empty = c"".as_ptr();
-    // SAFETY: both paths are C strings that outlive the call.
-    let moved = unsafe { syscall(SYS_MOVE_MOUNT, tree.as_raw_fd(), empty, place.as_raw_fd(), empty, flags) };
     check(moved as c_int).map(drop)
 }
 

@@ -241,6 +241,7 @@ mod tests {
             resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
             limits: Default::default(),
             command: Command::shell("echo $HOME"),
+            rootfs: None,
             volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy { grace: Some(Duration::from_secs(3)) },

@@ -80,6 +80,13 @@ fn what_is_shown_and_shared_is_not_what_containers_have_of_their_own() {
 }
 
 #[test]
+fn what_tasks_may_have_as_their_root_is_nothing_unless_it_is_named() {
+    assert!(config(&AgentArgs::default(), &[]).rootfs.is_empty());
+    let found = config(&AgentArgs::default(), &[("BOURSE_AGENT_ROOTFS", "/srv/images:/srv/web.tar")]);
+    assert_eq!(found.rootfs, [PathBuf::from("/srv/images"), PathBuf::from("/srv/web.tar")]);
+}
+
+#[test]
 fn a_seccomp_profile_is_read_at_the_start_and_what_is_wrong_with_it_is_told_with_its_place() {
     let with = |text: &str| {
         let file = tempfile::NamedTempFile::new().expect("a file");
@@ -217,5 +224,5 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("hide").contains("/a, /b") && line("hide").ends_with("flag --hide"), "{printed}");
     assert!(line("kill-grace").ends_with("env BOURSE_AGENT_KILL_GRACE"), "{printed}");
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
-    assert_eq!(printed.lines().count(), 33, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 34, "one line for each setting:\n{printed}");
 }

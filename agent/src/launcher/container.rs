@@ -35,13 +35,16 @@ pub struct Habits {
     pub show: Vec<Bind>,
     /// What of the machine a task may mount.
     pub mountable: Mountable,
+    /// What of the machine a task may have as its root, by its real paths.
+    pub roots: Vec<PathBuf>,
     /// What no task may see.
     pub hide: Vec<PathBuf>,
     /// The agent's own API, for `MESOS_AGENT_ENDPOINT`.
     pub endpoint: String,
 }
 
-/// The container of a task. Refuses what cannot be run, in words for the framework's author.
+/// The container of a task, but for its root: [`find`](super::roots::find). Refuses what cannot be run, in words for the
+/// framework's author.
 pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<ContainerSpec, String> {
     let spec = &launch.spec;
     let argv = spec.command.argv().map_err(|bad| bad.to_string())?;
@@ -56,6 +59,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         hostname: Some(short(&habits.hostname).to_owned()),
         limits: limits(habits, spec),
         logs: habits.logs,
+        root: None,
         volumes,
         hide: habits.hide.clone(),
         filters: habits.filters.clone(),
@@ -193,6 +197,7 @@ mod tests {
             logs: LogLimits::NONE,
             show: vec![],
             mountable: Mountable::default(),
+            roots: vec![],
             hide: vec!["/work".into()],
             endpoint: "127.0.0.1:5051".into(),
         }
@@ -211,6 +216,7 @@ mod tests {
             resources: resources.parse().expect("valid"),
             limits: Default::default(),
             command,
+            rootfs: None,
             volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy::default(),

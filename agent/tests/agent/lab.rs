@@ -322,6 +322,7 @@ pub fn shell(task: &str, line: &str) -> TaskSpec {
         resources: "cpus:0.1; mem:32".parse().expect("valid"),
         limits: Default::default(),
         command: Command::shell(line),
+        rootfs: None,
         volumes: Vec::new(),
         health: None,
         kill_policy: KillPolicy::default(),

@@ -50,6 +50,7 @@ impl Ours {
                 pids: Some(64),
             },
             logs: LogLimits::NONE,
+            root: None,
             volumes: vec![Bind {
                 source: self.folder.join("true"),
                 target: "/program".into(),

@@ -61,9 +61,9 @@ impl Agents {
         arguments.extend(words(&["--token-file", &token, "--resources", &resources]));
         arguments.extend(words(&["--isolation", &self.isolation, "--allow-root", "--kill-tasks-on-exit"]));
         arguments.extend(words(&["--hide", &hide, "--usage-interval", "1s", "--reconnect-wait", "50ms"]));
-        // What its user works on can be mounted by tasks.
+        // What its user works on can be mounted by tasks, and be their root.
         let here = std::env::current_dir().context("looking for the working directory")?;
-        arguments.extend(words(&["--volumes", &path(here)]));
+        arguments.extend(words(&["--volumes", &path(here.clone()), "--rootfs", &path(here)]));
         Ok(Agent { part: part(state, name, arguments, listener), address, containers: work.join("run") })
     }
 }

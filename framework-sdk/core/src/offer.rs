@@ -264,6 +264,7 @@ impl Offer {
             resources,
             limits: task.limits,
             command: task.command,
+            rootfs: task.rootfs,
             volumes: task.volumes,
             health: task.health,
             kill_policy: task.kill_policy,

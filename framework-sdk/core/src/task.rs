@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bourse_types::{
     Command, HealthCheck, KillPolicy, Labels, Milli, Name, Resource, ResourceKey, ResourceValue, Resources,
-    TaskId, Volume,
+    Rootfs, TaskId, Volume,
 };
 
 /// What to run and what it needs; [`Offer::launch`](crate::Offer::launch) finds the resources for it.
@@ -19,6 +19,7 @@ pub struct Task {
     pub(crate) ports: u64,
     pub(crate) limits: BTreeMap<Name, Option<Milli>>,
     pub(crate) command: Command,
+    pub(crate) rootfs: Option<Rootfs>,
     pub(crate) volumes: Vec<Volume>,
     pub(crate) health: Option<HealthCheck>,
     pub(crate) kill_policy: KillPolicy,
@@ -37,6 +38,7 @@ impl Task {
             ports: 0,
             limits: BTreeMap::new(),
             command: Command::default(),
+            rootfs: None,
             volumes: Vec::new(),
             health: None,
             kill_policy: KillPolicy::default(),
@@ -79,6 +81,13 @@ impl Task {
     pub fn user(mut self, user: impl Into<String>) -> Task {
         self.command.user = Some(user.into());
         self
+    }
+
+    /// A directory or a tar file of the agent's machine as the task's root, in place of the machine's programs, libraries
+    /// and settings: the command is looked up in it. What the task writes to it goes into its sandbox. The agent's operator
+    /// decides which paths may be used.
+    pub fn rootfs(self, rootfs: Rootfs) -> Task {
+        Task { rootfs: Some(rootfs), ..self }
     }
 
     /// A file or directory of the machine, or one in the sandbox, where the container has it; of two with one place there

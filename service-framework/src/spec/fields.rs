@@ -24,6 +24,7 @@ pub(super) const TABLES: [(&str, &[&str]); 5] = [
             "user",
             "role",
             "ports",
+            "rootfs",
             "volumes",
             "spread",
             "max_per_agent",

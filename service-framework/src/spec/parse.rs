@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bourse_types::{Milli, Role, Volume};
+use bourse_types::{Milli, Role, Rootfs, Volume};
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Field, Fields, kind_of};
@@ -84,6 +84,7 @@ fn template(file: &Fields, problems: &mut Problems) -> Option<Template> {
     Some(Template {
         resources: needs(file, problems),
         env: env(file, &ports, problems),
+        rootfs: file.get("rootfs").and_then(|field| rootfs(&field, problems)),
         volumes: file.get("volumes").map(|field| volumes(&field, problems)).unwrap_or_default(),
         user: file.get("user").and_then(|field| user(&field, problems)),
         role: file.get("role").and_then(|field| role(&field, problems)),
@@ -159,6 +160,11 @@ fn needs(file: &Fields, problems: &mut Problems) -> Needs {
         needs.disk = disk.size(problems, Milli::ZERO, Milli::whole(1024 * 1024 * 1024)).unwrap_or(needs.disk);
     }
     needs
+}
+
+fn rootfs(field: &Field, problems: &mut Problems) -> Option<Rootfs> {
+    let text = field.text(problems, "a path of the agent's machine, such as \"/srv/images/web\"")?;
+    Rootfs::new(text).map_err(|bad| problems.add(field.span(), format!("rootfs: {bad}"))).ok()
 }
 
 fn volumes(field: &Field, problems: &mut Problems) -> Vec<Volume> {

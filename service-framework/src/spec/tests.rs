@@ -38,6 +38,7 @@ fn every_key_is_read() {
         spread = "agents"
         max_per_agent = 2
         kill_grace = "20s"
+        rootfs = "/srv/images/web"
         volumes = ["/srv/data:/data", "/etc/web.conf:/etc/web.conf:ro"]
         replace_unreachable_after = "1m"
 
@@ -100,6 +101,11 @@ fn every_key_is_read() {
                     "MODE": "fast",
                     "RATE": "1.50",
                 },
+                rootfs: Some(
+                    Rootfs(
+                        "/srv/images/web",
+                    ),
+                ),
                 volumes: [
                     Volume {
                         container_path: "/data",
@@ -355,6 +361,18 @@ proptest::proptest! {
     ) {
         let _ = parse(&format!("name = \"a\"\ncommand = \"b\"\n{table}\n{key} = {value}\n"), "any.toml");
     }
+}
+
+#[test]
+fn a_root_that_no_task_can_have_is_told_with_its_place() {
+    let told = |line: &str| {
+        let text = format!("name = \"a\"\ncommand = \"b\"\n{line}\n");
+        parse(&text, "a.toml").expect_err("it is wrong").to_string()
+    };
+    assert!(
+        told("rootfs = \"images/web\"").contains("a.toml:3:10: rootfs: \"images/web\" can be no task's root")
+    );
+    assert!(told("rootfs = 1").contains("a path of the agent's machine"));
 }
 
 #[test]

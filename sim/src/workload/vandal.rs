@@ -245,6 +245,7 @@ impl Vandal {
                     false => BTreeMap::new(),
                 },
                 command: Command::shell(program.to_string()),
+                rootfs: None,
                 volumes: Vec::new(),
                 health: None,
                 kill_policy: KillPolicy::default(),

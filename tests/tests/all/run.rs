@@ -409,3 +409,28 @@ fn a_task_mounts_what_its_agent_allows_and_is_told_what_it_does_not() {
     let ran = mount("/a", "true");
     assert_eq!(ran.code(), 2, "{ran}");
 }
+
+#[test]
+fn a_task_has_a_directory_or_a_tar_of_the_machine_as_its_root_where_its_agent_allows_it() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let images = folder.path().canonicalize().expect("it was just made");
+    let image = images.join("image");
+    fs::create_dir_all(image.join("bin")).expect("it is ours");
+    fs::copy("/bin/busybox", image.join("bin/busybox")).expect("busybox-static is installed");
+    std::os::unix::fs::symlink("busybox", image.join("bin/cat")).expect("it is ours");
+    fs::write(image.join("release"), "an image\n").expect("it is ours");
+    let (directory, tar) = (image.display().to_string(), images.join("image.tar").display().to_string());
+    let packed = std::process::Command::new("tar").args(["-C", &directory, "-cf", &tar, "."]).status();
+    assert!(packed.expect("it starts").success());
+    let cluster = Plan::agents(1).agent(&format!("--rootfs {}", images.display())).start();
+    let run = |rootfs: &str| cluster.cli().run(["run", "--rootfs", rootfs, "--", "cat", "/release"]);
+    for rootfs in [&directory, &tar] {
+        let ran = run(rootfs);
+        assert_eq!((ran.code(), ran.stdout.as_str()), (0, "an image\n"), "{ran}");
+    }
+    let ran = run("/usr");
+    assert_eq!(ran.code(), 125, "{ran}");
+    assert!(ran.stderr.contains("/usr is not among what this agent lets tasks have as their root"), "{ran}");
+    let ran = run("image");
+    assert_eq!(ran.code(), 2, "{ran}");
+}

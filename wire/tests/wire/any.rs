@@ -261,6 +261,10 @@ fn volumes() -> impl Strategy<Value = Vec<Volume>> {
     })
 }
 
+fn rootfs() -> impl Strategy<Value = Rootfs> {
+    "(/[a-z .]{3}x){1,3}".prop_map(|path| Rootfs::new(&path).expect("it goes down"))
+}
+
 pub fn task() -> impl Strategy<Value = TaskSpec> {
     let whose = (task_id(), ".{0,6}", framework_id(), agent_id(), role());
     let cpus = Resource::scalar(Name::cpus(), Milli::new(1));
@@ -273,14 +277,14 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     let how = (
         some,
         limits,
-        (command(), volumes()),
+        (command(), option::of(rootfs()), volumes()),
         option::of(health()),
         option::of(nanos()),
         option::of(nanos()),
         labels(),
     );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
-        let (resources, limits, (command, volumes), health, grace, max_completion_time, labels) = how;
+        let (resources, limits, (command, rootfs, volumes), health, grace, max_completion_time, labels) = how;
         TaskSpec {
             id,
             name,
@@ -290,6 +294,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             resources,
             limits,
             command,
+            rootfs,
             volumes,
             health,
             kill_policy: KillPolicy { grace },

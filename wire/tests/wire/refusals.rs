@@ -137,6 +137,10 @@ fn a_task_is_refused_with_the_remedy() {
         r#type: Some(kind as i32),
         ..Default::default()
     };
+    let with_root = |path: &str| v1::ContainerInfo {
+        mesos: Some(v1::container_info::MesosInfo { rootfs: text(path), ..Default::default() }),
+        ..container(v1::container_info::Type::Mesos)
+    };
     check(
         &valid_task(),
         |form| task::read(form, owner()),
@@ -164,6 +168,8 @@ fn a_task_is_refused_with_the_remedy() {
                 t.container =
                     Some(v1::ContainerInfo { hostname, ..container(v1::container_info::Type::Mesos) });
             },
+            &|t| t.container = Some(with_root("/srv/web.tar")),
+            &|t| t.container = Some(with_root("srv/web")),
             &|t| {
                 t.limits.insert("mem".into(), v1::value::Scalar { value: Some(f64::NEG_INFINITY) });
             },
@@ -186,6 +192,8 @@ fn a_task_is_refused_with_the_remedy() {
             executor: this release runs plain command tasks; leave executor out
             container.type: this release runs plain command tasks; leave container.type out
             container.hostname: this release runs plain command tasks; leave container.hostname out
+            accepted
+            container.mesos.rootfs: "srv/web" can be no task's root; write the absolute path of a directory or a tar file, without empty parts, `.` and `..`, and not as /
             limits["mem"].value: mem is -inf; it must be a number from 0 to 1e12
             limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem
             max_completion_time.nanoseconds: -1 ns is negative; send 0 or more

@@ -4,15 +4,15 @@
 //! process (which sets up, makes the task's process and waits), who it is, and only then the word to go on.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, Logs, Place, Plan, TMP};
+use bourse_init::plan::{Identity, LAYERS, Logs, Place, Plan, Root, TMP};
 use bourse_init::record::Record;
 use bourse_types::ContainerId;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -107,6 +107,11 @@ fn set_up(
         let tmp = spec.sandbox.join(TMP);
         make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
     }
+    let layers = |lower: &PathBuf| {
+        let what = "make the layers of the task's root";
+        make_layers(&spec.sandbox, lower).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
+    };
+    let root = spec.root.as_ref().map(layers).transpose()?;
     if let Some(owner) = &identity {
         std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
             id,
@@ -116,7 +121,7 @@ fn set_up(
     }
     let isolated = spec.isolation == Isolation::Linux;
     let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
-    let plan = dir.write_plan(&plan(spec, identity, joins, dir)).map_err(failed(
+    let plan = dir.write_plan(&plan(spec, identity, root, joins, dir)).map_err(failed(
         id,
         "write the plan",
         dir.plan_path(),
@@ -222,10 +227,16 @@ fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io
     move |source| LaunchError::Io { id, what, path, source }
 }
 
-fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &ContainerDir) -> Plan {
+fn plan(
+    spec: &ContainerSpec,
+    identity: Option<Identity>,
+    root: Option<Root>,
+    joins: Joins,
+    dir: &ContainerDir,
+) -> Plan {
     let (place, home) = match spec.isolation {
         Isolation::Process => (Place::Host, spec.sandbox.clone()),
-        Isolation::Linux => (container(spec, identity.as_ref()), SANDBOX.into()),
+        Isolation::Linux => (container(spec, identity.as_ref(), root), SANDBOX.into()),
     };
     let filters = match spec.isolation {
         Isolation::Process => Vec::new(),
@@ -258,6 +269,20 @@ fn strangers() -> Option<BorrowedFd<'static>> {
     STRANGERS.get().map(AsFd::as_fd)
 }
 
+/// New for each container: nothing of an earlier one gets into a root. Nobody but root reaches them from outside, where
+/// programs that a task has marked to run as their owner would do so.
+fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
+    let layers = sandbox.canonicalize()?.join(LAYERS);
+    DirBuilder::new().mode(0o700).create(&layers)?;
+    let [upper, work] = ["upper", "work"].map(|name| layers.join(name));
+    for layer in [&upper, &work] {
+        fs::create_dir(layer)?;
+        // The upper one's is that of the root, where every user has to get in.
+        fs::set_permissions(layer, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(Root { lower: lower.into(), upper, work })
+}
+
 /// For every user that the task may have.
 fn make_tmp(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
@@ -266,7 +291,7 @@ fn make_tmp(path: &Path) -> io::Result<()> {
     }
 }
 
-fn container(spec: &ContainerSpec, identity: Option<&Identity>) -> Place {
+fn container(spec: &ContainerSpec, identity: Option<&Identity>, root: Option<Root>) -> Place {
     let mut volumes = spec.volumes.clone();
     // One that lies in another comes after it.
     volumes.sort_by(|one, other| one.target.cmp(&other.target));
@@ -276,6 +301,7 @@ fn container(spec: &ContainerSpec, identity: Option<&Identity>) -> Place {
     }
     Place::Container {
         hostname: spec.hostname.as_ref().map(OsString::from),
+        root,
         sandbox: spec.sandbox.clone(),
         // What the kernel gives by itself: half of the memory.
         shm_bytes: spec.limits.memory_bytes.map_or(0, |bytes| bytes / 2),

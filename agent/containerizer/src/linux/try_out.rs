@@ -72,6 +72,7 @@ async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) 
             pids: Some(16),
         },
         logs: LogLimits::NONE,
+        root: None,
         volumes: Vec::new(),
         hide: vec![runtime.path().into()],
         filters: Filters::usual()

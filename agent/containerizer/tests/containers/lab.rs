@@ -76,6 +76,7 @@ impl Lab {
                 pids: Some(64),
             },
             logs: LogLimits::NONE,
+            root: None,
             volumes: vec![],
             hide: vec![self.work.clone()],
             filters: Filters::usual().expect("it can be compiled"),

@@ -55,6 +55,7 @@ pub fn spec(task: &str) -> TaskSpec {
         resources: "cpus:1; mem:64".parse().expect("valid"),
         limits: Default::default(),
         command: Command::shell("echo hello"),
+        rootfs: None,
         volumes: Vec::new(),
         health: None,
         kill_policy: KillPolicy::default(),

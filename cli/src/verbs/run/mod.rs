@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bourse_client::{ClientArgs, Connection};
 use bourse_sdk::{Framework, Handle, Task};
-use bourse_types::{Milli, Resources, Role, TaskId, TaskState, TaskStatus, Volume, units};
+use bourse_types::{Milli, Resources, Role, Rootfs, TaskId, TaskState, TaskStatus, Volume, units};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
@@ -64,6 +64,9 @@ pub struct Args {
     /// A variable of the task's environment; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = parse_env)]
     env: Vec<(String, String)>,
+    /// A directory or a tar file of the agent's machine as the task's root, in which the command is looked up
+    #[arg(long, value_name = "PATH")]
+    rootfs: Option<Rootfs>,
     /// A path of the agent's machine, where the container has it; may be repeated
     #[arg(long = "volume", value_name = "HOST_PATH:CONTAINER_PATH[:ro]")]
     volumes: Vec<Volume>,
@@ -139,6 +142,9 @@ impl Args {
             task = task.env(name, value);
         }
         task = self.volumes.iter().cloned().fold(task, Task::volume);
+        if let Some(rootfs) = &self.rootfs {
+            task = task.rootfs(rootfs.clone());
+        }
         if let Some(user) = &self.user {
             task = task.user(user);
         }
