@@ -65,7 +65,8 @@ pub struct AgentArgs {
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
 
-    /// Directory of the checkpoint and the sandboxes; an agent keeps its id with it [default: /var/lib/bourse/agent]
+    /// Directory of the checkpoint and the sandboxes, closed to other users unless isolation is `process`; an agent keeps
+    /// its id with it [default: /var/lib/bourse/agent]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<String>,
 

@@ -1,12 +1,12 @@
 //! How much a folder that tasks write in takes on its disk.
 //!
 //! A task may nest folders as deep as it likes, make as many files as it likes, and move them about while they are looked
-//! at. So the way leads from folder to folder by descriptors, three at a time at most, and no path grows on it; what is
-//! remembered on the way has a bound, and so has the time. What is not looked at for that, or cannot be, is left out and
-//! told.
+//! at. So the way leads from folder to folder by descriptors, four at a time at most, and no path grows on it; what is
+//! remembered on the way has a bound, and so has the time. Where a move has cut the way back, it is gone anew from the
+//! top. What is not looked at for that, or cannot be, is left out and told.
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -16,6 +16,8 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+
+use crate::mount::{self, Location};
 
 /// The unit of `st_blocks`, whatever the file system's own is.
 const BLOCK_BYTES: u64 = 512;
@@ -30,7 +32,7 @@ pub struct Size {
 }
 
 /// Measures a folder: each file once, however many names it has there. Links are not followed, and what is mounted in it
-/// is not counted. Blocks the thread, for a minute at most.
+/// is not counted, nor is a file that has no name any more and is still open. Blocks the thread, for a minute at most.
 pub fn measure(folder: &Path) -> io::Result<Size> {
     measure_within(&Bounds::USUAL, folder)
 }
@@ -42,12 +44,15 @@ struct Bounds {
     waiting: usize,
     /// Files with several names. Of those beyond, each name counts for its part of the file.
     linked: usize,
+    /// Names on the way from the top. To folders that are deeper there is no going back once one on the way was moved.
+    way: usize,
     time: Duration,
 }
 
 impl Bounds {
     /// At most 40 MB, where all names are of the longest; millions of files.
-    const USUAL: Bounds = Bounds { waiting: 100_000, linked: 100_000, time: Duration::from_secs(60) };
+    const USUAL: Bounds =
+        Bounds { waiting: 100_000, linked: 100_000, way: 10_000, time: Duration::from_secs(60) };
 }
 
 /// What tells a file from all others.
@@ -62,14 +67,14 @@ fn identity(stat: &FileStat) -> Identity {
 struct Place {
     folder: OwnedFd,
     /// How many folders are above it; none above the one that is measured.
-    depth: u64,
+    depth: usize,
 }
 
 /// A folder on the way with folders in it that wait. One without is gone through and not remembered.
 #[derive(Debug)]
 struct Branch {
     identity: Identity,
-    depth: u64,
+    depth: usize,
     waiting: usize,
 }
 
@@ -77,29 +82,20 @@ struct Branch {
 struct Walk<'a> {
     bounds: &'a Bounds,
     until: Instant,
-    device: u64,
+    top: OwnedFd,
+    location: Location,
     size: Size,
     linked: BTreeSet<Identity>,
     /// From the outermost branch to the innermost.
     branches: Vec<Branch>,
     /// The names of what waits in them, in the same order.
     waiting: Vec<CString>,
+    /// The names of the folders from the top to the place, as far as the bound goes.
+    way: Vec<CString>,
 }
 
 fn measure_within(bounds: &Bounds, folder: &Path) -> io::Result<Size> {
-    let top = open(folder, of_folders(), Mode::empty())?;
-    let stat = fstat(&top)?;
-    let mut walk = Walk {
-        bounds,
-        until: Instant::now() + bounds.time,
-        device: stat.st_dev,
-        size: Size::default(),
-        linked: BTreeSet::new(),
-        branches: Vec::new(),
-        waiting: Vec::new(),
-    };
-    walk.count(&stat, true);
-    let mut place = Place { folder: top, depth: 0 };
+    let (mut walk, mut place) = Walk::begin(bounds, folder)?;
     walk.look_around(&place);
     while walk.go_on(&mut place) {
         walk.look_around(&place);
@@ -111,7 +107,27 @@ fn of_folders() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    /// A walk that has yet to look around at its first place, the top.
+    fn begin(bounds: &'a Bounds, folder: &Path) -> io::Result<(Walk<'a>, Place)> {
+        let top = open(folder, of_folders(), Mode::empty())?;
+        let stat = fstat(&top)?;
+        let place = Place { folder: top.try_clone()?, depth: 0 };
+        let mut walk = Walk {
+            bounds,
+            until: Instant::now() + bounds.time,
+            location: Location { mount: mount::id(&top, c"."), device: stat.st_dev },
+            top,
+            size: Size::default(),
+            linked: BTreeSet::new(),
+            branches: Vec::new(),
+            waiting: Vec::new(),
+            way: Vec::new(),
+        };
+        walk.count(&stat, true);
+        Ok((walk, place))
+    }
+
     /// Counts what is in a folder, and lets the folders in it wait.
     fn look_around(&mut self, place: &Place) {
         // A reader keeps the descriptor to itself while it reads.
@@ -147,7 +163,7 @@ impl Walk<'_> {
             let is_folder = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
             // Something is mounted there. Files are not asked, as those of an overlay may be of another device than their
             // folder.
-            if is_folder && stat.st_dev != self.device {
+            if is_folder && !self.is_of_mount(&place.folder, name, &stat) {
                 continue;
             }
             self.count(&stat, is_folder);
@@ -172,12 +188,20 @@ impl Walk<'_> {
         }
     }
 
-    /// Goes into the next folder that waits. `false`: none does, or the way to them is lost.
+    /// Goes into the next folder that waits. `false`: none does, or there is no time left.
     fn go_on(&mut self, place: &mut Place) -> bool {
         while let Some(branch) = self.branches.last_mut() {
-            if Instant::now() >= self.until || !place.climb(branch) {
+            if Instant::now() >= self.until {
                 self.size.left_out += self.waiting.len();
                 return false;
+            }
+            if !place.climb(branch) && !place.come_from(&self.top, &self.way, branch) {
+                // The branch was moved itself. Those above it may still be where they were.
+                let lost = branch.waiting;
+                self.waiting.truncate(self.waiting.len() - lost);
+                self.branches.pop();
+                self.size.left_out += lost;
+                continue;
             }
             let name = self.waiting.pop().expect("a branch is kept while something waits in it");
             branch.waiting -= 1;
@@ -186,6 +210,10 @@ impl Walk<'_> {
             }
             match openat(&place.folder, name.as_c_str(), of_folders(), Mode::empty()) {
                 Ok(folder) => {
+                    self.way.truncate(place.depth);
+                    if self.way.len() == place.depth && place.depth < self.bounds.way {
+                        self.way.push(name);
+                    }
                     *place = Place { folder, depth: place.depth + 1 };
                     return true;
                 }
@@ -195,6 +223,11 @@ impl Walk<'_> {
             }
         }
         false
+    }
+
+    fn is_of_mount(&self, folder: &OwnedFd, name: &CStr, stat: &FileStat) -> bool {
+        let there = Location { mount: mount::id(folder, name), device: stat.st_dev };
+        self.location.shares_mount(there)
     }
 
     fn count(&mut self, stat: &FileStat, is_folder: bool) {
@@ -229,8 +262,29 @@ impl Place {
             self.folder = above;
             self.depth -= 1;
         }
-        fstat(&self.folder).is_ok_and(|stat| identity(&stat) == to.identity)
+        is(&self.folder, to)
     }
+
+    /// Goes there anew from the top, by the names on the way. `false`, and nowhere: another folder is there by now, or its
+    /// way is longer than what is remembered of it.
+    fn come_from(&mut self, top: &OwnedFd, way: &[CString], to: &Branch) -> bool {
+        let (Some(way), Ok(mut folder)) = (way.get(..to.depth), top.try_clone()) else { return false };
+        for name in way {
+            let Ok(below) = openat(&folder, name.as_c_str(), of_folders(), Mode::empty()) else {
+                return false;
+            };
+            folder = below;
+        }
+        if !is(&folder, to) {
+            return false;
+        }
+        *self = Place { folder, depth: to.depth };
+        true
+    }
+}
+
+fn is(folder: &OwnedFd, branch: &Branch) -> bool {
+    fstat(folder).is_ok_and(|stat| identity(&stat) == branch.identity)
 }
 
 /// A count whose width differs from machine to machine.
@@ -241,7 +295,9 @@ fn wide(count: impl Into<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
     use std::thread;
 
     use nix::mount::{MsFlags, mount};
@@ -324,7 +380,8 @@ mod tests {
 
     #[test]
     fn what_is_mounted_in_a_folder_is_not_its_own() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let (folder, other) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let path = folder.path().to_owned();
         // For this thread only.
         thread::spawn(move || {
@@ -335,6 +392,11 @@ mod tests {
             mount(Some("none"), &path.join("mounted"), Some("tmpfs"), MsFlags::empty(), none).expect("ours");
             fill(&path.join("mounted/file"), 4);
             fill(&path.join("file"), 1);
+            assert!(about(bytes(&path), 1), "{}", bytes(&path));
+            // A part of the same disk: its device is that of the folder.
+            fs::create_dir(path.join("bound")).expect("writable");
+            mount(Some(other.path()), &path.join("bound"), none, MsFlags::MS_BIND, none).expect("ours");
+            fill(&path.join("bound/file"), 4);
             assert!(about(bytes(&path), 1), "{}", bytes(&path));
             assert!(about(bytes(&path.join("mounted")), 4));
         })
@@ -387,6 +449,64 @@ mod tests {
         assert!(size.left_out == 0 && about(size.bytes, 3), "{size:?}");
     }
 
+    /// Two folders with three in each, all with a file of 1 MiB, and a walk that is in the first of the six.
+    fn in_the_midst(path: &Path) -> (Walk<'static>, Place) {
+        for name in ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3"] {
+            fs::create_dir_all(path.join(name)).expect("writable");
+            fill(&path.join(name).join("file"), 1);
+        }
+        let (mut walk, mut place) = Walk::begin(&Bounds::USUAL, path).expect("it can be measured");
+        walk.look_around(&place);
+        while place.depth < 2 {
+            assert!(walk.go_on(&mut place));
+            walk.look_around(&place);
+        }
+        (walk, place)
+    }
+
+    fn path_of(place: &Place) -> PathBuf {
+        fs::read_link(format!("/proc/self/fd/{}", place.folder.as_raw_fd())).expect("it is open")
+    }
+
+    fn to_the_end(mut walk: Walk<'_>, mut place: Place) -> Size {
+        while walk.go_on(&mut place) {
+            walk.look_around(&place);
+        }
+        walk.size
+    }
+
+    #[test]
+    fn a_walk_whose_way_back_was_cut_by_a_move_goes_on_from_the_top_and_leaves_nothing_out() {
+        let (folder, other) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let path = folder.path().join("measured");
+        let (walk, place) = in_the_midst(&path);
+        fs::rename(path_of(&place), folder.path().join("elsewhere")).expect("writable");
+        let size = to_the_end(walk, place);
+        assert!(size.left_out == 0 && about(size.bytes, 6), "{size:?}");
+
+        // What is deeper than the way that is remembered is lost, and nothing else.
+        let path = other.path().join("measured");
+        let (mut walk, place) = in_the_midst(&path);
+        walk.way.clear();
+        fs::rename(path_of(&place), other.path().join("elsewhere")).expect("writable");
+        let size = to_the_end(walk, place);
+        assert!(size.left_out == 2 && about(size.bytes, 4), "{size:?}");
+    }
+
+    #[test]
+    fn a_folder_that_was_moved_itself_while_it_was_looked_at_costs_what_waits_in_it_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("measured");
+        let (walk, place) = in_the_midst(&path);
+        let inner = path_of(&place);
+        let around = inner.parent().expect("it is in a folder").to_owned();
+        fs::rename(&inner, folder.path().join("elsewhere")).expect("writable");
+        fs::rename(&around, path.join("moved")).expect("writable");
+        let size = to_the_end(walk, place);
+        assert!(size.left_out == 2 && about(size.bytes, 4), "{size:?}");
+    }
+
     #[test]
     fn a_way_up_that_leads_elsewhere_is_not_taken() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -401,5 +521,7 @@ mod tests {
         let mut place = Place { folder: opened(&path.join("measured/inner")), depth: 1 };
         fs::rename(path.join("measured/inner"), path.join("elsewhere/inner")).expect("writable");
         assert!(!place.climb(&branch));
+        assert!(place.come_from(&opened(&path.join("measured")), &[], &branch));
+        assert!(!place.come_from(&opened(&path.join("elsewhere")), &[], &branch), "it is another folder");
     }
 }

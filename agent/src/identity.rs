@@ -1,10 +1,18 @@
 //! What makes this agent one and the same: its work directory, held by a lock, and the machine's boot.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use bourse_containerizer::Isolation;
+
+use crate::sandbox;
+
+/// What an agent makes in its work directory, and the token that an operator puts there.
+const OWN: [&str; 8] =
+    ["checkpoint", "checkpoint.new", "instance", "instance.new", "lock", "run", "slaves", "token"];
 
 /// A work directory that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +47,16 @@ pub struct WorkDir {
 }
 
 impl WorkDir {
-    /// Makes the directory if it is missing, and locks it.
-    pub fn open(path: &Path) -> Result<WorkDir, WorkDirError> {
+    /// Makes the directory if it is missing, as closed as tasks of this isolation can bear, and locks it.
+    pub fn open(path: &Path, isolation: Isolation) -> Result<WorkDir, WorkDirError> {
         let unusable = |source| WorkDirError::Unusable { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unusable)?;
+        make(path, sandbox::way(isolation)).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
+        // Who can open the lock could hold it, and keep the agent from starting.
+        let mut private = OpenOptions::new();
+        let lock = private.create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"));
         let lock = lock.map_err(unusable)?;
+        lock.set_permissions(fs::Permissions::from_mode(0o600)).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => {
                 let instance = instance(&path).map_err(unusable)?;
@@ -61,6 +72,27 @@ impl WorkDir {
         &self.path
     }
 
+    /// Closes the directory to all but its owner, as an earlier release left it open, or whoever made it. Comes back with the
+    /// mode that it had, `None` where it stays as it is: it is closed, or has things of others in it, who may need the way.
+    pub fn close(&self) -> io::Result<Option<u32>> {
+        let mode = fs::metadata(&self.path)?.permissions().mode() & 0o7777;
+        if mode & 0o077 == 0 || !self.is_own()? {
+            return Ok(None);
+        }
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode & !0o077))?;
+        Ok(Some(mode))
+    }
+
+    fn is_own(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            if !OWN.iter().any(|own| name == *own) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The outermost directory on the way that only its owner may pass: tasks of other users reach their sandbox as their
     /// working directory, but not by its path.
     pub fn closed_parent(&self) -> Option<&Path> {
@@ -73,6 +105,19 @@ impl WorkDir {
     /// A name for this agent among those of the machine, the same after a restart: control groups are named by it.
     pub fn instance(&self) -> &str {
         &self.instance
+    }
+}
+
+/// Makes a directory with this mode, and those above it as they usually are. One that is there stays as it is.
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    if let Some(above) = path.parent() {
+        fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Whatever the umask is.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -92,7 +137,10 @@ fn instance(work_dir: &Path) -> io::Result<String> {
     let bits = if older { hash(work_dir) } else { incarnation() };
     let name = format!("agent-{bits:016x}");
     let fresh = work_dir.join("instance.new");
-    match fs::write(&fresh, format!("{name}\n")).and_then(|()| fs::rename(&fresh, &file)) {
+    let mut private = OpenOptions::new();
+    let opened = private.create(true).truncate(true).write(true).mode(0o600).open(&fresh);
+    let written = opened.and_then(|mut file| file.write_all(format!("{name}\n").as_bytes()));
+    match written.and_then(|()| fs::rename(&fresh, &file)) {
         // On a full disk, say: the next start comes to the same name.
         Err(_) if older => Ok(name),
         written => written.map(|()| name),
@@ -125,34 +173,77 @@ pub fn incarnation() -> u64 {
 mod tests {
     use super::*;
 
+    fn open(path: &Path) -> WorkDir {
+        WorkDir::open(path, Isolation::Linux).expect("free")
+    }
+
     #[test]
     fn a_directory_that_keeps_tasks_of_others_out_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().canonicalize().expect("there");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("ours");
-        let work = WorkDir::open(&path.join("work")).expect("free");
+        let work = WorkDir::open(&path.join("work"), Isolation::Process).expect("free");
         assert_eq!(work.closed_parent(), Some(&*path));
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o7777
+    }
+
+    fn open_up(path: &Path) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    #[test]
+    fn a_new_directory_and_what_is_in_it_are_closed_and_those_above_it_as_they_usually_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("above/work");
+        let work = WorkDir::open(&path, Isolation::Linux).expect("free");
+        assert_eq!((mode(&path), work.close().expect("ours")), (0o700, None));
+        assert_eq!((mode(&path.join("lock")), mode(&path.join("instance"))), (0o600, 0o600));
+        let usual = folder.path().join("usual");
+        fs::create_dir(&usual).expect("writable");
+        assert_eq!(mode(&folder.path().join("above")), mode(&usual), "others may have things in there");
+        WorkDir::open(&folder.path().join("for all"), Isolation::Process).expect("free");
+        assert_eq!(mode(&folder.path().join("for all")), 0o711);
+    }
+
+    #[test]
+    fn a_directory_that_was_open_is_closed_unless_others_have_things_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("work");
+        fs::create_dir(&path).expect("writable");
+        open_up(&path);
+        fs::write(path.join("lock"), "").expect("writable");
+        open_up(&path.join("lock"));
+        let work = WorkDir::open(&path, Isolation::Linux).expect("free");
+        assert_eq!((mode(&path), mode(&path.join("lock"))), (0o755, 0o600));
+        assert_eq!((work.close().expect("ours"), mode(&path)), (Some(0o755), 0o700));
+        assert_eq!(work.close().expect("ours"), None, "it is closed");
+        open_up(&path);
+        fs::write(path.join("of somebody else"), "").expect("writable");
+        assert_eq!((work.close().expect("ours"), mode(&path)), (None, 0o755));
     }
 
     #[test]
     fn two_agents_never_share_a_work_directory_and_the_lock_goes_with_its_holder() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("work");
-        let first = WorkDir::open(&path).expect("free");
-        let refused = WorkDir::open(&path).expect_err("held").to_string();
+        let first = open(&path);
+        let refused = WorkDir::open(&path, Isolation::Linux).expect_err("held").to_string();
         assert!(refused.contains("another agent uses the work directory"), "{refused}");
         let instance = first.instance().to_owned();
         drop(first);
-        assert_eq!(WorkDir::open(&path).expect("free again").instance(), instance);
+        assert_eq!(open(&path).instance(), instance);
     }
 
     #[test]
     fn agents_that_call_their_directory_the_same_have_names_of_their_own() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("work");
-        let first = WorkDir::open(&path).expect("free").instance().to_owned();
+        let first = open(&path).instance().to_owned();
         fs::remove_dir_all(&path).expect("ours");
-        let second = WorkDir::open(&path).expect("free").instance().to_owned();
+        let second = open(&path).instance().to_owned();
         assert!(is_instance(&first) && is_instance(&second));
         assert_ne!(first, second);
     }
@@ -164,9 +255,9 @@ mod tests {
         fs::create_dir(&path).expect("made");
         fs::write(path.join("checkpoint"), "").expect("written");
         let name = format!("agent-{:016x}", hash(&path));
-        assert_eq!(WorkDir::open(&path).expect("free").instance(), name);
+        assert_eq!(open(&path).instance(), name);
         let moved = path.with_file_name("moved");
         fs::rename(&path, &moved).expect("moved");
-        assert_eq!(WorkDir::open(&moved).expect("free").instance(), name);
+        assert_eq!(open(&moved).instance(), name);
     }
 }

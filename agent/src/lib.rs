@@ -31,6 +31,7 @@ mod wire;
 mod disk;
 mod du;
 mod launcher;
+mod mount;
 mod probe;
 mod sandbox;
 mod unpacked;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Condition, Found, Start};
-use bourse_containerizer::{Bind, Config as ContainerConfig, LinuxContainerizer};
+use bourse_containerizer::{Bind, Config as ContainerConfig, Isolation, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -26,7 +26,7 @@ use crate::driver::{Driver, Ending, INBOX_MAX};
 use crate::identity::{self, WorkDir};
 use crate::launcher::{Habits, Launcher, Mountable, recover};
 use crate::view::View;
-use crate::{resources, serve, usage};
+use crate::{resources, sandbox, serve, usage};
 
 /// How long a stopping agent waits until those who read from it were told so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -42,11 +42,8 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     info!(?config, "settings");
     raise_descriptors();
-    let work_dir = WorkDir::open(&config.work_dir)?;
-    if let Some(closed) = work_dir.closed_parent() {
-        warn!(directory = %closed.display(), "only its owner may pass this directory: tasks of other users cannot reach \
-            their sandbox by its path; open it (chmod o+x), or use another --work-dir");
-    }
+    let work_dir = WorkDir::open(&config.work_dir, config.isolation)?;
+    guard(&work_dir, config.isolation);
     let token = bourse_client::Token::read(&config.token_file)?;
     let listener = match listener {
         Some(listener) => TcpListener::from_std(listener).context("taking over the listener")?,
@@ -150,6 +147,31 @@ pub async fn run(
         Ending::Refused(why) => bail!("the master does not want this agent: {why}"),
     }
     Ok(())
+}
+
+/// Lets those pass the work directory who must: tasks of other users where they are not isolated, else nobody.
+fn guard(work_dir: &WorkDir, isolation: Isolation) {
+    let directory = work_dir.path().display();
+    if let Err(error) = sandbox::guard(work_dir.path(), isolation) {
+        warn!(%directory, %error, "cannot set who may pass to the sandboxes in the work directory: other users of this \
+            machine may reach what tasks leave there");
+    }
+    match isolation {
+        Isolation::Linux => match work_dir.close() {
+            Ok(None) => {}
+            Ok(Some(mode)) => {
+                let was = format!("{mode:04o}");
+                info!(%directory, was, "closed the work directory to all but its owner: no task needs that way");
+            }
+            Err(error) => warn!(%directory, %error, "cannot close the work directory to all but its owner"),
+        },
+        Isolation::Process => {
+            if let Some(closed) = work_dir.closed_parent() {
+                warn!(directory = %closed.display(), "only its owner may pass this directory: tasks of other users \
+                    cannot reach their sandbox by its path; open it (chmod o+x), or use another --work-dir");
+            }
+        }
+    }
 }
 
 fn is_running(found: &Found) -> bool {

@@ -11,14 +11,42 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bourse_agent_core::TaskKey;
+use bourse_containerizer::Isolation;
 use bourse_types::{AgentId, ContainerId};
 use tracing::warn;
 
 use crate::tree;
 
+/// The mode of the directories on the way to sandboxes, 0700 or 0711.
+///
+/// A task that is isolated gets its sandbox without passing them. Nobody else may: a task of root can leave a set-user-id
+/// program in its sandbox, and any user of the machine could start it there (as CVE-2021-41091 of Docker). Without isolation
+/// tasks of other users have to pass.
+pub fn way(isolation: Isolation) -> u32 {
+    match isolation {
+        Isolation::Linux => 0o700,
+        Isolation::Process => 0o711,
+    }
+}
+
+/// Makes the folder of all sandboxes, and lets pass it who must. A repeat does no harm.
+pub fn guard(work_dir: &Path, isolation: Isolation) -> io::Result<()> {
+    let folder = top(work_dir);
+    match fs::create_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(way(isolation)))
+}
+
+/// The folder of all sandboxes.
+fn top(work_dir: &Path) -> PathBuf {
+    work_dir.join("slaves")
+}
+
 /// The folder of all runs of a task.
 fn runs(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> PathBuf {
-    let mut path = work_dir.join("slaves");
+    let mut path = top(work_dir);
     path.push(agent.as_str());
     path.push("frameworks");
     path.push(task.framework.as_str());
@@ -68,7 +96,7 @@ pub fn latest(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> Option<PathBu
 pub fn all(work_dir: &Path) -> Vec<PathBuf> {
     // From the agents' folders to the runs, as the path at the top says.
     const NAMED: [Option<&str>; 6] = [None, Some("frameworks"), None, Some("executors"), None, Some("runs")];
-    let mut found = vec![work_dir.join("slaves")];
+    let mut found = vec![top(work_dir)];
     for step in NAMED.into_iter().chain([None]) {
         found = match step {
             Some(name) => found.into_iter().map(|folder| folder.join(name)).collect(),
@@ -122,6 +150,19 @@ pub fn remove(sandbox: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use bourse_types::{FrameworkId, TaskId};
+
+    #[test]
+    fn the_way_to_sandboxes_is_open_only_where_tasks_have_to_pass_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode =
+            || fs::metadata(folder.path().join("slaves")).expect("there").permissions().mode() & 0o7777;
+        for (isolation, expected) in
+            [(Isolation::Process, 0o711), (Isolation::Linux, 0o700), (Isolation::Process, 0o711)]
+        {
+            guard(folder.path(), isolation).expect("ours");
+            assert_eq!(mode(), expected, "{isolation:?}");
+        }
+    }
 
     #[test]
     fn a_sandbox_is_where_mesos_tools_look_and_latest_is_the_newest() {

@@ -7,11 +7,13 @@
 //!
 //! Beyond its end the file holds [`ROOM`] on the disk, where the file system can do that: the task that fills the disk
 //! can only be killed by an agent that can write this down.
+//!
+//! The file is for its owner alone: what tasks are started with is in it, and so are their secrets.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -30,6 +32,9 @@ const STEP: u64 = 1 << 20;
 
 /// Where the disk has less left than this, the rest is not taken.
 const LEAST: u64 = 64 << 10;
+
+/// The mode of the file.
+const PRIVATE: u32 = 0o600;
 
 /// In place of the offset up to which the disk is held, where the file system cannot do that.
 const CANNOT_HOLD: u64 = u64::MAX;
@@ -152,7 +157,12 @@ impl Log {
     fn write(path: &Path, payloads: &[Vec<u8>]) -> io::Result<Log> {
         let mut bytes = MAGIC.to_vec();
         payloads.iter().for_each(|payload| frame(payload, &mut bytes));
-        let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
+        // What a crash left may be of an earlier release, and open to others.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(path)?;
         file.write_all(&bytes)?;
         let size = bytes.len() as u64;
         let mut log = Log { file, size, held: size, full: false };
@@ -166,6 +176,8 @@ impl Log {
     /// Goes on with the file as it is, cut to its last whole record, which ends there.
     pub fn resume(path: &Path, end: u64) -> Result<Log, LogError> {
         let file = OpenOptions::new().write(true).open(path)?;
+        // An earlier release left it open to others.
+        file.set_permissions(fs::Permissions::from_mode(PRIVATE))?;
         if file.metadata()?.len() > end {
             // Gives back what was held beyond the end too, so only where it must be.
             file.set_len(end)?;
@@ -284,6 +296,25 @@ mod tests {
             read_all(&path.with_extension("none")).expect("no file, no records"),
             Vec::<Vec<u8>>::new()
         );
+    }
+
+    #[test]
+    fn a_log_is_for_its_owner_alone_also_where_an_earlier_release_left_one_open_to_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        let mode = || fs::metadata(&path).expect("there").permissions().mode() & 0o7777;
+        let open_up =
+            |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("ours");
+        // Left by a crash in the midst of a rewrite.
+        let fresh = path.with_extension("new");
+        fs::write(&fresh, "half a file").expect("writable");
+        open_up(&fresh);
+        let log = Log::rewrite(&path, &payloads()).expect("written");
+        assert_eq!(mode(), 0o600);
+        open_up(&path);
+        Log::resume(&path, log.size()).expect("there");
+        assert_eq!(mode(), 0o600);
+        assert_eq!(read_all(&path).expect("readable"), payloads());
     }
 
     #[test]

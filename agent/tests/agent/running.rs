@@ -1,9 +1,16 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use bourse_proto::agent_link::LogStream;
 use bourse_proto::v1::TaskState::*;
 use bourse_proto::v1::task_status::Reason;
 use bourse_types::{Command, TaskSpec};
 
 use crate::lab::{FRAMEWORK, Lab, shell, text};
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("there").permissions().mode() & 0o7777
+}
 
 #[tokio::test]
 async fn a_task_is_launched_and_its_states_output_and_exit_status_come() {
@@ -59,6 +66,32 @@ async fn a_task_sees_neither_the_checkpoint_nor_the_token_nor_other_sandboxes() 
     lab.run(&TaskSpec { command: root, ..shell("t2", "") });
     lab.until_state("t2", TaskFinished).await;
     assert_eq!(lab.stdout("t2").await, "root\n");
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn nobody_but_the_agent_gets_to_what_tasks_leave_and_to_the_checkpoint() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().canonicalize().expect("there").join("work");
+    std::fs::create_dir(&work).expect("made");
+    std::fs::set_permissions(&work, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let lab = Lab::at(Some(work.clone()), &[]).await;
+    // As nobody, who cannot pass the way either.
+    lab.run(&shell("t1", "echo hello > file; cat file /mnt/mesos/sandbox/file"));
+    lab.until_state("t1", TaskFinished).await;
+    assert_eq!(lab.stdout("t1").await, "hello\nhello\n");
+    assert_eq!([&work, &work.join("slaves")].map(|path| mode(path)), [0o700; 2]);
+    assert_eq!(mode(&work.join("checkpoint")), 0o600);
+    assert!(lab.agent_log().contains("closed the work directory to all but its owner"));
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn without_isolation_other_users_may_pass_on_the_way_to_sandboxes_and_not_look_around() {
+    let lab = Lab::with(&["--isolation=process"]).await;
+    let work = lab.work_dir();
+    assert_eq!([&work, &work.join("slaves")].map(|path| mode(path)), [0o711; 2]);
+    assert_eq!(mode(&work.join("checkpoint")), 0o600);
     lab.clean().await;
 }
 

@@ -174,7 +174,8 @@ fn is_ours(name: &str) -> bool {
     agent || token || [MASTER, SERVICES, LOGS, TOKENS_FILE, EXAMPLE].contains(&name)
 }
 
-/// Passable, as tasks of other users have their sandboxes below; what is secret in it is closed by itself.
+/// Passable, as without isolation tasks of other users have to get to their sandboxes below; what is secret in it is closed
+/// by itself.
 fn make(path: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
     made.with_context(|| format!("making the folder {}; name another with --state-dir", path.display()))
