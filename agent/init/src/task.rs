@@ -115,6 +115,8 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
 
 fn switch(identity: &Identity) -> Result<(), Failure> {
     let Identity { uid, gid, groups, capabilities } = identity;
+    // As root, so that it does not count against the keys of the user, who may have but a few.
+    sys::leave_keys().at(Step::Capabilities, || "session keyring".into())?;
     sys::cut_bounding_set(*capabilities).at(Step::Capabilities, || "bounding set".into())?;
     sys::become_user(*uid, *gid, groups).at(Step::User, || format!("uid {uid} gid {gid}"))?;
     // A user other than root has lost all of them with the switch.
