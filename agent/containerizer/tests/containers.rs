@@ -2,19 +2,23 @@
 //!
 //! Needs root: control groups and namespaces are made for real. Each test works in a [`Lab`] of its own and
 //! ends with `finish`, which destroys what it made and proves that nothing is left: no process, control
-//! group, mount or file.
+//! group, mount, file or open descriptor, and with them no namespace.
 
 #[path = "containers/lab.rs"]
 mod lab;
 
 #[path = "containers/ends.rs"]
 mod ends;
+#[path = "containers/escapes.rs"]
+mod escapes;
 #[path = "containers/groups.rs"]
 mod groups;
 #[path = "containers/inside.rs"]
 mod inside;
 #[path = "containers/launches.rs"]
 mod launches;
+#[path = "containers/leaks.rs"]
+mod leaks;
 #[path = "containers/limits.rs"]
 mod limits;
 #[path = "containers/logs.rs"]

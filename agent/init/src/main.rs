@@ -186,6 +186,11 @@ fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Runnin
         }
     }
 
+    // A check has the task beside it: what it holds of the machine, and what it may before it is filtered, must not be
+    // a task's that looks into it or traces it. The child is as closed until it becomes the program.
+    if !matches!(plan.place, Place::Host | Place::Inside { namespaces: false, .. }) {
+        sys::not_dumpable().at(Step::Fork, || "forbid tracing".into())?;
+    }
     // Whatever goes wrong between fork and exec comes back through a pipe that a successful exec closes.
     let (mut failures, mut tell_failure) = io::pipe().at(Step::Fork, || "make a pipe".into())?;
     let gate = (!matches!(plan.place, Place::Inside { .. })).then_some(report);
@@ -196,9 +201,6 @@ fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Runnin
         std::process::exit(i32::from(SET_UP_FAILED));
     };
     drop((tell_failure, files));
-    if matches!(plan.place, Place::Container { .. }) {
-        sys::not_dumpable().at(Step::Fork, || "forbid tracing".into())?;
-    }
     let mut told = Vec::new();
     failures.read_to_end(&mut told).at(Step::Fork, || "wait for the start".into())?;
     match Record::decode(&told) {

@@ -359,11 +359,17 @@ pub fn keep_children() {
 /// Puts every signal back to its default and unblocks all, as a fresh program expects.
 pub fn default_signals() {
     const SIG_SETMASK: c_int = 2;
-    const SIG_DFL: usize = 0;
-    for number in 1..=64 {
-        // SAFETY: the default action is no function pointer; numbers that may not be set are refused without
-        // effect.
-        unsafe { signal(number, SIG_DFL) };
+    const SYS_RT_SIGACTION: c_long = if cfg!(target_arch = "aarch64") { 134 } else { 13 };
+    // The kernel's `struct sigaction`: a handler, flags, a restorer and a mask. All zero is the default action.
+    let default = [0_u64; 4];
+    for number in 1..=64_i32 {
+        // The C library refuses to set the two signals that it keeps for itself, and `posix_spawn` leaves one of them
+        // ignored: so not by way of it.
+        // SAFETY: the action is as large as the kernel's and outlives the call, the old one is not wanted, and sets of
+        // signals have 8 bytes; numbers that may not be set are refused without effect.
+        unsafe {
+            syscall(SYS_RT_SIGACTION, number, default.as_ptr(), ptr::null_mut::<c_void>(), size_of::<u64>())
+        };
     }
     // SAFETY: an all-zero set is the empty set.
     unsafe { sigprocmask(SIG_SETMASK, &SignalSet([0; 16]), ptr::null_mut()) };
@@ -667,6 +673,21 @@ pub fn set_capabilities(keep: u64) -> io::Result<()> {
     });
     // SAFETY: version 3 reads a header and two data records, which is what it gets.
     check(unsafe { capset(&mut header, data.as_ptr()) }).map(drop)
+}
+
+/// Leaves the agent's session keyring for an empty one of its own. Where the kernel keeps no keys, or a filter around the
+/// agent lets nobody ask for them, there are none to leave.
+pub fn leave_keys() -> io::Result<()> {
+    const SYS_KEYCTL: c_long = if cfg!(target_arch = "aarch64") { 219 } else { 250 };
+    const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
+    const EPERM: i32 = 1;
+    const ENOSYS: i32 = 38;
+    // SAFETY: no name is what asks for a new keyring; no other memory involved.
+    let joined = unsafe { syscall(SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>()) };
+    match check(joined as c_int) {
+        Err(error) if !matches!(error.raw_os_error(), Some(EPERM | ENOSYS)) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn set_process_flag(option: c_int, value: u32) -> io::Result<()> {

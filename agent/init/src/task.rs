@@ -111,9 +111,8 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
 
 fn switch(identity: &Identity) -> Result<(), Failure> {
     let Identity { uid, gid, groups, capabilities } = identity;
-    // Others of the task's user could trace it from here on, and its filter of system calls is yet to come. The task's
-    // program is as open to them as any other: a new program is traceable again (prctl(2), PR_SET_DUMPABLE).
-    sys::not_dumpable().at(Step::User, || "forbid tracing".into())?;
+    // As root, so that it does not count against the keys of the user, who may have but a few.
+    sys::leave_keys().at(Step::Capabilities, || "session keyring".into())?;
     sys::cut_bounding_set(*capabilities).at(Step::Capabilities, || "bounding set".into())?;
     sys::become_user(*uid, *gid, groups).at(Step::User, || format!("uid {uid} gid {gid}"))?;
     // A user other than root has lost all of them with the switch.

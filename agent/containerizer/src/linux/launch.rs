@@ -283,10 +283,12 @@ fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
     Ok(Root { lower: lower.into(), upper, work })
 }
 
-/// For every user that the task may have.
+/// For every user that the task may have. A link in its place would be followed to whatever it leads to.
 fn make_tmp(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
+        }
         made => made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1777))),
     }
 }

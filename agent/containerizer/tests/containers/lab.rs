@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bourse_containerizer::{
@@ -24,6 +24,10 @@ pub struct Lab {
     pub instance: String,
     /// Removed with the lab; `None` for one that belongs to another process.
     root: Option<TempDir>,
+    /// Mounts of the machine before anything was done here.
+    mounts: Vec<String>,
+    /// Whether it was proven that nothing is left.
+    is_proven: AtomicBool,
 }
 
 impl Lab {
@@ -49,7 +53,14 @@ impl Lab {
         fs::set_permissions(&work, fs::Permissions::from_mode(0o700)).expect("it is ours");
         let config = Config { runtime_dir: work.join("run"), instance: instance.to_owned() };
         let containerizer = LinuxContainerizer::open(&config).expect("it can be opened");
-        Lab { containerizer, work, instance: instance.to_owned(), root: None }
+        Lab {
+            containerizer,
+            work,
+            instance: instance.to_owned(),
+            root: None,
+            mounts: mounts_of_the_machine(),
+            is_proven: AtomicBool::new(false),
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -111,33 +122,96 @@ impl Lab {
 
     /// Destroys everything and proves that nothing is left.
     pub async fn finish(self) {
+        let first_processes = self.first_processes();
         for recovered in self.containerizer.recover().await.expect("the runtime directory is readable") {
             self.containerizer.destroy(&recovered.container_id).await.expect("it can be destroyed");
+        }
+        for (pid, start) in first_processes {
+            assert!(!is_left(pid, start), "the first process {pid} is left, or was not reaped");
         }
         self.assert_nothing_is_left();
     }
 
     pub fn assert_nothing_is_left(&self) {
-        assert_eq!(
-            processes_marked(&format!("LAB={}", self.instance)),
-            Vec::<u32>::new(),
-            "processes are left"
-        );
-        let groups = groups_of(&self.instance);
-        assert!(groups.is_empty(), "control groups are left: {groups:?}");
+        self.is_proven.store(true, Ordering::Relaxed);
+        let left = self.traces();
+        assert!(left.is_empty(), "{left:#?}");
+        // A program that another test starts has copies of our descriptors for as long as it is none yet.
+        let since = Instant::now();
+        let mut held = self.holders();
+        while !held.is_empty() {
+            assert!(since.elapsed() < DEADLINE, "{held:#?}");
+            std::thread::sleep(Duration::from_millis(5));
+            held = self.holders();
+        }
+    }
+
+    /// All that is left on the machine, in words.
+    ///
+    /// Namespaces are not counted by themselves: one lives only as long as a process in it, a descriptor of it or a
+    /// mount, and all of these are.
+    pub fn left(&self) -> Vec<String> {
+        [self.traces(), self.holders()].concat()
+    }
+
+    fn traces(&self) -> Vec<String> {
+        let processes = processes_marked(&format!("LAB={}", self.instance)).into_iter();
+        let groups = groups_of(&self.instance).into_iter();
         let root = self.root().display().to_string();
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
-        let mounts: Vec<&str> = mounts.lines().filter(|line| line.contains(&root)).collect();
-        assert!(mounts.is_empty(), "mounts are left: {mounts:?}");
-        let left: Vec<_> = fs::read_dir(self.work.join("run")).expect("it is there").collect();
-        assert!(left.is_empty(), "files are left: {left:?}");
+        let mounts = mounts.lines().filter(|line| line.contains(&root));
+        let elsewhere = mounts_of_the_machine().into_iter().filter(|mount| !self.mounts.contains(mount));
+        let files = fs::read_dir(self.work.join("run")).expect("it is there").flatten();
+        processes
+            .map(|pid| format!("process {pid}"))
+            .chain(groups.map(|path| format!("control group {}", path.display())))
+            .chain(mounts.map(|line| format!("mount {line}")))
+            .chain(elsewhere.map(|mount| format!("mount {mount}")))
+            .chain(files.map(|file| format!("file {}", file.path().display())))
+            .collect()
+    }
+
+    /// Processes that hold files of the lab, whatever their environment is, and descriptors of ours: of its files, and of
+    /// any namespace.
+    fn holders(&self) -> Vec<String> {
+        // By the name alone: in another mount namespace what is above it may be gone.
+        let name = self.root().file_name().expect("a lab has a directory").to_string_lossy().into_owned();
+        let own = std::process::id();
+        let mut found = Vec::new();
+        for pid in all_processes() {
+            for place in open_places(pid) {
+                let place = place.to_string_lossy();
+                let is_namespace =
+                    ["pid:[", "mnt:[", "uts:[", "ipc:["].iter().any(|kind| place.starts_with(kind));
+                if place.contains(&name) || (pid == own && is_namespace) {
+                    found.push(format!("held by {pid}: {place}"));
+                }
+            }
+        }
+        found
+    }
+
+    /// The first process of each container that there is: its number, and when it started.
+    fn first_processes(&self) -> Vec<(u32, u64)> {
+        let containers = fs::read_dir(self.work.join("run")).expect("it is there").flatten();
+        let started = containers.filter_map(|entry| fs::read_to_string(entry.path().join("started")).ok());
+        let parse = |line: String| {
+            let mut fields = line.split_whitespace().skip(2);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        };
+        started.filter_map(parse).collect()
     }
 }
 
-/// A test that failed cleans up as well as it can, so that the next one finds the machine as it was.
+/// A test that failed cleans up as well as it can, so that the next one finds the machine as it was. One that did not
+/// has to have proven that nothing is left.
 impl Drop for Lab {
     fn drop(&mut self) {
-        if !std::thread::panicking() || self.root.is_none() {
+        if self.root.is_none() {
+            return;
+        }
+        if !std::thread::panicking() {
+            assert!(self.is_proven.load(Ordering::Relaxed), "a test in a lab ends with `finish`");
             return;
         }
         let containerizer = self.containerizer.clone();
@@ -173,12 +247,52 @@ pub fn parent_of(pid: u32) -> u32 {
     fields.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a stat line")
 }
 
+/// Whether a process that started then, in the kernel's clock ticks, is there: as one that runs, or as one that we have
+/// to reap. Others may take their time for that, or never do it.
+fn is_left(pid: u32, start: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    // After the name, as proc_pid_stat(5) has them: the state is field 3, the parent 4, the start 22.
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let is_ours = fields[4 - 3] == std::process::id().to_string();
+    fields[22 - 3] == start.to_string() && (fields[0] != "Z" || is_ours)
+}
+
+pub fn all_processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Where a process is, and what it has open.
+fn open_places(pid: u32) -> Vec<PathBuf> {
+    let of_process = Path::new("/proc").join(pid.to_string());
+    let descriptors = fs::read_dir(of_process.join("fd")).into_iter().flatten().flatten();
+    let links =
+        descriptors.map(|entry| entry.path()).chain(["cwd", "root"].map(|name| of_process.join(name)));
+    // What is closed by now, or has ended, holds nothing.
+    links.filter_map(|link| fs::read_link(link).ok()).collect()
+}
+
+/// Mounts of this machine, each by its number and place, but for those that come and go by themselves and those of tests
+/// in directories of their own.
+fn mounts_of_the_machine() -> Vec<String> {
+    const BY_THEMSELVES: [&str; 4] = ["/run", "/var", "/media", "/proc/sys/fs/binfmt_misc"];
+    let temporary = std::env::temp_dir();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    let named = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        Some((fields.next()?, Path::new(fields.nth(3)?)))
+    });
+    let lasting = named.filter(|(_, place)| {
+        !place.starts_with(&temporary) && !BY_THEMSELVES.iter().any(|own| place.starts_with(own))
+    });
+    lasting.map(|(number, place)| format!("{number} {}", place.display())).collect()
+}
+
 /// All processes on this machine with this variable in their environment.
 pub fn processes_marked(variable: &str) -> Vec<u32> {
-    fs::read_dir("/proc")
-        .expect("/proc is mounted")
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    all_processes()
+        .into_iter()
         .filter(|pid| {
             let env = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             env.split(|&byte| byte == 0).any(|text| text == variable.as_bytes())

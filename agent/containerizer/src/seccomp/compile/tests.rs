@@ -112,6 +112,12 @@ fn the_usual_profile_lets_nobody_make_namespaces_or_odd_sockets_or_type_for_othe
     for typing in [0x5412, 0x541c, 0xff_0000_5412] {
         assert_eq!(ask(&filters, "ioctl", [0, typing, 0, 0, 0, 0]), errno(1), "{typing:#x}");
     }
+    for own in [0, 2, 17] {
+        assert_eq!(ask(&filters, "prlimit64", first(own)), ALLOW, "{own}");
+    }
+    for of_the_first_process in [1, 0x5_0000_0001] {
+        assert_eq!(ask(&filters, "prlimit64", first(of_the_first_process)), errno(1));
+    }
     assert_eq!(ask(&filters, "personality", first(0xffff_ffff)), ALLOW);
     assert_eq!(ask(&filters, "personality", first(0x40_0000)), errno(38));
 }
