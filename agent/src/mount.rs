@@ -60,7 +60,7 @@ mod tests {
         for name in ["plain", "bound"] {
             fs::create_dir(path.join(name)).expect("writable");
         }
-        assert_eq!(id(CWD, &path.join("none")), None);
+        assert_eq!(id(CWD, path.join("none")), None);
         // For this thread only.
         thread::spawn(move || {
             nix::sched::unshare(CloneFlags::CLONE_NEWNS).expect("tests run as root");

@@ -226,7 +226,8 @@ async fn control_groups_that_belong_to_no_container_are_destroyed_with_what_runs
     assert!(recover(&next.containerizer).await.is_empty());
     assert!(groups_of(&lab.instance).is_empty());
     next.assert_nothing_is_left();
-    drop(lab);
+    lab.wait(&spec).await;
+    lab.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
