@@ -22,12 +22,12 @@ use bourse_types::{BadId, ContainerId};
 use crate::cgroup::{CgroupError, Hierarchy};
 use crate::containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
-    Usage,
 };
 use crate::probe::{self, CannotIsolate, Capabilities};
 use crate::process;
 use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
 use crate::spec::{ContainerSpec, Isolation};
+use crate::usage::Usage;
 
 /// Where the containerizer keeps its things.
 #[derive(Debug, Clone)]

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8; 4] = b"BPLN";
 const VERSION: u8 = 3;
 
-/// Of agents that had a task write its logs itself: the first processes of containers that they left still run.
+/// Of agents that had a task write its logs itself, and knew no score: the first processes of containers that they left
+/// still run.
 const VERSION_WITHOUT_LOGS: u8 = 2;
 
 /// Where a task finds its sandbox in a container: where Mesos puts it in those that have a root of their own.
@@ -50,6 +51,9 @@ pub struct Plan {
     pub init_groups: Vec<PathBuf>,
     /// `cgroup.procs` files that the task's process joins before anything of the task runs.
     pub task_groups: Vec<PathBuf>,
+    /// How much sooner than the agent the task goes when the machine is out of memory: from 0 to 1000, added to the
+    /// agent's `oom_score_adj`, which counts as 0 where it is less. Without effect outside a container.
+    pub oom_score: i32,
 }
 
 /// Around what the program runs.
@@ -213,6 +217,7 @@ impl Plan {
         out.option(self.record.as_ref(), |out, path| out.path(path));
         out.list(&self.init_groups, |out, path| out.path(path));
         out.list(&self.task_groups, |out, path| out.path(path));
+        out.i32(self.oom_score);
         out.0
     }
 
@@ -260,6 +265,10 @@ impl Plan {
             record: input.option(Reader::path)?,
             init_groups: input.list(Reader::path)?,
             task_groups: input.list(Reader::path)?,
+            oom_score: match version {
+                VERSION_WITHOUT_LOGS => 0,
+                _ => input.i32()?,
+            },
         };
         if input.0.is_empty() { Ok(plan) } else { Err(BadPlan::Damaged) }
     }
@@ -273,6 +282,10 @@ impl Writer {
     }
 
     fn u32(&mut self, value: u32) {
+        self.0.extend(value.to_le_bytes());
+    }
+
+    fn i32(&mut self, value: i32) {
         self.0.extend(value.to_le_bytes());
     }
 
@@ -336,6 +349,11 @@ impl Reader<'_> {
         Ok(u32::from_le_bytes(bytes))
     }
 
+    fn i32(&mut self) -> Result<i32, BadPlan> {
+        let bytes = self.take(4)?.try_into().expect("four bytes were taken");
+        Ok(i32::from_le_bytes(bytes))
+    }
+
     fn u64(&mut self) -> Result<u64, BadPlan> {
         let bytes = self.take(8)?.try_into().expect("eight bytes were taken");
         Ok(u64::from_le_bytes(bytes))
@@ -396,6 +414,7 @@ mod tests {
             record: Some("/r/exit".into()),
             init_groups: vec![],
             task_groups: vec!["/sys/fs/cgroup/cgroup.procs".into()],
+            oom_score: 300,
         }
     }
 
@@ -453,10 +472,12 @@ mod tests {
     fn a_plan_of_the_version_before_is_read() {
         let of_now = Plan {
             logs: Some(Logs { directory: "/s".into(), limits: LogLimits::NONE }),
+            oom_score: 0,
             ..sample(Place::Host)
         };
         let mut bytes = of_now.encode();
         bytes[4] = VERSION_WITHOUT_LOGS;
+        bytes.truncate(bytes.len() - size_of_val(&of_now.oom_score));
         let mut logs = Writer(Vec::new());
         logs.option(of_now.logs.as_ref(), |out, Logs { directory, limits }| {
             out.path(directory);

@@ -22,18 +22,26 @@ fn error(what: impl Into<String>, path: &Path, source: io::Error) -> CgroupError
 /// Writes a value; control group files take one write.
 pub fn write(dir: &Path, file: &str, value: impl ToString) -> Result<(), CgroupError> {
     let (path, value) = (dir.join(file), value.to_string());
+    // A write of nothing at all would be none.
+    let bytes: &[u8] = if value.is_empty() { b"\n" } else { value.as_bytes() };
     // `fs::write` would create the file in a directory that is no control group: the kernel's files are there
     // already.
     fs::OpenOptions::new()
         .write(true)
+        .truncate(true)
         .open(&path)
-        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+        .and_then(|mut file| io::Write::write_all(&mut file, bytes))
         .map_err(|source| error(format!("write {value} to"), &path, source))
 }
 
 /// Writes a value to a file that not every kernel has; tells whether it was there.
 pub fn write_if_there(dir: &Path, file: &str, value: impl ToString) -> Result<bool, CgroupError> {
-    match write(dir, file, value) {
+    if_there(write(dir, file, value))
+}
+
+/// Tells whether the file of this write was there.
+pub fn if_there(written: Result<(), CgroupError>) -> Result<bool, CgroupError> {
+    match written {
         Ok(()) => Ok(true),
         Err(error) if error.source.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use super::{Container, Inner, Life, LinuxContainerizer};
 use crate::cgroup::{Hierarchy, Layout};
-use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, Usage, explain};
+use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, explain};
 use crate::process;
+use crate::usage::Usage;
 
 /// Between two looks at whether a task lost a process to its memory limit: a few microseconds each.
 const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);

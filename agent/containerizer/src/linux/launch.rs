@@ -83,7 +83,7 @@ fn set_up(
             let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
             groups
                 .create(id.as_str(), &spec.limits)
-                .map_err(|error| LaunchError::Cgroup { id: id.clone(), error })?
+                .map_err(|error| LaunchError::Limits { id: id.clone(), error })?
         }
     };
     if let Some(owner) = &identity {
@@ -220,6 +220,7 @@ fn plan(spec: &ContainerSpec, identity: Option<Identity>, joins: Joins, dir: &Co
         record: Some(dir.record_path()),
         init_groups: joins.init,
         task_groups: joins.task,
+        oom_score: spec.limits.oom_score.into(),
     }
 }
 
