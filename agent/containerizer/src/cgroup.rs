@@ -174,6 +174,12 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// sets the limits again.
     fn create(&self, container: &str, limits: &Limits) -> Result<Joins, LimitsError>;
 
+    /// Sets the limits of a task that runs. When it fails they are as they were before, as far as the kernel takes them
+    /// back. A repeat sets them again; calls for one container come one after the other. May wait for some seconds until
+    /// memory is given back. Tells the groups that what is started in the container from now on has to join; `None`
+    /// when it has none (any more).
+    fn resize(&self, container: &str, limits: &Limits) -> Result<Option<Joins>, LimitsError>;
+
     /// What the task has used; `None` when its groups do not exist (any more).
     fn usage(&self, container: &str) -> Option<Usage>;
 

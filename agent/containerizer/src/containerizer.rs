@@ -12,7 +12,7 @@ use bourse_types::{ContainerId, Exit};
 
 use crate::cgroup::{CgroupError, LimitsError};
 use crate::probe::CannotIsolate;
-use crate::spec::{BadSpec, ContainerSpec};
+use crate::spec::{BadSpec, ContainerSpec, Limits};
 use crate::usage::Usage;
 use crate::user::UserError;
 
@@ -49,6 +49,20 @@ pub trait Containerizer: Send + Sync + 'static {
     /// What the container has used so far, also after its end, until `destroy`. [`ContainerError::Ended`]
     /// when it is over and nothing is left to tell, for instance after a restart of the machine.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
+
+    /// Gives the task other limits while it runs, all of them: what is `None` is limited no more. Its score for the OOM
+    /// killer and the size of its `/dev/shm` stay. Without effect in process isolation. A repeat does nothing; calls for
+    /// one container have to come one after the other.
+    ///
+    /// Memory that the task uses is taken back as far as it can be, for some seconds at most, and no process is killed
+    /// for it: a limit below what is left is [`LimitsError::MemoryInUse`]. When it fails, whatever for, the limits are as
+    /// they were, as far as the kernel takes those back; what it does not is in the log. [`ContainerError::Ended`] when
+    /// the container has ended.
+    fn resize(
+        &self,
+        id: &ContainerId,
+        limits: &Limits,
+    ) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// Runs a command inside the container, as the task's user, in its namespaces and limits, until it ends
     /// or its time is over. Its output is thrown away. Dropping the future kills the command.
@@ -276,6 +290,14 @@ pub enum ContainerError {
          answer"
     )]
     Stuck(ContainerId),
+    /// The task cannot have these limits; it has those of before.
+    #[error("the limits of container {id} stay as they are: {error}")]
+    Limits {
+        /// Which container.
+        id: ContainerId,
+        /// Why.
+        error: LimitsError,
+    },
     /// The control groups could not be used.
     #[error("container {id}: {error} ({})", error.source)]
     Cgroup {

@@ -16,7 +16,7 @@ pub struct Usage {
     pub cpu_throttled: Duration,
     /// Memory now, page cache included.
     pub memory_bytes: u64,
-    /// The most memory at any time.
+    /// The most memory at any time; on control groups of version 1, since its limit was last set to less than that.
     pub memory_peak_bytes: Option<u64>,
     /// What it may have; `None` without a limit.
     pub memory_limit_bytes: Option<u64>,

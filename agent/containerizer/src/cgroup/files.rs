@@ -15,6 +15,9 @@ use super::CgroupError;
 /// How long a killed process may take to leave its group, and an empty group to become removable.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often processes are moved before others are believed to be made without end.
+pub const MOVES: usize = 20;
+
 fn error(what: impl Into<String>, path: &Path, source: io::Error) -> CgroupError {
     CgroupError { what: what.into(), path: path.into(), source }
 }
@@ -125,6 +128,18 @@ pub fn processes<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<u3
         .filter_map(|dir| fs::read_to_string(dir.join("cgroup.procs")).ok())
         .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>())
         .collect()
+}
+
+/// Moves processes into a group. Process id 0 stands for one that this pid namespace cannot see, and stays where it is.
+pub fn join(group: &Path, processes: impl IntoIterator<Item = u32>) -> Result<(), CgroupError> {
+    for pid in processes.into_iter().filter(|&pid| pid != 0) {
+        match write(group, "cgroup.procs", pid) {
+            // It has ended meanwhile.
+            Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Sends SIGKILL to all processes in the groups, again and again until there is none left. Process id 0

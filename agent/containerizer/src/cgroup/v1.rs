@@ -1,8 +1,9 @@
 //! Control groups of version 1, and the hybrid layout.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, children, kill_until_empty, make, write, write_if_there};
+use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
     memory, pids,
@@ -111,7 +112,6 @@ impl V1 {
         }
         cpu::share_v1(&self.cpu.join(container), limits.cpus, change)?;
         cpu::quota_v1(&task(&self.cpu, container), limits, change)?;
-        memory::limit_v1(&task(&self.memory, container), limits, change)?;
         pids::limit(&task(&self.pids, container), limits.pids, change)?;
         if let Some(base) = self.extra_of(Extra::Cpuset, container) {
             cpuset::cores_v1(base, container, limits.cores.as_ref(), change)?;
@@ -121,6 +121,36 @@ impl V1 {
         }
         if let Some(base) = self.extra_of(Extra::Hugetlb, container) {
             hugetlb::limit(&task(base, container), &hugetlb::V1, &limits.hugepages, change)?;
+        }
+        self.bring_in(container)?;
+        // Last, as that may be refused, and may have been used when it is to be taken back.
+        memory::limit_v1(&task(&self.memory, container), limits, change)
+    }
+
+    /// Moves the processes of a task that runs into the groups that were made for it since it was started.
+    fn bring_in(&self, container: &str) -> Result<(), CgroupError> {
+        let of_task = [task(&self.memory, container)];
+        for base in Extra::ALL.into_iter().filter_map(|extra| self.extra_of(extra, container)) {
+            let group = task(base, container);
+            let mut moves = 0..MOVES;
+            loop {
+                let inside = files::processes([&group]);
+                let mut outside = files::processes(&of_task);
+                // Process id 0 stands for one that this pid namespace cannot see.
+                outside.retain(|pid| *pid != 0 && !inside.contains(pid));
+                if outside.is_empty() {
+                    break;
+                }
+                if moves.next().is_none() {
+                    // Children of such as were yet to be moved.
+                    return Err(CgroupError {
+                        what: format!("move the processes {outside:?} into"),
+                        path: group,
+                        source: ErrorKind::ResourceBusy.into(),
+                    });
+                }
+                files::join(&group, outside)?;
+            }
         }
         Ok(())
     }
@@ -147,6 +177,20 @@ impl Hierarchy for V1 {
     fn create(&self, container: &str, limits: &Limits) -> Result<Joins, LimitsError> {
         self.set(container, limits, &mut Change::default()).inspect_err(|_| drop(self.remove(container)))?;
         Ok(self.joins(container))
+    }
+
+    fn resize(&self, container: &str, limits: &Limits) -> Result<Option<Joins>, LimitsError> {
+        if !task(&self.memory, container).exists() {
+            return Ok(None);
+        }
+        let mut change = Change::default();
+        match self.set(container, limits, &mut change) {
+            Ok(()) => Ok(Some(self.joins(container))),
+            Err(error) => {
+                change.take_back();
+                Err(error)
+            }
+        }
     }
 
     fn usage(&self, container: &str) -> Option<Usage> {
@@ -338,6 +382,60 @@ mod tests {
         let hugepages = vec![crate::spec::HugePages { page_bytes: 2 << 20, bytes: 0 }];
         let error = refused(Limits { hugepages, ..limits() });
         assert!(error.contains("no hugetlb controller"), "{error}");
+    }
+
+    #[test]
+    fn a_task_that_runs_gets_other_limits_and_joins_the_groups_that_it_needs_for_them() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        assert_eq!(v1.resize("c2", &limits()).expect("nothing to do"), None);
+        let before = v1.create("c1", &limits()).expect("all files are there");
+        lay_out_extras(&root);
+        fs::write(v1.memory.join("c1/task/cgroup.procs"), "41\n").expect("it is writable");
+        let inside = root.path().join("cpuset/bourse/a1/c1/task/cgroup.procs");
+        fs::write(&inside, "").expect("it is writable");
+        let cores = Some("0-1".parse().expect("a list"));
+        let other = Limits { memory_bytes: Some(32 << 20), pids: Some(7), cores, ..limits() };
+        let joins = v1.resize("c1", &other).expect("all files are there").expect("it has groups");
+        assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), (32 << 20).to_string());
+        assert_eq!(read(v1.memory.join("c1/task/memory.memsw.limit_in_bytes")), (33 << 20).to_string());
+        assert_eq!(read(v1.pids.join("c1/task/pids.max")), "7");
+        assert_eq!(read(inside.clone()), "41", "what runs is moved there");
+        assert_eq!((before.task.len(), joins.task.len()), (4, 5));
+        assert!(joins.task.contains(&inside));
+
+        v1.resize("c1", &Limits::unlimited(Milli::new(500))).expect("all files are there");
+        assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), "-1");
+        assert_eq!(read(v1.memory.join("c1/task/memory.memsw.limit_in_bytes")), "-1");
+        assert_eq!(read(v1.pids.join("c1/task/pids.max")), "max");
+        assert_eq!(read(root.path().join("cpuset/bourse/a1/c1/task/cpuset.cpus")), "0-3");
+    }
+
+    #[test]
+    fn limits_that_are_refused_leave_those_of_before() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &limits()).expect("all files are there");
+        lay_out_extras(&root);
+        let cores = Some("9".parse().expect("a list"));
+        let other = Limits { cpu_quota: Some(Milli::new(100)), pids: None, cores, ..limits() };
+        v1.resize("c1", &other).expect_err("there is no such cpu");
+        assert_eq!(read(v1.cpu.join("c1/task/cpu.cfs_quota_us")), "150000");
+        assert_eq!(read(v1.pids.join("c1/task/pids.max")), "100");
+    }
+
+    #[test]
+    fn a_peak_from_before_a_lower_limit_is_not_taken_for_a_sign_of_it() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &limits()).expect("all files are there");
+        let put = |file: &str, text: &str| {
+            fs::write(v1.memory.join("c1/task").join(file), text).expect("a temporary directory is writable");
+        };
+        put("memory.max_usage_in_bytes", &(40 << 20).to_string());
+        put("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+        v1.resize("c1", &Limits { memory_bytes: Some(32 << 20), ..limits() }).expect("all files are there");
+        assert!(!v1.is_over_memory("c1"));
     }
 
     #[test]

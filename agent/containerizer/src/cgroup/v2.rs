@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, children, kill_until_empty, make, write, write_if_there};
+use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
     memory, pids,
@@ -20,9 +20,6 @@ const LEAF: &str = "bourse-host";
 
 /// Where it is written what is handed down to the groups below.
 const CONTROL: &str = "cgroup.subtree_control";
-
-/// How often processes are moved out of the way before others are believed to be made without end.
-const MOVES: usize = 20;
 
 /// What is handed down to the groups of every container.
 const CONTROLLERS: &str = "+cpu +memory +pids";
@@ -74,12 +71,18 @@ impl V2 {
         make(&task)?;
         cpu::share_v2(&dir, limits.cpus, change)?;
         cpu::quota_v2(&task, limits, change)?;
-        memory::limit_v2(&task, limits, change)?;
         self.keep([&task, &dir], limits.memory_request_bytes, change)?;
         pids::limit(&task, limits.pids, change)?;
         blkio::weight_v2(&dir, limits.io_weight, change)?;
         cpuset::cores_v2(&self.root, &task, limits.cores.as_ref(), change)?;
-        hugetlb::limit(&task, &hugetlb::V2, &limits.hugepages, change)
+        hugetlb::limit(&task, &hugetlb::V2, &limits.hugepages, change)?;
+        // Last, as that may be refused, and may have been used when it is to be taken back.
+        memory::limit_v2(&task, limits, change)
+    }
+
+    fn joins(&self, container: &str) -> Joins {
+        let [init, task, _] = self.dirs(container);
+        Joins { init: vec![init.join("cgroup.procs")], task: vec![task.join("cgroup.procs")] }
     }
 
     /// Keeps memory for a container. That takes a look at all of the agent's, so only for those that ask for it or did.
@@ -118,14 +121,7 @@ fn make_way(group: &Path, controllers: &str, agent: u32) -> Result<(), CgroupErr
     make(&leaf)?;
     let mut moves = 1..MOVES;
     loop {
-        // Process id 0 stands for one that this pid namespace cannot see.
-        for pid in inside.iter().filter(|&&pid| pid != 0) {
-            match write(&leaf, "cgroup.procs", pid) {
-                // It has ended meanwhile.
-                Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
-                result => result?,
-            }
-        }
+        files::join(&leaf, inside)?;
         match write(group, CONTROL, controllers) {
             // A child was made by one that was yet to be moved.
             Err(error) if is_busy(&error) && moves.next().is_some() => {
@@ -143,8 +139,24 @@ impl Hierarchy for V2 {
 
     fn create(&self, container: &str, limits: &Limits) -> Result<Joins, LimitsError> {
         self.set(container, limits, &mut Change::default()).inspect_err(|_| drop(self.remove(container)))?;
-        let [init, task, _] = self.dirs(container);
-        Ok(Joins { init: vec![init.join("cgroup.procs")], task: vec![task.join("cgroup.procs")] })
+        Ok(self.joins(container))
+    }
+
+    fn resize(&self, container: &str, limits: &Limits) -> Result<Option<Joins>, LimitsError> {
+        let [_, task, _] = self.dirs(container);
+        if !task.exists() {
+            return Ok(None);
+        }
+        let mut change = Change::default();
+        match self.set(container, limits, &mut change) {
+            Ok(()) => Ok(Some(self.joins(container))),
+            Err(error) => {
+                change.take_back();
+                // What is kept is among that; the error that is told is the one that was met first.
+                let _ = self.keep_for_all();
+                Err(error)
+            }
+        }
     }
 
     fn usage(&self, container: &str) -> Option<Usage> {
@@ -327,6 +339,30 @@ mod tests {
         assert_eq!(kept(), ["70", "70", "1070", "1570"]);
         v2.create("c1", &limits()).expect("all files are there");
         assert_eq!(kept(), ["0", "0", "1000", "1500"]);
+    }
+
+    #[test]
+    fn a_lower_limit_of_memory_is_set_when_what_is_above_it_was_given_back_and_else_refused_with_the_figures()
+    {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = laid_out(&root);
+        assert_eq!(v2.resize("c2", &limits()).expect("nothing to do"), None);
+        v2.create("c1", &limits()).expect("all files are there");
+        let of_task = |file: &str| format!("bourse/a1/c1/task/{file}");
+        put(&root, &of_task("memory.current"), &(20 << 20).to_string());
+        put(&root, &of_task("memory.high"), "max\n");
+        let with = |bytes| Limits { memory_bytes: Some(bytes), ..limits() };
+        let joins = v2.resize("c1", &with(30 << 20)).expect("it uses less").expect("it has groups");
+        assert_eq!(joins.task, [root.path().join("bourse/a1/c1/task/cgroup.procs")]);
+        assert_eq!(read(&root, &of_task("memory.max")), (30 << 20).to_string());
+        assert_eq!(read(&root, &of_task("memory.high")), "max");
+
+        let other = Limits { pids: Some(7), ..with(10 << 20) };
+        let error = v2.resize("c1", &other).expect_err("it uses more").to_string();
+        assert!(error.contains("cannot be limited to 10 MiB, as it uses 20 MiB"), "{error}");
+        assert_eq!(read(&root, &of_task("memory.max")), (30 << 20).to_string());
+        assert_eq!(read(&root, &of_task("memory.high")), "max");
+        assert_eq!(read(&root, &of_task("pids.max")), "100", "the other limits are as before, too");
     }
 
     #[test]
