@@ -37,6 +37,7 @@ mod extra;
 mod hugetlb;
 mod memory;
 mod pids;
+mod pressure;
 
 mod v1;
 mod v2;

@@ -45,5 +45,5 @@ pub use spec::{
     BadCores, BadLimits, BadSpec, Bind, CORE_MAX, ContainerSpec, Cores, HugePages, IO_WEIGHT_MAX, Isolation,
     Limits, LogLimits, OOM_SCORE_MAX, SANDBOX,
 };
-pub use usage::Usage;
+pub use usage::{Io, MemoryKinds, Pressure, Usage};
 pub use user::UserError;

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bourse_types::Milli;
 
-use super::files::{keyed, number};
+use super::files::{number, read, value};
 use super::{CgroupError, Change};
+use crate::process::ticks;
 use crate::spec::Limits;
 use crate::usage::Usage;
 
@@ -70,9 +71,13 @@ fn us(cpus: Milli) -> u64 {
 /// Version 1: what was used, from the directories in the cpu and cpuacct hierarchies.
 pub fn usage_v1(cpu: &Path, cpuacct: &Path, usage: &mut Usage) {
     usage.cpu = Duration::from_nanos(number(cpuacct, "cpuacct.usage").unwrap_or(0));
-    usage.cpu_periods = keyed(cpu, "cpu.stat", "nr_periods").unwrap_or(0);
-    usage.cpu_periods_throttled = keyed(cpu, "cpu.stat", "nr_throttled").unwrap_or(0);
-    usage.cpu_throttled = Duration::from_nanos(keyed(cpu, "cpu.stat", "throttled_time").unwrap_or(0));
+    let parts = read(cpuacct, "cpuacct.stat").unwrap_or_default();
+    usage.cpu_user = value(&parts, "user").map(ticks);
+    usage.cpu_system = value(&parts, "system").map(ticks);
+    let stat = read(cpu, "cpu.stat").unwrap_or_default();
+    usage.cpu_periods = value(&stat, "nr_periods").unwrap_or(0);
+    usage.cpu_periods_throttled = value(&stat, "nr_throttled").unwrap_or(0);
+    usage.cpu_throttled = Duration::from_nanos(value(&stat, "throttled_time").unwrap_or(0));
 }
 
 /// Version 2: the share.
@@ -89,9 +94,12 @@ pub fn quota_v2(dir: &Path, limits: &Limits, change: &mut Change) -> Result<(), 
 
 /// Version 2: what was used.
 pub fn usage_v2(dir: &Path, usage: &mut Usage) {
-    let stat = |key| keyed(dir, "cpu.stat", key).unwrap_or(0);
-    usage.cpu = Duration::from_micros(stat("usage_usec"));
-    usage.cpu_periods = stat("nr_periods");
-    usage.cpu_periods_throttled = stat("nr_throttled");
-    usage.cpu_throttled = Duration::from_micros(stat("throttled_usec"));
+    let stat = read(dir, "cpu.stat").unwrap_or_default();
+    let of = |key: &str| value(&stat, key);
+    usage.cpu = Duration::from_micros(of("usage_usec").unwrap_or(0));
+    usage.cpu_user = of("user_usec").map(Duration::from_micros);
+    usage.cpu_system = of("system_usec").map(Duration::from_micros);
+    usage.cpu_periods = of("nr_periods").unwrap_or(0);
+    usage.cpu_periods_throttled = of("nr_throttled").unwrap_or(0);
+    usage.cpu_throttled = Duration::from_micros(of("throttled_usec").unwrap_or(0));
 }

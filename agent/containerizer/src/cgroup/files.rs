@@ -56,10 +56,19 @@ pub fn number(dir: &Path, file: &str) -> Option<u64> {
     fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
 }
 
-/// Reads the number after `key` in a file with one "key number" a line.
-pub fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(dir.join(file)).ok()?;
+/// Reads a file; `None` when it is not there or the kernel does not count what is in it.
+pub fn read(dir: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(dir.join(file)).ok()
+}
+
+/// The number after `key` in a text with one "key number" a line.
+pub fn value(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Reads the number after `key` in such a file.
+pub fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
+    value(&read(dir, file)?, key)
 }
 
 /// Makes a group and its parents. Another agent may take an empty parent away in between, so it is tried

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::files::{children, keyed, number, write};
+use super::files::{children, keyed, number, read, value, write};
 use super::{CgroupError, Change, LimitsError};
 use crate::spec::Limits;
-use crate::usage::Usage;
+use crate::usage::{MemoryKinds, Usage};
 
 /// Version 1 says "no limit" with the greatest number of whole pages.
 const NO_LIMIT_V1: u64 = 1 << 62;
@@ -88,6 +88,20 @@ pub fn usage_v1(dir: &Path, usage: &mut Usage) {
     usage.memory_peak_bytes = number(dir, PEAK_V1);
     usage.memory_limit_bytes = number(dir, MEMORY_V1[0]).filter(|&bytes| bytes < NO_LIMIT_V1);
     usage.oom_kills = oom_kills_v1(dir);
+    let Some(stat) = read(dir, "memory.stat") else { return };
+    usage.memory_kinds = kinds(&stat, ["rss", "cache", "shmem"])
+        .map(|kinds| MemoryKinds { kernel_bytes: number(dir, "memory.kmem.usage_in_bytes"), ..kinds });
+    usage.swap_bytes = value(&stat, "swap");
+}
+
+/// From `memory.stat`, by its words for the programs' own, files, and what is shared; what is the kernel's is elsewhere.
+fn kinds(stat: &str, [anonymous, file, shared]: [&str; 3]) -> Option<MemoryKinds> {
+    Some(MemoryKinds {
+        anonymous_bytes: value(stat, anonymous)?,
+        file_bytes: value(stat, file)?,
+        shared_bytes: value(stat, shared)?,
+        kernel_bytes: None,
+    })
 }
 
 /// Version 1: how many were killed, whoever ran out of memory.
@@ -108,6 +122,8 @@ fn is_reached_v1(dir: &Path, limit: u64) -> bool {
 /// Version 2: the hard limits. The whole group goes when one of it is killed for memory: half a task is worth nothing.
 /// The kernel takes any limit and kills who is over it, so what is above a lower one is taken back first.
 pub fn limit_v2(dir: &Path, limits: &Limits, change: &mut Change) -> Result<(), LimitsError> {
+    // An agent that was killed while it lowered a limit may have left one there.
+    change.write_if_there(dir, HIGH, "max")?;
     match limits.memory_bytes {
         Some(bytes) => {
             change.write_if_there(dir, "memory.swap.max", limits.swap_bytes)?;
@@ -176,6 +192,10 @@ pub fn usage_v2(dir: &Path, usage: &mut Usage) {
     usage.memory_peak_bytes = number(dir, "memory.peak");
     usage.memory_limit_bytes = number(dir, MAX);
     usage.oom_kills = oom_kills_v2(dir);
+    usage.swap_bytes = number(dir, "memory.swap.current");
+    let Some(stat) = read(dir, "memory.stat") else { return };
+    usage.memory_kinds = kinds(&stat, ["anon", "file", "shmem"])
+        .map(|kinds| MemoryKinds { kernel_bytes: value(&stat, "kernel"), ..kinds });
 }
 
 /// Version 2: how many were killed, whoever ran out of memory.

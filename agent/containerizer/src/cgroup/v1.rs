@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
-    memory, pids,
+    memory, pids, pressure,
 };
 use crate::spec::Limits;
 use crate::usage::Usage;
@@ -202,6 +202,12 @@ impl Hierarchy for V1 {
         cpu::usage_v1(&of_task(&self.cpu), &of_task(&self.cpuacct), &mut usage);
         memory::usage_v1(&of_task(&self.memory), &mut usage);
         pids::usage(&of_task(&self.pids), &mut usage);
+        if let Some(base) = self.extra_of(Extra::Io, container) {
+            blkio::usage_v1(&of_task(base), &mut usage);
+        }
+        if let Killer::Unified(base) = &self.killer {
+            pressure::usage(&base.join(container), &mut usage);
+        }
         Some(usage)
     }
 
@@ -247,11 +253,13 @@ impl Hierarchy for V1 {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use bourse_types::Milli;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::usage::{Io, MemoryKinds};
 
     fn limits() -> Limits {
         Limits {
@@ -482,13 +490,42 @@ mod tests {
         put(&v1.memory, "memory.max_usage_in_bytes", "2097152\n");
         put(&v1.memory, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
         put(&v1.pids, "pids.current", "3\n");
+        put(&v1.pids, "pids.events", "max 9\n");
+        put(&v1.cpuacct, "cpuacct.stat", "user 120\nsystem 30\n");
+        put(&v1.memory, "memory.stat", "cache 700\nrss 4096\nrss_huge 1\nshmem 500\nswap 8\nswapcached 1\n");
+        put(&v1.memory, "memory.kmem.usage_in_bytes", "300\n");
         let usage = v1.usage("c1").expect("the group is there");
         assert_eq!(usage.cpu.as_millis(), 1500);
         assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
         assert_eq!(usage.cpu_throttled.as_millis(), 350);
         assert_eq!((usage.memory_bytes, usage.memory_peak_bytes), (1 << 20, Some(2 << 20)));
         assert_eq!((usage.memory_limit_bytes, usage.oom_kills, usage.pids), (Some(64 << 20), 2, 3));
+        assert_eq!((usage.pids_limit, usage.pids_refused), (Some(100), Some(9)));
+        let parts = (usage.cpu_user, usage.cpu_system);
+        assert_eq!(parts, (Some(Duration::from_millis(1200)), Some(Duration::from_millis(300))));
+        let kinds = MemoryKinds {
+            anonymous_bytes: 4096,
+            file_bytes: 700,
+            shared_bytes: 500,
+            kernel_bytes: Some(300),
+        };
+        assert_eq!((usage.memory_kinds, usage.swap_bytes), (Some(kinds), Some(8)));
+        assert_eq!((usage.io, usage.cpu_pressure), (None, None), "it is under no such controller");
         assert_eq!(v1.usage("c2"), None);
+    }
+
+    #[test]
+    fn what_was_read_and_written_is_told_of_those_who_share_disks_by_weight() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &Limits { io_weight: Some(100), ..limits() }).expect("all files are there");
+        let dir = root.path().join("blkio/bourse/a1/c1/task");
+        let bytes = "8:0 Read 4096\n8:0 Write 100\n8:0 Total 4196\n8:16 Read 4\n8:16 Write 1\nTotal 4201\n";
+        fs::write(dir.join("blkio.throttle.io_service_bytes_recursive"), bytes).expect("it is writable");
+        let operations = "8:0 Read 2\n8:0 Write 1\nTotal 3\n";
+        fs::write(dir.join("blkio.throttle.io_serviced_recursive"), operations).expect("it is writable");
+        let expected = Io { read_bytes: 4100, written_bytes: 101, reads: 2, writes: 1 };
+        assert_eq!(v1.usage("c1").expect("the group is there").io, Some(expected));
     }
 
     #[test]

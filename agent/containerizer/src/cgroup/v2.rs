@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
-    memory, pids,
+    memory, pids, pressure,
 };
 use crate::spec::Limits;
 use crate::usage::Usage;
@@ -168,6 +168,8 @@ impl Hierarchy for V2 {
         cpu::usage_v2(&task, &mut usage);
         memory::usage_v2(&task, &mut usage);
         pids::usage(&task, &mut usage);
+        blkio::usage_v2(&task, &mut usage);
+        pressure::usage(&task, &mut usage);
         Some(usage)
     }
 
@@ -203,10 +205,13 @@ impl Hierarchy for V2 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bourse_types::Milli;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::usage::{Io, MemoryKinds, Pressure};
 
     fn limits() -> Limits {
         Limits {
@@ -374,12 +379,21 @@ mod tests {
         };
         put(
             "cpu.stat",
-            "usage_usec 1500000\nuser_usec 1\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
+            "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
         );
         put("memory.current", "1048576\n");
         put("memory.max", "max\n");
         put("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 1\n");
         put("pids.current", "3\n");
+        put("pids.max", "max\n");
+        put("pids.events", "max 9\n");
+        put("memory.stat", "anon 4096\nfile 700\nkernel 300\nkernel_stack 1\nshmem 500\n");
+        put("memory.swap.current", "8\n");
+        put(
+            "io.stat",
+            "8:0 rbytes=4096 wbytes=100 rios=2 wios=1 dbytes=0 dios=0\n8:16 rbytes=4 wbytes=1 rios=1 wios=1\n",
+        );
+        put("memory.pressure", "some avg10=0.50 avg60=0.00 avg300=0.00 total=7\n");
         let usage = v2.usage("c1").expect("the group is there");
         assert_eq!(usage.cpu.as_millis(), 1500);
         assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
@@ -389,6 +403,20 @@ mod tests {
             (1 << 20, None, None)
         );
         assert_eq!((usage.oom_kills, usage.pids), (2, 3));
+        assert_eq!((usage.pids_limit, usage.pids_refused), (None, Some(9)));
+        let parts = (usage.cpu_user, usage.cpu_system);
+        assert_eq!(parts, (Some(Duration::from_micros(1)), Some(Duration::from_micros(2))));
+        let kinds = MemoryKinds {
+            anonymous_bytes: 4096,
+            file_bytes: 700,
+            shared_bytes: 500,
+            kernel_bytes: Some(300),
+        };
+        assert_eq!((usage.memory_kinds, usage.swap_bytes), (Some(kinds), Some(8)));
+        let io = Io { read_bytes: 4100, written_bytes: 101, reads: 3, writes: 2 };
+        assert_eq!(usage.io, Some(io));
+        let pressure = Pressure { avg10: 50, total: Duration::from_micros(7) };
+        assert_eq!((usage.memory_pressure, usage.cpu_pressure), (Some(pressure), None));
         assert!(v2.is_over_memory("c1"));
         put("memory.events", "low 0\nhigh 0\nmax 9\noom 0\noom_kill 2\noom_group_kill 1\n");
         assert!(!v2.is_over_memory("c1"), "the whole machine was out of memory");

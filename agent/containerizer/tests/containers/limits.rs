@@ -138,6 +138,8 @@ async fn a_fork_bomb_stops_at_its_limit_and_can_be_killed() {
     until("the bomb has met its limit", || read(&spec, "stderr").contains("fork")).await;
     let usage = lab.containerizer.usage(&spec.container_id).await.expect("it is known");
     assert!(usage.pids <= 32, "{usage:?}");
+    assert_eq!(usage.pids_limit, Some(32));
+    assert!(usage.pids_refused.is_none_or(|times| times > 0), "{usage:?}");
     lab.containerizer.kill_all(&spec.container_id).await.expect("it is known");
     lab.wait(&spec).await;
     lab.finish().await;
@@ -150,6 +152,12 @@ async fn what_a_task_has_used_can_be_asked_after_its_end() {
     assert_eq!(lab.run(&spec).await, Exit::Code(0));
     let usage = lab.containerizer.usage(&spec.container_id).await.expect("it is known until it is destroyed");
     assert!(usage.cpu > Duration::ZERO, "{usage:?}");
+    let (user, system) = usage.cpu_user.zip(usage.cpu_system).expect("every kernel tells them apart");
+    // Version 1 tells them in ticks, of 10 ms.
+    assert!(
+        user + system > Duration::ZERO && user + system < usage.cpu + Duration::from_millis(20),
+        "{usage:?}"
+    );
     assert_eq!((usage.pids, usage.oom_kills, usage.memory_limit_bytes), (0, 0, Some(64 << 20)));
     lab.finish().await;
 }
@@ -320,5 +328,23 @@ async fn a_running_task_and_its_checks_move_to_other_cores_and_back() {
         let error = resized.expect_err("there is no controller for it").to_string();
         assert!(error.contains("no cpuset controller"), "{error}");
     }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_uses_is_told_by_kind_as_far_as_the_kernel_counts_it() {
+    let lab = Lab::new();
+    let mut spec = lab.shell("c1", "head -c 10485760 /dev/zero > /dev/shm/f; sleep 1000");
+    spec.limits.io_weight = has(Extra::Io).then_some(100);
+    lab.launch(&spec).await;
+    // The kernel adds its figures up in batches.
+    let shared = |used: &Usage| used.memory_kinds.map_or(0, |kinds| kinds.shared_bytes);
+    let used = until_used(&lab, &spec, |used| shared(used) >= 10 << 20).await;
+    let kinds = used.memory_kinds.expect("it was just told");
+    assert!(kinds.file_bytes >= kinds.shared_bytes && used.memory_bytes >= 10 << 20, "{used:?}");
+    assert_eq!(used.io.is_some(), has(Extra::Io), "{used:?}");
+    let is_counted = |file| in_group(&lab, "c1", [file, file]).is_some();
+    assert_eq!(used.cpu_pressure.is_some(), is_counted("cpu.pressure"), "{used:?}");
+    assert_eq!(used.memory_pressure.is_some(), is_counted("memory.pressure"), "{used:?}");
     lab.finish().await;
 }
