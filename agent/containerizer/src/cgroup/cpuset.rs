@@ -34,21 +34,35 @@ pub fn cores_v1(
         }
         above = group;
     }
-    // Nodes first: without them, no process can be there when cpus are changed.
-    change.write(&task, MEMS, text(above, MEMS))?;
-    change.write(&task, CPUS, cores.map_or_else(|| text(above, CPUS), Cores::to_string))?;
-    Ok(())
+    let all = text(above, CPUS);
+    if text(&task, MEMS) != text(above, MEMS) {
+        write(&task, MEMS, text(above, MEMS))?;
+    }
+    set(&task, cores, &all, change)
 }
 
-/// Version 2. A group without any has those of the group above.
+/// Version 2. A group without any has those of the group above, also where the controller is not handed down.
 pub fn cores_v2(
     root: &Path,
     task: &Path,
     cores: Option<&Cores>,
     change: &mut Change,
 ) -> Result<(), LimitsError> {
-    see_that_they_are_there(cores, root, "cpuset.cpus.effective")?;
-    change.write_if_there(task, CPUS, cores.map_or_else(String::new, Cores::to_string))?;
+    const EFFECTIVE: &str = "cpuset.cpus.effective";
+    see_that_they_are_there(cores, root, EFFECTIVE)?;
+    match (cores, text(task, CPUS).as_str()) {
+        (None, "") => Ok(()),
+        _ => set(task, cores, &text(root, EFFECTIVE), change),
+    }
+}
+
+/// A group with processes never goes back to none of its own (`kernel/cgroup/cpuset.c`), so it has all before it has some:
+/// that is what is put back.
+fn set(task: &Path, cores: Option<&Cores>, all: &str, change: &mut Change) -> Result<(), LimitsError> {
+    if text(task, CPUS).is_empty() {
+        write(task, CPUS, all)?;
+    }
+    change.write(task, CPUS, cores.map_or_else(|| all.to_owned(), Cores::to_string))?;
     Ok(())
 }
 

@@ -305,7 +305,7 @@ mod tests {
         v2.create("c1", &Limits::unlimited(limits.cpus)).expect("likewise");
         assert_eq!(read(&root, "cgroup.subtree_control"), CONTROLLERS);
         assert_eq!(read(&root, "bourse/a1/c1/io.weight"), "default 100");
-        assert_eq!(read(&root, "bourse/a1/c1/task/cpuset.cpus"), "\n");
+        assert_eq!(read(&root, "bourse/a1/c1/task/cpuset.cpus"), "0-3");
         assert_eq!(read(&root, "bourse/a1/c1/task/hugetlb.2MB.max"), "max");
         assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max.burst"), "0");
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.max"), "max");
