@@ -240,7 +240,7 @@ mod tests {
     use bourse_agent_core::Checked;
     use bourse_types::{Command, Exit, HealthKind};
     use containers::{
-        Check, CheckEnd, ContainerSpec, Ended, LaunchError, Launched, RecoverError, Recovered, Usage,
+        Check, CheckEnd, ContainerSpec, Ended, LaunchError, Launched, Limits, RecoverError, Recovered, Usage,
     };
 
     use super::*;
@@ -287,6 +287,10 @@ mod tests {
 
         async fn usage(&self, id: &ContainerId) -> Result<Usage, ContainerError> {
             Err(ContainerError::Ended(id.clone()))
+        }
+
+        async fn resize(&self, _: &ContainerId, _: &Limits) -> Result<(), ContainerError> {
+            Ok(())
         }
 
         async fn exec(&self, id: &ContainerId, _: &Check) -> Result<CheckEnd, ContainerError> {

@@ -81,6 +81,7 @@ fn not_run(error: &ContainerError) -> Checked {
         | ContainerError::Ended(_)
         | ContainerError::Spec { .. }
         | ContainerError::Stuck(_)
+        | ContainerError::Limits { .. }
         | ContainerError::Cgroup { .. } => Checked::Unhealthy(why),
     }
 }

@@ -7,12 +7,15 @@
 //!
 //! **Layout.** Each container has a group and in it the task's group:
 //! ```text
-//! bourse/<agent>/<container>/        cpu shares; on version 1 the first process is in here
+//! bourse/<agent>/<container>/        cpu shares and io weight; on version 1 the first process is in here
 //! bourse/<agent>/<container>/init    version 2 only, as processes live in leaves there: the first process
-//! bourse/<agent>/<container>/task    cpu quota, memory and pids limits: the task
+//! bourse/<agent>/<container>/task    all other limits: the task
 //! ```
 //! The first process is outside the task's limits, because an out-of-memory kill must never take it: it
-//! writes the exit record.
+//! writes the exit record. Shares and weights count among groups of one group, so they are with the container.
+//!
+//! A container is under cpu, memory and pids always, and under what is in [`Extra`] only if it asks for a limit of it:
+//! on version 1 it has no groups there otherwise, on version 2 they are not handed down to it.
 //!
 //! **Promises.** A creation that fails leaves nothing. Removal takes our own empty parents along and never
 //! touches a group that we did not make.
@@ -23,11 +26,18 @@
 //! remains of it for us would be writing a number to a file.
 
 mod detect;
+
+mod change;
 mod files;
 
+mod blkio;
 mod cpu;
+mod cpuset;
+mod extra;
+mod hugetlb;
 mod memory;
 mod pids;
+mod pressure;
 
 mod v1;
 mod v2;
@@ -36,10 +46,13 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::containerizer::Usage;
-use crate::spec::Limits;
+use crate::containerizer::mebibytes;
+use crate::spec::{BadLimits, Cores, Limits};
+use crate::usage::Usage;
 
+use change::Change;
 pub(crate) use detect::detect;
+pub use extra::Extra;
 pub use v1::{Killer, V1};
 pub use v2::V2;
 
@@ -66,6 +79,61 @@ pub struct CgroupError {
     /// What the kernel said.
     #[source]
     pub source: io::Error,
+}
+
+/// Why limits could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum LimitsError {
+    /// No machine could.
+    #[error(transparent)]
+    Bad(#[from] BadLimits),
+    /// The machine lacks the controller for one of them.
+    #[error(
+        "{} cannot be set, as the control groups of this machine have no {} controller; enable it in the kernel and \
+         mount it, or do without",
+        .0.what(),
+        .0
+    )]
+    Missing(Extra),
+    /// The machine does not have these cpus.
+    #[error("the cores {wanted} were asked for, and this machine has {there}; name some of those")]
+    Cores {
+        /// What was asked for.
+        wanted: Cores,
+        /// What there is.
+        there: Cores,
+    },
+    /// The machine does not have pages of this size.
+    #[error(
+        "huge pages of {wanted} were asked for, and this machine has {}; name a size that it has",
+        listed(there)
+    )]
+    PageSize {
+        /// What was asked for, by the kernel's name.
+        wanted: String,
+        /// The sizes that there are.
+        there: Vec<String>,
+    },
+    /// The task has more memory than it should be limited to, and cannot give it back.
+    #[error(
+        "its memory cannot be limited to {}, as it uses {} and does not give it back; name more than that, or start \
+         it again",
+        mebibytes(*wanted_bytes),
+        mebibytes(*used_bytes)
+    )]
+    MemoryInUse {
+        /// What was asked for.
+        wanted_bytes: u64,
+        /// What it has, after all was taken back that could be.
+        used_bytes: u64,
+    },
+    /// A group could not be made or set.
+    #[error("{} ({})", .0, .0.source)]
+    Group(#[from] CgroupError),
+}
+
+fn listed(sizes: &[String]) -> String {
+    if sizes.is_empty() { "none".into() } else { sizes.join(", ") }
 }
 
 /// Which files join which group: all `cgroup.procs`.
@@ -105,7 +173,13 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
 
     /// Makes the groups of a container and sets their limits. Nothing is left of it when it fails. A repeat
     /// sets the limits again.
-    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, CgroupError>;
+    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, LimitsError>;
+
+    /// Sets the limits of a task that runs. When it fails they are as they were before, as far as the kernel takes them
+    /// back. A repeat sets them again; calls for one container come one after the other. May wait for some seconds until
+    /// memory is given back. Tells the groups that what is started in the container from now on has to join; `None`
+    /// when it has none (any more).
+    fn resize(&self, container: &str, limits: &Limits) -> Result<Option<Joins>, LimitsError>;
 
     /// What the task has used; `None` when its groups do not exist (any more).
     fn usage(&self, container: &str) -> Option<Usage>;

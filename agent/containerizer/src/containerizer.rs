@@ -10,9 +10,10 @@ use bourse_init::record::Failure;
 use bourse_types::time::Wall;
 use bourse_types::{ContainerId, Exit};
 
-use crate::cgroup::CgroupError;
+use crate::cgroup::{CgroupError, LimitsError};
 use crate::probe::CannotIsolate;
-use crate::spec::{BadSpec, ContainerSpec};
+use crate::spec::{BadSpec, ContainerSpec, Limits};
+use crate::usage::Usage;
 use crate::user::UserError;
 
 /// Runs containers. Every method may be called again after a restart of the agent, once [`recover`] has been.
@@ -48,6 +49,20 @@ pub trait Containerizer: Send + Sync + 'static {
     /// What the container has used so far, also after its end, until `destroy`. [`ContainerError::Ended`]
     /// when it is over and nothing is left to tell, for instance after a restart of the machine.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
+
+    /// Gives the task other limits while it runs, all of them: what is `None` is limited no more. Its score for the OOM
+    /// killer and the size of its `/dev/shm` stay. Without effect in process isolation. A repeat does nothing; calls for
+    /// one container have to come one after the other.
+    ///
+    /// Memory that the task uses is taken back as far as it can be, for some seconds at most, and no process is killed
+    /// for it: a limit below what is left is [`LimitsError::MemoryInUse`]. When it fails, whatever for, the limits are as
+    /// they were, as far as the kernel takes those back; what it does not is in the log. [`ContainerError::Ended`] when
+    /// the container has ended.
+    fn resize(
+        &self,
+        id: &ContainerId,
+        limits: &Limits,
+    ) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// Runs a command inside the container, as the task's user, in its namespaces and limits, until it ends
     /// or its time is over. Its output is thrown away. Dropping the future kills the command.
@@ -136,36 +151,13 @@ impl fmt::Display for Limitation {
     }
 }
 
-fn mebibytes(bytes: u64) -> String {
+/// An amount of memory in words.
+pub(crate) fn mebibytes(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
     match bytes % MIB {
         0 => format!("{} MiB", bytes / MIB),
         _ => format!("{:.1} MiB", bytes as f64 / MIB as f64),
     }
-}
-
-/// What a container has used. In process isolation only `cpu`, `memory_bytes` and `pids` are known, summed
-/// over the processes of the task's session that still run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
-    /// Cpu time, user and system.
-    pub cpu: Duration,
-    /// Periods of 100 ms in which the container wanted to run while it has a quota.
-    pub cpu_periods: u64,
-    /// Those of them in which it wanted more than its quota.
-    pub cpu_periods_throttled: u64,
-    /// How long it had to wait for that, summed over cpus.
-    pub cpu_throttled: Duration,
-    /// Memory now, page cache included.
-    pub memory_bytes: u64,
-    /// The most memory at any time.
-    pub memory_peak_bytes: Option<u64>,
-    /// What it may have; `None` without a limit.
-    pub memory_limit_bytes: Option<u64>,
-    /// How many of its processes the kernel killed for memory, its own limit's or the whole machine's.
-    pub oom_kills: u64,
-    /// Processes and threads now.
-    pub pids: u64,
 }
 
 /// A command inside a running container: a health check.
@@ -214,13 +206,13 @@ pub enum LaunchError {
     /// This machine cannot isolate.
     #[error(transparent)]
     CannotIsolate(#[from] CannotIsolate),
-    /// The control groups could not be made.
-    #[error("container {id} cannot be launched: {error} ({})", error.source)]
-    Cgroup {
+    /// The control groups could not be made, or not with these limits.
+    #[error("container {id} cannot be launched: {error}")]
+    Limits {
         /// The id.
         id: ContainerId,
         /// Why.
-        error: CgroupError,
+        error: LimitsError,
     },
     /// A step of the set-up failed; nothing of the task has run.
     #[error("container {id} failed in set-up step `{}`: {}", .failure.step, explain(.failure))]
@@ -298,6 +290,14 @@ pub enum ContainerError {
          answer"
     )]
     Stuck(ContainerId),
+    /// The task cannot have these limits; it has those of before.
+    #[error("the limits of container {id} stay as they are: {error}")]
+    Limits {
+        /// Which container.
+        id: ContainerId,
+        /// Why.
+        error: LimitsError,
+    },
     /// The control groups could not be used.
     #[error("container {id}: {error} ({})", error.source)]
     Cgroup {

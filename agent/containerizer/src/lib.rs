@@ -20,6 +20,7 @@
 
 mod containerizer;
 mod spec;
+mod usage;
 
 pub mod cgroup;
 mod linux;
@@ -35,10 +36,14 @@ mod spawn;
 
 pub use containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, Limitation, Outcome,
-    RecoverError, Recovered, RecoveredState, Usage,
+    RecoverError, Recovered, RecoveredState,
 };
 pub use linux::{Config, LinuxContainerizer};
 pub use probe::{CannotIsolate, Capabilities};
 pub use seccomp::{BadProfile, Filters};
-pub use spec::{BadSpec, Bind, ContainerSpec, Isolation, Limits, LogLimits, SANDBOX};
+pub use spec::{
+    BadCores, BadLimits, BadSpec, Bind, CORE_MAX, ContainerSpec, Cores, HugePages, IO_WEIGHT_MAX, Isolation,
+    Limits, LogLimits, OOM_SCORE_MAX, SANDBOX,
+};
+pub use usage::{Io, MemoryKinds, Pressure, Usage};
 pub use user::UserError;

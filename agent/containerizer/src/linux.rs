@@ -2,12 +2,14 @@
 //!
 //! Who runs is in the runtime directory and in the kernel; what is in memory here is only a table of open
 //! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
-//! `end` (wait, kill, destroy), `check` (commands inside). `try_out` is a whole life, for the proof.
+//! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `try_out` is a whole life, for the
+//! proof.
 
 mod check;
 mod end;
 mod launch;
 mod recover;
+mod resize;
 mod try_out;
 
 use std::collections::BTreeMap;
@@ -22,12 +24,12 @@ use bourse_types::{BadId, ContainerId};
 use crate::cgroup::{CgroupError, Hierarchy};
 use crate::containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
-    Usage,
 };
 use crate::probe::{self, CannotIsolate, Capabilities};
 use crate::process;
 use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
-use crate::spec::{ContainerSpec, Isolation};
+use crate::spec::{ContainerSpec, Isolation, Limits};
+use crate::usage::Usage;
 
 /// Where the containerizer keeps its things.
 #[derive(Debug, Clone)]
@@ -197,6 +199,11 @@ impl Containerizer for LinuxContainerizer {
         let container = self.0.find(id)?;
         let usage = self.blocking(move |inner| end::usage(inner, &container)).await;
         usage.ok_or_else(|| ContainerError::Ended(id.clone()))
+    }
+
+    async fn resize(&self, id: &ContainerId, limits: &Limits) -> Result<(), ContainerError> {
+        let (container, limits) = (self.0.find(id)?, limits.clone());
+        self.blocking(move |inner| resize::resize(inner, &container, &limits)).await
     }
 
     async fn exec(&self, id: &ContainerId, check: &Check) -> Result<CheckEnd, ContainerError> {

@@ -11,6 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{SysconfVar, sysconf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -118,6 +119,14 @@ pub fn ends_within(process: BorrowedFd<'_>, most: Duration) -> bool {
             _ => {}
         }
     }
+}
+
+/// A span that the kernel tells in clock ticks.
+pub fn ticks(count: u64) -> Duration {
+    let per_second = sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok());
+    // What it is wherever programs look (`USER_HZ`).
+    let per_second = per_second.filter(|&ticks| ticks > 0).unwrap_or(100);
+    Duration::from_millis(count.saturating_mul(1000) / per_second)
 }
 
 /// All process ids that there are.

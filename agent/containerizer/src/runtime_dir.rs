@@ -1,7 +1,8 @@
 //! What is written down about each container, so that another agent process can take over.
 //!
 //! One directory a container, readable by the agent alone:
-//! - `plan`: what was to be set up (see `bourse_init::plan`); also tells later who the task runs as;
+//! - `plan`: what was to be set up (see `bourse_init::plan`); also tells later who the task runs as, and in which
+//!   control groups it is now;
 //! - `started`: which processes there are. Written before the task's program may run: without this file
 //!   nothing of the task has run. One line: form, boot id, pid and start time of the first process and of the
 //!   task's main process;
@@ -106,6 +107,15 @@ impl ContainerDir {
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(&plan.encode())?;
         File::open(path)
+    }
+
+    /// Writes another plan down; whole or not at all.
+    pub fn rewrite_plan(&self, plan: &Plan) -> io::Result<()> {
+        let temporary = self.0.join("plan.new");
+        let mut file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(&plan.encode())?;
+        fs::rename(temporary, self.plan_path())
     }
 
     /// The plan, as it was written.

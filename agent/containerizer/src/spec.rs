@@ -1,11 +1,17 @@
 //! What the agent wants to have run.
 
+mod cores;
+mod limits;
+
 use std::path::PathBuf;
 
 pub use bourse_init::plan::{Bind, LogLimits, SANDBOX};
-use bourse_types::{ContainerId, Milli};
+use bourse_types::ContainerId;
 
 use crate::seccomp::Filters;
+
+pub use cores::{BadCores, CORE_MAX, Cores};
+pub use limits::{BadLimits, HugePages, IO_WEIGHT_MAX, Limits, OOM_SCORE_MAX};
 
 /// The longest host name that Linux takes, in bytes.
 pub const HOSTNAME_MAX: usize = 64;
@@ -47,23 +53,6 @@ pub struct ContainerSpec {
     pub filters: Filters,
     /// How far the task is kept apart from the machine.
     pub isolation: Isolation,
-}
-
-/// What a task may use. Limits are hard: more is not to be had even on an idle machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// The share of cpu time when the machine is busy, in cpus.
-    pub cpus: Milli,
-    /// The most cpu time ever, in cpus: 0.5 is 50 ms in each 100 ms. At least 0.01 is granted. `None` is no
-    /// limit.
-    pub cpu_quota: Option<Milli>,
-    /// The most memory, page cache included. Who needs more is killed. `None` is no limit.
-    pub memory_bytes: Option<u64>,
-    /// Swap on top of `memory_bytes`; 0 is none. Without effect when memory has no limit or the kernel does
-    /// not count swap.
-    pub swap_bytes: u64,
-    /// The most processes and threads at a time; a fork beyond that fails. `None` is no limit.
-    pub pids: Option<u64>,
 }
 
 /// How far a task is kept apart from the machine.
@@ -116,6 +105,9 @@ pub enum BadSpec {
     /// The host name is too long.
     #[error("the host name {0:?} is longer than {HOSTNAME_MAX} bytes; shorten it")]
     Hostname(String),
+    /// Limits that no machine can set.
+    #[error(transparent)]
+    Limits(#[from] BadLimits),
 }
 
 impl ContainerSpec {
@@ -125,6 +117,7 @@ impl ContainerSpec {
             return Err(BadSpec::NoCommand);
         }
         check_command(&self.argv, &self.env)?;
+        self.limits.check()?;
         let of_volumes = self.volumes.iter().flat_map(|bind| [&bind.source, &bind.target]);
         for path in
             self.cwd.iter().chain([&self.sandbox]).chain(&self.root).chain(&self.hide).chain(of_volumes)
@@ -172,6 +165,8 @@ pub(crate) fn check_command(argv: &[String], env: &[(String, String)]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use bourse_types::Milli;
+
     use super::*;
 
     fn spec() -> ContainerSpec {
@@ -183,13 +178,7 @@ mod tests {
             sandbox: "/s".into(),
             cwd: None,
             hostname: None,
-            limits: Limits {
-                cpus: Milli::new(100),
-                cpu_quota: None,
-                memory_bytes: None,
-                swap_bytes: 0,
-                pids: None,
-            },
+            limits: Limits::unlimited(Milli::new(100)),
             logs: LogLimits::NONE,
             root: None,
             volumes: vec![],
@@ -212,6 +201,7 @@ mod tests {
         assert!(refused(|s| s.env.push(("A=B".into(), String::new()))).contains("\"A=B\""));
         assert!(refused(|s| s.sandbox = "s".into()).contains("not absolute"));
         assert!(refused(|s| s.hostname = Some("h".repeat(65))).contains("64 bytes"));
+        assert!(refused(|s| s.limits.oom_score = -5).contains("from 0 to 1000"));
         let volume = |source: &str| Bind { source: source.into(), target: "/v".into(), writable: false };
         let mut hiding = ContainerSpec { volumes: vec![volume("/v/secret/of")], ..spec() };
         hiding.hide = vec!["/v/secret".into()];

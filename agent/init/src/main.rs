@@ -43,6 +43,9 @@ use task::Files;
 /// The exit code when a set-up failed; nobody decides by it, the report and the record say why.
 const SET_UP_FAILED: u8 = 125;
 
+/// The greatest `oom_score_adj` (proc_pid_oom_score_adj(5)).
+const OOM_SCORE_MAX: i32 = 1000;
+
 /// In bytes: more than a record of an end has, which is one short line.
 const RECORD_ROOM: i64 = 512;
 
@@ -209,16 +212,19 @@ fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Runnin
     }
 }
 
-/// Tries to make this process the last that the OOM killer takes, and returns the score for the task. Without
-/// the right to lower a score the container still works: the first process is tiny and in no limited group.
+/// Tries to make the first process of a container the last that the OOM killer takes, and returns the score for the
+/// task, or for a command beside it. Without the right to lower a score the container still works: the first process is
+/// tiny and in no limited group.
 fn keep_from_oom_killer(plan: &Plan) -> Option<i32> {
     const FILE: &str = "/proc/self/oom_score_adj";
-    if !matches!(plan.place, Place::Container { .. }) {
+    if matches!(plan.place, Place::Host | Place::Inside { namespaces: false, .. }) {
         return None;
     }
     let before: i32 = fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
-    let _ = fs::write(FILE, "-1000");
-    Some(before.max(0))
+    if matches!(plan.place, Place::Container { .. }) {
+        let _ = fs::write(FILE, "-1000");
+    }
+    Some(before.max(0).saturating_add(plan.oom_score).min(OOM_SCORE_MAX))
 }
 
 fn give_up(report: &OwnedFd, record: Option<File>, failure: Failure) -> ExitCode {

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8; 4] = b"BPLN";
 const VERSION: u8 = 3;
 
-/// Of agents that had a task write its logs itself: the first processes of containers that they left still run.
+/// Of agents that had a task write its logs itself, and knew no score: the first processes of containers that they left
+/// still run.
 const VERSION_WITHOUT_LOGS: u8 = 2;
 
 /// Where a task finds its sandbox in a container: where Mesos puts it in those that have a root of their own.
@@ -53,6 +54,9 @@ pub struct Plan {
     pub init_groups: Vec<PathBuf>,
     /// `cgroup.procs` files that the task's process joins before anything of the task runs.
     pub task_groups: Vec<PathBuf>,
+    /// How much sooner than the agent the task goes when the machine is out of memory: from 0 to 1000, added to the
+    /// agent's `oom_score_adj`, which counts as 0 where it is less. Without effect outside a container.
+    pub oom_score: i32,
 }
 
 /// Around what the program runs.
@@ -233,6 +237,7 @@ impl Plan {
         out.option(self.record.as_ref(), |out, path| out.path(path));
         out.list(&self.init_groups, |out, path| out.path(path));
         out.list(&self.task_groups, |out, path| out.path(path));
+        out.i32(self.oom_score);
         out.0
     }
 
@@ -283,6 +288,10 @@ impl Plan {
             record: input.option(Reader::path)?,
             init_groups: input.list(Reader::path)?,
             task_groups: input.list(Reader::path)?,
+            oom_score: match version {
+                VERSION_WITHOUT_LOGS => 0,
+                _ => input.i32()?,
+            },
         };
         if input.0.is_empty() { Ok(plan) } else { Err(BadPlan::Damaged) }
     }
@@ -296,6 +305,10 @@ impl Writer {
     }
 
     fn u32(&mut self, value: u32) {
+        self.0.extend(value.to_le_bytes());
+    }
+
+    fn i32(&mut self, value: i32) {
         self.0.extend(value.to_le_bytes());
     }
 
@@ -357,6 +370,11 @@ impl Reader<'_> {
     fn u32(&mut self) -> Result<u32, BadPlan> {
         let bytes = self.take(4)?.try_into().expect("four bytes were taken");
         Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn i32(&mut self) -> Result<i32, BadPlan> {
+        let bytes = self.take(4)?.try_into().expect("four bytes were taken");
+        Ok(i32::from_le_bytes(bytes))
     }
 
     fn u64(&mut self) -> Result<u64, BadPlan> {
@@ -428,6 +446,7 @@ mod tests {
             record: Some("/r/exit".into()),
             init_groups: vec![],
             task_groups: vec!["/sys/fs/cgroup/cgroup.procs".into()],
+            oom_score: 300,
         }
     }
 
@@ -512,6 +531,7 @@ mod tests {
             record: Some("/r".into()),
             init_groups: vec!["/i".into()],
             task_groups: vec!["/t".into()],
+            oom_score: 0,
         };
         assert_eq!(Plan::decode(BEFORE), Ok(expected));
     }

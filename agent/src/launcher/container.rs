@@ -173,11 +173,10 @@ fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
         some => u64::try_from(some).unwrap_or(u64::MAX).max(MEMORY_MIN_BYTES),
     });
     Limits {
-        cpus: spec.resources.cpus(),
         cpu_quota: spec.limit_of(&Name::cpus()),
         memory_bytes: memory,
-        swap_bytes: 0,
         pids: Some(habits.pids_limit),
+        ..Limits::unlimited(spec.resources.cpus())
     }
 }
 

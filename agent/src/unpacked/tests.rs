@@ -132,7 +132,8 @@ async fn a_tar_that_leads_out_or_is_not_whole_is_refused_with_what_is_wrong_and_
     // With the end of an archive, which is two blocks of zeros, and padding.
     let cut = 1024 + 600;
     let name = "n".repeat(2 << 20);
-    let cases: [(&str, Vec<(&str, EntryType, &str)>, usize, &str); 9] = [
+    type Case<'a> = (&'a str, Vec<(&'a str, EntryType, &'a str)>, usize, &'a str);
+    let cases: [Case<'_>; 9] = [
         ("up", vec![file, ("../up", Regular, "x")], 0, "\"../up\" leads out"),
         ("between", vec![("a/../../up", Regular, "x")], 0, "leads out"),
         ("through", vec![("out", Symlink, &out), ("out/new", Regular, "x")], 0, "\"out/new\""),

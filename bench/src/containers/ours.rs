@@ -43,11 +43,10 @@ impl Ours {
             cwd: None,
             hostname: Some("bench".into()),
             limits: Limits {
-                cpus: Milli::new(500),
                 cpu_quota: Some(Milli::new(500)),
                 memory_bytes: Some(64 << 20),
-                swap_bytes: 0,
                 pids: Some(64),
+                ..Limits::unlimited(Milli::new(500))
             },
             logs: LogLimits::NONE,
             root: None,

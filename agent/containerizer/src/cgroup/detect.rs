@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::{make, remove_if_empty};
 use super::v1::Killer;
-use super::{Hierarchy, OURS, PROBE, V1, V2};
+use super::{Extra, Hierarchy, OURS, PROBE, V1, V2};
 
 /// The controllers that a container needs, by their names in version 1 and version 2.
 const NEEDED_V1: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
@@ -58,7 +58,10 @@ fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarc
             (_, Some(Ok(dir))) => Killer::Freezer(dir),
             _ => Killer::Signals,
         };
-        return Ok(Box::new(V1 { cpu, cpuacct, memory, pids, killer }));
+        // Without these, only who asks for a limit of theirs is refused.
+        let [cpuset, blkio, hugetlb] =
+            Extra::ALL.map(|extra| v1(extra.name_v1()).and_then(|mount| base(mount).ok()));
+        return Ok(Box::new(V1 { cpu, cpuacct, memory, pids, cpuset, blkio, hugetlb, killer }));
     }
 
     let Some(unified) = unified else {
@@ -198,6 +201,16 @@ mod tests {
         list.push(("unified", "cgroup2", "nsdelegate"));
         let found = choose(&mounts(&root, &list), "", "a1").expect("all controllers are there");
         assert_eq!(found.layout(), Layout::Hybrid);
+    }
+
+    #[test]
+    fn what_only_some_limits_need_is_used_where_it_is_and_not_missed_elsewhere() {
+        let root = TempDir::new().expect("a temporary directory");
+        let mut list = V1_MOUNTS.to_vec();
+        list.push(("cpuset", "cgroup", "cpuset"));
+        let found = choose(&mounts(&root, &list), "", "a1").expect("all that is needed is there");
+        let found = format!("{found:?}");
+        assert!(found.contains("cpuset/bourse/a1") && found.contains("hugetlb: None"), "{found}");
     }
 
     #[test]

@@ -15,6 +15,9 @@ use super::CgroupError;
 /// How long a killed process may take to leave its group, and an empty group to become removable.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often processes are moved before others are believed to be made without end.
+pub const MOVES: usize = 20;
+
 fn error(what: impl Into<String>, path: &Path, source: io::Error) -> CgroupError {
     CgroupError { what: what.into(), path: path.into(), source }
 }
@@ -22,18 +25,26 @@ fn error(what: impl Into<String>, path: &Path, source: io::Error) -> CgroupError
 /// Writes a value; control group files take one write.
 pub fn write(dir: &Path, file: &str, value: impl ToString) -> Result<(), CgroupError> {
     let (path, value) = (dir.join(file), value.to_string());
+    // A write of nothing at all would be none.
+    let bytes: &[u8] = if value.is_empty() { b"\n" } else { value.as_bytes() };
     // `fs::write` would create the file in a directory that is no control group: the kernel's files are there
     // already.
     fs::OpenOptions::new()
         .write(true)
+        .truncate(true)
         .open(&path)
-        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+        .and_then(|mut file| io::Write::write_all(&mut file, bytes))
         .map_err(|source| error(format!("write {value} to"), &path, source))
 }
 
 /// Writes a value to a file that not every kernel has; tells whether it was there.
 pub fn write_if_there(dir: &Path, file: &str, value: impl ToString) -> Result<bool, CgroupError> {
-    match write(dir, file, value) {
+    if_there(write(dir, file, value))
+}
+
+/// Tells whether the file of this write was there.
+pub fn if_there(written: Result<(), CgroupError>) -> Result<bool, CgroupError> {
+    match written {
         Ok(()) => Ok(true),
         Err(error) if error.source.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -45,10 +56,19 @@ pub fn number(dir: &Path, file: &str) -> Option<u64> {
     fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
 }
 
-/// Reads the number after `key` in a file with one "key number" a line.
-pub fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(dir.join(file)).ok()?;
+/// Reads a file; `None` when it is not there or the kernel does not count what is in it.
+pub fn read(dir: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(dir.join(file)).ok()
+}
+
+/// The number after `key` in a text with one "key number" a line.
+pub fn value(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+/// Reads the number after `key` in such a file.
+pub fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
+    value(&read(dir, file)?, key)
 }
 
 /// Makes a group and its parents. Another agent may take an empty parent away in between, so it is tried
@@ -117,6 +137,18 @@ pub fn processes<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<u3
         .filter_map(|dir| fs::read_to_string(dir.join("cgroup.procs")).ok())
         .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>())
         .collect()
+}
+
+/// Moves processes into a group. Process id 0 stands for one that this pid namespace cannot see, and stays where it is.
+pub fn join(group: &Path, processes: impl IntoIterator<Item = u32>) -> Result<(), CgroupError> {
+    for pid in processes.into_iter().filter(|&pid| pid != 0) {
+        match write(group, "cgroup.procs", pid) {
+            // It has ended meanwhile.
+            Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// Sends SIGKILL to all processes in the groups, again and again until there is none left. Process id 0

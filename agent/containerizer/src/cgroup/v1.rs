@@ -1,11 +1,15 @@
 //! Control groups of version 1, and the hybrid layout.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, children, kill_until_empty, make, write, write_if_there};
-use super::{CgroupError, Hierarchy, Joins, Layout, TASK, cpu, memory, pids};
-use crate::containerizer::Usage;
+use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
+use super::{
+    CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
+    memory, pids, pressure,
+};
 use crate::spec::Limits;
+use crate::usage::Usage;
 
 /// One directory for each controller: the agent's own group in that hierarchy. Controllers that are mounted
 /// together have the same directory.
@@ -19,6 +23,13 @@ pub struct V1 {
     pub memory: PathBuf,
     /// Limit of processes.
     pub pids: PathBuf,
+    /// Which cpus; `None` where the machine does not have it, as with the next two. Containers have groups in these only
+    /// for a limit of theirs.
+    pub cpuset: Option<PathBuf>,
+    /// Share of disks.
+    pub blkio: Option<PathBuf>,
+    /// Limit of huge pages.
+    pub hugetlb: Option<PathBuf>,
     /// How all processes are killed at once.
     pub killer: Killer,
 }
@@ -34,13 +45,45 @@ pub enum Killer {
     Signals,
 }
 
+fn once(mut dirs: Vec<&PathBuf>) -> Vec<&PathBuf> {
+    dirs.sort();
+    dirs.dedup();
+    dirs
+}
+
+fn task(base: &Path, container: &str) -> PathBuf {
+    base.join(container).join(TASK)
+}
+
 impl V1 {
-    /// The agent's group in each controller's hierarchy, each once.
+    /// The agent's group in the hierarchy of each controller that all containers are under, each once.
     fn controllers(&self) -> Vec<&PathBuf> {
-        let mut dirs = vec![&self.cpu, &self.cpuacct, &self.memory, &self.pids];
-        dirs.sort();
-        dirs.dedup();
-        dirs
+        once(vec![&self.cpu, &self.cpuacct, &self.memory, &self.pids])
+    }
+
+    fn extra(&self, extra: Extra) -> Option<&PathBuf> {
+        match extra {
+            Extra::Cpuset => self.cpuset.as_ref(),
+            Extra::Io => self.blkio.as_ref(),
+            Extra::Hugetlb => self.hugetlb.as_ref(),
+        }
+    }
+
+    /// Likewise of such a controller, if this container is under it.
+    fn extra_of(&self, extra: Extra, container: &str) -> Option<&PathBuf> {
+        self.extra(extra).filter(|base| task(base, container).exists())
+    }
+
+    /// Likewise of all that this container is under.
+    fn controllers_of(&self, container: &str) -> Vec<&PathBuf> {
+        let extras = Extra::ALL.into_iter().filter_map(|extra| self.extra_of(extra, container));
+        once(self.controllers().into_iter().chain(extras).collect())
+    }
+
+    /// The agent's group wherever a container may have one.
+    fn all(&self) -> Vec<&PathBuf> {
+        let extras = Extra::ALL.into_iter().filter_map(|extra| self.extra(extra));
+        once(self.controllers().into_iter().chain(self.killer_dir()).chain(extras).collect())
     }
 
     /// The group by which a container is killed: it needs no group of the task in it.
@@ -56,22 +99,70 @@ impl V1 {
         own.flat_map(|base| [base.join(container), base.join(container).join(TASK)]).collect()
     }
 
-    fn set(&self, container: &str, limits: &Limits) -> Result<(), CgroupError> {
-        let task = |base: &Path| base.join(container).join(TASK);
+    fn set(&self, container: &str, limits: &Limits, change: &mut Change) -> Result<(), LimitsError> {
         for base in self.controllers() {
-            make(&task(base))?;
+            make(&task(base, container))?;
         }
         if let Some(base) = self.killer_dir() {
             make(&base.join(container))?;
         }
-        cpu::share_v1(&self.cpu.join(container), limits.cpus)?;
-        if let Some(quota) = limits.cpu_quota {
-            cpu::quota_v1(&task(&self.cpu), quota)?;
+        for extra in Extra::wanted(limits) {
+            let base = self.extra(extra).ok_or(LimitsError::Missing(extra))?;
+            make(&task(base, container))?;
         }
-        if let Some(bytes) = limits.memory_bytes {
-            memory::limit_v1(&task(&self.memory), bytes, limits.swap_bytes)?;
+        cpu::share_v1(&self.cpu.join(container), limits.cpus, change)?;
+        cpu::quota_v1(&task(&self.cpu, container), limits, change)?;
+        pids::limit(&task(&self.pids, container), limits.pids, change)?;
+        if let Some(base) = self.extra_of(Extra::Cpuset, container) {
+            cpuset::cores_v1(base, container, limits.cores.as_ref(), change)?;
         }
-        limits.pids.map_or(Ok(()), |count| pids::limit(&task(&self.pids), count))
+        if let Some(base) = self.extra_of(Extra::Io, container) {
+            blkio::weight_v1(&base.join(container), limits.io_weight, change)?;
+        }
+        if let Some(base) = self.extra_of(Extra::Hugetlb, container) {
+            hugetlb::limit(&task(base, container), &hugetlb::V1, &limits.hugepages, change)?;
+        }
+        self.bring_in(container)?;
+        // Last, as that may be refused, and may have been used when it is to be taken back.
+        memory::limit_v1(&task(&self.memory, container), limits, change)
+    }
+
+    /// Moves the processes of a task that runs into the groups that were made for it since it was started.
+    fn bring_in(&self, container: &str) -> Result<(), CgroupError> {
+        let of_task = [task(&self.memory, container)];
+        for base in Extra::ALL.into_iter().filter_map(|extra| self.extra_of(extra, container)) {
+            let group = task(base, container);
+            let mut moves = 0..MOVES;
+            loop {
+                let inside = files::processes([&group]);
+                let mut outside = files::processes(&of_task);
+                // Process id 0 stands for one that this pid namespace cannot see.
+                outside.retain(|pid| *pid != 0 && !inside.contains(pid));
+                if outside.is_empty() {
+                    break;
+                }
+                if moves.next().is_none() {
+                    // Children of such as were yet to be moved.
+                    return Err(CgroupError {
+                        what: format!("move the processes {outside:?} into"),
+                        path: group,
+                        source: ErrorKind::ResourceBusy.into(),
+                    });
+                }
+                files::join(&group, outside)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn joins(&self, container: &str) -> Joins {
+        let procs = |dir: PathBuf| dir.join("cgroup.procs");
+        let of_init = self.controllers().into_iter().chain(self.killer_dir());
+        let of_task = self.controllers_of(container).into_iter();
+        Joins {
+            init: of_init.map(|base| procs(base.join(container))).collect(),
+            task: of_task.map(|base| procs(task(base, container))).collect(),
+        }
     }
 }
 
@@ -83,31 +174,45 @@ impl Hierarchy for V1 {
         }
     }
 
-    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, CgroupError> {
-        self.set(container, limits).inspect_err(|_| drop(self.remove(container)))?;
-        let procs = |dir: PathBuf| dir.join("cgroup.procs");
-        let controllers = self.controllers();
-        let own = controllers.iter().copied().chain(self.killer_dir());
-        Ok(Joins {
-            init: own.map(|base| procs(base.join(container))).collect(),
-            task: controllers.iter().map(|base| procs(base.join(container).join(TASK))).collect(),
-        })
+    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, LimitsError> {
+        self.set(container, limits, &mut Change::default()).inspect_err(|_| drop(self.remove(container)))?;
+        Ok(self.joins(container))
+    }
+
+    fn resize(&self, container: &str, limits: &Limits) -> Result<Option<Joins>, LimitsError> {
+        if !task(&self.memory, container).exists() {
+            return Ok(None);
+        }
+        let mut change = Change::default();
+        match self.set(container, limits, &mut change) {
+            Ok(()) => Ok(Some(self.joins(container))),
+            Err(error) => {
+                change.take_back();
+                Err(error)
+            }
+        }
     }
 
     fn usage(&self, container: &str) -> Option<Usage> {
-        let task = |base: &Path| base.join(container).join(TASK);
-        if !task(&self.memory).exists() {
+        let of_task = |base: &Path| task(base, container);
+        if !of_task(&self.memory).exists() {
             return None;
         }
         let mut usage = Usage::default();
-        cpu::usage_v1(&task(&self.cpu), &task(&self.cpuacct), &mut usage);
-        memory::usage_v1(&task(&self.memory), &mut usage);
-        pids::usage(&task(&self.pids), &mut usage);
+        cpu::usage_v1(&of_task(&self.cpu), &of_task(&self.cpuacct), &mut usage);
+        memory::usage_v1(&of_task(&self.memory), &mut usage);
+        pids::usage(&of_task(&self.pids), &mut usage);
+        if let Some(base) = self.extra_of(Extra::Io, container) {
+            blkio::usage_v1(&of_task(base), &mut usage);
+        }
+        if let Killer::Unified(base) = &self.killer {
+            pressure::usage(&base.join(container), &mut usage);
+        }
         Some(usage)
     }
 
     fn is_over_memory(&self, container: &str) -> bool {
-        memory::is_over_v1(&self.memory.join(container).join(TASK))
+        memory::is_over_v1(&task(&self.memory, container))
     }
 
     fn processes(&self, container: &str) -> Vec<u32> {
@@ -134,13 +239,11 @@ impl Hierarchy for V1 {
     }
 
     fn remove(&self, container: &str) -> Result<(), CgroupError> {
-        let own = self.controllers().into_iter().chain(self.killer_dir());
-        own.into_iter().try_for_each(|base| files::remove_container(base, container, &[TASK]))
+        self.all().into_iter().try_for_each(|base| files::remove_container(base, container, &[TASK]))
     }
 
     fn containers(&self) -> Vec<String> {
-        let own = self.controllers().into_iter().chain(self.killer_dir());
-        let mut found: Vec<String> = own.flat_map(|base| children(base)).collect();
+        let mut found: Vec<String> = self.all().into_iter().flat_map(|base| children(base)).collect();
         found.sort();
         found.dedup();
         found
@@ -150,19 +253,21 @@ impl Hierarchy for V1 {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::time::Duration;
 
     use bourse_types::Milli;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::usage::{Io, MemoryKinds};
 
     fn limits() -> Limits {
         Limits {
-            cpus: Milli::new(500),
             cpu_quota: Some(Milli::new(1500)),
             memory_bytes: Some(64 << 20),
             swap_bytes: 1 << 20,
             pids: Some(100),
+            ..Limits::unlimited(Milli::new(500))
         }
     }
 
@@ -174,8 +279,10 @@ mod tests {
             ("cpu", "c1/cpu.shares"),
             ("cpu", "c1/task/cpu.cfs_period_us"),
             ("cpu", "c1/task/cpu.cfs_quota_us"),
+            ("cpu", "c1/task/cpu.cfs_burst_us"),
             ("memory", "c1/task/memory.limit_in_bytes"),
             ("memory", "c1/task/memory.memsw.limit_in_bytes"),
+            ("memory", "c1/task/memory.soft_limit_in_bytes"),
             ("pids", "c1/task/pids.max"),
         ];
         for (controller, file) in files {
@@ -189,7 +296,28 @@ mod tests {
             cpuacct: base("cpuacct"),
             memory: base("memory"),
             pids: base("pids"),
+            cpuset: Some(base("cpuset")),
+            blkio: Some(base("blkio")),
+            hugetlb: None,
             killer: Killer::Freezer(base("freezer")),
+        }
+    }
+
+    /// The files of the hierarchies in which a container has groups only if it asks for it; the machine has 4 cpus.
+    fn lay_out_extras(root: &TempDir) {
+        let files = [
+            ("cpuset", "", "cpuset.cpus", "0-3\n"),
+            ("cpuset", "", "cpuset.mems", "0\n"),
+            ("blkio", "bourse/a1/c1", "blkio.bfq.weight", "100\n"),
+        ];
+        let below = ["bourse", "bourse/a1", "bourse/a1/c1", "bourse/a1/c1/task"];
+        let of_cpuset = below
+            .into_iter()
+            .flat_map(|dir| ["cpuset.cpus", "cpuset.mems"].map(|file| ("cpuset", dir, file, "\n")));
+        for (controller, dir, file, text) in files.into_iter().chain(of_cpuset) {
+            let dir = root.path().join(controller).join(dir);
+            fs::create_dir_all(&dir).expect("a temporary directory is writable");
+            fs::write(dir.join(file), text).expect("a temporary directory is writable");
         }
     }
 
@@ -208,6 +336,114 @@ mod tests {
         assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), (64 << 20).to_string());
         assert_eq!(read(v1.memory.join("c1/task/memory.memsw.limit_in_bytes")), (65 << 20).to_string());
         assert_eq!(read(v1.pids.join("c1/task/pids.max")), "100");
+    }
+
+    #[test]
+    fn what_may_be_saved_up_is_cut_to_the_quota_and_what_is_kept_is_a_soft_limit() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        let burst = |cpus| Limits {
+            cpu_burst: Some(Milli::new(cpus)),
+            memory_request_bytes: Some(32 << 20),
+            ..limits()
+        };
+        let written = || read(v1.cpu.join("c1/task/cpu.cfs_burst_us"));
+        v1.create("c1", &burst(500)).expect("all files are there");
+        assert_eq!(written(), "50000");
+        assert_eq!(read(v1.memory.join("c1/task/memory.soft_limit_in_bytes")), (32 << 20).to_string());
+        v1.create("c1", &burst(9000)).expect("all files are there");
+        assert_eq!(written(), "150000");
+        let without_quota = Limits { cpu_quota: None, ..burst(500) };
+        v1.create("c1", &without_quota).expect("all files are there");
+        assert_eq!((written(), read(v1.cpu.join("c1/task/cpu.cfs_quota_us"))), ("0".into(), "-1".into()));
+    }
+
+    #[test]
+    fn a_container_is_under_the_controllers_that_it_asks_for_and_its_groups_have_what_is_above_them() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        lay_out_extras(&root);
+        let limits =
+            Limits { cores: Some("1,3".parse().expect("a list")), io_weight: Some(5000), ..limits() };
+        let joins = v1.create("c1", &limits).expect("all files are there");
+        assert_eq!(joins.init.len(), 5, "the first process needs no more than before");
+        assert_eq!(joins.task.len(), 6);
+        let cpuset = |file: &str| read(root.path().join("cpuset/bourse").join(file));
+        for dir in ["", "a1/", "a1/c1/"] {
+            assert_eq!(cpuset(&format!("{dir}cpuset.cpus")), "0-3");
+            assert_eq!(cpuset(&format!("{dir}cpuset.mems")), "0");
+        }
+        assert_eq!(cpuset("a1/c1/task/cpuset.cpus"), "1,3");
+        assert_eq!(cpuset("a1/c1/task/cpuset.mems"), "0");
+        assert_eq!(read(root.path().join("blkio/bourse/a1/c1/blkio.bfq.weight")), "1000", "BFQ ends there");
+    }
+
+    #[test]
+    fn a_limit_that_the_machine_cannot_set_is_refused_with_what_it_lacks() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        lay_out_extras(&root);
+        let refused = |limits: Limits| v1.create("c1", &limits).expect_err("it cannot be set").to_string();
+        let cores = Some("3-4".parse().expect("a list"));
+        let error = refused(Limits { cores, ..limits() });
+        assert!(error.contains("the cores 3-4 were asked for, and this machine has 0-3"), "{error}");
+        let hugepages = vec![crate::spec::HugePages { page_bytes: 2 << 20, bytes: 0 }];
+        let error = refused(Limits { hugepages, ..limits() });
+        assert!(error.contains("no hugetlb controller"), "{error}");
+    }
+
+    #[test]
+    fn a_task_that_runs_gets_other_limits_and_joins_the_groups_that_it_needs_for_them() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        assert_eq!(v1.resize("c2", &limits()).expect("nothing to do"), None);
+        let before = v1.create("c1", &limits()).expect("all files are there");
+        lay_out_extras(&root);
+        fs::write(v1.memory.join("c1/task/cgroup.procs"), "41\n").expect("it is writable");
+        let inside = root.path().join("cpuset/bourse/a1/c1/task/cgroup.procs");
+        fs::write(&inside, "").expect("it is writable");
+        let cores = Some("0-1".parse().expect("a list"));
+        let other = Limits { memory_bytes: Some(32 << 20), pids: Some(7), cores, ..limits() };
+        let joins = v1.resize("c1", &other).expect("all files are there").expect("it has groups");
+        assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), (32 << 20).to_string());
+        assert_eq!(read(v1.memory.join("c1/task/memory.memsw.limit_in_bytes")), (33 << 20).to_string());
+        assert_eq!(read(v1.pids.join("c1/task/pids.max")), "7");
+        assert_eq!(read(inside.clone()), "41", "what runs is moved there");
+        assert_eq!((before.task.len(), joins.task.len()), (4, 5));
+        assert!(joins.task.contains(&inside));
+
+        v1.resize("c1", &Limits::unlimited(Milli::new(500))).expect("all files are there");
+        assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), "-1");
+        assert_eq!(read(v1.memory.join("c1/task/memory.memsw.limit_in_bytes")), "-1");
+        assert_eq!(read(v1.pids.join("c1/task/pids.max")), "max");
+        assert_eq!(read(root.path().join("cpuset/bourse/a1/c1/task/cpuset.cpus")), "0-3");
+    }
+
+    #[test]
+    fn limits_that_are_refused_leave_those_of_before() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &limits()).expect("all files are there");
+        lay_out_extras(&root);
+        let cores = Some("9".parse().expect("a list"));
+        let other = Limits { cpu_quota: Some(Milli::new(100)), pids: None, cores, ..limits() };
+        v1.resize("c1", &other).expect_err("there is no such cpu");
+        assert_eq!(read(v1.cpu.join("c1/task/cpu.cfs_quota_us")), "150000");
+        assert_eq!(read(v1.pids.join("c1/task/pids.max")), "100");
+    }
+
+    #[test]
+    fn a_peak_from_before_a_lower_limit_is_not_taken_for_a_sign_of_it() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &limits()).expect("all files are there");
+        let put = |file: &str, text: &str| {
+            fs::write(v1.memory.join("c1/task").join(file), text).expect("a temporary directory is writable");
+        };
+        put("memory.max_usage_in_bytes", &(40 << 20).to_string());
+        put("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
+        v1.resize("c1", &Limits { memory_bytes: Some(32 << 20), ..limits() }).expect("all files are there");
+        assert!(!v1.is_over_memory("c1"));
     }
 
     #[test]
@@ -254,13 +490,42 @@ mod tests {
         put(&v1.memory, "memory.max_usage_in_bytes", "2097152\n");
         put(&v1.memory, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
         put(&v1.pids, "pids.current", "3\n");
+        put(&v1.pids, "pids.events", "max 9\n");
+        put(&v1.cpuacct, "cpuacct.stat", "user 120\nsystem 30\n");
+        put(&v1.memory, "memory.stat", "cache 700\nrss 4096\nrss_huge 1\nshmem 500\nswap 8\nswapcached 1\n");
+        put(&v1.memory, "memory.kmem.usage_in_bytes", "300\n");
         let usage = v1.usage("c1").expect("the group is there");
         assert_eq!(usage.cpu.as_millis(), 1500);
         assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
         assert_eq!(usage.cpu_throttled.as_millis(), 350);
         assert_eq!((usage.memory_bytes, usage.memory_peak_bytes), (1 << 20, Some(2 << 20)));
         assert_eq!((usage.memory_limit_bytes, usage.oom_kills, usage.pids), (Some(64 << 20), 2, 3));
+        assert_eq!((usage.pids_limit, usage.pids_refused), (Some(100), Some(9)));
+        let parts = (usage.cpu_user, usage.cpu_system);
+        assert_eq!(parts, (Some(Duration::from_millis(1200)), Some(Duration::from_millis(300))));
+        let kinds = MemoryKinds {
+            anonymous_bytes: 4096,
+            file_bytes: 700,
+            shared_bytes: 500,
+            kernel_bytes: Some(300),
+        };
+        assert_eq!((usage.memory_kinds, usage.swap_bytes), (Some(kinds), Some(8)));
+        assert_eq!((usage.io, usage.cpu_pressure), (None, None), "it is under no such controller");
         assert_eq!(v1.usage("c2"), None);
+    }
+
+    #[test]
+    fn what_was_read_and_written_is_told_of_those_who_share_disks_by_weight() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v1 = laid_out(&root);
+        v1.create("c1", &Limits { io_weight: Some(100), ..limits() }).expect("all files are there");
+        let dir = root.path().join("blkio/bourse/a1/c1/task");
+        let bytes = "8:0 Read 4096\n8:0 Write 100\n8:0 Total 4196\n8:16 Read 4\n8:16 Write 1\nTotal 4201\n";
+        fs::write(dir.join("blkio.throttle.io_service_bytes_recursive"), bytes).expect("it is writable");
+        let operations = "8:0 Read 2\n8:0 Write 1\nTotal 3\n";
+        fs::write(dir.join("blkio.throttle.io_serviced_recursive"), operations).expect("it is writable");
+        let expected = Io { read_bytes: 4100, written_bytes: 101, reads: 2, writes: 1 };
+        assert_eq!(v1.usage("c1").expect("the group is there").io, Some(expected));
     }
 
     #[test]
@@ -289,15 +554,25 @@ mod tests {
             cpuacct: base("cpu"),
             memory: base("memory"),
             pids: base("pids"),
+            cpuset: Some(base("cpuset")),
+            blkio: None,
+            hugetlb: None,
             killer: Killer::Signals,
         };
-        for dir in ["cpu/bourse/a1/c1/task", "memory/bourse/a1/c1/task", "memory/bourse/a2", "pids/other"] {
+        for dir in [
+            "cpu/bourse/a1/c1/task",
+            "memory/bourse/a1/c1/task",
+            "memory/bourse/a2",
+            "pids/other",
+            "cpuset/bourse/a1/c1/task",
+        ] {
             fs::create_dir_all(root.path().join(dir)).expect("a temporary directory is writable");
         }
         assert_eq!(v1.containers(), ["c1"]);
         v1.remove("c1").expect("all are empty");
         v1.remove("c1").expect("a repeat does nothing");
         assert!(!root.path().join("cpu/bourse").exists());
+        assert!(!root.path().join("cpuset/bourse").exists());
         assert!(root.path().join("cpu").exists());
         assert!(!root.path().join("memory/bourse/a1").exists());
         assert!(root.path().join("memory/bourse/a2").exists());

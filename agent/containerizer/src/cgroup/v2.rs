@@ -1,12 +1,16 @@
 //! Control groups of version 2.
 
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, children, kill_until_empty, make, write, write_if_there};
-use super::{CgroupError, Hierarchy, Joins, Layout, TASK, cpu, memory, pids};
-use crate::containerizer::Usage;
+use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
+use super::{
+    CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
+    memory, pids, pressure,
+};
 use crate::spec::Limits;
+use crate::usage::Usage;
 
 /// The name of the group of the first process: version 2 wants processes in leaves.
 const INIT: &str = "init";
@@ -17,10 +21,7 @@ const LEAF: &str = "bourse-host";
 /// Where it is written what is handed down to the groups below.
 const CONTROL: &str = "cgroup.subtree_control";
 
-/// How often processes are moved out of the way before others are believed to be made without end.
-const MOVES: usize = 20;
-
-/// What is handed down to the groups below.
+/// What is handed down to the groups of every container.
 const CONTROLLERS: &str = "+cpu +memory +pids";
 
 /// One tree for all controllers.
@@ -40,30 +41,62 @@ impl V2 {
 
     /// Hands the controllers down from the root to the container's group. A repeat changes nothing, and other
     /// agents do the same with ours.
-    fn hand_down(&self, dir: &Path) -> Result<(), CgroupError> {
+    fn hand_down(&self, dir: &Path, controllers: &str) -> Result<(), CgroupError> {
         let mut path: Vec<&Path> =
             dir.ancestors().take_while(|above| above.starts_with(&self.root)).collect();
         path.reverse();
-        path.into_iter().try_for_each(|group| match write(group, CONTROL, CONTROLLERS) {
-            Err(error) if is_busy(&error) => make_way(group, std::process::id()),
+        path.into_iter().try_for_each(|group| match write(group, CONTROL, controllers) {
+            Err(error) if is_busy(&error) => make_way(group, controllers, std::process::id()),
             result => result,
         })
     }
 
-    fn set(&self, container: &str, limits: &Limits) -> Result<(), CgroupError> {
+    /// What is handed down to a container with these limits.
+    fn controllers(&self, limits: &Limits) -> Result<String, LimitsError> {
+        let there = fs::read_to_string(self.root.join("cgroup.controllers")).unwrap_or_default();
+        Extra::wanted(limits).try_fold(CONTROLLERS.to_owned(), |all, extra| {
+            match there.split_whitespace().any(|name| name == extra.name_v2()) {
+                true => Ok(format!("{all} +{}", extra.name_v2())),
+                false => Err(LimitsError::Missing(extra)),
+            }
+        })
+    }
+
+    fn set(&self, container: &str, limits: &Limits, change: &mut Change) -> Result<(), LimitsError> {
         let [init, task, dir] = self.dirs(container);
+        let controllers = self.controllers(limits)?;
         make(&dir)?;
-        self.hand_down(&dir)?;
+        self.hand_down(&dir, &controllers)?;
         make(&init)?;
         make(&task)?;
-        cpu::share_v2(&dir, limits.cpus)?;
-        if let Some(quota) = limits.cpu_quota {
-            cpu::quota_v2(&task, quota)?;
+        cpu::share_v2(&dir, limits.cpus, change)?;
+        cpu::quota_v2(&task, limits, change)?;
+        self.keep([&task, &dir], limits.memory_request_bytes, change)?;
+        pids::limit(&task, limits.pids, change)?;
+        blkio::weight_v2(&dir, limits.io_weight, change)?;
+        cpuset::cores_v2(&self.root, &task, limits.cores.as_ref(), change)?;
+        hugetlb::limit(&task, &hugetlb::V2, &limits.hugepages, change)?;
+        // Last, as that may be refused, and may have been used when it is to be taken back.
+        memory::limit_v2(&task, limits, change)
+    }
+
+    fn joins(&self, container: &str) -> Joins {
+        let [init, task, _] = self.dirs(container);
+        Joins { init: vec![init.join("cgroup.procs")], task: vec![task.join("cgroup.procs")] }
+    }
+
+    /// Keeps memory for a container. That takes a look at all of the agent's, so only for those that ask for it or did.
+    fn keep(&self, dirs: [&Path; 2], bytes: Option<u64>, change: &mut Change) -> Result<(), CgroupError> {
+        let [_, dir] = dirs;
+        if bytes.unwrap_or(0) == 0 && memory::kept_v2(dir) == 0 {
+            return Ok(());
         }
-        if let Some(bytes) = limits.memory_bytes {
-            memory::limit_v2(&task, bytes, limits.swap_bytes)?;
-        }
-        limits.pids.map_or(Ok(()), |count| pids::limit(&task, count))
+        memory::keep_v2(dirs, bytes, change)?;
+        self.keep_for_all()
+    }
+
+    fn keep_for_all(&self) -> Result<(), CgroupError> {
+        self.base.ancestors().take(2).try_for_each(memory::keep_sum_v2)
     }
 }
 
@@ -75,7 +108,7 @@ fn is_busy(error: &CgroupError) -> bool {
 /// process itself (`cgroup-v2.rst`, "No Internal Process Constraint"). Only where the agent is one of them: such a group
 /// is that of the agent's own container or service, and the others came with it. Others' processes are left alone, and
 /// named.
-fn make_way(group: &Path, agent: u32) -> Result<(), CgroupError> {
+fn make_way(group: &Path, controllers: &str, agent: u32) -> Result<(), CgroupError> {
     let mut inside = files::processes([&group.to_path_buf()]);
     if !inside.contains(&agent) {
         return Err(CgroupError {
@@ -88,15 +121,8 @@ fn make_way(group: &Path, agent: u32) -> Result<(), CgroupError> {
     make(&leaf)?;
     let mut moves = 1..MOVES;
     loop {
-        // Process id 0 stands for one that this pid namespace cannot see.
-        for pid in inside.iter().filter(|&&pid| pid != 0) {
-            match write(&leaf, "cgroup.procs", pid) {
-                // It has ended meanwhile.
-                Err(error) if error.source.raw_os_error() == Some(libc::ESRCH) => {}
-                result => result?,
-            }
-        }
-        match write(group, CONTROL, CONTROLLERS) {
+        files::join(&leaf, inside)?;
+        match write(group, CONTROL, controllers) {
             // A child was made by one that was yet to be moved.
             Err(error) if is_busy(&error) && moves.next().is_some() => {
                 inside = files::processes([&group.to_path_buf()]);
@@ -111,10 +137,26 @@ impl Hierarchy for V2 {
         Layout::V2
     }
 
-    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, CgroupError> {
-        self.set(container, limits).inspect_err(|_| drop(self.remove(container)))?;
-        let [init, task, _] = self.dirs(container);
-        Ok(Joins { init: vec![init.join("cgroup.procs")], task: vec![task.join("cgroup.procs")] })
+    fn create(&self, container: &str, limits: &Limits) -> Result<Joins, LimitsError> {
+        self.set(container, limits, &mut Change::default()).inspect_err(|_| drop(self.remove(container)))?;
+        Ok(self.joins(container))
+    }
+
+    fn resize(&self, container: &str, limits: &Limits) -> Result<Option<Joins>, LimitsError> {
+        let [_, task, _] = self.dirs(container);
+        if !task.exists() {
+            return Ok(None);
+        }
+        let mut change = Change::default();
+        match self.set(container, limits, &mut change) {
+            Ok(()) => Ok(Some(self.joins(container))),
+            Err(error) => {
+                change.take_back();
+                // What is kept is among that; the error that is told is the one that was met first.
+                let _ = self.keep_for_all();
+                Err(error)
+            }
+        }
     }
 
     fn usage(&self, container: &str) -> Option<Usage> {
@@ -126,6 +168,8 @@ impl Hierarchy for V2 {
         cpu::usage_v2(&task, &mut usage);
         memory::usage_v2(&task, &mut usage);
         pids::usage(&task, &mut usage);
+        blkio::usage_v2(&task, &mut usage);
+        pressure::usage(&task, &mut usage);
         Some(usage)
     }
 
@@ -145,7 +189,13 @@ impl Hierarchy for V2 {
     }
 
     fn remove(&self, container: &str) -> Result<(), CgroupError> {
-        files::remove_container(&self.base, container, &[INIT, TASK])
+        let kept = memory::kept_v2(&self.base.join(container));
+        files::remove_container(&self.base, container, &[INIT, TASK])?;
+        if kept > 0 {
+            // With the last container its parents go, too, and there is nothing to keep.
+            files::if_there(self.keep_for_all())?;
+        }
+        Ok(())
     }
 
     fn containers(&self) -> Vec<String> {
@@ -155,20 +205,20 @@ impl Hierarchy for V2 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::time::Duration;
 
     use bourse_types::Milli;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::usage::{Io, MemoryKinds, Pressure};
 
     fn limits() -> Limits {
         Limits {
-            cpus: Milli::new(2000),
             cpu_quota: Some(Milli::new(500)),
             memory_bytes: Some(64 << 20),
-            swap_bytes: 0,
             pids: Some(100),
+            ..Limits::unlimited(Milli::new(2000))
         }
     }
 
@@ -186,12 +236,15 @@ mod tests {
             "bourse/a1/c1/task/memory.oom.group",
             "bourse/a1/c1/task/pids.max",
         ] {
-            let path = root.path().join(file);
-            fs::create_dir_all(path.parent().expect("it has one"))
-                .expect("a temporary directory is writable");
-            fs::write(path, "").expect("a temporary directory is writable");
+            put(root, file, "");
         }
         V2 { root: root.path().into(), base }
+    }
+
+    fn put(root: &TempDir, file: &str, text: &str) {
+        let path = root.path().join(file);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a temporary directory is writable");
+        fs::write(path, text).expect("a temporary directory is writable");
     }
 
     fn read(root: &TempDir, file: &str) -> String {
@@ -222,6 +275,102 @@ mod tests {
     }
 
     #[test]
+    fn controllers_are_handed_down_for_those_who_ask_for_a_limit_of_theirs() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = laid_out(&root);
+        for (file, text) in [
+            ("cgroup.controllers", "cpuset cpu io memory hugetlb pids\n"),
+            ("cpuset.cpus.effective", "0-3\n"),
+            ("bourse/a1/c1/io.weight", "default 100\n"),
+            ("bourse/a1/c1/task/cpuset.cpus", "\n"),
+            ("bourse/a1/c1/task/hugetlb.2MB.max", "max\n"),
+            ("bourse/a1/c1/task/cpu.max.burst", "0\n"),
+        ] {
+            put(&root, file, text);
+        }
+        let limits = Limits {
+            cpu_burst: Some(Milli::new(200)),
+            cores: Some("2-3".parse().expect("a list")),
+            io_weight: Some(5000),
+            hugepages: vec![crate::spec::HugePages { page_bytes: 2 << 20, bytes: 4 << 20 }],
+            ..limits()
+        };
+        v2.create("c1", &limits).expect("all files are there");
+        assert_eq!(read(&root, "cgroup.subtree_control"), "+cpu +memory +pids +cpuset +io +hugetlb");
+        assert_eq!(read(&root, "bourse/a1/c1/io.weight"), "default 5000");
+        assert_eq!(read(&root, "bourse/a1/c1/task/cpuset.cpus"), "2-3");
+        assert_eq!(read(&root, "bourse/a1/c1/task/hugetlb.2MB.max"), (4 << 20).to_string());
+        assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max.burst"), "20000");
+
+        v2.create("c1", &Limits::unlimited(limits.cpus)).expect("likewise");
+        assert_eq!(read(&root, "cgroup.subtree_control"), CONTROLLERS);
+        assert_eq!(read(&root, "bourse/a1/c1/io.weight"), "default 100");
+        assert_eq!(read(&root, "bourse/a1/c1/task/cpuset.cpus"), "0-3");
+        assert_eq!(read(&root, "bourse/a1/c1/task/hugetlb.2MB.max"), "max");
+        assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max.burst"), "0");
+        assert_eq!(read(&root, "bourse/a1/c1/task/memory.max"), "max");
+    }
+
+    #[test]
+    fn a_limit_that_the_machine_cannot_set_is_refused_with_what_it_lacks() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = laid_out(&root);
+        put(&root, "cgroup.controllers", "cpuset cpu memory pids\n");
+        put(&root, "cpuset.cpus.effective", "0-3\n");
+        let refused = |limits: Limits| v2.create("c1", &limits).expect_err("it cannot be set").to_string();
+        let error = refused(Limits { io_weight: Some(5), ..limits() });
+        assert!(error.contains("no io (version 1: blkio) controller"), "{error}");
+        let error = refused(Limits { cores: Some("7".parse().expect("a list")), ..limits() });
+        assert!(error.contains("the cores 7 were asked for, and this machine has 0-3"), "{error}");
+    }
+
+    #[test]
+    fn groups_keep_as_much_memory_as_those_in_them_together() {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = laid_out(&root);
+        for (file, text) in [
+            ("bourse/memory.low", "0\n"),
+            ("bourse/a1/memory.low", "0\n"),
+            ("bourse/a1/c1/memory.low", "0\n"),
+            ("bourse/a1/c1/task/memory.low", "0\n"),
+            ("bourse/a1/c2/memory.low", "1000\n"),
+            ("bourse/a2/memory.low", "500\n"),
+        ] {
+            put(&root, file, text);
+        }
+        let kept =
+            || ["c1/task/", "c1/", "", "../"].map(|dir| read(&root, &format!("bourse/a1/{dir}memory.low")));
+        v2.create("c1", &Limits { memory_request_bytes: Some(70), ..limits() }).expect("all files are there");
+        assert_eq!(kept(), ["70", "70", "1070", "1570"]);
+        v2.create("c1", &limits()).expect("all files are there");
+        assert_eq!(kept(), ["0", "0", "1000", "1500"]);
+    }
+
+    #[test]
+    fn a_lower_limit_of_memory_is_set_when_what_is_above_it_was_given_back_and_else_refused_with_the_figures()
+    {
+        let root = TempDir::new().expect("a temporary directory");
+        let v2 = laid_out(&root);
+        assert_eq!(v2.resize("c2", &limits()).expect("nothing to do"), None);
+        v2.create("c1", &limits()).expect("all files are there");
+        let of_task = |file: &str| format!("bourse/a1/c1/task/{file}");
+        put(&root, &of_task("memory.current"), &(20 << 20).to_string());
+        put(&root, &of_task("memory.high"), "max\n");
+        let with = |bytes| Limits { memory_bytes: Some(bytes), ..limits() };
+        let joins = v2.resize("c1", &with(30 << 20)).expect("it uses less").expect("it has groups");
+        assert_eq!(joins.task, [root.path().join("bourse/a1/c1/task/cgroup.procs")]);
+        assert_eq!(read(&root, &of_task("memory.max")), (30 << 20).to_string());
+        assert_eq!(read(&root, &of_task("memory.high")), "max");
+
+        let other = Limits { pids: Some(7), ..with(10 << 20) };
+        let error = v2.resize("c1", &other).expect_err("it uses more").to_string();
+        assert!(error.contains("cannot be limited to 10 MiB, as it uses 20 MiB"), "{error}");
+        assert_eq!(read(&root, &of_task("memory.max")), (30 << 20).to_string());
+        assert_eq!(read(&root, &of_task("memory.high")), "max");
+        assert_eq!(read(&root, &of_task("pids.max")), "100", "the other limits are as before, too");
+    }
+
+    #[test]
     fn usage_is_read_from_the_group_of_the_task() {
         let root = TempDir::new().expect("a temporary directory");
         let v2 = laid_out(&root);
@@ -230,12 +379,21 @@ mod tests {
         };
         put(
             "cpu.stat",
-            "usage_usec 1500000\nuser_usec 1\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
+            "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
         );
         put("memory.current", "1048576\n");
         put("memory.max", "max\n");
         put("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 1\n");
         put("pids.current", "3\n");
+        put("pids.max", "max\n");
+        put("pids.events", "max 9\n");
+        put("memory.stat", "anon 4096\nfile 700\nkernel 300\nkernel_stack 1\nshmem 500\n");
+        put("memory.swap.current", "8\n");
+        put(
+            "io.stat",
+            "8:0 rbytes=4096 wbytes=100 rios=2 wios=1 dbytes=0 dios=0\n8:16 rbytes=4 wbytes=1 rios=1 wios=1\n",
+        );
+        put("memory.pressure", "some avg10=0.50 avg60=0.00 avg300=0.00 total=7\n");
         let usage = v2.usage("c1").expect("the group is there");
         assert_eq!(usage.cpu.as_millis(), 1500);
         assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
@@ -245,6 +403,20 @@ mod tests {
             (1 << 20, None, None)
         );
         assert_eq!((usage.oom_kills, usage.pids), (2, 3));
+        assert_eq!((usage.pids_limit, usage.pids_refused), (None, Some(9)));
+        let parts = (usage.cpu_user, usage.cpu_system);
+        assert_eq!(parts, (Some(Duration::from_micros(1)), Some(Duration::from_micros(2))));
+        let kinds = MemoryKinds {
+            anonymous_bytes: 4096,
+            file_bytes: 700,
+            shared_bytes: 500,
+            kernel_bytes: Some(300),
+        };
+        assert_eq!((usage.memory_kinds, usage.swap_bytes), (Some(kinds), Some(8)));
+        let io = Io { read_bytes: 4100, written_bytes: 101, reads: 3, writes: 2 };
+        assert_eq!(usage.io, Some(io));
+        let pressure = Pressure { avg10: 50, total: Duration::from_micros(7) };
+        assert_eq!((usage.memory_pressure, usage.cpu_pressure), (Some(pressure), None));
         assert!(v2.is_over_memory("c1"));
         put("memory.events", "low 0\nhigh 0\nmax 9\noom 0\noom_kill 2\noom_group_kill 1\n");
         assert!(!v2.is_over_memory("c1"), "the whole machine was out of memory");
@@ -268,9 +440,9 @@ mod tests {
             fs::write(root.path().join(file), "").expect("it is writable");
         }
         fs::write(root.path().join("cgroup.procs"), "0\n41\n").expect("it is writable");
-        let error = make_way(root.path(), 42).expect_err("the agent is not in it");
+        let error = make_way(root.path(), CONTROLLERS, 42).expect_err("the agent is not in it");
         assert!(error.to_string().contains("{0, 41}"), "{error}");
-        make_way(root.path(), 41).expect("all files are there");
+        make_way(root.path(), CONTROLLERS, 41).expect("all files are there");
         assert_eq!(read(&root, &format!("{LEAF}/cgroup.procs")), "41");
         assert_eq!(read(&root, CONTROL), CONTROLLERS);
     }

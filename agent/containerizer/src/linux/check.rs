@@ -149,6 +149,7 @@ mod tests {
             record: Some("/r".into()),
             init_groups: vec!["/g/init".into()],
             task_groups: vec!["/g/task".into()],
+            oom_score: 300,
         };
         let check = Check {
             argv: vec!["check".into()],
@@ -158,8 +159,8 @@ mod tests {
         let plan = plan(of_task.clone(), &check);
         assert_eq!(plan.env, ["AB=2", "A=3"]);
         assert_eq!(
-            (plan.task_groups, plan.cwd, plan.filters),
-            (of_task.task_groups, of_task.cwd, of_task.filters)
+            (plan.task_groups, plan.cwd, plan.filters, plan.oom_score),
+            (of_task.task_groups, of_task.cwd, of_task.filters, 300)
         );
         assert_eq!((plan.record, plan.logs, plan.init_groups), (None, None, vec![]));
         assert_eq!(plan.place, Place::Inside { namespaces: false, in_sandbox: true });

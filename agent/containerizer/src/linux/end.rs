@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use super::{Container, Inner, Life, LinuxContainerizer};
 use crate::cgroup::{Hierarchy, Layout};
-use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, Usage, explain};
+use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, explain};
 use crate::process;
+use crate::usage::Usage;
 
 /// Between two looks at whether a task lost a process to its memory limit: a few microseconds each.
 const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
@@ -92,14 +93,12 @@ pub fn usage(inner: &Inner, container: &Container) -> Option<Usage> {
 
 /// Without control groups: what the processes of the task's session say of themselves.
 fn usage_of_session(session: u32) -> Usage {
-    let constant =
-        |name| sysconf(name).ok().flatten().and_then(|value| u64::try_from(value).ok()).unwrap_or(1);
-    let ticks_per_second = constant(SysconfVar::CLK_TCK).max(1);
-    let page_bytes = constant(SysconfVar::PAGE_SIZE);
+    let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    let page_bytes = page_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(1);
     let mut usage = Usage::default();
     let stats = process::all_pids().into_iter().filter_map(|pid| process::stat(pid).ok()?);
     for stat in stats.filter(|stat| stat.session == session) {
-        usage.cpu += Duration::from_millis(stat.cpu_ticks * 1000 / ticks_per_second);
+        usage.cpu += process::ticks(stat.cpu_ticks);
         usage.memory_bytes += stat.resident_pages * page_bytes;
         usage.pids += stat.threads;
     }

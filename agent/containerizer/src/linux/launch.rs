@@ -99,7 +99,7 @@ fn set_up(
             let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
             groups
                 .create(id.as_str(), &spec.limits)
-                .map_err(|error| LaunchError::Cgroup { id: id.clone(), error })?
+                .map_err(|error| LaunchError::Limits { id: id.clone(), error })?
         }
     };
     // First, as long as nobody else may put anything there.
@@ -254,6 +254,7 @@ fn plan(
         record: Some(dir.record_path()),
         init_groups: joins.init,
         task_groups: joins.task,
+        oom_score: spec.limits.oom_score.into(),
     }
 }
 

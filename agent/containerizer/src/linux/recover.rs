@@ -155,6 +155,7 @@ mod tests {
             record: Some(dir.record_path()),
             init_groups: vec![],
             task_groups: vec![],
+            oom_score: 0,
         };
         let plan = dir.write_plan(&plan).expect("it is writable");
         let (conversation, theirs) = Conversation::begin().expect("a socket");

@@ -65,11 +65,10 @@ async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) 
         cwd: None,
         hostname: Some(PROBE.into()),
         limits: Limits {
-            cpus: Milli::new(100),
             cpu_quota: Some(Milli::new(1000)),
             memory_bytes: Some(64 << 20),
-            swap_bytes: 0,
             pids: Some(16),
+            ..Limits::unlimited(Milli::new(100))
         },
         logs: LogLimits::NONE,
         root: None,

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use bourse_containerizer::Limits;
-use bourse_containerizer::cgroup::{Hierarchy, Killer, V1, V2};
+use bourse_containerizer::cgroup::{Extra, Hierarchy, Killer, V1, V2};
 use bourse_types::Milli;
+
+use super::lab::has;
 
 /// Where the hierarchy with this controller is mounted; `None` for the controller asks for version 2.
 fn mounted(controller: Option<&str>) -> Option<PathBuf> {
@@ -38,6 +40,9 @@ fn hierarchies(instance: &str) -> Vec<Box<dyn Hierarchy>> {
             cpuacct: v1("cpuacct"),
             memory: memory.clone(),
             pids: v1("pids"),
+            cpuset: base(Some("cpuset")),
+            blkio: base(Some("blkio")),
+            hugetlb: base(Some("hugetlb")),
             killer,
         })
     };
@@ -58,11 +63,12 @@ fn every_way_of_killing_empties_the_groups_so_that_they_can_be_removed() {
     let instance = format!("test-groups-{}", std::process::id());
     for groups in hierarchies(&instance) {
         let limits = Limits {
-            cpus: Milli::new(100),
             cpu_quota: Some(Milli::new(100)),
             memory_bytes: Some(16 << 20),
-            swap_bytes: 0,
             pids: Some(10),
+            cores: has(Extra::Cpuset).then(|| "0".parse().expect("a list of cpus")),
+            io_weight: has(Extra::Io).then_some(200),
+            ..Limits::unlimited(Milli::new(100))
         };
         let joins = groups.create("c1", &limits).unwrap_or_else(|error| panic!("{groups:?}: {error}"));
         let mut children = [in_group(&joins.init), in_group(&joins.task), in_group(&joins.task)];

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use bourse_containerizer::cgroup::Extra;
 use bourse_containerizer::{
     Config, ContainerSpec, Containerizer, Ended, Filters, Isolation, Launched, Limits, LinuxContainerizer,
     LogLimits, Outcome,
@@ -80,11 +81,9 @@ impl Lab {
             cwd: None,
             hostname: None,
             limits: Limits {
-                cpus: Milli::new(500),
-                cpu_quota: None,
                 memory_bytes: Some(64 << 20),
-                swap_bytes: 0,
                 pids: Some(64),
+                ..Limits::unlimited(Milli::new(500))
             },
             logs: LogLimits::NONE,
             root: None,
@@ -309,6 +308,26 @@ pub fn groups_of(instance: &str) -> Vec<PathBuf> {
         .filter_map(|line| Some(Path::new(line.split(' ').nth(4)?).join("bourse").join(instance)))
         .filter(|path| path.exists())
         .collect()
+}
+
+/// Whether this machine has the controller, in the version that holds the others.
+pub fn has(extra: Extra) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    let mounts = || mounts.lines().filter_map(|line| line.split_once(" - "));
+    let v1 = |name: &str| {
+        mounts().any(|(_, right)| {
+            let mut right = right.split(' ');
+            right.next() == Some("cgroup")
+                && right.nth(1).is_some_and(|list| list.split(',').any(|c| c == name))
+        })
+    };
+    if v1("memory") {
+        return v1(extra.name_v1());
+    }
+    let v2 = mounts().find(|(_, right)| right.starts_with("cgroup2 "));
+    let point = v2.and_then(|(left, _)| left.split(' ').nth(4)).expect("it is mounted");
+    let there = fs::read_to_string(Path::new(point).join("cgroup.controllers")).expect("it is readable");
+    there.split_whitespace().any(|name| name == extra.name_v2())
 }
 
 /// Waits for a condition of the outside world.

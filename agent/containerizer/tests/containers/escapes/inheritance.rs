@@ -76,7 +76,8 @@ async fn starts_fresh() {
         });
         variables.sort_unstable();
         let lab_variable = format!("LAB={}", lab.instance);
-        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
+        let path =
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
         assert_eq!(variables, [lab_variable.as_str(), path], "{status}");
         // The list's own is that of the directory.
         let listed = read(&spec, descriptors);
