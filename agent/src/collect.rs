@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use bourse_containerizer::LinuxContainerizer;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
@@ -43,16 +44,19 @@ impl Keeping {
 }
 
 /// Collects for ever, one round a minute.
-pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views) {
+pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views, containers: LinuxContainerizer) {
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let (view, folder) = (views.borrow().clone(), work_dir.clone());
+        let (view, folder, containers) = (views.borrow().clone(), work_dir.clone(), containers.clone());
         let collected = spawn_blocking(move || {
             let age = keeping.age(used(&folder)?);
             let now = SystemTime::now();
-            let sandboxes = round(&folder, &view, age, now);
+            let sandboxes = round(&folder, &view, age, now, |sandbox| {
+                containers.take_back(sandbox)?;
+                sandbox::remove(sandbox)
+            });
             let in_use = view.tasks.values().map(|task| task.container.as_str()).collect();
             let roots = unpacked::collect(&folder, &in_use, |path| older(path, age, now));
             Ok((sandboxes, roots, age))
@@ -80,7 +84,13 @@ fn used(folder: &Path) -> io::Result<f64> {
 
 /// Marks what is in use and removes what has not been for longer than `age`; tells how many. What cannot be marked or
 /// removed does not hold up the others.
-fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> usize {
+fn round(
+    work_dir: &Path,
+    view: &View,
+    age: Duration,
+    now: SystemTime,
+    remove: impl Fn(&Path) -> io::Result<()>,
+) -> usize {
     let in_use: BTreeSet<PathBuf> = view
         .agent
         .iter()
@@ -97,7 +107,7 @@ fn round(work_dir: &Path, view: &View, age: Duration, now: SystemTime) -> usize 
     let mut removed = 0;
     for sandbox in sandbox::all(work_dir).into_iter().filter(|sandbox| !in_use.contains(sandbox)) {
         let gone = older(&sandbox, age, now).and_then(|older| match older {
-            true => sandbox::remove(&sandbox).map(|()| 1),
+            true => remove(&sandbox).map(|()| 1),
             false => Ok(0),
         });
         match gone {
@@ -164,14 +174,14 @@ mod tests {
         let running = TaskView { container: container("c3"), started: true, ended: false, disk_limit: None };
         let view = View { agent: Some(agent.clone()), tasks: BTreeMap::from([(key("twice"), running)]) };
 
-        assert_eq!(round(&work, &view, HOUR, SystemTime::now()), 0, "nothing is old");
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now(), sandbox::remove), 0, "nothing is old");
         let later = SystemTime::now() + 2 * HOUR;
-        assert_eq!(round(&work, &view, HOUR, later), 2);
+        assert_eq!(round(&work, &view, HOUR, later, sandbox::remove), 2);
         assert!(!old.exists() && !again.exists() && live.join("deep/stdout").exists());
         assert!(!work.join("slaves/m-S0/frameworks/f/executors/old").exists(), "its empty folders go too");
         assert_eq!(sandbox::latest(&work, &agent, &key("twice")), Some(live), "the newest is still found");
         assert_eq!(fs::read_to_string(&kept).expect("there"), "not ours");
-        assert_eq!(round(&work, &view, HOUR, later), 0);
+        assert_eq!(round(&work, &view, HOUR, later, sandbox::remove), 0);
     }
 
     #[test]
@@ -197,7 +207,7 @@ mod tests {
             fs::create_dir(&busy).expect("writable");
             mount(Some("none"), &busy, Some("tmpfs"), MsFlags::empty(), none).expect("ours");
             let later = SystemTime::now() + 2 * HOUR;
-            assert_eq!(round(&work, &View::default(), HOUR, later), 2);
+            assert_eq!(round(&work, &View::default(), HOUR, later, sandbox::remove), 2);
             assert_eq!(made.each_ref().map(|sandbox| sandbox.exists()), [true, false, false]);
         })
         .join()
@@ -209,7 +219,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let work = folder.path().canonicalize().expect("there");
         let view = View::default();
-        assert_eq!(round(&work, &view, HOUR, SystemTime::now()), 0);
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now(), sandbox::remove), 0);
         let key = TaskKey {
             framework: FrameworkId::new("f").expect("valid"),
             task: TaskId::new("t").expect("valid"),
@@ -219,6 +229,6 @@ mod tests {
             sandbox::make(&work, &agent, &key, &ContainerId::new("c1").expect("valid")).expect("made");
         let year = SystemTime::now() + 9000 * HOUR;
         fs::File::open(&sandbox).and_then(|sandbox| sandbox.set_modified(year)).expect("ours");
-        assert_eq!(round(&work, &view, HOUR, SystemTime::now() + 2 * HOUR), 1);
+        assert_eq!(round(&work, &view, HOUR, SystemTime::now() + 2 * HOUR, sandbox::remove), 1);
     }
 }

@@ -16,6 +16,7 @@
 pub mod config;
 pub mod resources;
 pub mod tree;
+pub mod trial;
 
 mod clock;
 mod collect;

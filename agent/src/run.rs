@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Condition, Found, Start};
 use bourse_containerizer::{Bind, Config as ContainerConfig, Isolation, LinuxContainerizer};
-use bourse_types::{Address, AgentInfo};
+use bourse_types::{Address, AgentInfo, AttributeValue, Attributes};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -30,6 +30,9 @@ use crate::{resources, sandbox, serve, usage};
 
 /// How long a stopping agent waits until those who read from it were told so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The attribute of an agent that is not root.
+const ROOTLESS: &str = "rootless";
 
 /// Runs an agent until `shutdown` resolves, or until the master does not want it any more, which is an error.
 ///
@@ -59,7 +62,13 @@ pub async fn run(
     let found = recover(&containers).await?;
     info!(tasks = state.tasks.len(), containers = found.len(), agent_id = ?state.agent, "recovered");
     match containers.try_out(config.isolation).await {
-        Ok(Some(capabilities)) => info!(?capabilities, "this machine can isolate tasks"),
+        Ok(Some(capabilities)) => {
+            let (layout, oom_protection) = (capabilities.layout, capabilities.oom_protection);
+            info!(%layout, oom_protection, "this machine can isolate tasks");
+            for lacking in &capabilities.lacking {
+                warn!(%lacking, "there is something that tasks or this agent have to do without");
+            }
+        }
         Ok(None) => {}
         // What runs is to be looked after, and what is wrong now may pass: a machine without room.
         Err(error) if found.iter().any(is_running) => {
@@ -122,9 +131,10 @@ pub async fn run(
     let keeping = Keeping { delay: config.gc_delay, headroom: config.gc_disk_headroom };
     let (sizes, measured) = watch::channel(Sizes::new());
     let (back, seen) = (inbox.clone(), watching.clone());
+    let removing = containers.clone();
     chores.spawn(usage::measure(containers, config.usage_interval, work.clone(), seen, measured, back));
     chores.spawn(disk::watch(work.clone(), config.disk_interval, watching.clone(), sizes, inbox));
-    chores.spawn(collect(work.clone(), keeping, watching.clone()));
+    chores.spawn(collect(work.clone(), keeping, watching.clone(), removing));
     let (stop, stopped) = oneshot::channel();
     let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);
     tokio::pin!(serving);
@@ -190,10 +200,20 @@ fn describe(config: &Config, work_dir: &WorkDir, listener: &TcpListener) -> anyh
     Ok(AgentInfo {
         hostname: config.hostname.clone(),
         address: Address { host, port },
-        attributes: config.attributes.clone(),
+        attributes: attributes(config, nix::unistd::geteuid().is_root()),
         total: resources::find(&config.resources, work_dir.path())?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })
+}
+
+/// What the operator named, and that an agent is not root, so that frameworks can tell: tasks of other users are refused by
+/// it. What the operator says of that himself stays.
+fn attributes(config: &Config, is_root: bool) -> Attributes {
+    let mut attributes = config.attributes.clone();
+    if !is_root && attributes.get(ROOTLESS).is_none() {
+        attributes.insert(ROOTLESS, AttributeValue::text("true"));
+    }
+    attributes
 }
 
 /// What every task sees by the operator's wish, at its own place.
@@ -248,5 +268,23 @@ fn raise_descriptors() {
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         warn!(%error, "could not raise the limit of open files; with many tasks the agent may run out of them");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AgentArgs;
+
+    #[test]
+    fn an_agent_that_is_not_root_says_so_as_an_attribute_unless_its_operator_does() {
+        let config = |attributes: &str| {
+            let args = AgentArgs { attributes: Some(attributes.into()), ..AgentArgs::default() };
+            args.resolve_with(&|_| None).into_config().expect("valid")
+        };
+        let told = |text: &str, is_root| attributes(&config(text), is_root).to_string();
+        assert_eq!(told("rack:a", true), "rack:a");
+        assert_eq!(told("rack:a", false), "rack:a;rootless:true");
+        assert_eq!(told("rootless:no", false), "rootless:no");
     }
 }

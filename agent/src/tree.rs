@@ -88,6 +88,7 @@ impl<R: Fn(&Path, &Path) -> io::Result<()>> Removal<'_, R> {
     /// Removes a folder of a root after the folders in it were moved out. `false`: they cannot be.
     fn remove_flat(&mut self, root: &Path, folder: &Path) -> io::Result<bool> {
         self.refuse_mounted(folder)?;
+        open_up(folder);
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             if !entry.file_type()?.is_dir() {
@@ -95,7 +96,12 @@ impl<R: Fn(&Path, &Path) -> io::Result<()>> Removal<'_, R> {
                 continue;
             }
             let place = free(root, &mut self.number);
-            match (self.rename)(&entry.path(), &place) {
+            let mut renamed = (self.rename)(&entry.path(), &place);
+            if renamed.as_ref().is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+                open_up(&entry.path());
+                renamed = (self.rename)(&entry.path(), &place);
+            }
+            match renamed {
                 // Where mounts are not known, it may be one that nothing leaves.
                 Err(error) if error.kind() == ErrorKind::CrossesDevices && self.mount.is_some() => {
                     return Ok(root != self.top && self.bring_to_top(folder));
@@ -125,6 +131,12 @@ impl<R: Fn(&Path, &Path) -> io::Result<()>> Removal<'_, R> {
     }
 }
 
+/// Lets an agent that is not root look into a folder of its own and move it: a task may have closed that. Where it cannot,
+/// what comes next says so.
+fn open_up(folder: &Path) {
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+}
+
 /// A path in a folder where nothing is.
 fn free(folder: &Path, number: &mut u64) -> PathBuf {
     loop {
@@ -140,7 +152,10 @@ fn free(folder: &Path, number: &mut u64) -> PathBuf {
 mod tests {
     use std::cell::RefCell;
     use std::collections::BTreeSet;
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
     use std::thread;
 
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -172,6 +187,37 @@ mod tests {
         symlink(&kept, &link).expect("writable");
         assert!(remove(&link).is_err(), "a link is no folder");
         assert!(kept.join("file").exists());
+    }
+
+    #[test]
+    fn who_is_not_root_removes_what_a_task_closed_to_its_owner() {
+        const TREE: &str = "BOURSE_TEST_TREE";
+        const USER: u32 = 54_321;
+        if let Some(tree) = std::env::var_os(TREE) {
+            return remove(Path::new(&tree)).expect("removed");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = folder.path().join("tree");
+        fs::create_dir_all(tree.join("closed/read only/empty")).expect("writable");
+        fs::write(tree.join("closed/file"), "text").expect("writable");
+        for (path, mode) in
+            [("closed/read only/empty", 0), ("closed/read only", 0o555), ("closed", 0), ("", 0o755)]
+        {
+            chown(tree.join(path), Some(USER), Some(USER)).expect("tests run as root");
+            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(mode)).expect("there");
+        }
+        chown(folder.path(), Some(USER), Some(USER)).expect("tests run as root");
+        // Opened before, as that user may not pass the way to it.
+        let tests = File::open(std::env::current_exe().expect("it runs")).expect("there");
+        let removed = Command::new(format!("/proc/self/fd/{}", tests.as_raw_fd()))
+            .args(["--exact", "tree::tests::who_is_not_root_removes_what_a_task_closed_to_its_owner"])
+            .env(TREE, &tree)
+            .current_dir("/")
+            .uid(USER)
+            .gid(USER)
+            .status();
+        assert!(removed.expect("it can be started").success());
+        assert!(!tree.exists());
     }
 
     #[test]

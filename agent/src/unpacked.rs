@@ -17,7 +17,7 @@ use std::sync::PoisonError;
 
 use anyhow::{Context, bail, ensure};
 use bourse_types::ContainerId;
-use nix::unistd::syncfs;
+use nix::unistd::{geteuid, syncfs};
 use tar::Archive;
 use tokio::task::spawn_blocking;
 use tracing::{info, warn};
@@ -147,7 +147,8 @@ fn unpack(tar: File, place: &Path) -> anyhow::Result<()> {
     unpacked
 }
 
-/// Owners, modes, times, attributes and links are those of the tar. What would lead out of the directory is refused, and
+/// Owners, modes, times, attributes and links are those of the tar; an agent that is not root leaves owners and attributes
+/// out, as it may not give them. What would lead out of the directory is refused, and
 /// devices and pipes are left out: no device works in a container but those that it has anyway.
 fn unpack_to(tar: File, root: &Path) -> anyhow::Result<()> {
     if let Some(compression) = compression(&tar)? {
@@ -159,8 +160,8 @@ fn unpack_to(tar: File, root: &Path) -> anyhow::Result<()> {
     let mut archive =
         Archive::new(Metered { tar: BufReader::with_capacity(READ, tar), left: Rc::clone(&left) });
     archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(true);
-    archive.set_unpack_xattrs(true);
+    archive.set_preserve_ownerships(geteuid().is_root());
+    archive.set_unpack_xattrs(geteuid().is_root());
     let mut is_empty = true;
     let mut entries = archive.entries_with_seek()?;
     loop {

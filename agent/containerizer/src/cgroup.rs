@@ -26,6 +26,7 @@
 //! remains of it for us would be writing a number to a file.
 
 mod detect;
+mod systemd;
 
 mod change;
 mod files;
@@ -51,7 +52,7 @@ use crate::spec::{BadLimits, Cores, Limits};
 use crate::usage::Usage;
 
 use change::Change;
-pub(crate) use detect::detect;
+pub(crate) use detect::{Detected, detect};
 pub use extra::Extra;
 pub use v1::{Killer, V1};
 pub use v2::V2;

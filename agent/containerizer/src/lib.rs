@@ -27,6 +27,7 @@ mod linux;
 mod probe;
 mod seccomp;
 mod user;
+mod users;
 
 mod conversation;
 mod init_image;

@@ -15,7 +15,7 @@ mod try_out;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bourse_init::order;
@@ -25,11 +25,12 @@ use crate::cgroup::{CgroupError, Hierarchy};
 use crate::containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
 };
-use crate::probe::{self, CannotIsolate, Capabilities};
+use crate::probe::{self, CannotIsolate, Capabilities, Means};
 use crate::process;
 use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::usage::Usage;
+use crate::users::UserMap;
 
 /// Where the containerizer keeps its things.
 #[derive(Debug, Clone)]
@@ -73,6 +74,10 @@ struct Inner {
     runtime: RuntimeDir,
     /// Without them only process isolation is to be had.
     groups: Result<Box<dyn Hierarchy>, CannotIsolate>,
+    /// Those of each container; `None` has containers among the users of the machine.
+    users: Option<UserMap>,
+    /// What tasks have to do without, in sentences.
+    lacking: Vec<String>,
     boot_id: String,
     table: Mutex<BTreeMap<ContainerId, Arc<Container>>>,
 }
@@ -103,9 +108,15 @@ impl LinuxContainerizer {
         ContainerId::new(&config.instance).map_err(OpenError::Instance)?;
         let runtime = RuntimeDir::open(&config.runtime_dir)
             .map_err(|source| OpenError::RuntimeDir { path: config.runtime_dir.clone(), source })?;
+        let (groups, users, lacking) = match probe::find(&config.instance) {
+            Ok(Means { groups, users, lacking }) => (Ok(groups), users, lacking),
+            Err(missing) => (Err(missing), None, Vec::new()),
+        };
         Ok(LinuxContainerizer(Arc::new(Inner {
             runtime,
-            groups: probe::find(&config.instance),
+            groups,
+            users,
+            lacking,
             boot_id: process::boot_id().map_err(OpenError::BootId)?,
             table: Mutex::default(),
         })))
@@ -116,6 +127,13 @@ impl LinuxContainerizer {
     /// first. Tells what the machine can do, where it isolates.
     pub async fn try_out(&self, isolation: Isolation) -> Result<Option<Capabilities>, LaunchError> {
         try_out::try_out(self, isolation).await
+    }
+
+    /// Lets the agent look into and remove all that tasks have left in a sandbox, also where it is not root and its tasks had
+    /// other users than its own. Waits as long as that takes; a repeat does nothing more. Not for the sandbox of a task that
+    /// runs: its files would change hands.
+    pub fn take_back(&self, sandbox: &Path) -> io::Result<()> {
+        self.0.users.as_ref().map_or(Ok(()), |users| users.take_back(sandbox))
     }
 
     /// Runs something that waits for the kernel where it holds up nobody.

@@ -4,17 +4,21 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::cgroup::{self, Hierarchy, Layout};
+use crate::cgroup::{self, Detected, Hierarchy, Layout};
+use crate::users::{self, UserMap};
 use crate::{process, user};
 
 /// What this machine can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     /// How its control groups are laid out.
     pub layout: Layout,
     /// Whether the first process of a container can be kept from the OOM killer of the whole machine;
     /// without, it still is out of reach of its own container's.
     pub oom_protection: bool,
+    /// Each thing that tasks or the agent have to do without, because the agent is not root or systemd has given it no control
+    /// groups: a sentence for people that says what to do, without its full stop.
+    pub lacking: Vec<String>,
 }
 
 /// Why this machine cannot isolate tasks.
@@ -53,16 +57,34 @@ const NEEDED: [(u32, &str); 9] = [
 
 const CAP_SYS_RESOURCE: u32 = 24;
 
-/// The control groups for an agent, or everything that is seen to be missing. `instance` names this agent among those on
+/// What containers are made with.
+#[derive(Debug)]
+pub(crate) struct Means {
+    /// Their control groups.
+    pub groups: Box<dyn Hierarchy>,
+    /// Their own users, of an agent that is not root; `None` has them among those of the machine.
+    pub users: Option<UserMap>,
+    /// As in [`Capabilities`].
+    pub lacking: Vec<String>,
+}
+
+/// What containers can be made with, or everything that is seen to be missing. `instance` names this agent among those on
 /// the machine, as in [`Config`](crate::Config).
-pub(crate) fn find(instance: &str) -> Result<Box<dyn Hierarchy>, CannotIsolate> {
-    let mut missing = Vec::new();
+pub(crate) fn find(instance: &str) -> Result<Means, CannotIsolate> {
+    let (mut missing, mut lacking_users, mut users) = (Vec::new(), Vec::new(), None);
     let effective = effective();
     let lacking: Vec<&str> =
         NEEDED.iter().filter(|(number, _)| effective & (1 << number) == 0).map(|&(_, name)| name).collect();
     if !lacking.is_empty() {
         let uid = nix::unistd::geteuid();
-        missing.push(format!("the agent, as uid {uid}, lacks {} (run it as root)", lacking.join(", ")));
+        if uid.is_root() {
+            missing.push(format!("the agent, as uid {uid}, lacks {} (run it as root)", lacking.join(", ")));
+        } else {
+            match users::find() {
+                Ok(found) => (users, lacking_users) = (Some(found.map), found.lacking),
+                Err(why) => missing.extend(why),
+            }
+        }
     }
     for (name, what) in [("pid", "pid"), ("mnt", "mount"), ("uts", "uts"), ("ipc", "ipc")] {
         if !Path::new("/proc/self/ns").join(name).exists() {
@@ -73,16 +95,18 @@ pub(crate) fn find(instance: &str) -> Result<Box<dyn Hierarchy>, CannotIsolate> 
         missing.push(format!("the kernel has no pid descriptors ({error}; Linux 5.12 or later is needed)"));
     }
     match cgroup::detect(instance) {
-        Ok(hierarchy) if missing.is_empty() => Ok(hierarchy),
+        Ok(Detected { groups, lacking }) if missing.is_empty() => {
+            Ok(Means { groups, users, lacking: [lacking_users, lacking].concat() })
+        }
         Ok(_) => Err(CannotIsolate { missing }),
         Err(groups) => Err(CannotIsolate { missing: [missing, groups].concat() }),
     }
 }
 
-/// What a machine can do on which these control groups were found.
-pub(crate) fn capabilities(groups: &dyn Hierarchy) -> Capabilities {
+/// What a machine can do on which these control groups were found, and what tasks have to do without.
+pub(crate) fn capabilities(groups: &dyn Hierarchy, lacking: &[String]) -> Capabilities {
     let oom_protection = effective() & (1 << CAP_SYS_RESOURCE) != 0;
-    Capabilities { layout: groups.layout(), oom_protection }
+    Capabilities { layout: groups.layout(), oom_protection, lacking: lacking.to_vec() }
 }
 
 fn effective() -> u64 {

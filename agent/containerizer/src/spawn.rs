@@ -2,20 +2,22 @@
 //!
 //! The agent has many threads. After a fork of such a process only system calls are safe until the next
 //! program runs: a lock that another thread held stays held forever. So everything that takes memory is done
-//! before, and the child makes three kinds of calls and no more.
+//! before, and the child makes a few kinds of calls and no more.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, c_char};
-use std::fs::{self, File};
-use std::io;
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::process;
+use crate::users::UserMap;
 
 /// The exit code of a child that could not become `bourse-init`.
 pub const NOT_EXECUTED: i32 = 126;
@@ -33,13 +35,24 @@ pub struct Child {
     pub fd: OwnedFd,
 }
 
+/// The namespaces that a process begins in.
+#[derive(Debug, Clone, Copy)]
+pub enum Around<'a> {
+    /// The agent's.
+    Nothing,
+    /// New ones, of which it is pid 1.
+    Namespaces,
+    /// The same in a user namespace of its own, of which it is the root.
+    Users(&'a UserMap),
+}
+
 /// Starts `program` (a descriptor) with an empty environment, as `bourse-init NAME FD...`. It inherits
-/// standard input and output and the descriptors in `pass`; it is pid 1 of new namespaces if `isolated`.
+/// standard input and output and the descriptors in `pass`.
 pub fn spawn(
     program: BorrowedFd<'_>,
     name: &str,
     pass: &[BorrowedFd<'_>],
-    isolated: bool,
+    around: Around<'_>,
 ) -> io::Result<Child> {
     let numbers: Vec<RawFd> = pass.iter().map(AsRawFd::as_raw_fd).collect();
     let texts: Vec<CString> = ["bourse-init".to_owned(), name.to_owned()]
@@ -47,14 +60,58 @@ pub fn spawn(
         .chain(numbers.iter().map(RawFd::to_string))
         .map(CString::new)
         .collect::<Result<_, _>>()?;
+    let (namespaces, users) = match around {
+        Around::Nothing => (0, None),
+        Around::Namespaces => (NAMESPACES, None),
+        Around::Users(users) => (NAMESPACES | libc::CLONE_NEWUSER as u64, Some(users)),
+    };
+    start(program, &texts, &numbers, namespaces, users)
+}
+
+/// Runs a program with an empty environment as the root of a new user namespace, and waits for its end.
+pub fn run<'a>(
+    program: &'a Path,
+    arguments: impl IntoIterator<Item = &'a OsStr>,
+    users: &UserMap,
+) -> io::Result<WaitStatus> {
+    let texts: Vec<CString> = [program.as_os_str()]
+        .into_iter()
+        .chain(arguments)
+        .map(|text| CString::new(text.as_bytes()))
+        .collect::<Result<_, _>>()?;
+    let program = File::open(program)?;
+    let child = start(program.as_fd(), &texts, &[], libc::CLONE_NEWUSER as u64, Some(users))?;
+    Ok(waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED)?)
+}
+
+/// Starts a program with these arguments, of which the first is its name, and the descriptors in `pass`. Where a new user
+/// namespace is among the namespaces, it begins once that has its users: a program that is started before is nobody, and
+/// has no rights.
+fn start(
+    program: BorrowedFd<'_>,
+    texts: &[CString],
+    pass: &[RawFd],
+    namespaces: u64,
+    users: Option<&UserMap>,
+) -> io::Result<Child> {
     let argv: Vec<*const c_char> = texts.iter().map(|arg| CStr::as_ptr(arg)).chain([ptr::null()]).collect();
     let env: [*const c_char; 1] = [ptr::null()];
+    let gate = users.map(|_| io::pipe()).transpose()?;
+    let ends = gate.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]);
 
-    made_with_signals_blocked(if isolated { NAMESPACES } else { 0 }, || {
+    let child = made_with_signals_blocked(namespaces, || {
         // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, not
         // shared.
         unsafe {
-            for &fd in &numbers {
+            if let Some([theirs, ours]) = ends {
+                // With a copy of it open it would wait for ever for an agent that is gone.
+                libc::close(ours);
+                let mut word = 0_u8;
+                if libc::read(theirs, (&raw mut word).cast(), 1) != 1 {
+                    return NOT_EXECUTED;
+                }
+            }
+            for &fd in pass {
                 libc::fcntl(fd, libc::F_SETFD, 0);
             }
             libc::syscall(
@@ -67,25 +124,34 @@ pub fn spawn(
             );
         }
         NOT_EXECUTED
-    })
+    })?;
+    if let (Some(users), Some((_theirs, mut ours))) = (users, gate)
+        && let Err(error) = users.apply(child.pid).and_then(|()| ours.write_all(&[1]))
+    {
+        end(&child)?;
+        return Err(error);
+    }
+    Ok(child)
 }
 
-/// Makes a user namespace that stays as long as its descriptor. It knows one user and one group, `only`, by that number.
-/// A repeat makes another one. Needs the rights of root in the namespace that we are in.
-pub fn user_namespace(only: u32) -> io::Result<OwnedFd> {
+/// Makes a user namespace that stays as long as its descriptor. A repeat makes another one. For other users than our own it
+/// needs the rights of root in the namespace that we are in.
+pub fn user_namespace(users: &UserMap) -> io::Result<OwnedFd> {
     let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, || {
         // SAFETY: in the child; waits for the signal that ends it.
         unsafe { libc::pause() }
     })?;
-    let map = format!("{only} {only} 1");
-    let of_child = Path::new("/proc").join(child.pid.to_string());
-    let made = fs::write(of_child.join("uid_map"), &map)
-        .and_then(|()| fs::write(of_child.join("gid_map"), &map))
-        .and_then(|()| File::open(of_child.join("ns/user")));
-    // It waits for no more than that.
+    let place = Path::new("/proc").join(child.pid.to_string()).join("ns/user");
+    let made = users.apply(child.pid).and_then(|()| File::open(place));
+    end(&child)?;
+    made.map(OwnedFd::from)
+}
+
+/// Ends a child that only waits.
+fn end(child: &Child) -> io::Result<()> {
     process::send_signal(child.fd.as_fd(), libc::SIGKILL)?;
     waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED)?;
-    made.map(OwnedFd::from)
+    Ok(())
 }
 
 /// Makes a child that does `work` (system calls only) and exits with its result. Signals are blocked in
@@ -152,13 +218,13 @@ fn made(pid: libc::c_long, fd: &RawFd) -> io::Result<Option<Child>> {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::wait::WaitStatus;
+    use std::fs;
 
     use super::*;
 
     #[test]
     fn a_user_namespace_outlives_the_process_that_it_was_made_with() {
-        let one = user_namespace(65_534).expect("we are root");
+        let one = user_namespace(&UserMap::only(65_534)).expect("we are root");
         let ours = fs::metadata("/proc/self/ns/user").expect("/proc is mounted");
         let made = File::from(one).metadata().expect("it is open");
         assert_ne!(std::os::unix::fs::MetadataExt::ino(&made), std::os::unix::fs::MetadataExt::ino(&ours));
@@ -191,7 +257,7 @@ mod tests {
                 let denied = clone3(0).expect_err("it is filtered");
                 assert_eq!(denied.raw_os_error(), Some(errno));
                 let program = std::fs::File::open("/bin/true").expect("it is there");
-                let child = spawn(program.as_fd(), "c1", &[], false).expect("it can be made");
+                let child = spawn(program.as_fd(), "c1", &[], Around::Nothing).expect("it can be made");
                 let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
                 assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 0));
             };

@@ -8,6 +8,7 @@ use bourse_init::plan::Identity;
 use nix::unistd::{Uid, User, getgrouplist};
 
 use crate::spec::Isolation;
+use crate::users::UserMap;
 
 /// Capabilities that a task of root keeps, by the kernel's numbers: what Docker and containerd leave, less raw sockets
 /// and device files. With the others a task could get out of its view of the machine.
@@ -44,7 +45,10 @@ pub enum UserError {
     )]
     NoChange(String),
     /// The agent does not run as root.
-    #[error("the agent runs as uid {agent} and cannot switch to {wanted:?}; run it as root, or name no user")]
+    #[error(
+        "the agent runs as uid {agent} and cannot switch to {wanted:?}; run it as root, or name no user: the task then runs \
+         as the agent's own"
+    )]
     NotRoot {
         /// The agent's own user.
         agent: u32,
@@ -64,8 +68,14 @@ pub enum UserError {
 /// The user and the group that own nothing (`user_namespaces(7)`, the overflow ids).
 pub const NOBODY: u32 = 65_534;
 
-/// Who a task runs as. `None` is the agent's own user with all it may do, which only process isolation gives.
-pub fn identity(user: Option<&str>, isolation: Isolation) -> Result<Option<Identity>, UserError> {
+/// Who a task runs as, as its container counts. `None` is the agent's own user with all it may do, which only process
+/// isolation gives. Where containers have users of their own, the agent's own user is root in them, and nobody else is to be
+/// had.
+pub fn identity(
+    user: Option<&str>,
+    isolation: Isolation,
+    users: Option<&UserMap>,
+) -> Result<Option<Identity>, UserError> {
     let agent = nix::unistd::geteuid();
     let (uid, gid, groups) = match user {
         Some(name) => look_up(name)?,
@@ -77,17 +87,17 @@ pub fn identity(user: Option<&str>, isolation: Isolation) -> Result<Option<Ident
             wanted: user.unwrap_or_default().to_owned(),
         });
     }
+    let kept = KEPT.iter().fold(0, |set, (number, _)| set | 1 << number);
     match isolation {
         Isolation::Process if uid == agent.as_raw() => Ok(None),
+        // They are good for what belongs to the container's users, and a program that is root's may ask for them.
+        Isolation::Linux if users.is_some() => {
+            Ok(Some(Identity { uid: 0, gid: 0, groups: Vec::new(), capabilities: kept }))
+        }
+        // The agent cannot hand on what it does not have.
         Isolation::Process | Isolation::Linux => {
-            let kept = KEPT.iter().fold(0, |set, (number, _)| set | 1 << number);
-            // The agent cannot hand on what it does not have.
-            Ok(Some(Identity {
-                uid,
-                gid,
-                groups,
-                capabilities: kept & capability_set("CapPrm").unwrap_or(0),
-            }))
+            let capabilities = kept & capability_set("CapPrm").unwrap_or(0);
+            Ok(Some(Identity { uid, gid, groups, capabilities }))
         }
     }
 }
@@ -149,6 +159,16 @@ mod tests {
 
     #[test]
     fn process_isolation_without_a_user_changes_nothing() {
-        assert_eq!(identity(None, Isolation::Process).expect("nothing is asked for"), None);
+        assert_eq!(identity(None, Isolation::Process, None).expect("nothing is asked for"), None);
+    }
+
+    #[test]
+    fn where_containers_have_users_of_their_own_a_task_is_root_in_its_container_and_in_no_group() {
+        let users = UserMap::only(0);
+        let is = identity(None, Isolation::Linux, Some(&users)).expect("nobody is asked for");
+        let is = is.expect("it is somebody");
+        assert_eq!((is.uid, is.gid, is.groups), (0, 0, vec![]));
+        assert_eq!(is.capabilities.count_ones() as usize, KEPT.len());
+        assert_eq!(identity(None, Isolation::Process, Some(&users)).expect("nobody is asked for"), None);
     }
 }

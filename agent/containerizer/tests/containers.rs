@@ -1,6 +1,6 @@
 //! What the containerizer promises, on the real kernel.
 //!
-//! Needs root: control groups and namespaces are made for real. Each test works in a [`Lab`] of its own and
+//! Needs root: control groups and namespaces are made for real, and some of it once more by another user. Each test works in a [`Lab`] of its own and
 //! ends with `finish`, which destroys what it made and proves that nothing is left: no process, control
 //! group, mount, file or open descriptor, and with them no namespace.
 
@@ -29,6 +29,8 @@ mod process_isolation;
 mod recovery;
 #[path = "containers/rootfs.rs"]
 mod rootfs;
+#[path = "containers/rootless.rs"]
+mod rootless;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
 #[path = "containers/view.rs"]

@@ -5,6 +5,7 @@
 //!   count against the task's memory.
 //! - `/proc` of its own pid namespace, with the parts that steer the machine masked or read-only.
 //! - `/sys`, read-only and without what is mounted in it, which takes the control groups out of reach.
+//!   A container in a user namespace of its own has that covered, as the kernel does not let it leave such mounts out.
 //! - `/dev` with the harmless devices only, its own terminals and its own shared memory.
 //! - Its volumes.
 //!
@@ -63,6 +64,7 @@ const EMPTY: [&str; 4] = ["/home", "/root", "/run", "/var"];
 // There is nothing at such a path, or nothing any more: the task may have put something else on the way.
 const ENOENT: i32 = 2;
 const ENOTDIR: i32 = 20;
+const EINVAL: i32 = 22;
 const ELOOP: i32 = 40;
 
 const QUIET: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
@@ -112,7 +114,8 @@ pub fn set_up(
         Some(_) => settings()?,
         None => view(strangers)?,
     };
-    machine.extend(systems(shm_bytes)?);
+    let Systems { parts, to_cover } = systems(shm_bytes)?;
+    machine.extend(parts);
     let own = own(sandbox).at(Step::Mount, || sandbox.display().to_string())?;
     let volumes = volumes
         .iter()
@@ -136,8 +139,8 @@ pub fn set_up(
     for (path, part) in &machine {
         part.put(path, links).at(step, || path.display().to_string())?;
     }
-    for path in MASKED {
-        cover(Path::new(path)).at(Step::Mount, || path.into())?;
+    for path in MASKED.map(Path::new).into_iter().chain(to_cover.iter().map(PathBuf::as_path)) {
+        cover(path).at(Step::Mount, || path.display().to_string())?;
     }
     for path in READ_ONLY {
         make_read_only(path).at(Step::Mount, || path.into())?;
@@ -331,9 +334,16 @@ fn settings() -> Result<Vec<(PathBuf, Part)>, Failure> {
     Ok(parts)
 }
 
+/// What the kernel tells and gives.
+struct Systems {
+    parts: Vec<(PathBuf, Part)>,
+    /// Places in them that a task must not see.
+    to_cover: Vec<PathBuf>,
+}
+
 /// `/proc`, `/sys` and `/dev`, made where they are known to work.
-fn systems(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
-    let mut parts = Vec::new();
+fn systems(shm_bytes: u64) -> Result<Systems, Failure> {
+    let (mut parts, mut to_cover) = (Vec::new(), Vec::new());
     // In a user namespace the kernel lets /proc be mounted only while it sees another one.
     sys::mount("proc", "/proc", "proc", QUIET, "").at(Step::Mount, || "/proc".into())?;
     devices(shm_bytes).at(Step::Mount, || "/dev".into())?;
@@ -344,11 +354,34 @@ fn systems(shm_bytes: u64) -> Result<Vec<(PathBuf, Part)>, Failure> {
         ("/sys", false, quiet | MOUNT_ATTR_RDONLY),
         ("/dev", true, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
     ] {
-        let place = sys::open_place(Path::new(path), Links::Follow);
-        let tree = place.and_then(|place| Tree::at(Path::new(path), place, below, properties));
+        let tree = |below| {
+            let place = sys::open_place(Path::new(path), Links::Follow)?;
+            Tree::at(Path::new(path), place, below, properties)
+        };
+        let tree = match tree(below) {
+            // In a user namespace of its own a container gets what others mounted only as a whole (mount_namespaces(7)).
+            Err(error) if !below && error.raw_os_error() == Some(EINVAL) => {
+                to_cover.extend(mounted_in(path).at(Step::Mount, || path.into())?);
+                tree(true)
+            }
+            tree => tree,
+        };
         parts.push((path.into(), Part::Tree(tree.at(Step::Mount, || path.into())?)));
     }
-    Ok(parts)
+    Ok(Systems { parts, to_cover })
+}
+
+/// The outermost places in a directory where something is mounted (proc_pid_mountinfo(5)).
+fn mounted_in(directory: &str) -> io::Result<Vec<PathBuf>> {
+    let mounts = fs::read("/proc/self/mountinfo")?;
+    let mounts = String::from_utf8_lossy(&mounts);
+    let places = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut found: Vec<PathBuf> =
+        places.filter(|place| place.starts_with(directory) && place != Path::new(directory)).collect();
+    found.sort();
+    // What lies in another one is covered with that.
+    found.dedup_by(|place, above| place.starts_with(&*above));
+    Ok(found)
 }
 
 /// A part of the machine as it is there, also if it is a link; `None` where it is not, or does not answer, as a disk of

@@ -47,9 +47,19 @@ impl Layers {
         // By descriptors: no character of a path means anything then, and the task does not learn where it is kept.
         let [lower, upper, work] = [&self.lower, &self.upper, &self.work]
             .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()));
-        let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        let mut options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+        if !is_machines_user_namespace() {
+            // Its usual ones are for root of the machine alone; since Linux 5.11.
+            options.push_str(",userxattr");
+        }
         sys::mount("root", place, "overlay", MS_NOSUID | MS_NODEV, &options)
     }
+}
+
+/// Whether users are known here by the numbers that the machine has for them, all of them (user_namespaces(7)).
+fn is_machines_user_namespace() -> bool {
+    const ALL: [&str; 3] = ["0", "0", "4294967295"];
+    fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| map.split_whitespace().eq(ALL))
 }
 
 /// Removes what is at `place` if that is a link.

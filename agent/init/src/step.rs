@@ -134,11 +134,13 @@ impl Step {
             Step::Namespaces => "the container ended meanwhile",
             Step::Root => {
                 "run the agent as root with all capabilities, on Linux 5.12 or newer and not from an initial ramdisk, or \
-                 start it with --isolation=process"
+                 start it with --isolation=process; an agent without root may be held back by a security module or by a \
+                 container around it (docs/operating.md, Without root)"
             }
             Step::Mount | Step::Hide | Step::Hostname | Step::Capabilities => {
                 "run the agent as root with all capabilities, on Linux 5.12 or newer, or start it with \
-                 --isolation=process"
+                 --isolation=process; an agent without root may be held back by a security module or by a container \
+                 around it (docs/operating.md, Without root)"
             }
             Step::Rootfs => {
                 "see whether the directory is there with no link on the way, and what it has at /proc, /sys, /dev, /etc, \

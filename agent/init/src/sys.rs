@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr;
 
@@ -561,8 +562,8 @@ pub fn set_hostname(name: &OsStr) -> io::Result<()> {
     check(unsafe { sethostname(name.as_bytes().as_ptr().cast(), name.len()) }).map(drop)
 }
 
-/// Enters the mount, uts and ipc namespaces and the root of the process behind a pid descriptor; children made from
-/// now on are in its pid namespace.
+/// Enters the mount, uts and ipc namespaces and the root of the process behind a pid descriptor, and its user namespace
+/// where that is another one; children made from now on are in its pid namespace.
 ///
 /// The root is taken along because entering a mount namespace leads to that namespace's own root: an agent that runs
 /// in a chroot, and with it the container, has another.
@@ -571,9 +572,17 @@ pub fn enter_namespaces(process: BorrowedFd<'_>) -> io::Result<()> {
     const CLONE_NEWUTS: c_int = 0x0400_0000;
     const CLONE_NEWIPC: c_int = 0x0800_0000;
     const CLONE_NEWPID: c_int = 0x2000_0000;
-    let kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID;
+    const CLONE_NEWUSER: c_int = 0x1000_0000;
+    let pid = pid_behind(process)?;
     // If the process ends meanwhile and its number is used again, the root is a stranger's, but `setns` fails.
-    let root = File::open(format!("/proc/{}/root", pid_behind(process)?))?;
+    let root = File::open(format!("/proc/{pid}/root"))?;
+    // A kernel without user namespaces has no such files.
+    let users_of = |who: &str| fs::metadata(format!("/proc/{who}/ns/user")).ok().map(|users| users.ino());
+    let mut kinds = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID;
+    // Nobody enters the one that he is in (setns(2)).
+    if users_of("self") != users_of(&pid.to_string()) {
+        kinds |= CLONE_NEWUSER;
+    }
     // SAFETY: no memory involved.
     unsafe {
         check(setns(process.as_raw_fd(), kinds))?;
@@ -615,14 +624,20 @@ pub fn set_soft_limit(resource: i32, wanted: u64) -> io::Result<()> {
 
 /// Becomes another user with exactly these groups. Groups first: afterwards the right to change them is gone.
 ///
+/// In a user namespace whose groups were mapped without root nobody may change them (user_namespaces(7)): a user with none
+/// but its own keeps there those that the agent has.
+///
 /// Looks afterwards whether that is what it became: to the kernel the greatest number means "leave it as it is",
 /// and the call succeeds (setresuid(2)).
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     const EINVAL: i32 = 22;
     let (mut gids, mut uids) = ([0; 3], [0; 3]);
+    let keeps_groups = groups.iter().all(|group| *group == gid) && are_groups_fixed();
     // SAFETY: the list is valid for its length, and each of the numbers for writes.
     unsafe {
-        check(setgroups(groups.len(), groups.as_ptr()))?;
+        if !keeps_groups {
+            check(setgroups(groups.len(), groups.as_ptr()))?;
+        }
         check(setresgid(gid, gid, gid))?;
         check(setresuid(uid, uid, uid))?;
         let [real, effective, saved] = &mut gids;
@@ -634,6 +649,11 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
         true => Ok(()),
         false => Err(io::Error::from_raw_os_error(EINVAL)),
     }
+}
+
+/// Whether nobody in this user namespace may change groups.
+fn are_groups_fixed() -> bool {
+    fs::read_to_string("/proc/self/setgroups").is_ok_and(|said| said.trim() == "deny")
 }
 
 /// Takes every capability that is not in `keep` out of the bounding set: no program can bring it back.

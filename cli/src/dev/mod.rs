@@ -51,9 +51,10 @@ pub struct Args {
     /// Do not start the example service
     #[arg(long)]
     no_example: bool,
-    /// How tasks are isolated: linux, or process where this machine cannot isolate
-    #[arg(long, default_value = "linux")]
-    isolation: String,
+    /// How tasks are isolated: linux, or process where this machine cannot isolate [default: linux, but process for who is
+    /// not root where that is not possible]
+    #[arg(long, value_name = "HOW")]
+    isolation: Option<String>,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -67,7 +68,12 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let state = State::open(&folder)?;
     let mut listeners = ports.into_iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
     let for_master = listeners.remove(0);
-    end_leftovers(&args, &state, &listeners[0]).await?;
+    let isolation = match &args.isolation {
+        Some(named) => named.clone(),
+        None => isolation(&state).await,
+    };
+    let agents = agents(&args, isolation);
+    end_leftovers(&args, &agents, &state, &listeners[0]).await?;
     if args.fresh {
         state.forget()?;
     }
@@ -75,7 +81,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let master = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let machine = bourse_agent::resources::of_this_machine(&folder)?;
     let share = |index: u16| split::share(&machine, u64::from(index), u64::from(args.agents));
-    let agents = agents(&args);
     let agent = |(index, listener)| agents.agent(&state, &agent_name(index), listener, &share(index));
     let mut cluster = Cluster {
         master: parts::master(&state, for_master)?,
@@ -123,8 +128,12 @@ async fn live(
 /// are no more. There are some only where agents were killed together with the process that started them.
 ///
 /// They serve at the first agent's place, which does not run yet.
-async fn end_leftovers(args: &Args, state: &State, listener: &TcpListener) -> anyhow::Result<()> {
-    let agents = agents(args);
+async fn end_leftovers(
+    args: &Args,
+    agents: &Agents,
+    state: &State,
+    listener: &TcpListener,
+) -> anyhow::Result<()> {
     // More than any call of this verb can have started.
     for index in 0..AGENTS_MAX {
         if args.fresh || index >= args.agents {
@@ -135,9 +144,24 @@ async fn end_leftovers(args: &Args, state: &State, listener: &TcpListener) -> an
     Ok(())
 }
 
-fn agents(args: &Args) -> Agents {
+fn agents(args: &Args, isolation: String) -> Agents {
     let master = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
-    Agents { master, isolation: args.isolation.clone() }
+    Agents { master, isolation }
+}
+
+/// How tasks are isolated when nobody says: as well as it can be, and said where that is not as root would have it. Root is
+/// told by the agents themselves what is missing.
+async fn isolation(state: &State) -> String {
+    if !nix::unistd::geteuid().is_root() {
+        match bourse_agent::trial::isolate(&state.trial()).await {
+            Ok(lacking) => lacking.iter().for_each(|lacking| say(format_args!("without root: {lacking}"))),
+            Err(error) => {
+                say(format_args!("tasks of this cluster are not isolated (--isolation process): {error:#}"));
+                return "process".into();
+            }
+        }
+    }
+    "linux".into()
 }
 
 fn agent_name(index: u16) -> String {

@@ -19,6 +19,7 @@ const TOKENS: [(&str, &str, &str); 3] = [
 const MASTER: &str = "master";
 const SERVICES: &str = "services";
 const LOGS: &str = "logs";
+const TRIAL: &str = "trial";
 const TOKENS_FILE: &str = "tokens.toml";
 const EXAMPLE: &str = "example-was-deployed";
 
@@ -141,6 +142,11 @@ impl State {
         &self.folder
     }
 
+    /// A folder in which nothing stays.
+    pub fn trial(&self) -> PathBuf {
+        self.folder.join(TRIAL)
+    }
+
     /// What the master keeps.
     pub fn master(&self) -> PathBuf {
         self.folder.join(MASTER)
@@ -171,7 +177,7 @@ impl State {
 fn is_ours(name: &str) -> bool {
     let agent = name.strip_prefix("agent-").is_some_and(|number| number.parse::<u16>().is_ok());
     let token = TOKENS.iter().any(|token| token.0 == name);
-    agent || token || [MASTER, SERVICES, LOGS, TOKENS_FILE, EXAMPLE].contains(&name)
+    agent || token || [MASTER, SERVICES, LOGS, TRIAL, TOKENS_FILE, EXAMPLE].contains(&name)
 }
 
 /// Passable, as without isolation tasks of other users have to get to their sandboxes below; what is secret in it is closed

@@ -1,17 +1,28 @@
 //! Finds this machine's control groups: what is mounted, with which controllers, and where new groups may be
 //! made.
+//!
+//! Root makes them at the top, as other managers of containers do, unless systemd owns the tree and has delegated a part of
+//! it to the agent. Who is not root makes them in the agent's own group, if that was given to its user.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::files::{make, remove_if_empty};
+use nix::unistd::geteuid;
+
+use super::files::{make, processes, remove_if_empty};
 use super::v1::Killer;
-use super::{Extra, Hierarchy, OURS, PROBE, V1, V2};
+use super::v2::LEAF;
+use super::{Extra, Hierarchy, OURS, PROBE, V1, V2, systemd};
 
 /// The controllers that a container needs, by their names in version 1 and version 2.
 const NEEDED_V1: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
 const NEEDED_V2: [&str; 3] = ["cpu", "memory", "pids"];
+
+/// What someone who is not root can do about control groups.
+const OF_USERS: &str = "an agent without root needs control groups of version 2 that are given to its user: start it as a \
+     service of that user with Delegate=yes, or by `systemd-run --user --scope --property=Delegate=yes`, and have the \
+     controllers cpu, memory and pids delegated to users (docs/operating.md, Without root)";
 
 /// One control group file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,17 +35,37 @@ struct Mount {
     controllers: Option<Vec<String>>,
 }
 
+/// The control groups that an agent can use.
+#[derive(Debug)]
+pub(crate) struct Detected {
+    /// For its containers.
+    pub groups: Box<dyn Hierarchy>,
+    /// What they cannot do, or systemd can do to them: each a sentence without its full stop.
+    pub lacking: Vec<String>,
+}
+
 /// The control groups of this machine for one agent instance, or the list of what is missing.
-pub(crate) fn detect(instance: &str) -> Result<Box<dyn Hierarchy>, Vec<String>> {
+pub(crate) fn detect(instance: &str) -> Result<Detected, Vec<String>> {
     let read = |path: &str| {
         fs::read_to_string(path).map_err(|error| vec![format!("{path} cannot be read ({error})")])
     };
     let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
     let own = read("/proc/self/cgroup")?;
-    choose(&mounts, &own, instance)
+    choose(&mounts, &own, instance, &systemd::is_delegated).map_err(|mut missing| {
+        if !geteuid().is_root() {
+            missing.push(OF_USERS.into());
+        }
+        missing
+    })
 }
 
-fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarchy>, Vec<String>> {
+/// `is_delegated` says whether systemd has marked a group so.
+fn choose(
+    mounts: &[Mount],
+    own: &str,
+    instance: &str,
+    is_delegated: &dyn Fn(&Path) -> bool,
+) -> Result<Detected, Vec<String>> {
     let v1 = |name: &str| {
         mounts
             .iter()
@@ -59,9 +90,12 @@ fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarc
             _ => Killer::Signals,
         };
         // Without these, only who asks for a limit of theirs is refused.
-        let [cpuset, blkio, hugetlb] =
-            Extra::ALL.map(|extra| v1(extra.name_v1()).and_then(|mount| base(mount).ok()));
-        return Ok(Box::new(V1 { cpu, cpuacct, memory, pids, cpuset, blkio, hugetlb, killer }));
+        let extras = Extra::ALL.map(|extra| v1(extra.name_v1()).map(&base));
+        let closed = Extra::ALL.into_iter().zip(&extras).filter(|(_, base)| matches!(base, Some(Err(_))));
+        let lacking = not_given(closed.map(|(extra, _)| (extra, extra.name_v1())));
+        let [cpuset, blkio, hugetlb] = extras.map(|base| base.and_then(Result::ok));
+        let groups = Box::new(V1 { cpu, cpuacct, memory, pids, cpuset, blkio, hugetlb, killer });
+        return Ok(Detected { groups, lacking });
     }
 
     let Some(unified) = unified else {
@@ -70,25 +104,82 @@ fn choose(mounts: &[Mount], own: &str, instance: &str) -> Result<Box<dyn Hierarc
             .map(|name| format!("{name} controller: no control groups with it are mounted"))
             .collect());
     };
-    let root = writable_root(unified, own, instance).map_err(|why| vec![format!("control groups: {why}")])?;
-    let there = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    let (root, mut lacking) =
+        place(unified, own, instance, is_delegated).map_err(|why| vec![format!("control groups: {why}")])?;
+    let controllers = |group: &Path| -> Vec<String> {
+        let there = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
+        there.split_whitespace().map(str::to_owned).collect()
+    };
+    let has = |there: &[String], name: &str| there.iter().any(|found| found == name);
+    let (there, at_top) = (controllers(&root), controllers(&unified.point));
     let missing: Vec<String> = NEEDED_V2
         .iter()
-        .filter(|name| !there.split_whitespace().any(|found| found == **name))
+        .filter(|name| !has(&there, name))
         .map(|name| format!("{name} controller: not listed in {}", root.join("cgroup.controllers").display()))
         .collect();
-    if missing.is_empty() {
-        let base = root.join(OURS).join(instance);
-        Ok(Box::new(V2 { root, base }))
-    } else {
-        Err(missing)
+    if !missing.is_empty() {
+        return Err(missing);
     }
+    let names = Extra::ALL.into_iter().map(|extra| (extra, extra.name_v2()));
+    lacking.extend(not_given(names.filter(|(_, name)| has(&at_top, name) && !has(&there, name))));
+    let base = root.join(OURS).join(instance);
+    Ok(Detected { groups: Box::new(V2 { root, base }), lacking })
+}
+
+/// That these controllers are there and not for the agent, in a sentence; nothing where there are none.
+fn not_given<'a>(extras: impl Iterator<Item = (Extra, &'a str)>) -> Vec<String> {
+    let (whats, names): (Vec<&str>, Vec<&str>) = extras.map(|(extra, name)| (extra.what(), name)).unzip();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "a task that asks for {} is refused, as the controllers for that ({}) are not delegated to the agent; delegate them \
+         (docs/operating.md, Without root) if you need them",
+        whats.join(" or "),
+        names.join(", ")
+    )]
+}
+
+/// Where groups of version 2 are made, and what is to be said about that.
+fn place(
+    mount: &Mount,
+    own: &str,
+    instance: &str,
+    is_delegated: &dyn Fn(&Path) -> bool,
+) -> Result<(PathBuf, Vec<String>), String> {
+    let own_path = own_group(mount, own);
+    let unit = own_path.as_deref().map(Path::new).and_then(systemd::unit);
+    let Some(unit) = unit.filter(|_| systemd::owns(&mount.point)) else {
+        return Ok((writable_root(mount, own, instance)?, Vec::new()));
+    };
+    let inside = |path: &Path| join_inside(&mount.point, &path.display().to_string());
+    // Older ones mark for root alone: then nobody else sees a mark where there always is one.
+    let is_silent = systemd::of_user(unit).is_some_and(|of_user| !is_delegated(&inside(of_user)));
+    let group = inside(unit);
+    if is_silent || is_delegated(&group) {
+        let refused = |error| format!("no group can be made in {} ({error})", group.display());
+        try_out(&group, instance).map_err(refused)?;
+        return Ok((group, Vec::new()));
+    }
+    let root = writable_root(mount, own, instance)?;
+    if root != mount.point {
+        // A group hands down controllers only when all processes have left it, and these are not ours to move.
+        let mut others = processes([&root]);
+        others.remove(&std::process::id());
+        if !others.is_empty() {
+            return Err(format!(
+                "the agent shares {} with the processes {others:?}, and systemd has not delegated it",
+                root.display()
+            ));
+        }
+    }
+    Ok((root, vec![systemd::not_delegated(unit)]))
 }
 
 /// Where groups can be made: at the top, as other managers of containers do; else beneath the agent's own
 /// group, which is what an agent gets that runs in a container itself.
 fn writable_root(mount: &Mount, own: &str, instance: &str) -> Result<PathBuf, String> {
-    let beneath = own_group(mount, own).map(|path| join_inside(&mount.point, &path));
+    let beneath = own_group(mount, own).map(|path| join_inside(&mount.point, outside_leaf(&path)));
     let mut why = String::new();
     for root in [Some(mount.point.clone()), beneath].into_iter().flatten() {
         match try_out(&root, instance) {
@@ -127,6 +218,11 @@ fn own_group(mount: &Mount, own: &str) -> Option<String> {
         let inside = if mount.part == "/" { Some(path) } else { path.strip_prefix(&mount.part) };
         ours.then_some(inside)?.map(str::to_owned)
     })
+}
+
+/// An agent that has moved into a leaf of its group, to hand controllers down, still has that group for its own.
+fn outside_leaf(group: &str) -> &str {
+    group.strip_suffix(LEAF).and_then(|above| above.strip_suffix('/')).unwrap_or(group)
 }
 
 fn join_inside(point: &Path, path: &str) -> PathBuf {
@@ -179,6 +275,11 @@ mod tests {
         parse_mounts(&text)
     }
 
+    /// Where systemd has delegated nothing.
+    fn nobody(_: &Path) -> bool {
+        false
+    }
+
     const V1_MOUNTS: [(&str, &str, &str); 4] = [
         ("cpu,cpuacct", "cgroup", "cpu,cpuacct"),
         ("memory", "cgroup", "memory"),
@@ -189,8 +290,8 @@ mod tests {
     #[test]
     fn a_machine_with_version_1_only_is_killed_by_the_freezer() {
         let root = TempDir::new().expect("a temporary directory");
-        let found = choose(&mounts(&root, &V1_MOUNTS), "", "a1").expect("all controllers are there");
-        assert_eq!(found.layout(), Layout::V1);
+        let found = choose(&mounts(&root, &V1_MOUNTS), "", "a1", &nobody).expect("all controllers are there");
+        assert_eq!(found.groups.layout(), Layout::V1);
         assert!(format!("{found:?}").contains("freezer/bourse/a1"));
     }
 
@@ -199,8 +300,8 @@ mod tests {
         let root = TempDir::new().expect("a temporary directory");
         let mut list = V1_MOUNTS.to_vec();
         list.push(("unified", "cgroup2", "nsdelegate"));
-        let found = choose(&mounts(&root, &list), "", "a1").expect("all controllers are there");
-        assert_eq!(found.layout(), Layout::Hybrid);
+        let found = choose(&mounts(&root, &list), "", "a1", &nobody).expect("all controllers are there");
+        assert_eq!(found.groups.layout(), Layout::Hybrid);
     }
 
     #[test]
@@ -208,7 +309,7 @@ mod tests {
         let root = TempDir::new().expect("a temporary directory");
         let mut list = V1_MOUNTS.to_vec();
         list.push(("cpuset", "cgroup", "cpuset"));
-        let found = choose(&mounts(&root, &list), "", "a1").expect("all that is needed is there");
+        let found = choose(&mounts(&root, &list), "", "a1", &nobody).expect("all that is needed is there");
         let found = format!("{found:?}");
         assert!(found.contains("cpuset/bourse/a1") && found.contains("hugetlb: None"), "{found}");
     }
@@ -218,19 +319,20 @@ mod tests {
         let root = TempDir::new().expect("a temporary directory");
         let mounts = mounts(&root, &[("", "cgroup2", "nsdelegate")]);
         fs::write(root.path().join("cgroup.controllers"), "cpuset cpu io pids\n").expect("it is writable");
-        let missing = choose(&mounts, "0::/\n", "a1").expect_err("memory is not there");
+        let missing = choose(&mounts, "0::/\n", "a1", &nobody).expect_err("memory is not there");
         assert_eq!(missing.len(), 1);
         assert!(missing[0].starts_with("memory controller: not listed in"), "{missing:?}");
         fs::write(root.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n")
             .expect("it is writable");
-        assert_eq!(choose(&mounts, "0::/\n", "a1").expect("all are there").layout(), Layout::V2);
+        let found = choose(&mounts, "0::/\n", "a1", &nobody).expect("all are there");
+        assert_eq!(found.groups.layout(), Layout::V2);
     }
 
     #[test]
     fn each_missing_controller_is_named() {
         let root = TempDir::new().expect("a temporary directory");
-        let missing =
-            choose(&mounts(&root, &[("cpu", "cgroup", "cpu")]), "", "a1").expect_err("three are not there");
+        let missing = choose(&mounts(&root, &[("cpu", "cgroup", "cpu")]), "", "a1", &nobody)
+            .expect_err("three are not there");
         assert_eq!(missing.len(), 3);
         assert!(missing.iter().any(|text| text.starts_with("memory controller")), "{missing:?}");
     }
@@ -253,7 +355,7 @@ mod tests {
         let root = TempDir::new().expect("a temporary directory");
         let mounts = mounts(&root, &V1_MOUNTS);
         fs::create_dir_all(root.path().join("memory/bourse/a1/probe")).expect("it is writable");
-        choose(&mounts, "", "a1").expect("all controllers are there");
+        choose(&mounts, "", "a1", &nobody).expect("all controllers are there");
         for (dir, _, _) in V1_MOUNTS {
             let left: Vec<_> = fs::read_dir(root.path().join(dir)).expect("it is there").collect();
             assert!(left.is_empty(), "{left:?}");
@@ -264,5 +366,59 @@ mod tests {
     fn a_mount_point_with_a_space_in_it_is_read_right() {
         let mounts = parse_mounts("1 2 0:3 / /a\\040b rw - cgroup2 none rw\n");
         assert_eq!(mounts[0].point, PathBuf::from("/a b"));
+    }
+
+    /// A tree of version 2 in which systemd has put the agent into this group, with these controllers.
+    fn of_systemd(root: &TempDir, group: &str, controllers: &str) -> Vec<Mount> {
+        let mounts = mounts(root, &[("", "cgroup2", "nsdelegate")]);
+        for made in ["init.scope", "system.slice", group] {
+            fs::create_dir_all(root.path().join(made)).expect("it is writable");
+        }
+        let all = "cpuset cpu io memory hugetlb pids\n";
+        fs::write(root.path().join("cgroup.controllers"), all).expect("it is writable");
+        let file = root.path().join(group).join("cgroup.controllers");
+        fs::write(file, controllers).expect("it is writable");
+        mounts
+    }
+
+    #[test]
+    fn where_systemd_owns_the_tree_groups_are_made_in_the_agents_unit_if_it_is_delegated() {
+        const UNIT: &str = "system.slice/bourse-agent.service";
+        let root = TempDir::new().expect("a temporary directory");
+        let mounts = of_systemd(&root, UNIT, "cpu memory pids\n");
+        let is_delegated = |group: &Path| group == root.path().join(UNIT);
+        for own in [format!("0::/{UNIT}\n"), format!("0::/{UNIT}/bourse-host\n")] {
+            let found = choose(&mounts, &own, "a1", &is_delegated).expect("all that is needed is there");
+            let base = root.path().join(UNIT).join("bourse/a1");
+            assert!(format!("{:?}", found.groups).contains(&format!("base: {base:?}")), "{found:?}");
+            let [lacking] = &found.lacking[..] else { panic!("one sentence: {found:?}") };
+            for part in ["cores or the io weight", "(cpuset, io, hugetlb)"] {
+                assert!(lacking.contains(part), "{lacking}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_not_delegated_is_told_with_the_line_to_add_and_groups_are_made_at_the_top() {
+        let root = TempDir::new().expect("a temporary directory");
+        let mounts = of_systemd(&root, "system.slice/bourse-agent.service", "cpu memory pids\n");
+        let own = "0::/system.slice/bourse-agent.service\n";
+        let found = choose(&mounts, own, "a1", &nobody).expect("all that is needed is there");
+        let base = root.path().join("bourse/a1");
+        assert!(format!("{:?}", found.groups).contains(&format!("base: {base:?}")), "{found:?}");
+        let [lacking] = &found.lacking[..] else { panic!("one sentence: {found:?}") };
+        assert!(lacking.contains("bourse-agent.service") && lacking.contains("Delegate=yes"), "{lacking}");
+        // Without systemd nobody has to delegate anything.
+        fs::remove_dir(root.path().join("init.scope")).expect("it is empty");
+        assert_eq!(choose(&mounts, own, "a1", &nobody).expect("likewise").lacking, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_agent_in_a_leaf_of_its_group_makes_others_beside_that_and_not_in_it() {
+        assert_eq!(outside_leaf("/a/bourse-host"), "/a");
+        for group in ["/a", "/a/not-bourse-host", "/bourse-host/a", "/"] {
+            assert_eq!(outside_leaf(group), group);
+        }
+        assert_eq!(join_inside(Path::new("/g"), outside_leaf("/bourse-host")), Path::new("/g"));
     }
 }

@@ -16,7 +16,7 @@ use crate::usage::Usage;
 const INIT: &str = "init";
 
 /// The name of the group for what was in a group that has to hand controllers down.
-const LEAF: &str = "bourse-host";
+pub(super) const LEAF: &str = "bourse-host";
 
 /// Where it is written what is handed down to the groups below.
 const CONTROL: &str = "cgroup.subtree_control";

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::{Container, Life, LinuxContainerizer};
 use crate::containerizer::{Check, CheckEnd, ContainerError};
 use crate::conversation::{Conversation, Message};
-use crate::spawn::Child;
+use crate::spawn::{Around, Child};
 use crate::spec::check_command;
 use crate::{init_image, process, spawn};
 
@@ -84,7 +84,7 @@ fn start(container: &Container, check: &Check) -> Result<(Conversation, Child), 
         pass.push(init.as_fd());
     }
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, container.id.as_str(), &pass, false))
+        .and_then(|program| spawn::spawn(program, container.id.as_str(), &pass, Around::Nothing))
         .map_err(container.io("start a check"))?;
     Ok((conversation, child))
 }

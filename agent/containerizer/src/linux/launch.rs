@@ -23,8 +23,9 @@ use crate::containerizer::{LaunchError, Launched};
 use crate::conversation::{Conversation, Message};
 use crate::process::{self, Process};
 use crate::runtime_dir::{ContainerDir, Started};
-use crate::spawn::{self, Child, NOT_EXECUTED};
+use crate::spawn::{self, Around, Child, NOT_EXECUTED};
 use crate::spec::{ContainerSpec, Isolation, SANDBOX};
+use crate::users::UserMap;
 use crate::{init_image, user};
 
 /// How long the set-up may be silent. It takes milliseconds; a machine that swaps may need seconds.
@@ -66,7 +67,7 @@ const ROOTS_OWN: [&str; 16] = [
 pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
     let id = &spec.container_id;
     spec.check().map_err(|bad| LaunchError::Spec { id: id.clone(), bad })?;
-    let identity = user::identity(spec.user.as_deref(), spec.isolation)
+    let identity = user::identity(spec.user.as_deref(), spec.isolation, inner.users.as_ref())
         .map_err(|error| LaunchError::User { id: id.clone(), error })?;
     let dir = inner.runtime.create(id).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => LaunchError::Exists(id.clone()),
@@ -112,16 +113,18 @@ fn set_up(
         make_layers(&spec.sandbox, lower).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
     };
     let root = spec.root.as_ref().map(layers).transpose()?;
-    if let Some(owner) = &identity {
+    let isolated = spec.isolation == Isolation::Linux;
+    // Without root it belongs to the only user to whom it can.
+    let users = inner.users.as_ref().filter(|_| isolated);
+    if let Some(owner) = identity.as_ref().filter(|_| users.is_none()) {
         std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
             id,
             "give the task its sandbox",
             spec.sandbox.clone(),
         ))?;
     }
-    let isolated = spec.isolation == Isolation::Linux;
-    let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
-    let plan = dir.write_plan(&plan(spec, identity, root, joins, dir)).map_err(failed(
+    let is_root = users.is_none() && identity.as_ref().is_some_and(|identity| identity.uid == 0);
+    let plan = dir.write_plan(&plan(spec, identity, is_root, root, joins, dir)).map_err(failed(
         id,
         "write the plan",
         dir.plan_path(),
@@ -132,7 +135,8 @@ fn set_up(
         what: match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 format!(
-                    "the agent may not make its namespaces ({error}); in a container, run the agent privileged"
+                    "the agent may not make its namespaces ({error}); in a container, run the agent privileged, and \
+                     without root see whether a security module forbids user namespaces"
                 )
             }
             _ => format!(
@@ -142,9 +146,16 @@ fn set_up(
     };
     let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
     let mut pass = vec![plan.as_fd(), theirs.as_fd()];
-    pass.extend(strangers().filter(|_| isolated && is_root));
+    if isolated && is_root {
+        pass.extend(strangers());
+    }
+    let around = match (isolated, users) {
+        (false, _) => Around::Nothing,
+        (true, None) => Around::Namespaces,
+        (true, Some(users)) => Around::Users(users),
+    };
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, isolated))
+        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, around))
         .map_err(no_start)?;
     // The container has its own copies; with ours open, we would never see it hang up.
     drop((plan, theirs));
@@ -227,16 +238,18 @@ fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io
     move |source| LaunchError::Io { id, what, path, source }
 }
 
+/// `is_root`: the task is root of the machine, as far as it gets to anything of that.
 fn plan(
     spec: &ContainerSpec,
     identity: Option<Identity>,
+    is_root: bool,
     root: Option<Root>,
     joins: Joins,
     dir: &ContainerDir,
 ) -> Plan {
     let (place, home) = match spec.isolation {
         Isolation::Process => (Place::Host, spec.sandbox.clone()),
-        Isolation::Linux => (container(spec, identity.as_ref(), root), SANDBOX.into()),
+        Isolation::Linux => (container(spec, is_root, root), SANDBOX.into()),
     };
     let filters = match spec.isolation {
         Isolation::Process => Vec::new(),
@@ -263,7 +276,7 @@ fn plan(
 fn strangers() -> Option<BorrowedFd<'static>> {
     static STRANGERS: OnceLock<OwnedFd> = OnceLock::new();
     if STRANGERS.get().is_none()
-        && let Ok(made) = spawn::user_namespace(user::NOBODY)
+        && let Ok(made) = spawn::user_namespace(&UserMap::only(user::NOBODY))
     {
         let _ = STRANGERS.set(made);
     }
@@ -294,12 +307,12 @@ fn make_tmp(path: &Path) -> io::Result<()> {
     }
 }
 
-fn container(spec: &ContainerSpec, identity: Option<&Identity>, root: Option<Root>) -> Place {
+fn container(spec: &ContainerSpec, is_root: bool, root: Option<Root>) -> Place {
     let mut volumes = spec.volumes.clone();
     // One that lies in another comes after it.
     volumes.sort_by(|one, other| one.target.cmp(&other.target));
     let mut hide = spec.hide.clone();
-    if identity.is_some_and(|identity| identity.uid == 0) {
+    if is_root {
         hide.extend(ROOTS_OWN.map(PathBuf::from));
     }
     Place::Container {

@@ -133,6 +133,7 @@ mod tests {
     use crate::containerizer::Outcome;
     use crate::conversation::{Conversation, Message};
     use crate::runtime_dir::Started;
+    use crate::spawn::Around;
     use crate::{Config, LinuxContainerizer, init_image, spawn};
 
     #[test]
@@ -160,8 +161,8 @@ mod tests {
         let plan = dir.write_plan(&plan).expect("it is writable");
         let (conversation, theirs) = Conversation::begin().expect("a socket");
         let program = init_image::image().expect("memory for it");
-        let child =
-            spawn::spawn(program, "c1", &[plan.as_fd(), theirs.as_fd()], false).expect("it can be made");
+        let child = spawn::spawn(program, "c1", &[plan.as_fd(), theirs.as_fd()], Around::Nothing)
+            .expect("it can be made");
         drop(theirs);
         let Message::Ready(task) = conversation.next(Duration::from_secs(20)).expect("it talks") else {
             panic!("it is ready first");

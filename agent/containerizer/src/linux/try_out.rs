@@ -32,7 +32,7 @@ pub async fn try_out(
     }
     let groups = containerizer.0.groups.as_ref().map_err(CannotIsolate::clone)?;
     match tried {
-        Ok(()) => Ok(Some(probe::capabilities(groups.as_ref()))),
+        Ok(()) => Ok(Some(probe::capabilities(groups.as_ref(), &containerizer.0.lacking))),
         Err(error) => Err(CannotIsolate { missing: vec![error.to_string()] }.into()),
     }
 }

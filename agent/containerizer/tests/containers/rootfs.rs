@@ -15,7 +15,7 @@ const PROGRAMS: [&str; 12] =
     ["cat", "grep", "head", "id", "ls", "mkdir", "mv", "rm", "sh", "sleep", "test", "touch"];
 
 /// A directory that has a shell and the programs above and a file `release`, and nothing else.
-fn image(lab: &Lab, name: &str) -> PathBuf {
+pub fn image(lab: &Lab, name: &str) -> PathBuf {
     let image = lab.root().canonicalize().expect("it is there").join(name);
     fs::create_dir_all(image.join("bin")).expect("it is writable");
     fs::copy("/bin/busybox", image.join("bin/busybox"))

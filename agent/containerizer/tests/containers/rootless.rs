@@ -1,0 +1,267 @@
+//! An agent that is not root: in control groups that were given to its user, and without any.
+//!
+//! Each test starts this program again with that test alone, as a user of nobody's, who plays the agent. What he left would
+//! show: his control groups could not be removed.
+
+use std::env;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bourse_containerizer::{
+    Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, RecoveredState,
+};
+use bourse_types::Exit;
+use tempfile::TempDir;
+
+use super::lab::{Lab, exit_of, read, until};
+use super::rootfs::image;
+
+/// Set for a process that plays the agent: the lab's root.
+const ROOT: &str = "CONTAINERS_TEST_ROOTLESS_ROOT";
+const INSTANCE: &str = "CONTAINERS_TEST_ROOTLESS_INSTANCE";
+
+/// Nobody has this number, nor the group of it.
+const USER: u32 = 54_321;
+
+/// What a task of root keeps, as `user.rs` has it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
+/// net_bind_service, sys_chroot, audit_write.
+const KEPT: &str = "00000000200405fb";
+
+/// A process that does not outlive its test.
+struct Playing(Child);
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        // It has been waited for, unless the test fails.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Has a test of this program run as the user, in control groups that are his or in those of root; it has to succeed.
+async fn play(test: &str, with_groups: bool) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    assert!(nix::unistd::geteuid().is_root(), "this test becomes another user: run it with sudo");
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let instance = format!("test-{}-rootless-{count}", std::process::id());
+    let folder = TempDir::new().expect("a temporary directory");
+    chown(folder.path(), Some(USER), Some(USER)).expect("we are root");
+    // Opened before, as the user may not pass the way to it.
+    let tests = File::open(env::current_exe().expect("it is running")).expect("it is there");
+    let child = Command::new(format!("/proc/self/fd/{}", tests.as_raw_fd()))
+        .args(["--exact", test, "--nocapture"])
+        .env(ROOT, folder.path())
+        .env(INSTANCE, &instance)
+        .current_dir("/")
+        .uid(USER)
+        .gid(USER)
+        .spawn()
+        .expect("it can be started again");
+    let mut playing = Playing(child);
+    let groups = if with_groups { give_groups(&instance) } else { Vec::new() };
+    for group in &groups {
+        let procs = group.join("cgroup.procs");
+        fs::write(&procs, playing.0.id().to_string())
+            .unwrap_or_else(|error| panic!("{}: {error}", procs.display()));
+    }
+    fs::write(folder.path().join("go"), "").expect("it is writable");
+    let mut status = None;
+    until("the agent has ended", || {
+        status = playing.0.try_wait().expect("it is our child");
+        status.is_some()
+    })
+    .await;
+    assert!(status.is_some_and(|status| status.success()), "{status:?}; what it says is above");
+    for group in groups {
+        // Version 2 has a leaf in it for the agent itself. The kernel may call either busy for a moment.
+        for made in [group.join("bourse-host"), group] {
+            until("nothing is left in the group", || !made.exists() || fs::remove_dir(&made).is_ok()).await;
+        }
+    }
+}
+
+/// Makes a group for the user in each hierarchy that a container needs, as root may delegate one (`cgroup-v2.rst`,
+/// "Delegation").
+fn give_groups(name: &str) -> Vec<PathBuf> {
+    const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "freezer", "memory", "pids"];
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+    let tops = mounts.lines().filter_map(|line| {
+        let (left, right) = line.split_once(" - ")?;
+        let mut right = right.split(' ');
+        let (kind, options) = (right.next()?, right.nth(1)?);
+        let is_needed = match kind {
+            "cgroup" => options.split(',').any(|name| CONTROLLERS.contains(&name)),
+            kind => kind == "cgroup2",
+        };
+        is_needed.then(|| left.split(' ').nth(4).map(PathBuf::from))?
+    });
+    let give = |top: PathBuf| {
+        let there = fs::read_to_string(top.join("cgroup.controllers")).unwrap_or_default();
+        if there.contains("memory") {
+            fs::write(top.join("cgroup.subtree_control"), "+cpu +memory +pids").expect("we are root");
+        }
+        let group = top.join(name);
+        fs::create_dir(&group).expect("we are root");
+        let files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "tasks"];
+        let files = files.map(|file| group.join(file)).into_iter().filter(|file| file.exists());
+        for path in files.chain([group.clone()]) {
+            chown(path, Some(USER), Some(USER)).expect("we are root");
+        }
+        group
+    };
+    tops.map(give).collect()
+}
+
+/// The lab of the agent that this process plays, once it is in its groups; `None` in the test itself.
+async fn played() -> Option<Lab> {
+    let root = PathBuf::from(env::var_os(ROOT)?);
+    until("it is in its groups", || root.join("go").exists()).await;
+    Some(Lab::at(&root, &env::var(INSTANCE).expect("set together with the root")))
+}
+
+fn check(script: &str) -> Check {
+    let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+    Check { argv, env: vec![], timeout: Duration::from_secs(10) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_a_task_is_isolated_and_limited_in_groups_that_were_given_to_the_agents_user() {
+    let Some(lab) = played().await else {
+        return play(
+            "rootless::without_root_a_task_is_isolated_and_limited_in_groups_that_were_given_to_the_agents_user",
+            true,
+        )
+        .await;
+    };
+    let can = lab.containerizer.try_out(Isolation::Linux).await.expect("the groups are given");
+    let can = can.expect("it isolates");
+    assert!(!can.oom_protection && can.lacking[0].contains(&format!("uid {USER}")), "{can:?}");
+
+    let script =
+        "id -u; hostname; cat /proc/self/uid_map; set -- /proc/[0-9]*; echo $#; ls /sys/fs/cgroup | wc -l
+        grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status; touch made /tmp/made; echo up >&2
+        until [ -e stop ]; do sleep 0.02; done; exit 3";
+    let mut spec = lab.shell("c1", script);
+    spec.hostname = Some("inside".into());
+    let launched = lab.launch(&spec).await;
+    until("it is up", || read(&spec, "stderr") == "up\n").await;
+    let said = read(&spec, "stdout");
+    let said: Vec<&str> = said.split_whitespace().collect();
+    let user = USER.to_string();
+    // Two processes: the first one and the shell.
+    let expected = ["0", "inside", "0", &user, "1", "2", "0", "CapEff:", KEPT, "CapBnd:", KEPT];
+    assert_eq!(said[..expected.len()], expected);
+    assert_eq!(said[expected.len()..], ["NoNewPrivs:", "1", "Seccomp:", "2"]);
+    for kind in ["user", "pid", "mnt", "uts", "ipc"] {
+        let of = |who: &str| fs::read_link(format!("/proc/{who}/ns/{kind}")).expect("we may look at it");
+        assert_ne!(of(&launched.pid.to_string()), of("self"), "{kind}");
+    }
+    for made in ["made", "tmp/made", "stdout"] {
+        let about = fs::metadata(spec.sandbox.join(made)).expect("it was made");
+        assert_eq!((about.uid(), about.gid()), (USER, USER), "{made}");
+    }
+    let usage = lab.containerizer.usage(&spec.container_id).await.expect("it runs");
+    assert_eq!((usage.memory_limit_bytes, usage.pids_limit), (Some(64 << 20), Some(64)));
+    assert!(usage.pids >= 1 && usage.memory_bytes > 0, "{usage:?}");
+    fs::write(spec.sandbox.join("stop"), "").expect("it is writable");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Code(3));
+
+    let hungry = lab.spec("c2", &["tail", "/dev/zero"]);
+    lab.launch(&hungry).await;
+    let ended = lab.wait(&hungry).await;
+    assert!(matches!(ended.limitation, Some(Limitation::Memory { .. })), "{ended:?}");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_a_task_is_checked_killed_and_found_again_by_the_next_agent() {
+    let Some(lab) = played().await else {
+        let test = "rootless::without_root_a_task_is_checked_killed_and_found_again_by_the_next_agent";
+        return play(test, true).await;
+    };
+    let spec = lab.shell("c1", "trap 'echo saved; exit 4' TERM; echo up; while :; do sleep 0.02; done");
+    let launched = lab.launch(&spec).await;
+    until("it runs", || read(&spec, "stdout") == "up\n").await;
+    let next = Lab::at(lab.root(), &lab.instance);
+    let found = next.containerizer.recover().await.expect("the runtime directory is readable");
+    let [found] = &found[..] else { panic!("one container: {found:?}") };
+    assert_eq!(found.state, RecoveredState::Running(launched));
+
+    let script = "[ $(id -u) = 0 ] && [ $PWD = /mnt/mesos/sandbox ] && [ -e stdout ] && kill -0 2 && exit 7";
+    let end = next.containerizer.exec(&spec.container_id, &check(script)).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::Exited(Exit::Code(7)));
+    let usage = next.containerizer.usage(&spec.container_id).await.expect("it runs");
+    assert_eq!(usage.memory_limit_bytes, Some(64 << 20), "its groups were found, too");
+    next.containerizer.terminate(&spec.container_id).await.expect("it runs");
+    assert_eq!(exit_of(&next.wait(&spec).await), Exit::Code(4));
+    assert_eq!(read(&spec, "stdout"), "up\nsaved\n");
+    next.finish().await;
+    lab.assert_nothing_is_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_a_task_gets_nothing_that_its_agents_user_does_not_have() {
+    let Some(lab) = played().await else {
+        let test = "rootless::without_root_a_task_gets_nothing_that_its_agents_user_does_not_have";
+        return play(test, true).await;
+    };
+    let other = ContainerSpec { user: Some("nobody".into()), ..lab.spec("c1", &["true"]) };
+    let error = lab.containerizer.launch(&other).await.expect_err("only root may").to_string();
+    for part in ["cannot switch to \"nobody\"", "name no user"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // Each would be a way out, or at least what only root of the machine may.
+    let script = "cat /etc/shadow && echo read
+        chown 1 stdout && echo given
+        chmod 600 /dev/null && echo closed
+        mknod device c 1 3 && echo made
+        umount /sys/fs/cgroup && echo uncovered
+        mount -t tmpfs none /tmp && echo mounted
+        echo 1 > /proc/sys/kernel/panic && echo set
+        touch /etc/made && echo written
+        echo end";
+    let spec = lab.shell("c2", script);
+    assert_eq!(lab.output(&spec).await, "end\n", "{}", read(&spec, "stderr"));
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_a_task_has_a_directory_as_its_root_and_writes_to_it_without_changing_it() {
+    let Some(lab) = played().await else {
+        let test =
+            "rootless::without_root_a_task_has_a_directory_as_its_root_and_writes_to_it_without_changing_it";
+        return play(test, true).await;
+    };
+    let image = image(&lab, "image");
+    let script = "cat /release; echo new > /release; touch /more; rm /bin/mv; cat /release; id -u";
+    let spec = ContainerSpec { root: Some(image.clone()), ..lab.shell("c1", script) };
+    assert_eq!(lab.output(&spec).await, "image\nnew\n0\n");
+    assert_eq!(fs::read_to_string(image.join("release")).expect("it is there"), "image\n");
+    assert!(!image.join("more").exists() && fs::symlink_metadata(image.join("bin/mv")).is_ok());
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_and_groups_an_agent_says_what_it_lacks_and_runs_tasks_beside_itself() {
+    let Some(lab) = played().await else {
+        let test =
+            "rootless::without_root_and_groups_an_agent_says_what_it_lacks_and_runs_tasks_beside_itself";
+        return play(test, false).await;
+    };
+    let error = lab.containerizer.try_out(Isolation::Linux).await.expect_err("no group can be made");
+    let error = error.to_string();
+    for part in ["cannot isolate tasks", "Permission denied", "Delegate=yes", "--isolation=process"] {
+        assert!(error.contains(part), "{part:?} is not in {error:?}");
+    }
+    assert!(lab.containerizer.try_out(Isolation::Process).await.expect("that takes no right").is_none());
+    let plain = ContainerSpec { isolation: Isolation::Process, ..lab.shell("c1", "id -u; pwd; exit 5") };
+    assert_eq!(lab.run(&plain).await, Exit::Code(5));
+    assert_eq!(read(&plain, "stdout"), format!("{USER}\n{}\n", plain.sandbox.display()));
+    lab.finish().await;
+}
