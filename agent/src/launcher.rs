@@ -139,7 +139,7 @@ pub async fn recover<C: Containerizer>(containers: &C) -> Result<Vec<Found>, con
             RecoveredState::Ended(ended) => match ended.outcome {
                 Outcome::SetUpFailed(message) => Condition::NeverRan(message),
                 Outcome::CutShort => Condition::CutShort,
-                Outcome::Exited(_) | Outcome::Vanished(_) => Condition::Exited(end(ended)),
+                Outcome::Exited(_) | Outcome::Vanished(_) => Condition::Exited(end(*ended)),
             },
         },
     });

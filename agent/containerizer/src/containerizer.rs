@@ -98,7 +98,7 @@ pub enum RecoveredState {
     /// It runs, with the same processes.
     Running(Launched),
     /// It ended, and this is how; [`Outcome::Vanished`] when nobody can tell any more.
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// The end of a container.

@@ -55,7 +55,7 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Result<Recovered, RecoverError
             let (pid, start_time) = (started.task.pid, started.task.start_time);
             RecoveredState::Running(Launched { pid, start_time })
         }
-        None => RecoveredState::Ended(end::ended(inner, &container).map_err(failed)?),
+        None => RecoveredState::Ended(Box::new(end::ended(inner, &container).map_err(failed)?)),
     };
     Ok(Recovered { container_id: id, state })
 }
