@@ -10,13 +10,18 @@ use bourse_proto::agent_link as link;
 use bourse_types::Milli;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 use crate::disk::Sizes;
 use crate::driver::Input;
 use crate::view::{TaskView, Views};
 
-/// Measures every running task at the interval, for ever. Of their sandboxes it tells what was measured last.
+/// The rest after a round, at least, in lengths of that: so that measuring takes less than a hundredth of a core, however
+/// many tasks there are.
+const REST: u32 = 150;
+
+/// Measures every running task at the interval, and less often where a round takes long, for ever. Of their sandboxes it
+/// tells what was measured last.
 pub async fn measure<C: Containerizer>(
     containers: C,
     every: Duration,
@@ -25,11 +30,9 @@ pub async fn measure<C: Containerizer>(
     sizes: watch::Receiver<Sizes>,
     inbox: mpsc::Sender<Input>,
 ) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before: BTreeMap<TaskKey, (Instant, Duration)> = BTreeMap::new();
     loop {
-        ticks.tick().await;
+        let began = Instant::now();
         let view = views.borrow().clone();
         let mut tasks = Vec::new();
         let mut seen = BTreeMap::new();
@@ -50,6 +53,7 @@ pub async fn measure<C: Containerizer>(
         if inbox.send(Input::Usage(usage)).await.is_err() {
             return;
         }
+        sleep(every.max(began.elapsed().saturating_mul(REST))).await;
     }
 }
 

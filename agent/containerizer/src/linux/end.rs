@@ -1,7 +1,7 @@
 //! The end of a container, and what it has used until then.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,32 +11,42 @@ use bourse_init::step::Step;
 use bourse_types::time::Wall;
 use bourse_types::{ContainerId, Exit};
 use nix::unistd::{SysconfVar, sysconf};
+use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
 use super::{Container, Inner, Life, LinuxContainerizer};
-use crate::cgroup::{Hierarchy, Layout};
+use crate::cgroup::{Hierarchy, MemoryWatch};
 use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, explain};
 use crate::process;
 use crate::usage::Usage;
 
-/// Between two looks at whether a task lost a process to its memory limit: a few microseconds each.
+/// Between two looks at whether a task lost a process to its memory limit, where the kernel does not tell.
 const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
+
+/// So often, with so long in between, it is looked whether a task that reached its limit has lost a process: the kernel
+/// tells before it chooses one, and may find that there was memory after all.
+const KILLED_AFTER: (u32, Duration) = (20, Duration::from_millis(10));
 
 /// How long a killed task may take until its first process has seen it and gone, too.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, ContainerError> {
     if let Life::Known { init, .. } = &container.life {
-        let mut ended = pin!(process::ended(init.as_fd()));
-        let gone = match one_is_killed_alone(inner) {
-            None => ended.await,
-            Some(groups) => loop {
-                match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
-                    Ok(ended) => break ended,
-                    Err(_) if groups.is_over_memory(container.id.as_str()) => kill_all(container)?,
-                    Err(_) => {}
-                }
-            },
+        let ended = process::ended(init.as_fd());
+        let gone = match inner
+            .groups
+            .as_ref()
+            .ok()
+            .map(|groups| (groups, groups.watch_memory(container.id.as_str())))
+        {
+            None | Some((_, MemoryWatch::NotNeeded)) => ended.await,
+            Some((groups, MemoryWatch::Event(event))) => {
+                let event = process::watch(event.as_fd()).map_err(container.io("watch its memory"))?;
+                ended_or_out_of_memory(container, groups.as_ref(), ended, Some(&event)).await?
+            }
+            Some((groups, MemoryWatch::Look)) => {
+                ended_or_out_of_memory(container, groups.as_ref(), ended, None).await?
+            }
         };
         gone.map_err(container.io("wait for its first process"))?;
         process::reap(init.as_fd());
@@ -44,12 +54,44 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
     ended(inner, container).map_err(container.io("read its exit record"))
 }
 
-/// A task that lost a process to its memory limit is ended as a whole: half a task is worth nothing, and one that starts
-/// the lost process again would go on so for ever. Version 2 of the control groups does that by itself
-/// (`memory.oom.group`); version 1, which this gives, has to be watched.
-fn one_is_killed_alone(inner: &Inner) -> Option<&dyn Hierarchy> {
-    let groups = inner.groups.as_ref().ok()?;
-    (groups.layout() != Layout::V2).then_some(groups.as_ref())
+/// Waits for the end of a task, and ends it as a whole when it loses a process to its memory limit: half a task is worth
+/// nothing, and one that starts the lost process again would go on so for ever.
+async fn ended_or_out_of_memory(
+    container: &Container,
+    groups: &dyn Hierarchy,
+    ended: impl Future<Output = io::Result<()>>,
+    event: Option<&AsyncFd<OwnedFd>>,
+) -> Result<io::Result<()>, ContainerError> {
+    let mut ended = pin!(ended);
+    loop {
+        // Also at first: it may have happened while no agent looked.
+        if groups.is_over_memory(container.id.as_str()) {
+            kill_all(container)?;
+        }
+        let Some(event) = event else {
+            match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
+                Ok(ended) => return Ok(ended),
+                Err(_) => continue,
+            }
+        };
+        tokio::select! {
+            ended = ended.as_mut() => return Ok(ended),
+            told = event.readable() => {
+                let mut told = told.map_err(container.io("watch its memory"))?;
+                let _ = rustix::io::read(event, &mut [0; 8]);
+                told.clear_ready();
+            }
+        }
+        let (looks, between) = KILLED_AFTER;
+        for _ in 0..looks {
+            if groups.is_over_memory(container.id.as_str()) {
+                break;
+            }
+            if let Ok(ended) = timeout(between, ended.as_mut()).await {
+                return Ok(ended);
+            }
+        }
+    }
 }
 
 /// How a container ended whose first process is gone.
