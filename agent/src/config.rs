@@ -107,7 +107,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "DURATION")]
     pub kill_grace: Option<String>,
 
-    /// The most processes and threads of one task [default: 4096]
+    /// The most processes and threads of one task, which may ask for fewer [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub pids_limit: Option<String>,
 

@@ -240,6 +240,7 @@ mod tests {
             role: Role::any(),
             resources: "cpus:1; mem:32".parse().expect("valid"),
             limits: Default::default(),
+            controls: Default::default(),
             command: bourse_types::Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),

@@ -24,6 +24,9 @@ pub fn task(launch: &Launch, spec: &ServiceSpec) -> Task {
     let task = task.grace(template.kill_grace).label("bourse-service", Some(spec.name.as_str()));
     let task = environment.iter().fold(task, |task, (name, value)| task.env(name.clone(), value.clone()));
     let task = template.volumes.iter().cloned().fold(task, Task::volume);
+    let limits = template.limits.iter();
+    let task = limits.fold(task, |task, (name, limit)| task.limit(name.clone(), *limit));
+    let task = task.controls(template.controls.clone());
     let task = match &template.rootfs {
         Some(rootfs) => task.rootfs(rootfs.clone()),
         None => task,

@@ -33,6 +33,7 @@ pub mod task_state;
 
 pub mod agent;
 pub mod command;
+pub mod controls;
 pub mod framework;
 pub mod health;
 pub mod rootfs;
@@ -43,6 +44,7 @@ pub use agent::{Address, AgentInfo};
 pub use amount::{BadAmount, Milli};
 pub use attributes::{AttributeValue, Attributes, BadAttributes};
 pub use command::{Argv, BadCommand, Command};
+pub use controls::{BadControl, Controls, IO_WEIGHT_MAX, IoWeight, OOM_SCORE_MAX, OomScore, PageSize, Pids};
 pub use framework::{Capabilities, FrameworkInfo};
 pub use health::{HealthCheck, HealthKind, KillPolicy, Scheme};
 pub use ids::{

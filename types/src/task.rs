@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    AgentId, Command, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role, Rootfs,
-    TaskId, Volume,
+    AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role,
+    Rootfs, TaskId, Volume,
 };
 
 /// A task that is one command in one container.
@@ -29,6 +29,8 @@ pub struct TaskSpec {
     /// The most it may use of a resource where that differs from the request; `None` as a limit: no limit. A
     /// resource that is absent here is limited by its request.
     pub limits: BTreeMap<Name, Option<Milli>>,
+    /// What it asks of the kernel besides.
+    pub controls: Controls,
     /// What it runs.
     pub command: Command,
     /// Its own root; `None`: the machine's programs, libraries and settings.
@@ -71,6 +73,7 @@ mod tests {
             role: Role::any(),
             resources: "cpus:0.5; mem:64".parse().expect("valid"),
             limits: BTreeMap::from([(Name::cpus(), None)]),
+            controls: Controls::default(),
             command: Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),

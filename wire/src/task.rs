@@ -8,13 +8,14 @@
 use std::collections::BTreeMap;
 
 use bourse_proto::v1;
-use bourse_types::{AgentId, BadRootfs, FrameworkId, Milli, Name, Role, Rootfs, TaskId, TaskSpec};
+use bourse_types::{AgentId, BadRootfs, Controls, FrameworkId, Milli, Name, Role, Rootfs, TaskId, TaskSpec};
 
 use crate::at::{At, Missing, Place, Under, needed};
 use crate::command::{self, BadCommand};
 use crate::health::{self, BadHealth};
 use crate::ids::{self, BadWireId, WireId};
 use crate::labels::{self, BadLabels};
+use crate::linux_info::{self, BadLinuxInfo};
 use crate::resources::{self, BadResource, Form};
 use crate::time::{self, BadTime};
 use crate::volumes::{self, BadVolumeForm};
@@ -52,6 +53,9 @@ pub enum BadTask {
     /// A bad volume.
     #[error(transparent)]
     Volume(#[from] BadVolumeForm),
+    /// Bad settings of Linux.
+    #[error(transparent)]
+    LinuxInfo(#[from] BadLinuxInfo),
     /// A bad health check or kill policy.
     #[error(transparent)]
     Health(#[from] BadHealth),
@@ -96,6 +100,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
         role: owner.role,
         resources,
         limits: read_limits(&form.limits)?,
+        controls: read_controls(form.container.as_ref())?,
         command: command::read(command).under("command")?,
         rootfs: read_rootfs(form.container.as_ref())?,
         volumes: volumes::read(form.container.as_ref().map_or(&[], |container| &container.volumes))
@@ -118,6 +123,10 @@ fn read_rootfs(form: Option<&v1::ContainerInfo>) -> Result<Option<Rootfs>, At<Ba
     rootfs.map(Rootfs::new).transpose().at("container.mesos.rootfs")
 }
 
+fn read_controls(form: Option<&v1::ContainerInfo>) -> Result<Controls, At<BadTask>> {
+    linux_info::read(form.and_then(|container| container.linux_info.as_ref())).under("container.linux_info")
+}
+
 fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
     let refuse = |path: &'static str, is_set: bool| match is_set {
         true => Err(At::new(path, BadTask::Unsupported(path))),
@@ -133,7 +142,6 @@ fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
     refuse("container.mesos.image", container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()))?;
     refuse("container.hostname", container.hostname.is_some())?;
     refuse("container.network_infos", !container.network_infos.is_empty())?;
-    refuse("container.linux_info", container.linux_info.is_some())?;
     refuse("container.rlimit_info", container.rlimit_info.is_some())?;
     refuse("container.tty_info", container.tty_info.is_some())
 }
@@ -182,12 +190,14 @@ pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
 /// Absent where a task asks for nothing that every task does not have anyway.
 fn write_container(task: &TaskSpec) -> Option<v1::ContainerInfo> {
     let rootfs = task.rootfs.as_ref().map(|rootfs| rootfs.as_str().to_owned());
-    let asks = rootfs.is_some() || !task.volumes.is_empty();
+    let linux_info = linux_info::write(&task.controls);
+    let asks = rootfs.is_some() || !task.volumes.is_empty() || linux_info.is_some();
     asks.then(|| v1::ContainerInfo {
         r#type: Some(v1::container_info::Type::Mesos as i32),
         volumes: task.volumes.iter().map(volumes::write).collect(),
         mesos: rootfs
             .map(|rootfs| v1::container_info::MesosInfo { rootfs: Some(rootfs), ..Default::default() }),
+        linux_info,
         ..Default::default()
     })
 }

@@ -224,7 +224,8 @@ fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
 mod tests {
     use super::*;
     use bourse_types::{
-        Command, FrameworkInfo, KillPolicy, Labels, Role, Source, TaskSpec, TaskState, TaskStatus,
+        Command, Controls, FrameworkInfo, KillPolicy, Labels, Name, Pids, Role, Source, TaskSpec, TaskState,
+        TaskStatus,
     };
 
     fn key() -> TaskKey {
@@ -232,6 +233,11 @@ mod tests {
     }
 
     fn accepted() -> Record {
+        let controls = Controls {
+            swap: Milli::whole(16),
+            pids: Some(Pids::new(20).expect("valid")),
+            ..Controls::default()
+        };
         let spec = TaskSpec {
             id: key().task,
             name: "t1".into(),
@@ -239,7 +245,8 @@ mod tests {
             agent: AgentId::new("S1").expect("valid"),
             role: Role::any(),
             resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
-            limits: Default::default(),
+            limits: [(Name::cpus(), None)].into(),
+            controls,
             command: Command::shell("echo $HOME"),
             rootfs: None,
             volumes: Vec::new(),

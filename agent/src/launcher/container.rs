@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use bourse_agent_core::Launch;
-use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, LogLimits, SANDBOX};
-use bourse_types::{Argv, Milli, Name, TaskSpec};
+use bourse_containerizer::{Bind, ContainerSpec, Filters, HugePages, Isolation, Limits, LogLimits, SANDBOX};
+use bourse_types::units::bytes;
+use bourse_types::{Argv, Controls, IoWeight, Name, TaskSpec};
 use nix::unistd::{Uid, User};
 
 use super::volumes::Mountable;
@@ -166,16 +167,29 @@ fn uid(user: &str) -> Option<Uid> {
     }
 }
 
+/// What it asked for is its share of the cpus and what it keeps of the memory; what it may use at most is hard.
 fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
-    let bytes = |mebibytes: Milli| (u128::from(mebibytes.thousandths()) << 20) / 1000;
-    let memory = spec.limit_of(&Name::mem()).map(|limit| match bytes(limit) {
-        0 => MEMORY_DEFAULT_BYTES,
-        some => u64::try_from(some).unwrap_or(u64::MAX).max(MEMORY_MIN_BYTES),
-    });
+    let Controls { cpu_burst, swap, pids, io_weight, huge_pages, oom_score } = &spec.controls;
+    let request = spec.resources.mem();
+    let most = spec.limit_of(&Name::mem());
+    // What is kept costs a look at what all others keep, so only where the limit does not say it already.
+    let is_kept = !request.is_zero() && most.is_none_or(|most| request < most);
     Limits {
         cpu_quota: spec.limit_of(&Name::cpus()),
-        memory_bytes: memory,
-        pids: Some(habits.pids_limit),
+        cpu_burst: Some(*cpu_burst).filter(|burst| !burst.is_zero()),
+        memory_request_bytes: is_kept.then(|| bytes(request)),
+        memory_bytes: most.map(|most| match bytes(most) {
+            0 => MEMORY_DEFAULT_BYTES,
+            some => some.max(MEMORY_MIN_BYTES),
+        }),
+        swap_bytes: bytes(*swap),
+        pids: Some(pids.map_or(habits.pids_limit, |pids| pids.get().min(habits.pids_limit))),
+        io_weight: io_weight.map(IoWeight::get),
+        hugepages: huge_pages
+            .iter()
+            .map(|(size, amount)| HugePages { page_bytes: size.bytes(), bytes: bytes(*amount) })
+            .collect(),
+        oom_score: i16::try_from(oom_score.get()).expect("a score is 1000 at most"),
         ..Limits::unlimited(spec.resources.cpus())
     }
 }
@@ -184,7 +198,9 @@ fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
 mod tests {
     use super::*;
     use bourse_agent_core::TaskKey;
-    use bourse_types::{AgentId, Command, ContainerId, FrameworkId, KillPolicy, Labels, Role, TaskId};
+    use bourse_types::{
+        AgentId, Command, ContainerId, FrameworkId, KillPolicy, Labels, Milli, OomScore, Pids, Role, TaskId,
+    };
 
     fn habits() -> Habits {
         Habits {
@@ -214,6 +230,7 @@ mod tests {
             role: Role::any(),
             resources: resources.parse().expect("valid"),
             limits: Default::default(),
+            controls: Default::default(),
             command,
             rootfs: None,
             volumes: Vec::new(),
@@ -285,6 +302,61 @@ mod tests {
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_DEFAULT_BYTES));
         launch.spec.resources = "cpus:0.5; mem:0.001".parse().expect("valid");
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_MIN_BYTES));
+    }
+
+    #[test]
+    fn a_task_that_may_have_more_memory_than_it_asked_for_keeps_what_it_asked_for() {
+        let mut launch = launch("cpus:0.5; mem:64", Command::shell("true"));
+        let kept = |launch: &Launch| {
+            let limits = spec(&habits(), launch, "/box".into()).expect("a container").limits;
+            (limits.memory_request_bytes, limits.memory_bytes)
+        };
+        assert_eq!(kept(&launch), (None, Some(64 << 20)));
+        launch.spec.limits = [(Name::mem(), Some(Milli::whole(128)))].into();
+        assert_eq!(kept(&launch), (Some(64 << 20), Some(128 << 20)));
+        launch.spec.limits = [(Name::mem(), None)].into();
+        assert_eq!(kept(&launch), (Some(64 << 20), None));
+        launch.spec.resources = "cpus:0.5".parse().expect("valid");
+        assert_eq!(kept(&launch), (None, None));
+    }
+
+    #[test]
+    fn what_a_task_asks_of_the_kernel_is_asked_for_and_its_processes_are_no_more_than_the_agent_lets_it_have()
+    {
+        let mut launch = launch("cpus:0.5; mem:64", Command::shell("true"));
+        let limits = |launch: &Launch| spec(&habits(), launch, "/box".into()).expect("a container").limits;
+        let found = limits(&launch);
+        assert_eq!(
+            found,
+            Limits {
+                cpu_quota: Some(Milli::new(500)),
+                memory_bytes: Some(64 << 20),
+                pids: Some(100),
+                ..Limits::unlimited(Milli::new(500))
+            }
+        );
+        launch.spec.controls = Controls {
+            cpu_burst: Milli::new(250),
+            swap: Milli::whole(16),
+            pids: Some(Pids::new(20).expect("valid")),
+            io_weight: Some(IoWeight::new(200).expect("valid")),
+            huge_pages: [("2MiB".parse().expect("valid"), Milli::whole(64))].into(),
+            oom_score: OomScore::new(1000).expect("valid"),
+        };
+        assert_eq!(
+            limits(&launch),
+            Limits {
+                cpu_burst: Some(Milli::new(250)),
+                swap_bytes: 16 << 20,
+                pids: Some(20),
+                io_weight: Some(200),
+                hugepages: vec![HugePages { page_bytes: 2 << 20, bytes: 64 << 20 }],
+                oom_score: 1000,
+                ..found
+            }
+        );
+        launch.spec.controls.pids = Some(Pids::new(101).expect("valid"));
+        assert_eq!(limits(&launch).pids, Some(100));
     }
 
     #[test]

@@ -321,6 +321,7 @@ pub fn shell(task: &str, line: &str) -> TaskSpec {
         role: Role::any(),
         resources: "cpus:0.1; mem:32".parse().expect("valid"),
         limits: Default::default(),
+        controls: Default::default(),
         command: Command::shell(line),
         rootfs: None,
         volumes: Vec::new(),

@@ -263,6 +263,7 @@ impl Offer {
             role: self.made.role.clone(),
             resources,
             limits: task.limits,
+            controls: task.controls,
             command: task.command,
             rootfs: task.rootfs,
             volumes: task.volumes,

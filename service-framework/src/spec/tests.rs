@@ -47,6 +47,16 @@ fn every_key_is_read() {
         mem = "1GiB"
         disk = "100MiB"
 
+        [limits]
+        cpus = "unlimited"
+        mem = "2GiB"
+        cpu_burst = 0.25
+        swap = "16MiB"
+        pids = 20
+        io_weight = 200
+        huge_pages = ["2MiB=64MiB"]
+        oom_score = 300
+
         [env]
         MODE = "fast"
         LEVEL = 3
@@ -86,6 +96,34 @@ fn every_key_is_read() {
                     cpus: 0.5,
                     mem: 1024,
                     disk: 100,
+                },
+                limits: {
+                    cpus: None,
+                    mem: Some(
+                        2048,
+                    ),
+                },
+                controls: Controls {
+                    cpu_burst: 0.25,
+                    swap: 16,
+                    pids: Some(
+                        Pids(
+                            20,
+                        ),
+                    ),
+                    io_weight: Some(
+                        IoWeight(
+                            200,
+                        ),
+                    ),
+                    huge_pages: {
+                        PageSize(
+                            2097152,
+                        ): 64,
+                    },
+                    oom_score: OomScore(
+                        300,
+                    ),
                 },
                 ports: [
                     Some(
@@ -353,13 +391,38 @@ proptest::proptest! {
     fn no_value_makes_the_parser_panic(
         key in proptest::sample::select(
             fields::TABLES.iter().flat_map(|&(_, keys)| keys.iter().copied()).collect::<Vec<_>>()),
-        table in proptest::sample::select(vec!["", "[resources]", "[env]", "[health]", "[restart]"]),
+        table in proptest::sample::select(vec!["", "[resources]", "[limits]", "[env]", "[health]", "[restart]"]),
         value in proptest::sample::select(vec![
             "1", "-1", "1e400", "nan", "true", "\"\"", "\"x\"", "[]", "[[]]", "{}", "{ http = 1 }",
             "2000-01-01", "0xffffffffffffffff", "99999999999999999999", "\"\\u0000\"", "\"99999999999w\"",
         ]),
     ) {
         let _ = parse(&format!("name = \"a\"\ncommand = \"b\"\n{table}\n{key} = {value}\n"), "any.toml");
+    }
+}
+
+#[test]
+fn limits_that_no_task_can_have_are_told_with_their_place() {
+    let told = |line: &str| {
+        let text = format!("{TWO_LINES}[limits]\n{line}\n");
+        parse(&text, "a.toml").expect_err("it is wrong").to_string()
+    };
+    for (line, expected) in [
+        // What [resources] asks for when it is not there.
+        ("cpus = 0.05", "a.toml:4:8: limits.cpus is 0.05; it must be a number from 0.1 to 100000"),
+        ("mem = \"64MiB\"", "limits.mem is \"64MiB\"; it must be from 128MiB to 64TiB"),
+        ("mem = \"none\"", "limits.mem: \"none\" is not a size"),
+        ("pids = 0", "limits.pids is 0; it must be a whole number from 1 to 4194304"),
+        ("io_weight = 10001", "limits.io_weight is 10001; it must be a whole number from 1 to 10000"),
+        ("oom_score = -1", "limits.oom_score is -1; it must be a whole number from 0 to 1000"),
+        ("swap = 16", "limits.swap is 16; write its unit, in quotes: \"16MiB\""),
+        ("huge_pages = [\"2MiB\"]", "limits.huge_pages: \"2MiB\" names no huge pages"),
+        ("huge_pages = [\"2MB=1MiB\", \"2MiB=2MiB\"]", "huge pages of 2MiB have two amounts"),
+        ("huge_pages = \"2MiB=64MiB\"", "it must be an array of sizes and amounts"),
+        ("disk = \"1MiB\"", "unknown key `disk` in [limits]; did you mean `disk` in [resources]?"),
+    ] {
+        let said = told(line);
+        assert!(said.contains(expected), "{said}");
     }
 }
 

@@ -244,6 +244,7 @@ impl Vandal {
                     true => BTreeMap::from([(bourse_types::Name::cpus(), Some(Milli::new(1)))]),
                     false => BTreeMap::new(),
                 },
+                controls: Default::default(),
                 command: Command::shell(program.to_string()),
                 rootfs: None,
                 volumes: Vec::new(),

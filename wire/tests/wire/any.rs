@@ -265,6 +265,23 @@ fn rootfs() -> impl Strategy<Value = Rootfs> {
     "(/[a-z .]{3}x){1,3}".prop_map(|path| Rootfs::new(&path).expect("it goes down"))
 }
 
+fn controls() -> impl Strategy<Value = Controls> {
+    let size = (10..40u32).prop_map(|power| PageSize::from_bytes(1 << power).expect("a power of two"));
+    let huge_pages = btree_map(size, milli(), 0..3);
+    let numbers = (option::of(1..=u64::MAX), option::of(1..=10_000u64), 0..=1000u64);
+    let some = (milli(), milli(), numbers, huge_pages).prop_map(
+        |(cpu_burst, swap, (pids, io_weight, oom_score), huge_pages)| Controls {
+            cpu_burst,
+            swap,
+            pids: pids.map(|number| Pids::new(number).expect("1 at least")),
+            io_weight: io_weight.map(|weight| IoWeight::new(weight).expect("in its range")),
+            huge_pages,
+            oom_score: OomScore::new(oom_score).expect("in its range"),
+        },
+    );
+    prop_oneof![Just(Controls::default()), some]
+}
+
 pub fn task() -> impl Strategy<Value = TaskSpec> {
     let whose = (task_id(), ".{0,6}", framework_id(), agent_id(), role());
     let cpus = Resource::scalar(Name::cpus(), Milli::new(1));
@@ -277,14 +294,15 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     let how = (
         some,
         limits,
-        (command(), option::of(rootfs()), volumes()),
+        (command(), option::of(rootfs()), volumes(), controls()),
         option::of(health()),
         option::of(nanos()),
         option::of(nanos()),
         labels(),
     );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
-        let (resources, limits, (command, rootfs, volumes), health, grace, max_completion_time, labels) = how;
+        let (resources, limits, what, health, grace, max_completion_time, labels) = how;
+        let (command, rootfs, volumes, controls) = what;
         TaskSpec {
             id,
             name,
@@ -293,6 +311,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             role,
             resources,
             limits,
+            controls,
             command,
             rootfs,
             volumes,

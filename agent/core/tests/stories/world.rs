@@ -54,6 +54,7 @@ pub fn spec(task: &str) -> TaskSpec {
         role: Role::any(),
         resources: "cpus:1; mem:64".parse().expect("valid"),
         limits: Default::default(),
+        controls: Default::default(),
         command: Command::shell("echo hello"),
         rootfs: None,
         volumes: Vec::new(),
