@@ -35,6 +35,7 @@ pub mod agent;
 pub mod command;
 pub mod framework;
 pub mod health;
+pub mod namespaces;
 pub mod rootfs;
 pub mod task;
 pub mod volume;
@@ -51,6 +52,7 @@ pub use ids::{
 };
 pub use items::{BadItems, ItemSet};
 pub use labels::Labels;
+pub use namespaces::{BadNetwork, Namespaces, Network, Users};
 pub use ranges::{BadRanges, Ranges};
 pub use reason::{Reason, Source, UnknownName};
 pub use resources::{

@@ -33,6 +33,7 @@ pub mod framework;
 pub mod command;
 pub mod filters;
 pub mod health;
+mod namespaces;
 pub mod task;
 pub mod volumes;
 

@@ -217,6 +217,7 @@ mod tests {
             command,
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Default::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
