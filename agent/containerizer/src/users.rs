@@ -45,10 +45,10 @@ impl UserBlocks {
 
     /// The block of the lowest number that has nothing in common with those that are taken.
     fn lowest_free(self, taken: &BTreeMap<ContainerId, UserRange>) -> Option<UserRange> {
-        let all = (0..BLOCKS).map(|block| UserRange { first: self.first + block * UserRange::COUNT });
+        let mut all = (0..BLOCKS).map(|block| UserRange { first: self.first + block * UserRange::COUNT });
         // Those of an agent with another start may begin anywhere.
         let apart = |one: UserRange, other: UserRange| one.first.abs_diff(other.first) >= UserRange::COUNT;
-        all.into_iter().find(|free| taken.values().all(|other| apart(*free, *other)))
+        all.find(|free| taken.values().all(|other| apart(*free, *other)))
     }
 }
 
