@@ -338,7 +338,11 @@ mod tests {
             endpoint: String::new(),
         };
         // No task is launched here.
-        let containers = ContainerConfig { runtime_dir: folder.join("run"), instance: "a1".into() };
+        let containers = ContainerConfig {
+            runtime_dir: folder.join("run"),
+            instance: "a1".into(),
+            users: Default::default(),
+        };
         let containers = LinuxContainerizer::open(&containers).expect("there is room");
         let mut first = Vec::new();
         let mut driver = Driver {

@@ -53,8 +53,11 @@ pub async fn run(
 
     let runtime_dir = config.runtime_dir.clone().unwrap_or_else(|| work_dir.path().join("run"));
     let instance = work_dir.instance().to_owned();
-    let containers =
-        LinuxContainerizer::open(&ContainerConfig { runtime_dir: runtime_dir.clone(), instance })?;
+    let containers = LinuxContainerizer::open(&ContainerConfig {
+        runtime_dir: runtime_dir.clone(),
+        instance,
+        users: config.users,
+    })?;
     let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
     let found = recover(&containers).await?;
     info!(tasks = state.tasks.len(), containers = found.len(), agent_id = ?state.agent, "recovered");

@@ -18,6 +18,8 @@ mod health;
 mod killing;
 #[path = "agent/logs.rs"]
 mod logs;
+#[path = "agent/namespaces.rs"]
+mod namespaces;
 #[path = "agent/recovery.rs"]
 mod recovery;
 #[path = "agent/registering.rs"]

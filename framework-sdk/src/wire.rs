@@ -244,6 +244,7 @@ mod tests {
             command: bourse_types::Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Default::default(),
             health: None,
             kill_policy: Default::default(),
             max_completion_time: None,

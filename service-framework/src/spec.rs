@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_types::{Controls, Milli, Name, Role, Rootfs, Volume};
+use bourse_types::{Controls, Milli, Name, Namespaces, Role, Rootfs, Volume};
 
 pub use parse::parse;
 pub use problem::{BadSpec, PROBLEMS_MAX, Problem};
@@ -104,6 +104,9 @@ pub struct Template {
     pub rootfs: Option<Rootfs>,
     /// What it has of the machine's files; at most [`VOLUMES_MAX`](bourse_types::VOLUMES_MAX).
     pub volumes: Vec<Volume>,
+    /// What it has of its own where others share the machine's. With a network of its own it is asked for its health by a
+    /// command only.
+    pub namespaces: Namespaces,
     /// The user it runs as; `None`: the agent decides.
     pub user: Option<String>,
     /// How it is asked whether it is well; `None`: running is well.

@@ -36,6 +36,7 @@ pub mod command;
 pub mod controls;
 pub mod framework;
 pub mod health;
+pub mod namespaces;
 pub mod rootfs;
 pub mod task;
 pub mod volume;
@@ -53,6 +54,7 @@ pub use ids::{
 };
 pub use items::{BadItems, ItemSet};
 pub use labels::Labels;
+pub use namespaces::{BadNetwork, Namespaces, Network, Users};
 pub use ranges::{BadRanges, Ranges};
 pub use reason::{Reason, Source, UnknownName};
 pub use resources::{

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role,
-    Rootfs, TaskId, Volume,
+    AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Namespaces,
+    Resources, Role, Rootfs, TaskId, Volume,
 };
 
 /// A task that is one command in one container.
@@ -37,6 +37,8 @@ pub struct TaskSpec {
     pub rootfs: Option<Rootfs>,
     /// What it has of the machine's files besides what every task has.
     pub volumes: Vec<Volume>,
+    /// What it has of its own where others share the machine's.
+    pub namespaces: Namespaces,
     /// How to tell whether it is well.
     pub health: Option<HealthCheck>,
     /// How to end it.
@@ -77,6 +79,7 @@ mod tests {
             command: Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Namespaces::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,

@@ -1,10 +1,14 @@
-//! What a task asks of the kernel: fields of our own in Mesos' settings of Linux.
+//! What a task asks of the kernel, and what it has of its own where others share the machine's: fields of ours in Mesos'
+//! settings of Linux.
 //!
-//! Mesos' own settings there are refused by name, as agents do not have them.
+//! Mesos' own settings there are refused by name, as agents do not have them. Mesos' list of networks is not used for a
+//! network of the task's own: an empty one means the machine's there, and one that is not asks for a plugin.
 
 use bourse_proto::v1;
 use bourse_proto::v1::linux_info::HugePages;
-use bourse_types::{BadControl, Controls, IoWeight, Milli, OomScore, PageSize, Pids};
+use bourse_types::{
+    BadControl, Controls, IoWeight, Milli, Namespaces, Network, OomScore, PageSize, Pids, Users,
+};
 
 use crate::at::{At, Missing, Place, Under, needed};
 use crate::resources::{self, BadResource};
@@ -26,9 +30,9 @@ pub enum BadLinuxInfo {
     Unsupported(&'static str),
 }
 
-/// Reads what a task asks of the kernel; without settings, nothing.
-pub fn read(form: Option<&v1::LinuxInfo>) -> Result<Controls, At<BadLinuxInfo>> {
-    let Some(form) = form else { return Ok(Controls::default()) };
+/// Reads what a task asks of the kernel, and what it has of its own; without settings, nothing.
+pub fn read(form: Option<&v1::LinuxInfo>) -> Result<(Controls, Namespaces), At<BadLinuxInfo>> {
+    let Some(form) = form else { return Ok(Default::default()) };
     refuse_unsupported(form)?;
     let amount = |name: &str, units: Option<f64>| match units {
         Some(units) => resources::read_amount(name, units).at::<BadLinuxInfo>(name),
@@ -45,7 +49,11 @@ pub fn read(form: Option<&v1::LinuxInfo>) -> Result<Controls, At<BadLinuxInfo>> 
     for (index, pages) in form.huge_pages.iter().enumerate() {
         read_huge_pages(pages, &mut controls).under(format_args!("huge_pages[{index}]"))?;
     }
-    Ok(controls)
+    let namespaces = Namespaces {
+        network: if form.own_network() { Network::Loopback } else { Network::Host },
+        users: if form.own_users() { Users::Own } else { Users::Machine },
+    };
+    Ok((controls, namespaces))
 }
 
 fn read_huge_pages(form: &HugePages, controls: &mut Controls) -> Result<(), At<BadLinuxInfo>> {
@@ -71,9 +79,9 @@ fn refuse_unsupported(form: &v1::LinuxInfo) -> Result<(), At<BadLinuxInfo>> {
     refuse("share_cgroups", form.share_cgroups.is_some())
 }
 
-/// What a task asks of the kernel as a message; absent where it asks for nothing.
-pub fn write(controls: &Controls) -> Option<v1::LinuxInfo> {
-    if *controls == Controls::default() {
+/// Both as a message; absent where a task asks for nothing.
+pub fn write(controls: &Controls, namespaces: Namespaces) -> Option<v1::LinuxInfo> {
+    if *controls == Controls::default() && namespaces == Namespaces::default() {
         return None;
     }
     let Controls { cpu_burst, swap, pids, io_weight, huge_pages, oom_score } = controls;
@@ -89,6 +97,8 @@ pub fn write(controls: &Controls) -> Option<v1::LinuxInfo> {
         io_weight: io_weight.map(|weight| u32::from(weight.get())),
         huge_pages: huge_pages.iter().map(pages).collect(),
         oom_score: (*oom_score != OomScore::default()).then(|| u32::from(oom_score.get())),
+        own_network: (namespaces.network == Network::Loopback).then_some(true),
+        own_users: (namespaces.users == Users::Own).then_some(true),
         ..Default::default()
     })
 }

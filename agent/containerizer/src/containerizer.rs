@@ -15,6 +15,7 @@ use crate::probe::CannotIsolate;
 use crate::spec::{BadSpec, ContainerSpec, Limits};
 use crate::usage::Usage;
 use crate::user::UserError;
+use crate::users::UsersError;
 
 /// Runs containers. Every method may be called again after a restart of the agent, once [`recover`] has been.
 ///
@@ -199,6 +200,14 @@ pub enum LaunchError {
         id: ContainerId,
         /// Why.
         error: UserError,
+    },
+    /// It cannot have users of its own, or not this one.
+    #[error("container {id} cannot be launched with users of its own: {error}")]
+    Users {
+        /// The id.
+        id: ContainerId,
+        /// Why.
+        error: UsersError,
     },
     /// There is a container with this id.
     #[error("container {0} exists already on this agent; destroy it first, or take another id")]

@@ -27,6 +27,7 @@ mod linux;
 mod probe;
 mod seccomp;
 mod user;
+mod users;
 
 mod conversation;
 mod init_image;
@@ -47,3 +48,4 @@ pub use spec::{
 };
 pub use usage::{Io, MemoryKinds, Pressure, Usage};
 pub use user::UserError;
+pub use users::{BadStart, UserBlocks, UsersError};

@@ -30,6 +30,7 @@ use crate::process;
 use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::usage::Usage;
+use crate::users::{Taken, UserBlocks};
 
 /// Where the containerizer keeps its things.
 #[derive(Debug, Clone)]
@@ -40,6 +41,9 @@ pub struct Config {
     /// Names this agent among the agents of the machine, the same after a restart; becomes the name of a
     /// control group.
     pub instance: String,
+    /// Which of the machine's users containers get as their own. Best nobody else has any of them: containers of two
+    /// agents with the same are kept apart by the rest only.
+    pub users: UserBlocks,
 }
 
 /// Why the containerizer could not be opened.
@@ -74,6 +78,8 @@ struct Inner {
     /// Without them only process isolation is to be had.
     groups: Result<Box<dyn Hierarchy>, CannotIsolate>,
     boot_id: String,
+    /// Users that containers have as their own.
+    users: Taken,
     table: Mutex<BTreeMap<ContainerId, Arc<Container>>>,
 }
 
@@ -107,6 +113,7 @@ impl LinuxContainerizer {
             runtime,
             groups: probe::find(&config.instance),
             boot_id: process::boot_id().map_err(OpenError::BootId)?,
+            users: Taken::none_of(config.users),
             table: Mutex::default(),
         })))
     }

@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::ptr;
 
+use bourse_types::Network;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
@@ -34,12 +35,13 @@ pub struct Child {
 }
 
 /// Starts `program` (a descriptor) with an empty environment, as `bourse-init NAME FD...`. It inherits
-/// standard input and output and the descriptors in `pass`; it is pid 1 of new namespaces if `isolated`.
+/// standard input and output and the descriptors in `pass`; with a network it is pid 1 of new namespaces, of one for a
+/// network of its own too.
 pub fn spawn(
     program: BorrowedFd<'_>,
     name: &str,
     pass: &[BorrowedFd<'_>],
-    isolated: bool,
+    isolated: Option<Network>,
 ) -> io::Result<Child> {
     let numbers: Vec<RawFd> = pass.iter().map(AsRawFd::as_raw_fd).collect();
     let texts: Vec<CString> = ["bourse-init".to_owned(), name.to_owned()]
@@ -50,7 +52,12 @@ pub fn spawn(
     let argv: Vec<*const c_char> = texts.iter().map(|arg| CStr::as_ptr(arg)).chain([ptr::null()]).collect();
     let env: [*const c_char; 1] = [ptr::null()];
 
-    made_with_signals_blocked(if isolated { NAMESPACES } else { 0 }, || {
+    let namespaces = match isolated {
+        None => 0,
+        Some(Network::Host) => NAMESPACES,
+        Some(Network::Loopback) => NAMESPACES | libc::CLONE_NEWNET as u64,
+    };
+    made_with_signals_blocked(namespaces, || {
         // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, not
         // shared.
         unsafe {
@@ -70,14 +77,26 @@ pub fn spawn(
     })
 }
 
-/// Makes a user namespace that stays as long as its descriptor. It knows one user and one group, `only`, by that number.
-/// A repeat makes another one. Needs the rights of root in the namespace that we are in.
-pub fn user_namespace(only: u32) -> io::Result<OwnedFd> {
+/// Whom a user namespace knows: so many users, and groups of the same numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// The first, as the namespace counts.
+    pub inside: u32,
+    /// The same one as the namespace counts that we are in.
+    pub outside: u32,
+    /// How many there are from there on.
+    pub count: u32,
+}
+
+/// Makes a user namespace that stays as long as its descriptor. A repeat makes another one. Needs the rights of root in the
+/// namespace that we are in.
+pub fn user_namespace(known: Known) -> io::Result<OwnedFd> {
     let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, || {
         // SAFETY: in the child; waits for the signal that ends it.
         unsafe { libc::pause() }
     })?;
-    let map = format!("{only} {only} 1");
+    let Known { inside, outside, count } = known;
+    let map = format!("{inside} {outside} {count}");
     let of_child = Path::new("/proc").join(child.pid.to_string());
     let made = fs::write(of_child.join("uid_map"), &map)
         .and_then(|()| fs::write(of_child.join("gid_map"), &map))
@@ -158,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_user_namespace_outlives_the_process_that_it_was_made_with() {
-        let one = user_namespace(65_534).expect("we are root");
+        let one = user_namespace(Known { inside: 65_534, outside: 65_534, count: 1 }).expect("we are root");
         let ours = fs::metadata("/proc/self/ns/user").expect("/proc is mounted");
         let made = File::from(one).metadata().expect("it is open");
         assert_ne!(std::os::unix::fs::MetadataExt::ino(&made), std::os::unix::fs::MetadataExt::ino(&ours));
@@ -191,7 +210,7 @@ mod tests {
                 let denied = clone3(0).expect_err("it is filtered");
                 assert_eq!(denied.raw_os_error(), Some(errno));
                 let program = std::fs::File::open("/bin/true").expect("it is there");
-                let child = spawn(program.as_fd(), "c1", &[], false).expect("it can be made");
+                let child = spawn(program.as_fd(), "c1", &[], None).expect("it can be made");
                 let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
                 assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 0));
             };

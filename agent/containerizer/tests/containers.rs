@@ -23,6 +23,8 @@ mod leaks;
 mod limits;
 #[path = "containers/logs.rs"]
 mod logs;
+#[path = "containers/network.rs"]
+mod network;
 #[path = "containers/process_isolation.rs"]
 mod process_isolation;
 #[path = "containers/recovery.rs"]
@@ -31,6 +33,8 @@ mod recovery;
 mod rootfs;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
+#[path = "containers/users.rs"]
+mod users;
 #[path = "containers/view.rs"]
 mod view;
 #[path = "containers/volumes.rs"]

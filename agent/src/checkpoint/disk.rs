@@ -250,6 +250,7 @@ mod tests {
             command: Command::shell("echo $HOME"),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Default::default(),
             health: None,
             kill_policy: KillPolicy { grace: Some(Duration::from_secs(3)) },
             max_completion_time: Some(Duration::from_millis(1500)),

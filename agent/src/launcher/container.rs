@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bourse_agent_core::Launch;
 use bourse_containerizer::{Bind, ContainerSpec, Filters, HugePages, Isolation, Limits, LogLimits, SANDBOX};
 use bourse_types::units::bytes;
-use bourse_types::{Argv, Controls, IoWeight, Name, TaskSpec};
+use bourse_types::{Argv, Controls, IoWeight, Name, TaskSpec, Users};
 use nix::unistd::{Uid, User};
 
 use super::volumes::Mountable;
@@ -62,6 +62,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         logs: habits.logs,
         root: None,
         volumes,
+        namespaces: spec.namespaces,
         hide: habits.hide.clone(),
         filters: habits.filters.clone(),
         isolation: habits.isolation,
@@ -136,16 +137,18 @@ fn environment(habits: &Habits, launch: &Launch, sandbox: &Path) -> Vec<(String,
     env
 }
 
-/// The command's user, else the framework's; `nobody` in place of a root that is not allowed, and where nobody is named.
-/// An agent that is not root itself can only run tasks as its own user.
+/// The command's user, else the framework's; `nobody` in place of a root that is not allowed, and where nobody is named. A
+/// root of the task's own users is nobody's, and always allowed. An agent that is not root itself can only run tasks as its
+/// own user.
 fn user(habits: &Habits, launch: &Launch) -> Option<String> {
     let named = launch.spec.command.user.as_deref().filter(|user| !user.is_empty());
     let named = named.or(Some(&launch.framework_user)).filter(|user| !user.is_empty());
     if !Uid::effective().is_root() {
         return named.filter(|user| !is_own(user)).map(str::to_owned);
     }
+    let may_be_root = habits.allow_root || launch.spec.namespaces.users == Users::Own;
     match named {
-        Some(user) if habits.allow_root || !is_root(user) => Some(user.to_owned()),
+        Some(user) if may_be_root || !is_root(user) => Some(user.to_owned()),
         Some(_) | None => Some("nobody".into()),
     }
 }
@@ -234,6 +237,7 @@ mod tests {
             command,
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Default::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
@@ -379,6 +383,10 @@ mod tests {
             assert_eq!(run_as(&habits(), Some(root), "daemon").as_deref(), Some("nobody"));
             assert_eq!(run_as(&allowed, None, root).as_deref(), Some(root));
         }
+        let mut own = launch("cpus:1", Command { user: Some("root".into()), ..Command::shell("true") });
+        own.spec.namespaces.users = Users::Own;
+        let own = spec(&habits(), &own, "/box".into()).expect("a container");
+        assert_eq!((own.user.as_deref(), own.namespaces.users), (Some("root"), Users::Own));
     }
 
     #[test]

@@ -325,6 +325,7 @@ pub fn shell(task: &str, line: &str) -> TaskSpec {
         command: Command::shell(line),
         rootfs: None,
         volumes: Vec::new(),
+        namespaces: Default::default(),
         health: None,
         kill_policy: KillPolicy::default(),
         max_completion_time: None,

@@ -267,6 +267,7 @@ impl Offer {
             command: task.command,
             rootfs: task.rootfs,
             volumes: task.volumes,
+            namespaces: task.namespaces,
             health: task.health,
             kill_policy: task.kill_policy,
             max_completion_time: task.max_completion_time,

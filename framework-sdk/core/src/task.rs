@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bourse_types::{
-    Command, Controls, HealthCheck, IoWeight, KillPolicy, Labels, Milli, Name, OomScore, PageSize, Pids,
-    Resource, ResourceKey, ResourceValue, Resources, Rootfs, TaskId, Volume,
+    Command, Controls, HealthCheck, IoWeight, KillPolicy, Labels, Milli, Name, Namespaces, Network, OomScore,
+    PageSize, Pids, Resource, ResourceKey, ResourceValue, Resources, Rootfs, TaskId, Users, Volume,
 };
 
 /// What to run and what it needs; [`Offer::launch`](crate::Offer::launch) finds the resources for it.
@@ -22,6 +22,7 @@ pub struct Task {
     pub(crate) command: Command,
     pub(crate) rootfs: Option<Rootfs>,
     pub(crate) volumes: Vec<Volume>,
+    pub(crate) namespaces: Namespaces,
     pub(crate) health: Option<HealthCheck>,
     pub(crate) kill_policy: KillPolicy,
     pub(crate) max_completion_time: Option<Duration>,
@@ -42,6 +43,7 @@ impl Task {
             command: Command::default(),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Namespaces::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
@@ -98,6 +100,19 @@ impl Task {
         self.volumes.retain(|present| present.container_path != volume.container_path);
         self.volumes.push(volume);
         self
+    }
+
+    /// A network of its own in place of the machine's, with nothing in it but loopback: only the task's own processes reach
+    /// it, and it reaches nobody. Checks by HTTP and TCP do not either, so such a task is refused with one; a check by
+    /// command runs inside. Ports that it asks for lead nowhere.
+    pub fn own_network(self) -> Task {
+        Task { namespaces: Namespaces { network: Network::Loopback, ..self.namespaces }, ..self }
+    }
+
+    /// Users of its own, 0 to 65535, in place of the machine's: it may be root then where its agent's operator lets no task
+    /// be root of the machine. Of the machine's files and volumes it has what everybody has.
+    pub fn own_users(self) -> Task {
+        Task { namespaces: Namespaces { users: Users::Own, ..self.namespaces }, ..self }
     }
 
     /// Processors, exact to a thousandth: `Milli::new(500)` is half of one. More is never given, unless
@@ -247,6 +262,13 @@ mod tests {
             oom_score: OomScore::new(300).expect("valid"),
         };
         assert_eq!(one_by_one, task().controls(controls));
+    }
+
+    #[test]
+    fn a_task_may_have_a_network_and_users_of_its_own() {
+        assert_eq!(task().namespaces, Namespaces::default());
+        let both = Namespaces { network: Network::Loopback, users: Users::Own };
+        assert_eq!(task().own_users().own_network().namespaces, both);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
             "ports",
             "rootfs",
             "volumes",
+            "network",
+            "own_users",
             "spread",
             "max_per_agent",
             "kill_grace",

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bourse_types::controls::parse_huge_pages;
 use bourse_types::{
-    Controls, IO_WEIGHT_MAX, IoWeight, Milli, Name, OOM_SCORE_MAX, OomScore, Pids, Role, Rootfs, Volume,
+    Controls, IO_WEIGHT_MAX, IoWeight, Milli, Name, Namespaces, Network, OOM_SCORE_MAX, OomScore, Pids, Role,
+    Rootfs, Users, Volume,
 };
 use toml::de::{DeTable, DeValue};
 
@@ -94,6 +95,9 @@ fn template(file: &Fields, problems: &mut Problems) -> Option<Template> {
     let ports = file.get("ports").map(|field| ports(&field, problems)).unwrap_or_default();
     let resources = needs(file, problems);
     let (limits, controls) = limits(file, &resources, problems);
+    let namespaces = namespaces(file, problems);
+    let health = health(file, &ports, problems);
+    asked_where_it_is(file, namespaces.network, health.as_ref(), problems);
     Some(Template {
         resources,
         limits,
@@ -101,9 +105,10 @@ fn template(file: &Fields, problems: &mut Problems) -> Option<Template> {
         env: env(file, &ports, problems),
         rootfs: file.get("rootfs").and_then(|field| rootfs(&field, problems)),
         volumes: file.get("volumes").map(|field| volumes(&field, problems)).unwrap_or_default(),
+        namespaces,
         user: file.get("user").and_then(|field| user(&field, problems)),
         role: file.get("role").and_then(|field| role(&field, problems)),
-        health: health(file, &ports, problems),
+        health,
         kill_grace: file
             .get("kill_grace")
             .and_then(|field| field.duration(problems, Duration::ZERO, HOUR))
@@ -272,6 +277,37 @@ fn volumes(field: &Field, problems: &mut Problems) -> Vec<Volume> {
         problems.add(field.span(), format!("{}: {bad}", field.path()));
     }
     volumes
+}
+
+fn namespaces(file: &Fields, problems: &mut Problems) -> Namespaces {
+    let network = file.get("network").and_then(|field| {
+        let text = field.text(problems, "\"host\" or \"none\"")?;
+        let read = text.parse::<Network>();
+        read.map_err(|bad| problems.add(field.span(), format!("network: {bad}"))).ok()
+    });
+    let users = file.get("own_users").and_then(|field| {
+        let own = field.value.as_bool();
+        if own.is_none() {
+            field.wrong(problems, "true or false");
+        }
+        own.map(|own| if own { Users::Own } else { Users::Machine })
+    });
+    Namespaces { network: network.unwrap_or_default(), users: users.unwrap_or_default() }
+}
+
+/// A health check that asks over the network does not reach an instance with a network of its own.
+fn asked_where_it_is(file: &Fields, network: Network, health: Option<&Health>, problems: &mut Problems) {
+    let asks = health.is_some_and(|health| match health.probe {
+        Probe::Http { .. } | Probe::Tcp { .. } => true,
+        Probe::Command(_) => false,
+    });
+    if let Some(field) = file.get("network").filter(|_| asks && network == Network::Loopback) {
+        problems.add(
+            field.span(),
+            "an instance with a network of its own is not reached by http and tcp of [health]; ask with command there, \
+             which runs inside",
+        );
+    }
 }
 
 fn ports(field: &Field, problems: &mut Problems) -> Vec<Option<PortName>> {

@@ -1,4 +1,5 @@
 use super::*;
+use bourse_types::{Network, Users};
 use expect_test::{Expect, expect};
 
 fn wrong(text: &str, expected: Expect) {
@@ -40,6 +41,8 @@ fn every_key_is_read() {
         kill_grace = "20s"
         rootfs = "/srv/images/web"
         volumes = ["/srv/data:/data", "/etc/web.conf:/etc/web.conf:ro"]
+        network = "host"
+        own_users = true
         replace_unreachable_after = "1m"
 
         [resources]
@@ -160,6 +163,10 @@ fn every_key_is_read() {
                         mode: ReadOnly,
                     },
                 ],
+                namespaces: Namespaces {
+                    network: Host,
+                    users: Own,
+                },
                 user: Some(
                     "www-data",
                 ),
@@ -436,6 +443,26 @@ fn a_root_that_no_task_can_have_is_told_with_its_place() {
         told("rootfs = \"images/web\"").contains("a.toml:3:10: rootfs: \"images/web\" can be no task's root")
     );
     assert!(told("rootfs = 1").contains("a path of the agent's machine"));
+}
+
+#[test]
+fn an_instance_with_a_network_of_its_own_is_asked_by_a_command_only() {
+    let with = |rest: &str| parse(&format!("{TWO_LINES}ports = 1\nnetwork = \"none\"\n{rest}"), "a.toml");
+    let template = with("[health]\ncommand = \"true\"\n").expect("it runs inside").template;
+    assert_eq!(template.namespaces, Namespaces { network: Network::Loopback, users: Users::Machine });
+    for health in ["http = \"/\"", "tcp = true"] {
+        let bad = with(&format!("[health]\n{health}\n")).expect_err("nobody gets there").to_string();
+        assert!(bad.contains("a.toml:4:11: an instance with a network of its own"), "{bad}");
+    }
+    let told = |line: &str| {
+        let text = format!("{TWO_LINES}{line}\n");
+        parse(&text, "a.toml").expect_err("it is wrong").to_string()
+    };
+    assert!(
+        told("network = \"bridge\"").contains("a.toml:3:11: network: \"bridge\" is no network; write host")
+    );
+    assert!(told("network = 1").contains("must be \"host\" or \"none\""));
+    assert!(told("own_users = \"yes\"").contains("own_users is \"yes\"; it must be true or false"));
 }
 
 #[test]

@@ -248,6 +248,7 @@ impl Vandal {
                 command: Command::shell(program.to_string()),
                 rootfs: None,
                 volumes: Vec::new(),
+                namespaces: Default::default(),
                 health: None,
                 kill_policy: KillPolicy::default(),
                 max_completion_time: None,

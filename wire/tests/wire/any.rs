@@ -261,6 +261,12 @@ fn volumes() -> impl Strategy<Value = Vec<Volume>> {
     })
 }
 
+fn namespaces() -> impl Strategy<Value = Namespaces> {
+    let network = prop_oneof![Just(Network::Host), Just(Network::Loopback)];
+    let users = prop_oneof![Just(Users::Machine), Just(Users::Own)];
+    (network, users).prop_map(|(network, users)| Namespaces { network, users })
+}
+
 fn rootfs() -> impl Strategy<Value = Rootfs> {
     "(/[a-z .]{3}x){1,3}".prop_map(|path| Rootfs::new(&path).expect("it goes down"))
 }
@@ -294,7 +300,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     let how = (
         some,
         limits,
-        (command(), option::of(rootfs()), volumes(), controls()),
+        (command(), option::of(rootfs()), volumes(), controls(), namespaces()),
         option::of(health()),
         option::of(nanos()),
         option::of(nanos()),
@@ -302,7 +308,11 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
         let (resources, limits, what, health, grace, max_completion_time, labels) = how;
-        let (command, rootfs, volumes, controls) = what;
+        let (command, rootfs, volumes, controls, namespaces) = what;
+        // A network of its own is reached by commands only.
+        let reaches =
+            |check: &HealthCheck| namespaces.network == Network::Host || !check.kind.asks_the_network();
+        let health = health.filter(reaches);
         TaskSpec {
             id,
             name,
@@ -315,6 +325,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             command,
             rootfs,
             volumes,
+            namespaces,
             health,
             kill_policy: KillPolicy { grace },
             max_completion_time,

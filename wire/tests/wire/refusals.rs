@@ -141,6 +141,10 @@ fn a_task_is_refused_with_the_remedy() {
         mesos: Some(v1::container_info::MesosInfo { rootfs: text(path), ..Default::default() }),
         ..container(v1::container_info::Type::Mesos)
     };
+    let with_own_network = || v1::ContainerInfo {
+        linux_info: Some(v1::LinuxInfo { own_network: Some(true), ..Default::default() }),
+        ..container(v1::container_info::Type::Mesos)
+    };
     check(
         &valid_task(),
         |form| task::read(form, owner()),
@@ -170,6 +174,20 @@ fn a_task_is_refused_with_the_remedy() {
             },
             &|t| t.container = Some(with_root("/srv/web.tar")),
             &|t| t.container = Some(with_root("srv/web")),
+            &|t| t.container = Some(with_own_network()),
+            &|t| {
+                t.container = Some(with_own_network());
+                t.health_check = Some(v1::HealthCheck {
+                    r#type: Some(v1::health_check::Type::Tcp as i32),
+                    tcp: Some(v1::health_check::TcpCheckInfo { port: Some(80), ..Default::default() }),
+                    ..Default::default()
+                });
+            },
+            &|t| {
+                let linux_info = Some(v1::LinuxInfo { shm_size: Some(1), ..Default::default() });
+                t.container =
+                    Some(v1::ContainerInfo { linux_info, ..container(v1::container_info::Type::Mesos) });
+            },
             &|t| {
                 let linux_info = Some(v1::LinuxInfo { oom_score: Some(1001), ..Default::default() });
                 t.container =
@@ -199,6 +217,9 @@ fn a_task_is_refused_with_the_remedy() {
             container.hostname: this release runs plain command tasks; leave container.hostname out
             accepted
             container.mesos.rootfs: "srv/web" can be no task's root; write the absolute path of a directory or a tar file, without empty parts, `.` and `..`, and not as /
+            accepted
+            health_check.type: the task has a network of its own, where checks by HTTP and TCP do not reach it; use a command check, which runs inside
+            container.linux_info.shm_size: this release's agents decide that for every task; leave shm_size out
             container.linux_info.oom_score: the OOM score is 1001; it must be from 0 to 1000
             limits["mem"].value: mem is -inf; it must be a number from 0 to 1e12
             limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem

@@ -197,5 +197,6 @@ pub async fn destroy(containerizer: &LinuxContainerizer, id: &ContainerId) -> Re
         })
         .await?;
     containerizer.0.table().remove(id);
+    containerizer.0.users.give_back(id);
     Ok(())
 }

@@ -7,14 +7,14 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, LAYERS, Logs, Place, Plan, Root, TMP};
+use bourse_init::plan::{Identity, LAYERS, Logs, Place, Plan, Root, TMP, UserRange};
 use bourse_init::record::Record;
-use bourse_types::ContainerId;
+use bourse_types::{ContainerId, Network, Users};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::{Inner, Life};
@@ -23,8 +23,9 @@ use crate::containerizer::{LaunchError, Launched};
 use crate::conversation::{Conversation, Message};
 use crate::process::{self, Process};
 use crate::runtime_dir::{ContainerDir, Started};
-use crate::spawn::{self, Child, NOT_EXECUTED};
+use crate::spawn::{self, Child, Known, NOT_EXECUTED};
 use crate::spec::{ContainerSpec, Isolation, SANDBOX};
+use crate::users::{self, UsersError};
 use crate::{init_image, user};
 
 /// How long the set-up may be silent. It takes milliseconds; a machine that swaps may need seconds.
@@ -68,6 +69,10 @@ pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchErr
     spec.check().map_err(|bad| LaunchError::Spec { id: id.clone(), bad })?;
     let identity = user::identity(spec.user.as_deref(), spec.isolation)
         .map_err(|error| LaunchError::User { id: id.clone(), error })?;
+    let identity = match spec.namespaces.users {
+        Users::Machine => identity,
+        Users::Own => identity.map(users::among_own).transpose().map_err(no_users(id))?,
+    };
     let dir = inner.runtime.create(id).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => LaunchError::Exists(id.clone()),
         _ => failed(id, "make the directory", inner.runtime.container(id).plan_path())(error),
@@ -76,8 +81,11 @@ pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchErr
     let launched = set_up(inner, spec, identity, &dir);
     if launched.is_err() {
         // Whatever was there is dead by now; what cannot be removed is found by the next recovery.
-        if let Err(error) = inner.clear_groups(id) {
-            tracing::warn!(container_id = %id, %error, "control groups of a failed launch are left");
+        match inner.clear_groups(id) {
+            Ok(()) => inner.users.give_back(id),
+            Err(error) => {
+                tracing::warn!(container_id = %id, %error, "control groups of a failed launch are left");
+            }
         }
         if let Err(error) = dir.remove() {
             tracing::warn!(container_id = %id, %error, "runtime directory of a failed launch is left");
@@ -102,30 +110,32 @@ fn set_up(
                 .map_err(|error| LaunchError::Limits { id: id.clone(), error })?
         }
     };
+    let own = match spec.namespaces.users {
+        Users::Machine => None,
+        Users::Own => Some(own_users(inner, id).map_err(no_users(id))?),
+    };
+    let users = own.as_ref().map(|own| own.range);
     // First, as long as nobody else may put anything there.
     if spec.isolation == Isolation::Linux {
         let tmp = spec.sandbox.join(TMP);
-        make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
+        make_tmp(&tmp, users).map_err(failed(id, "make the task's /tmp", tmp))?;
     }
     let layers = |lower: &PathBuf| {
         let what = "make the layers of the task's root";
-        make_layers(&spec.sandbox, lower).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
+        make_layers(&spec.sandbox, lower, users).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
     };
     let root = spec.root.as_ref().map(layers).transpose()?;
-    if let Some(owner) = &identity {
-        std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
+    let isolated = spec.isolation == Isolation::Linux;
+    let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
+    let plan = plan(spec, identity, users, root, joins, dir);
+    if let Some(owner) = plan.owner() {
+        lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
             id,
             "give the task its sandbox",
             spec.sandbox.clone(),
         ))?;
     }
-    let isolated = spec.isolation == Isolation::Linux;
-    let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
-    let plan = dir.write_plan(&plan(spec, identity, root, joins, dir)).map_err(failed(
-        id,
-        "write the plan",
-        dir.plan_path(),
-    ))?;
+    let plan = dir.write_plan(&plan).map_err(failed(id, "write the plan", dir.plan_path()))?;
 
     let no_start = |error: io::Error| LaunchError::Start {
         id: id.clone(),
@@ -135,19 +145,29 @@ fn set_up(
                     "the agent may not make its namespaces ({error}); in a container, run the agent privileged"
                 )
             }
+            io::ErrorKind::InvalidInput if spec.namespaces.network == Network::Loopback => {
+                format!(
+                    "the kernel does not make a network of its own ({error}); ask for the machine's network"
+                )
+            }
             _ => format!(
-                "its first process could not be made ({error}); see whether the machine is out of processes"
+                "its first process could not be made ({error}); see whether the machine is out of processes or, by \
+                 /proc/sys/user, of namespaces"
             ),
         },
     };
     let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
     let mut pass = vec![plan.as_fd(), theirs.as_fd()];
-    pass.extend(strangers().filter(|_| isolated && is_root));
+    match &own {
+        Some(own) => pass.push(own.namespace.as_fd()),
+        None => pass.extend(strangers().filter(|_| isolated && is_root)),
+    }
+    let network = isolated.then_some(spec.namespaces.network);
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, isolated))
+        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, network))
         .map_err(no_start)?;
     // The container has its own copies; with ours open, we would never see it hang up.
-    drop((plan, theirs));
+    drop((plan, theirs, own));
 
     match converse(inner, id, dir, &conversation, &child) {
         Ok(started) => {
@@ -230,6 +250,7 @@ fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io
 fn plan(
     spec: &ContainerSpec,
     identity: Option<Identity>,
+    users: Option<UserRange>,
     root: Option<Root>,
     joins: Joins,
     dir: &ContainerDir,
@@ -255,6 +276,8 @@ fn plan(
         init_groups: joins.init,
         task_groups: joins.task,
         oom_score: spec.limits.oom_score.into(),
+        own_network: spec.namespaces.network == Network::Loopback,
+        users,
     }
 }
 
@@ -263,16 +286,43 @@ fn plan(
 fn strangers() -> Option<BorrowedFd<'static>> {
     static STRANGERS: OnceLock<OwnedFd> = OnceLock::new();
     if STRANGERS.get().is_none()
-        && let Ok(made) = spawn::user_namespace(user::NOBODY)
+        && let Ok(made) =
+            spawn::user_namespace(Known { inside: user::NOBODY, outside: user::NOBODY, count: 1 })
     {
         let _ = STRANGERS.set(made);
     }
     STRANGERS.get().map(AsFd::as_fd)
 }
 
+/// The users of one container.
+struct OwnUsers {
+    range: UserRange,
+    /// The user namespace that they are 0 and so on in.
+    namespace: OwnedFd,
+}
+
+fn own_users(inner: &Inner, id: &ContainerId) -> Result<OwnUsers, UsersError> {
+    let range = inner.users.take(id)?;
+    let known = Known { inside: 0, outside: range.first, count: UserRange::COUNT };
+    let namespace = spawn::user_namespace(known).map_err(UsersError::Namespace)?;
+    Ok(OwnUsers { range, namespace })
+}
+
+fn no_users(id: &ContainerId) -> impl FnOnce(UsersError) -> LaunchError + '_ {
+    move |error| LaunchError::Users { id: id.clone(), error }
+}
+
+/// Gives what the container's root is to own to it, where the container has users of its own.
+fn give_to_root(path: &Path, users: Option<UserRange>) -> io::Result<()> {
+    match users {
+        Some(users) => lchown(path, Some(users.first), Some(users.first)),
+        None => Ok(()),
+    }
+}
+
 /// New for each container: nothing of an earlier one gets into a root. Nobody but root reaches them from outside, where
 /// programs that a task has marked to run as their owner would do so.
-fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
+fn make_layers(sandbox: &Path, lower: &Path, users: Option<UserRange>) -> io::Result<Root> {
     let layers = sandbox.canonicalize()?.join(LAYERS);
     DirBuilder::new().mode(0o700).create(&layers)?;
     let [upper, work] = ["upper", "work"].map(|name| layers.join(name));
@@ -281,17 +331,21 @@ fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
         // The upper one's is that of the root, where every user has to get in.
         fs::set_permissions(layer, fs::Permissions::from_mode(0o755))?;
     }
+    give_to_root(&upper, users)?;
     Ok(Root { lower: lower.into(), upper, work })
 }
 
 /// For every user that the task may have. A link in its place would be followed to whatever it leads to.
-fn make_tmp(path: &Path) -> io::Result<()> {
+fn make_tmp(path: &Path, users: Option<UserRange>) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
+            if !fs::symlink_metadata(path)?.is_dir() {
+                return Err(error);
+            }
         }
-        made => made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1777))),
+        made => made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1777)))?,
     }
+    give_to_root(path, users)
 }
 
 fn container(spec: &ContainerSpec, identity: Option<&Identity>, root: Option<Root>) -> Place {
@@ -299,7 +353,8 @@ fn container(spec: &ContainerSpec, identity: Option<&Identity>, root: Option<Roo
     // One that lies in another comes after it.
     volumes.sort_by(|one, other| one.target.cmp(&other.target));
     let mut hide = spec.hide.clone();
-    if identity.is_some_and(|identity| identity.uid == 0) {
+    // To the root of users of its own they are closed, as everything is that only some may read.
+    if identity.is_some_and(|identity| identity.uid == 0) && spec.namespaces.users == Users::Machine {
         hide.extend(ROOTS_OWN.map(PathBuf::from));
     }
     Place::Container {

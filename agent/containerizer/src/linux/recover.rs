@@ -39,6 +39,9 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Result<Recovered, RecoverError
         Ok(container) => container,
         Err(_) => {
             let life = look(inner, &dir).map_err(failed)?;
+            if let Life::Known { .. } = life {
+                keep_users(inner, &id, &dir);
+            }
             if let Life::Over(_) | Life::CutShort = life
                 && let Ok(groups) = &inner.groups
                 // Its first process is gone and with it all others, except a command that was just being
@@ -73,6 +76,18 @@ fn look(inner: &Inner, dir: &ContainerDir) -> io::Result<Life> {
         Some(init) => Life::Known { started, init },
         None => Life::Over("its first process was killed while no agent looked".into()),
     })
+}
+
+/// The users of a container that runs are given to no other.
+fn keep_users(inner: &Inner, id: &ContainerId, dir: &ContainerDir) {
+    match dir.read_plan().map(|plan| plan.users) {
+        Ok(Some(users)) => inner.users.found(id, users),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(
+            container_id = %id, %error,
+            "the plan of a container cannot be read: if it has users of its own, another may get the same"
+        ),
+    }
 }
 
 /// Waits until a container either runs its task or is on no way to. It is written down who it is before the task may
@@ -133,12 +148,16 @@ mod tests {
     use crate::containerizer::Outcome;
     use crate::conversation::{Conversation, Message};
     use crate::runtime_dir::Started;
-    use crate::{Config, LinuxContainerizer, init_image, spawn};
+    use crate::{Config, LinuxContainerizer, UserBlocks, init_image, spawn};
 
     #[test]
     fn a_launch_that_was_written_down_and_never_begun_is_cut_short_even_if_it_is_slow_to_go() {
         let root = TempDir::new().expect("a temporary directory");
-        let config = Config { runtime_dir: root.path().join("run"), instance: "a".into() };
+        let config = Config {
+            runtime_dir: root.path().join("run"),
+            instance: "a".into(),
+            users: UserBlocks::default(),
+        };
         let containerizer = LinuxContainerizer::open(&config).expect("it can be opened");
         let inner = &containerizer.0;
         let id = ContainerId::new("c1").expect("a good id");
@@ -156,12 +175,14 @@ mod tests {
             init_groups: vec![],
             task_groups: vec![],
             oom_score: 0,
+            own_network: false,
+            users: None,
         };
         let plan = dir.write_plan(&plan).expect("it is writable");
         let (conversation, theirs) = Conversation::begin().expect("a socket");
         let program = init_image::image().expect("memory for it");
         let child =
-            spawn::spawn(program, "c1", &[plan.as_fd(), theirs.as_fd()], false).expect("it can be made");
+            spawn::spawn(program, "c1", &[plan.as_fd(), theirs.as_fd()], None).expect("it can be made");
         drop(theirs);
         let Message::Ready(task) = conversation.next(Duration::from_secs(20)).expect("it talks") else {
             panic!("it is ready first");

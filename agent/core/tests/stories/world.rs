@@ -58,6 +58,7 @@ pub fn spec(task: &str) -> TaskSpec {
         command: Command::shell("echo hello"),
         rootfs: None,
         volumes: Vec::new(),
+        namespaces: Default::default(),
         health: None,
         kill_policy: KillPolicy::default(),
         max_completion_time: None,

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::Context;
 use bourse_client::{ClientArgs, Connection};
 use bourse_sdk::{Framework, Handle, Task};
-use bourse_types::{Controls, Milli, Resources, Role, Rootfs, TaskId, TaskState, TaskStatus, Volume, units};
+use bourse_types::{
+    Controls, Milli, Network, Resources, Role, Rootfs, TaskId, TaskState, TaskStatus, Volume, units,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
@@ -75,6 +77,12 @@ pub struct Args {
     /// A path of the agent's machine, where the container has it; may be repeated
     #[arg(long = "volume", value_name = "HOST_PATH:CONTAINER_PATH[:ro]")]
     volumes: Vec<Volume>,
+    /// The task's network: `host`, that of the agent's machine, or `none`, one of its own with nothing but loopback
+    #[arg(long, value_name = "NETWORK", default_value_t = Network::Host)]
+    network: Network,
+    /// Give the task users of its own: its root is nobody on the agent's machine
+    #[arg(long)]
+    own_users: bool,
     /// The user that the task runs as
     #[arg(long)]
     user: Option<String>,
@@ -150,6 +158,12 @@ impl Args {
         task = self.volumes.iter().cloned().fold(task, Task::volume);
         if let Some(rootfs) = &self.rootfs {
             task = task.rootfs(rootfs.clone());
+        }
+        if self.network == Network::Loopback {
+            task = task.own_network();
+        }
+        if self.own_users {
+            task = task.own_users();
         }
         if let Some(user) = &self.user {
             task = task.user(user);
