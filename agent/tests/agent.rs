@@ -10,6 +10,8 @@ mod master;
 
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "agent/failpoints.rs"]
+mod failpoints;
 #[path = "agent/full_disk.rs"]
 mod full_disk;
 #[path = "agent/health.rs"]

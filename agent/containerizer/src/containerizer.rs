@@ -44,7 +44,7 @@ pub trait Containerizer: Send + Sync + 'static {
     fn kill_all(&self, id: &ContainerId) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// Removes every trace of the container but its sandbox, killing what still runs. A repeat, or an id that
-    /// was never heard of, does nothing.
+    /// was never heard of, does nothing. One that is being launched goes when its launch is over.
     fn destroy(&self, id: &ContainerId) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// What the container has used so far, also after its end, until `destroy`. [`ContainerError::Ended`]

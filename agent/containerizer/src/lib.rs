@@ -23,6 +23,7 @@ mod spec;
 mod usage;
 
 pub mod cgroup;
+pub mod failpoint;
 mod linux;
 mod probe;
 mod seccomp;

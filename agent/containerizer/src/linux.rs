@@ -2,8 +2,8 @@
 //!
 //! Who runs is in the runtime directory and in the kernel; what is in memory here is only a table of open
 //! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
-//! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `try_out` is a whole life, for the
-//! proof.
+//! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `turns` keeps a launch and a
+//! removal apart. `try_out` is a whole life, for the proof.
 
 mod check;
 mod end;
@@ -11,6 +11,7 @@ mod launch;
 mod recover;
 mod resize;
 mod try_out;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,12 +26,15 @@ use crate::cgroup::{CgroupError, Hierarchy};
 use crate::containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
 };
+use crate::failpoint::{Failpoint, reached};
 use crate::probe::{self, CannotIsolate, Capabilities};
 use crate::process;
 use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::usage::Usage;
 use crate::users::{Taken, UserBlocks};
+
+use turns::Turns;
 
 /// Where the containerizer keeps its things.
 #[derive(Debug, Clone)]
@@ -81,6 +85,7 @@ struct Inner {
     /// Users that containers have as their own.
     users: Taken,
     table: Mutex<BTreeMap<ContainerId, Arc<Container>>>,
+    turns: Turns,
 }
 
 /// A container that this agent process knows.
@@ -115,6 +120,7 @@ impl LinuxContainerizer {
             boot_id: process::boot_id().map_err(OpenError::BootId)?,
             users: Taken::none_of(config.users),
             table: Mutex::default(),
+            turns: Turns::default(),
         })))
     }
 
@@ -190,12 +196,16 @@ impl Containerizer for LinuxContainerizer {
 
     async fn terminate(&self, id: &ContainerId) -> Result<(), ContainerError> {
         let container = self.0.find(id)?;
-        end::order(&container, order::END)
+        let asked = end::order(&container, order::END);
+        reached(Failpoint::TermSent);
+        asked
     }
 
     async fn kill_all(&self, id: &ContainerId) -> Result<(), ContainerError> {
         let container = self.0.find(id)?;
-        end::kill_all(&container)
+        let killed = end::kill_all(&container);
+        reached(Failpoint::KillSent);
+        killed
     }
 
     async fn destroy(&self, id: &ContainerId) -> Result<(), ContainerError> {

@@ -594,6 +594,42 @@ mod tests {
         assert_eq!(Plan::decode(BEFORE), Ok(expected));
     }
 
+    /// As this release writes it: the next one finds such plans of containers that it did not launch.
+    const NOW: &[u8] =
+        b"BPLN\x03\0\x01\x01\0\0\0h\x01\x02\0\0\0/l\x02\0\0\0/u\x02\0\0\0/w\x02\0\0\0/s\x07\0\0\0\0\
+            \0\0\0\x01\0\0\0\x02\0\0\0/v\x02\0\0\0/d\x01\x01\0\0\0\x02\0\0\0/a\x01\0\0\0\x02\0\0\0sh\x01\
+            \0\0\0\x03\0\0\0A=1\x02\0\0\0/c\x01\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\
+            \x05\0\0\0\0\0\0\0\x01\0\0\0\x08\0\0\0\x06\x06\x06\x06\x06\x06\x06\x06\x01\x02\0\0\0/s\x08\0\0\
+            \0\0\0\0\0\x09\0\0\0\x0a\0\0\0\0\0\0\0\x01\x02\0\0\0/r\x01\0\0\0\x02\0\0\0/i\x01\0\0\0\x02\0\
+            \0\0/t\x0b\0\0\0";
+
+    #[test]
+    fn a_plan_of_this_version_is_read_from_the_bytes_that_are_on_disks() {
+        let limits = LogLimits { file_bytes: 8, files: 9, bytes_per_second: 10 };
+        let expected = Plan {
+            place: Place::Container {
+                hostname: Some("h".into()),
+                root: Some(Root { lower: "/l".into(), upper: "/u".into(), work: "/w".into() }),
+                sandbox: "/s".into(),
+                shm_bytes: 7,
+                volumes: vec![Bind { source: "/v".into(), target: "/d".into(), writable: true }],
+                hide: vec!["/a".into()],
+            },
+            argv: vec!["sh".into()],
+            env: vec!["A=1".into()],
+            cwd: "/c".into(),
+            identity: Some(Identity { uid: 1, gid: 2, groups: vec![3], capabilities: 4 }),
+            open_files: 5,
+            filters: vec![vec![6; 8]],
+            logs: Some(Logs { directory: "/s".into(), limits }),
+            record: Some("/r".into()),
+            init_groups: vec!["/i".into()],
+            task_groups: vec!["/t".into()],
+            oom_score: 11,
+        };
+        assert_eq!(Plan::decode(NOW), Ok(expected));
+    }
+
     #[test]
     fn a_plan_of_before_tasks_had_networks_and_users_of_their_own_is_read() {
         let bare = Plan { own_network: false, users: None, ..sample(Place::Host) };

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::{Container, Inner, Life, LinuxContainerizer};
 use crate::cgroup::{Hierarchy, MemoryWatch};
 use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, explain};
+use crate::failpoint::{Failpoint, reached};
 use crate::process;
 use crate::usage::Usage;
 
@@ -50,8 +51,11 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
         };
         gone.map_err(container.io("wait for its first process"))?;
         process::reap(init.as_fd());
+        reached(Failpoint::EndSeen);
     }
-    ended(inner, container).map_err(container.io("read its exit record"))
+    let ended = ended(inner, container).map_err(container.io("read its exit record"))?;
+    reached(Failpoint::RecordRead);
+    Ok(ended)
 }
 
 /// Waits for the end of a task, and ends it as a whole when it loses a process to its memory limit: half a task is worth
@@ -166,37 +170,50 @@ pub fn kill_all(container: &Container) -> Result<(), ContainerError> {
 }
 
 pub async fn destroy(containerizer: &LinuxContainerizer, id: &ContainerId) -> Result<(), ContainerError> {
-    let known = containerizer.0.find(id).ok();
-    if let Some(container) = &known
-        && let Life::Known { init, .. } = &container.life
-    {
-        // First the task, so that its first process can clean up after it; that matters without a pid
-        // namespace.
-        kill_all(container)?;
-        if timeout(GONE_WITHIN, process::ended(init.as_fd())).await.is_err() {
-            process::send_signal(init.as_fd(), libc::SIGKILL)
-                .map_err(container.io("kill its first process"))?;
-            match timeout(GONE_WITHIN, process::ended(init.as_fd())).await {
-                Ok(ended) => ended.map_err(container.io("wait for its first process"))?,
-                Err(_) => return Err(ContainerError::Stuck(id.clone())),
-            }
+    reached(Failpoint::DestroyBegun);
+    loop {
+        let known = containerizer.0.find(id).ok();
+        if let Some(container) = &known {
+            end(container).await?;
         }
-        process::reap(init.as_fd());
+        reached(Failpoint::ProcessesGone);
+        let (owned, is_over) = (id.clone(), known.is_some());
+        if containerizer.blocking(move |inner| remove(inner, &owned, is_over)).await? {
+            return Ok(());
+        }
     }
-    let owned = id.clone();
-    containerizer
-        .blocking(move |inner| {
-            inner
-                .clear_groups(&owned)
-                .map_err(|error| ContainerError::Cgroup { id: owned.clone(), error })?;
-            inner.runtime.container(&owned).remove().map_err(|source| ContainerError::Io {
-                id: owned.clone(),
-                what: "remove its runtime directory",
-                source,
-            })
-        })
-        .await?;
-    containerizer.0.table().remove(id);
-    containerizer.0.users.give_back(id);
+}
+
+/// Ends what still runs in a container.
+async fn end(container: &Container) -> Result<(), ContainerError> {
+    let Life::Known { init, .. } = &container.life else { return Ok(()) };
+    // First the task, so that its first process can clean up after it; that matters without a pid
+    // namespace.
+    kill_all(container)?;
+    if timeout(GONE_WITHIN, process::ended(init.as_fd())).await.is_err() {
+        process::send_signal(init.as_fd(), libc::SIGKILL).map_err(container.io("kill its first process"))?;
+        match timeout(GONE_WITHIN, process::ended(init.as_fd())).await {
+            Ok(ended) => ended.map_err(container.io("wait for its first process"))?,
+            Err(_) => return Err(ContainerError::Stuck(container.id.clone())),
+        }
+    }
+    process::reap(init.as_fd());
     Ok(())
+}
+
+/// Removes what is left of a container once nobody launches it. `false`: it was launched meanwhile, and runs.
+fn remove(inner: &Inner, id: &ContainerId, is_over: bool) -> Result<bool, ContainerError> {
+    let _turn = inner.turns.take(id);
+    if !is_over && inner.find(id).is_ok() {
+        return Ok(false);
+    }
+    inner.clear_groups(id).map_err(|error| ContainerError::Cgroup { id: id.clone(), error })?;
+    reached(Failpoint::GroupsRemoved);
+    let what = "remove its runtime directory";
+    let removed = inner.runtime.container(id).remove();
+    removed.map_err(|source| ContainerError::Io { id: id.clone(), what, source })?;
+    reached(Failpoint::RuntimeDirRemoved);
+    inner.table().remove(id);
+    inner.users.give_back(id);
+    Ok(true)
 }

@@ -21,6 +21,7 @@ use super::{Inner, Life};
 use crate::cgroup::Joins;
 use crate::containerizer::{LaunchError, Launched};
 use crate::conversation::{Conversation, Message};
+use crate::failpoint::{Failpoint, reached};
 use crate::process::{self, Process};
 use crate::runtime_dir::{ContainerDir, Started};
 use crate::spawn::{self, Child, Known, NOT_EXECUTED};
@@ -73,13 +74,16 @@ pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchErr
         Users::Machine => identity,
         Users::Own => identity.map(users::among_own).transpose().map_err(no_users(id))?,
     };
+    let _turn = inner.turns.take(id);
     let dir = inner.runtime.create(id).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => LaunchError::Exists(id.clone()),
         _ => failed(id, "make the directory", inner.runtime.container(id).plan_path())(error),
     })?;
+    reached(Failpoint::RuntimeDirMade);
 
     let launched = set_up(inner, spec, identity, &dir);
     if launched.is_err() {
+        reached(Failpoint::LaunchFailed);
         // Whatever was there is dead by now; what cannot be removed is found by the next recovery.
         match inner.clear_groups(id) {
             Ok(()) => inner.users.give_back(id),
@@ -87,9 +91,11 @@ pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchErr
                 tracing::warn!(container_id = %id, %error, "control groups of a failed launch are left");
             }
         }
+        reached(Failpoint::GroupsRemoved);
         if let Err(error) = dir.remove() {
             tracing::warn!(container_id = %id, %error, "runtime directory of a failed launch is left");
         }
+        reached(Failpoint::RuntimeDirRemoved);
     }
     launched
 }
@@ -105,9 +111,11 @@ fn set_up(
         Isolation::Process => Joins { init: Vec::new(), task: Vec::new() },
         Isolation::Linux => {
             let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
-            groups
+            let joins = groups
                 .create(id.as_str(), &spec.limits)
-                .map_err(|error| LaunchError::Limits { id: id.clone(), error })?
+                .map_err(|error| LaunchError::Limits { id: id.clone(), error })?;
+            reached(Failpoint::GroupsMade);
+            joins
         }
     };
     let own = match spec.namespaces.users {
@@ -135,7 +143,9 @@ fn set_up(
             spec.sandbox.clone(),
         ))?;
     }
+    reached(Failpoint::SandboxGiven);
     let plan = dir.write_plan(&plan).map_err(failed(id, "write the plan", dir.plan_path()))?;
+    reached(Failpoint::PlanWritten);
 
     let no_start = |error: io::Error| LaunchError::Start {
         id: id.clone(),
@@ -166,11 +176,13 @@ fn set_up(
     let child = init_image::image()
         .and_then(|program| spawn::spawn(program, id.as_str(), &pass, network))
         .map_err(no_start)?;
+    reached(Failpoint::FirstProcessMade);
     // The container has its own copies; with ours open, we would never see it hang up.
     drop((plan, theirs, own));
 
     match converse(inner, id, dir, &conversation, &child) {
         Ok(started) => {
+            reached(Failpoint::TaskRuns);
             let launched = Launched { pid: started.task.pid, start_time: started.task.start_time };
             inner.add(id, Life::Known { started, init: child.fd });
             Ok(launched)
@@ -203,16 +215,19 @@ fn converse(
         })?;
         match message {
             Message::Ready(pid) => {
+                reached(Failpoint::ReadyHeard);
                 let who = identify(inner, child, pid)
                     .map_err(|error| {
                         start(format!("its processes could not be looked at ({error}); mount /proc"))
                     })?
                     .ok_or_else(|| start("its process was killed from outside before it began".into()))?;
                 dir.write_started(&who).map_err(failed(id, "write down who runs", dir.record_path()))?;
+                reached(Failpoint::StartedWritten);
                 started = Some(who);
                 conversation
                     .go()
                     .map_err(|error| start(format!("its process was gone before it began ({error})")))?;
+                reached(Failpoint::GoSaid);
             }
             Message::Record(Record::Failed(failure)) => {
                 return Err(LaunchError::SetUp { id: id.clone(), failure });

@@ -9,6 +9,7 @@ use bourse_types::ContainerId;
 use super::{Inner, Life};
 use crate::cgroup::PROBE;
 use crate::containerizer::{Launched, RecoverError, Recovered, RecoveredState};
+use crate::failpoint::{Failpoint, reached};
 use crate::linux::end;
 use crate::process::{self, Process};
 use crate::runtime_dir::ContainerDir;
@@ -28,6 +29,7 @@ pub fn recover(inner: &Inner) -> Result<Vec<Recovered>, RecoverError> {
     // A trial that was cut short is nobody's task, and the next trial makes way for itself.
     let known: Vec<ContainerId> = known.into_iter().filter(|id| id.as_str() != PROBE).collect();
     destroy_strangers(inner, &known);
+    reached(Failpoint::StrangersRemoved);
     known.into_iter().map(|id| recover_one(inner, id)).collect()
 }
 
@@ -60,6 +62,7 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Result<Recovered, RecoverError
         }
         None => RecoveredState::Ended(Box::new(end::ended(inner, &container).map_err(failed)?)),
     };
+    reached(Failpoint::ContainerFound);
     Ok(Recovered { container_id: id, state })
 }
 
