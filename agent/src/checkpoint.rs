@@ -189,6 +189,9 @@ fn placed(error: LogError, what: &'static str, path: &Path) -> CheckpointError {
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use bourse_agent_core::TaskKey;

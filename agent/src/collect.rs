@@ -105,7 +105,9 @@ fn round(
         }
     }
     let mut removed = 0;
-    for sandbox in sandbox::all(work_dir).into_iter().filter(|sandbox| !in_use.contains(sandbox)) {
+    let runs = sandbox::all_runs(work_dir);
+    let sandboxes = runs.iter().flat_map(|runs| sandbox::all_in(runs));
+    for sandbox in sandboxes.filter(|sandbox| !in_use.contains(sandbox)) {
         let gone = older(&sandbox, age, now).and_then(|older| match older {
             true => remove(&sandbox).map(|()| 1),
             false => Ok(0),
@@ -117,6 +119,7 @@ fn round(
             }
         }
     }
+    runs.iter().for_each(|runs| sandbox::tidy(runs));
     removed
 }
 
@@ -131,11 +134,16 @@ fn older(path: &Path, age: Duration, now: SystemTime) -> io::Result<bool> {
 mod tests {
     use std::collections::BTreeMap;
     use std::os::unix::fs::symlink;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
 
     use bourse_agent_core::TaskKey;
+    use bourse_containerizer::failpoint::{self, Failpoint};
     use bourse_types::{AgentId, ContainerId, FrameworkId, TaskId};
     use nix::mount::{MsFlags, mount};
     use nix::sched::CloneFlags;
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
 
     use super::*;
     use crate::view::TaskView;
@@ -212,6 +220,46 @@ mod tests {
         })
         .join()
         .expect("as said");
+    }
+
+    /// Set for a process that is killed while it collects: its work directory, and the step.
+    const DIES_IN: &str = "COLLECT_TEST_DIES_IN";
+    const DIES_AT: &str = "COLLECT_TEST_DIES_AT";
+
+    #[test]
+    fn a_collection_that_is_cut_short_at_any_step_is_finished_by_the_next() {
+        let later = SystemTime::now() + 2 * HOUR;
+        let collect = |work: &Path| round(work, &View::default(), HOUR, later, sandbox::remove);
+        if let Some(work) = std::env::var_os(DIES_IN) {
+            let step = std::env::var(DIES_AT).expect("set together");
+            failpoint::observe(move |reached| {
+                if format!("{reached:?}") == step {
+                    kill(Pid::this(), Signal::SIGKILL).expect("we may");
+                }
+            });
+            collect(Path::new(&work));
+            return;
+        }
+        let key = TaskKey {
+            framework: FrameworkId::new("f").expect("valid"),
+            task: TaskId::new("t").expect("valid"),
+        };
+        let agent = AgentId::new("m-S0").expect("valid");
+        for (step, left) in [(Failpoint::LatestRemoved, 1), (Failpoint::SandboxRemoved, 0)] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let work = folder.path().canonicalize().expect("there");
+            let container = ContainerId::new("c1").expect("valid");
+            let sandbox = sandbox::make(&work, &agent, &key, &container).expect("made");
+            fs::write(sandbox.join("stdout"), "text").expect("writable");
+            let test = "collect::tests::a_collection_that_is_cut_short_at_any_step_is_finished_by_the_next";
+            let mut dying = Command::new(std::env::current_exe().expect("it is running"));
+            dying.args(["--exact", test]).env(DIES_IN, &work).env(DIES_AT, format!("{step:?}"));
+            let ended = dying.output().expect("it can be started again");
+            assert_eq!(ended.status.signal(), Some(Signal::SIGKILL as i32), "{step:?}: {ended:?}");
+            assert_eq!((collect(&work), collect(&work)), (left, 0), "{step:?}");
+            let frameworks = fs::read_dir(work.join("slaves/m-S0/frameworks")).expect("there").count();
+            assert_eq!(frameworks, 0, "{step:?}: its empty folders go too");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bourse_client::{AGENT_PORT, MASTER_PORT, Settings, Target, TokenSource};
-use bourse_containerizer::{Filters, Isolation, LogLimits, SANDBOX};
+use bourse_containerizer::{Filters, Isolation, LogLimits, SANDBOX, UserBlocks};
 use bourse_settings::parse::{absolute, address, duration, hostname, switch};
 use bourse_settings::{InvalidSettings, Layers};
 use bourse_types::units::parse_size;
@@ -99,6 +99,11 @@ pub struct AgentArgs {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub allow_root: Option<String>,
 
+    /// The machine's user that is root of the first task with users of its own; 2048 blocks of 65536 users begin here, of
+    /// which each such task gets one. A multiple of 65536 [default: 524288]
+    #[arg(long, value_name = "UID")]
+    pub user_range_start: Option<String>,
+
     /// Kill all tasks when the agent is stopped; otherwise they run on and the next agent takes them over
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     pub kill_tasks_on_exit: Option<String>,
@@ -107,7 +112,7 @@ pub struct AgentArgs {
     #[arg(long, value_name = "DURATION")]
     pub kill_grace: Option<String>,
 
-    /// The most processes and threads of one task [default: 4096]
+    /// The most processes and threads of one task, which may ask for fewer [default: 4096]
     #[arg(long, value_name = "COUNT")]
     pub pids_limit: Option<String>,
 
@@ -217,6 +222,8 @@ pub struct Config {
     pub seccomp: Filters,
     /// Tasks may run as root.
     pub allow_root: bool,
+    /// Which of the machine's users are given to tasks as their own.
+    pub users: UserBlocks,
     /// Stopping the agent kills its tasks.
     pub kill_tasks_on_exit: bool,
     /// For tasks without a kill policy.
@@ -291,6 +298,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let isolation = layers.take("isolation", &args.isolation, "linux", isolation);
     let seccomp = layers.take("seccomp", &args.seccomp, "default", filters);
     let allow_root = layers.take("allow-root", &args.allow_root, "false", switch);
+    let users = layers.take("user-range-start", &args.user_range_start, "524288", users);
     let kill_tasks_on_exit = layers.take("kill-tasks-on-exit", &args.kill_tasks_on_exit, "false", switch);
     let kill_grace = layers.take("kill-grace", &args.kill_grace, "5s", any);
     let pids_limit = layers.take("pids-limit", &args.pids_limit, PIDS_MAX, count);
@@ -337,6 +345,7 @@ fn load(args: &AgentArgs, layers: &mut Layers<'_>) -> Option<Config> {
         isolation: isolation?,
         seccomp: seccomp?,
         allow_root: allow_root?,
+        users: users?,
         kill_tasks_on_exit: kill_tasks_on_exit?,
         kill_grace: kill_grace?,
         pids_limit: pids_limit?.max(1),
@@ -393,6 +402,12 @@ fn filters(text: &str) -> Result<Filters, String> {
         file => Filters::of_file(&absolute(file)?),
     };
     found.map_err(|bad| format!("{bad}; write default, unconfined, or the path of a profile"))
+}
+
+fn users(text: &str) -> Result<UserBlocks, String> {
+    let first = text.parse::<u32>();
+    let first = first.map_err(|_| format!("{text:?} cannot be read; write a number, such as 524288"))?;
+    UserBlocks::new(first).map_err(|bad| bad.to_string())
 }
 
 /// A path of the machine that can be put into a container.

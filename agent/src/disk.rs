@@ -1,8 +1,8 @@
 //! Measuring the sandboxes of running tasks, for people to see and for the core to judge.
 //!
 //! One at a time. A sandbox that takes long is measured the less often for it, and keeps the others waiting for little
-//! more than the time that it takes; and between any two the watch rests as long as the one before took, so that no number
-//! of files in sandboxes costs the machine more than half of a core.
+//! more than the time that it takes. Between any two the watch rests, so that no number of small sandboxes costs more than
+//! a hundredth of a core, and no number of files in large ones more than half of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -69,8 +69,13 @@ pub async fn watch(
             note(size, task, &sizes, &inbox).await;
         }
         turns.measured(&container, began.elapsed(), took);
-        sleep(took).await;
+        sleep(between(took)).await;
     }
+}
+
+/// The rest after a measurement that took so long, before the next one of any sandbox.
+fn between(took: Duration) -> Duration {
+    took.max(took.saturating_mul(100).min(Duration::from_secs(1)))
 }
 
 fn runs(task: &TaskView) -> bool {
@@ -191,6 +196,13 @@ mod tests {
 
     fn container(name: &str) -> ContainerId {
         ContainerId::new(name).expect("valid")
+    }
+
+    #[test]
+    fn many_small_sandboxes_cost_little_and_a_large_one_keeps_nobody_waiting_for_long() {
+        assert_eq!(between(Duration::from_micros(200)), Duration::from_millis(20));
+        assert_eq!(between(Duration::from_millis(100)), SECOND);
+        assert_eq!(between(60 * SECOND), 60 * SECOND);
     }
 
     #[test]

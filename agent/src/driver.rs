@@ -13,6 +13,7 @@ use std::time::Duration;
 use bourse_agent_core::{Agent, Checked, Effect, Event, FromAgent, FromMaster, Record};
 use bourse_client::Settings;
 use bourse_containerizer::Containerizer;
+use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_proto::agent_link as link;
 use bourse_types::Now;
 use tokio::sync::{mpsc, watch};
@@ -182,6 +183,7 @@ impl<C: Containerizer + Clone> Driver<C> {
             })
         };
         if records().next().is_some() {
+            records().filter_map(steps).for_each(|(decided, _)| reached(decided));
             match self.checkpoint.append(records()) {
                 Ok(()) => {}
                 Err(error) if error.is_full() => {
@@ -198,6 +200,7 @@ impl<C: Containerizer + Clone> Driver<C> {
             if records().any(Record::must_outlive_boot) {
                 self.checkpoint.sync()?;
             }
+            records().filter_map(steps).for_each(|(_, written)| reached(written));
             self.checkpoint.compact_if_large(self.agent.state())?;
             self.views.send_if_modified(|view| {
                 let fresh = View::of(self.agent.state());
@@ -249,9 +252,38 @@ impl<C: Containerizer + Clone> Driver<C> {
     }
 
     fn send(&mut self, to: bourse_agent_core::LinkId, message: FromAgent) {
+        let is_end = matches!(&message, FromAgent::Update(update) if update.status.state.is_terminal());
         if let Some(link) = self.link.as_ref().filter(|link| link.id() == to) {
             wire::write(message).into_iter().for_each(|message| link.send(message));
         }
+        if is_end {
+            reached(Failpoint::EndSent);
+        }
+    }
+}
+
+/// The steps in a task's life that a record stands for: before it is written, and after.
+fn steps(record: &Record) -> Option<(Failpoint, Failpoint)> {
+    match record {
+        Record::TaskAccepted { .. } => Some((Failpoint::TaskDecided, Failpoint::TaskWritten)),
+        Record::TaskStarted { .. } => Some((Failpoint::StartDecided, Failpoint::StartWritten)),
+        Record::KillBegun { .. } => Some((Failpoint::KillDecided, Failpoint::KillWritten)),
+        Record::UpdateMade { status, .. } if status.state.is_terminal() => {
+            Some((Failpoint::EndDecided, Failpoint::EndWritten))
+        }
+        Record::UpdateAcknowledged { .. } => {
+            Some((Failpoint::AcknowledgementDecided, Failpoint::AcknowledgementWritten))
+        }
+        Record::Admitted { .. }
+        | Record::Described { .. }
+        | Record::EpochSeen { .. }
+        | Record::Booted { .. }
+        | Record::FrameworkKnown { .. }
+        | Record::FrameworkForgotten { .. }
+        | Record::UpdateMade { .. }
+        | Record::HealthSeen { .. }
+        | Record::TaskSilenced { .. }
+        | Record::TaskForgotten { .. } => None,
     }
 }
 
@@ -338,7 +370,11 @@ mod tests {
             endpoint: String::new(),
         };
         // No task is launched here.
-        let containers = ContainerConfig { runtime_dir: folder.join("run"), instance: "a1".into() };
+        let containers = ContainerConfig {
+            runtime_dir: folder.join("run"),
+            instance: "a1".into(),
+            users: Default::default(),
+        };
         let containers = LinuxContainerizer::open(&containers).expect("there is room");
         let mut first = Vec::new();
         let mut driver = Driver {

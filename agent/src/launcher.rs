@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bourse_agent_core::{Condition, End, Event, Found, Launch, Limitation, Signal};
 use bourse_containerizer as containers;
+use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
 use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
 use tokio::sync::mpsc;
@@ -139,7 +140,7 @@ pub async fn recover<C: Containerizer>(containers: &C) -> Result<Vec<Found>, con
             RecoveredState::Ended(ended) => match ended.outcome {
                 Outcome::SetUpFailed(message) => Condition::NeverRan(message),
                 Outcome::CutShort => Condition::CutShort,
-                Outcome::Exited(_) | Outcome::Vanished(_) => Condition::Exited(end(ended)),
+                Outcome::Exited(_) | Outcome::Vanished(_) => Condition::Exited(end(*ended)),
             },
         },
     });
@@ -162,6 +163,7 @@ async fn start<C: Containerizer>(
                 work.display()
             )
         })?;
+        reached(Failpoint::SandboxMade);
         container::spec(&own, &task, sandbox)
     });
     let spec = spec.await.unwrap_or_else(|panic| Err(broken(&panic)))?;

@@ -1,8 +1,9 @@
 //! One health check of one task: does it answer?
 //!
-//! Tasks share the machine's network, so HTTP and TCP checks go to the loopback address, as in Mesos. The HTTP client is
-//! a request and the first line of the answer, since a status is all that is wanted: a whole client would bring redirects,
-//! pools and a hundred thousand lines. A redirect counts by its own status, which Mesos' 200 to 399 includes.
+//! Tasks share the machine's network, so HTTP and TCP checks go to the loopback address, as in Mesos; a task with a network
+//! of its own and such a check is refused where its message is read. The HTTP client is a request and the first line of the
+//! answer, since a status is all that is wanted: a whole client would bring redirects, pools and a hundred thousand lines. A
+//! redirect counts by its own status, which Mesos' 200 to 399 includes.
 //!
 //! A check that could not be made, as the agent had no descriptor left for it, say, tells nothing of the task.
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bourse_agent_core::{Agent, Condition, Found, Start};
+use bourse_agent_core::{Agent, Condition, Description, Found, Start, State};
 use bourse_containerizer::{Bind, Config as ContainerConfig, Isolation, LinuxContainerizer};
-use bourse_types::{Address, AgentInfo, AttributeValue, Attributes};
+use bourse_types::{Address, AgentInfo, AttributeValue, Attributes, Name, Resources};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -56,10 +56,14 @@ pub async fn run(
 
     let runtime_dir = config.runtime_dir.clone().unwrap_or_else(|| work_dir.path().join("run"));
     let instance = work_dir.instance().to_owned();
-    let containers =
-        LinuxContainerizer::open(&ContainerConfig { runtime_dir: runtime_dir.clone(), instance })?;
+    let containers = LinuxContainerizer::open(&ContainerConfig {
+        runtime_dir: runtime_dir.clone(),
+        instance,
+        users: config.users,
+    })?;
     let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
     let found = recover(&containers).await?;
+    let info = settle(&state, &found, info, &config.resources)?;
     info!(tasks = state.tasks.len(), containers = found.len(), agent_id = ?state.agent, "recovered");
     match containers.try_out(config.isolation).await {
         Ok(Some(capabilities)) => {
@@ -214,6 +218,19 @@ fn attributes(config: &Config, is_root: bool) -> Attributes {
         attributes.insert(ROOTLESS, AttributeValue::text("true"));
     }
     attributes
+}
+
+/// What the agent says of itself from now on: what the tasks that run were given has to be there.
+fn settle(state: &State, found: &[Found], info: AgentInfo, named: &Resources) -> anyhow::Result<AgentInfo> {
+    let now = Description::of(&info);
+    let is_named = |name: &Name| named.iter().any(|resource| resource.key.name == *name);
+    let settled = state.settle(now.clone(), found, is_named)?;
+    if settled != now {
+        let (has, told) = (&now.total, &settled.total);
+        warn!(%has, %told, "this machine has less than before: until the tasks that run here have ended, it is told as it was");
+    }
+    let Description { total, attributes } = settled;
+    Ok(AgentInfo { total, attributes, ..info })
 }
 
 /// What every task sees by the operator's wish, at its own place.

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bourse_agent_core::TaskKey;
 use bourse_containerizer::Isolation;
+use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_types::{AgentId, ContainerId};
 use tracing::warn;
 
@@ -91,19 +92,48 @@ pub fn latest(work_dir: &Path, agent: &AgentId, task: &TaskKey) -> Option<PathBu
     fs::canonicalize(runs(work_dir, agent, task).join("latest")).ok()
 }
 
-/// All sandboxes that there are, of earlier agents of this work directory too. A folder that cannot be looked into is
-/// told of and skipped.
-pub fn all(work_dir: &Path) -> Vec<PathBuf> {
+/// The folders with the sandboxes of each task, of earlier agents of this work directory too, whether or not one is there.
+/// A folder that cannot be looked into is told of and skipped.
+pub fn all_runs(work_dir: &Path) -> Vec<PathBuf> {
     // From the agents' folders to the runs, as the path at the top says.
     const NAMED: [Option<&str>; 6] = [None, Some("frameworks"), None, Some("executors"), None, Some("runs")];
     let mut found = vec![top(work_dir)];
-    for step in NAMED.into_iter().chain([None]) {
+    for step in NAMED {
         found = match step {
             Some(name) => found.into_iter().map(|folder| folder.join(name)).collect(),
             None => found.iter().flat_map(|folder| folders_or_tell(folder)).collect(),
         };
     }
     found
+}
+
+/// The sandboxes in such a folder. One that cannot be looked into is told of.
+pub fn all_in(runs: &Path) -> Vec<PathBuf> {
+    folders_or_tell(runs)
+}
+
+/// Removes what a removal that was cut short has left in such a folder, and then the folder with those above it that are
+/// empty. Where there is a sandbox, nothing is done.
+pub fn tidy(runs: &Path) {
+    let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
+    if !folders(runs).is_ok_and(|sandboxes| sandboxes.is_empty()) {
+        return;
+    }
+    for entry in fs::read_dir(runs).into_iter().flatten().flatten() {
+        // Links that lead nowhere.
+        if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    let _ = with_those_above(runs).try_for_each(|folder| match fs::remove_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    });
+}
+
+/// The runs, the task, the tasks, the framework.
+fn with_those_above(runs: &Path) -> impl Iterator<Item = &Path> {
+    runs.ancestors().take(4)
 }
 
 fn folders_or_tell(folder: &Path) -> Vec<PathBuf> {
@@ -139,10 +169,14 @@ pub fn remove(sandbox: &Path) -> io::Result<()> {
             fs::remove_file(latest)?;
         }
     }
+    reached(Failpoint::LatestRemoved);
     tree::remove(sandbox)?;
+    reached(Failpoint::SandboxRemoved);
     let _changes = CHANGES.lock().unwrap_or_else(PoisonError::into_inner);
-    // The runs, the task, the tasks, the framework: none is removed that has something in it.
-    let _ = sandbox.ancestors().skip(1).take(4).try_for_each(fs::remove_dir);
+    if let Some(runs) = sandbox.parent() {
+        // None is removed that has something in it.
+        let _ = with_those_above(runs).try_for_each(fs::remove_dir);
+    }
     Ok(())
 }
 

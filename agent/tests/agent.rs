@@ -10,6 +10,8 @@ mod master;
 
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "agent/failpoints.rs"]
+mod failpoints;
 #[path = "agent/full_disk.rs"]
 mod full_disk;
 #[path = "agent/health.rs"]
@@ -18,6 +20,8 @@ mod health;
 mod killing;
 #[path = "agent/logs.rs"]
 mod logs;
+#[path = "agent/namespaces.rs"]
+mod namespaces;
 #[path = "agent/recovery.rs"]
 mod recovery;
 #[path = "agent/registering.rs"]

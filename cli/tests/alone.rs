@@ -82,6 +82,25 @@ fn the_settings_of_a_master_are_checked_and_shown_with_their_origin() {
 }
 
 #[test]
+fn limits_that_no_task_can_have_are_refused_before_a_master_is_looked_for() {
+    for (flag, value, expected) in [
+        ("--cpu-limit", "many", "not a number"),
+        ("--mem-limit", "none", "is not a size"),
+        ("--pids", "0", "let it have 1 at least"),
+        ("--io-weight", "10001", "from 1 to 10000"),
+        ("--huge-pages", "2MiB", "2MiB=64MiB"),
+        ("--oom-score", "-1", "is no whole number"),
+    ] {
+        let refused = output(&["run", flag, value, "--", "true"]);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        assert!(text(&refused.stderr).contains(expected), "{}", text(&refused.stderr));
+    }
+    let twice = ["run", "--huge-pages", "2MiB=1MiB", "--huge-pages", "2MB=2MiB", "--", "true"];
+    let said = text(&output(&twice).stderr);
+    assert!(said.contains("huge pages of 2MiB have two amounts"), "{said}");
+}
+
+#[test]
 fn the_settings_of_an_agent_are_checked_and_shown_with_their_origin() {
     let file =
         tempfile::Builder::new().prefix("agent").suffix(".toml").tempfile().expect("a file can be made");

@@ -104,13 +104,25 @@ pub struct Total {
     pub cpus: f64,
     /// Right now.
     pub memory_bytes: u64,
+    /// In sandboxes, as far as they were measured.
+    pub disk_bytes: u64,
+    /// Right now, as far as it is counted.
+    pub swap_bytes: u64,
+    /// Processes and threads right now.
+    pub pids: u64,
 }
 
 impl Total {
     fn plus(self, task: &wire::TaskUsage) -> Total {
         // An agent that tells nonsense must not spoil the sum.
         let cpus = if task.cpus.is_finite() { task.cpus.max(0.0) } else { 0.0 };
-        Total { cpus: self.cpus + cpus, memory_bytes: self.memory_bytes.saturating_add(task.memory_bytes) }
+        Total {
+            cpus: self.cpus + cpus,
+            memory_bytes: self.memory_bytes.saturating_add(task.memory_bytes),
+            disk_bytes: self.disk_bytes.saturating_add(task.disk_used_bytes.unwrap_or(0)),
+            swap_bytes: self.swap_bytes.saturating_add(task.swap_bytes.unwrap_or(0)),
+            pids: self.pids.saturating_add(task.pids.into()),
+        }
     }
 }
 
@@ -124,9 +136,15 @@ mod tests {
             task_id: (*id).to_owned(),
             cpus: *cpus,
             memory_bytes: *memory,
+            disk_used_bytes: Some(100),
+            pids: 2,
             ..wire::TaskUsage::default()
         };
         wire::Usage { tasks: tasks.iter().map(task).collect(), ..wire::Usage::default() }
+    }
+
+    fn total(cpus: f64, memory_bytes: u64, tasks: u64) -> Total {
+        Total { cpus, memory_bytes, disk_bytes: 100 * tasks, swap_bytes: 0, pids: 2 * tasks }
     }
 
     fn agent(id: &str) -> AgentId {
@@ -139,11 +157,11 @@ mod tests {
         usages.note(&agent("a"), &usage(&[("t1", 0.5, 10), ("t2", 0.25, 5)]));
         usages.note(&agent("b"), &usage(&[("t3", 1.0, 1)]));
         usages.note(&agent("a"), &usage(&[("t2", 0.75, 7)]));
-        assert_eq!(usages.total(|_| true), Total { cpus: 1.75, memory_bytes: 8 });
-        assert_eq!(usages.of_agent(&agent("a")), Total { cpus: 0.75, memory_bytes: 7 });
-        assert_eq!(usages.total(|id| id.as_str() == "b"), Total { cpus: 1.0, memory_bytes: 1 });
+        assert_eq!(usages.total(|_| true), total(1.75, 8, 2));
+        assert_eq!(usages.of_agent(&agent("a")), total(0.75, 7, 1));
+        assert_eq!(usages.total(|id| id.as_str() == "b"), total(1.0, 1, 1));
         usages.retain(|id| id.as_str() == "a");
-        assert_eq!(usages.total(|_| true), Total { cpus: 0.75, memory_bytes: 7 });
+        assert_eq!(usages.total(|_| true), total(0.75, 7, 1));
     }
 
     #[test]
@@ -165,6 +183,6 @@ mod tests {
             &agent("a"),
             &usage(&[("t1", f64::NAN, u64::MAX), ("t2", -3.0, u64::MAX), ("../t", 1.0, 1)]),
         );
-        assert_eq!(usages.total(|_| true), Total { cpus: 0.0, memory_bytes: u64::MAX });
+        assert_eq!(usages.total(|_| true), total(0.0, u64::MAX, 2));
     }
 }

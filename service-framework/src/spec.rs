@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_types::{Milli, Role, Rootfs, Volume};
+use bourse_types::{Controls, Milli, Name, Namespaces, Role, Rootfs, Volume};
 
 pub use parse::parse;
 pub use problem::{BadSpec, PROBLEMS_MAX, Problem};
@@ -90,8 +90,12 @@ pub struct ServiceSpec {
 pub struct Template {
     /// What runs.
     pub command: CommandLine,
-    /// What it is given, and held to.
+    /// What it is given, and held to where `limits` says nothing else.
     pub resources: Needs,
+    /// The most that it may use of cpus and mem where that is more than it is given; `None`: no limit.
+    pub limits: BTreeMap<Name, Option<Milli>>,
+    /// What it asks of the kernel besides.
+    pub controls: Controls,
     /// The ports it asks for, in the order of the file; at most [`PORTS_MAX`]. `None`: a port without a name.
     pub ports: Vec<Option<PortName>>,
     /// The file's environment; Bourse adds the ports and the instance's name.
@@ -100,6 +104,9 @@ pub struct Template {
     pub rootfs: Option<Rootfs>,
     /// What it has of the machine's files; at most [`VOLUMES_MAX`](bourse_types::VOLUMES_MAX).
     pub volumes: Vec<Volume>,
+    /// What it has of its own where others share the machine's. With a network of its own it is asked for its health by a
+    /// command only.
+    pub namespaces: Namespaces,
     /// The user it runs as; `None`: the agent decides.
     pub user: Option<String>,
     /// How it is asked whether it is well; `None`: running is well.

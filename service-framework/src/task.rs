@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bourse_sdk_core::Task;
-use bourse_types::{Command, HealthCheck, HealthKind, Scheme};
+use bourse_types::{Command, HealthCheck, HealthKind, Network, Scheme, Users};
 
 use crate::plan::Launch;
 use crate::spec::{CommandLine, Health, Probe, ServiceSpec};
@@ -24,9 +24,20 @@ pub fn task(launch: &Launch, spec: &ServiceSpec) -> Task {
     let task = task.grace(template.kill_grace).label("bourse-service", Some(spec.name.as_str()));
     let task = environment.iter().fold(task, |task, (name, value)| task.env(name.clone(), value.clone()));
     let task = template.volumes.iter().cloned().fold(task, Task::volume);
+    let limits = template.limits.iter();
+    let task = limits.fold(task, |task, (name, limit)| task.limit(name.clone(), *limit));
+    let task = task.controls(template.controls.clone());
     let task = match &template.rootfs {
         Some(rootfs) => task.rootfs(rootfs.clone()),
         None => task,
+    };
+    let task = match template.namespaces.network {
+        Network::Loopback => task.own_network(),
+        Network::Host => task,
+    };
+    let task = match template.namespaces.users {
+        Users::Own => task.own_users(),
+        Users::Machine => task,
     };
     let task = match &template.user {
         Some(user) => task.user(user.clone()),

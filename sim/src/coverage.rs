@@ -127,8 +127,8 @@ kinds! {
 kinds! {
     /// What an agent wanted to survive.
     record RECORDS Record, "record":
-    Admitted EpochSeen Booted FrameworkKnown FrameworkForgotten TaskAccepted TaskStarted UpdateMade UpdateAcknowledged
-    KillBegun HealthSeen TaskSilenced TaskForgotten
+    Admitted Described EpochSeen Booted FrameworkKnown FrameworkForgotten TaskAccepted TaskStarted UpdateMade
+    UpdateAcknowledged KillBegun HealthSeen TaskSilenced TaskForgotten
 }
 kinds! {
     /// What an agent said.

@@ -14,7 +14,7 @@ use bourse_types::{AgentId, Milli, Now, TaskId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::Cluster;
-use crate::journal::{Journal, Pen};
+use crate::journal::{Journal, Pen, Story};
 use crate::ledger::Ledger;
 use crate::part::Part;
 use crate::{audit, wait};
@@ -40,6 +40,11 @@ pub struct Load {
     enough: PathBuf,
 }
 
+/// Whether it came to its end by itself: one that never ran, or was killed, has no exit code.
+fn has_run(story: &Story) -> bool {
+    story.end().is_some_and(|(_, code)| code.is_some())
+}
+
 impl Load {
     /// Starts a load on the cluster that goes on until [`Load::finish`]. `program` is the path of `bourse-test-load`.
     pub fn start(cluster: &Cluster, program: &Path) -> Load {
@@ -59,9 +64,9 @@ impl Load {
         Load { part, journal: Journal::at(journal), ledger: cluster.ledger.clone(), hold, enough }
     }
 
-    /// How many tasks have come to their end so far.
+    /// How many tasks have run to their end so far.
     pub fn ended(&self) -> usize {
-        self.journal.read().values().filter(|story| story.end().is_some()).count()
+        self.journal.read().values().filter(|story| has_run(story)).count()
     }
 
     /// Waits until the steady tasks run and `count` others have ended: the cluster is under load.
@@ -76,7 +81,7 @@ impl Load {
                 .iter()
                 .filter(|(task, story)| task.starts_with("steady") && running(&story.told))
                 .count();
-            let ended = stories.values().filter(|story| story.end().is_some()).count();
+            let ended = stories.values().filter(|story| has_run(story)).count();
             let seen = format!(
                 "{ended} tasks ended, {steady} of {STEADY} steady tasks run, notes {:?}",
                 self.journal.notes()

@@ -73,6 +73,14 @@ impl HealthCheck {
 }
 
 impl HealthKind {
+    /// Whether the agent asks over the network of its machine, which a task with a network of its own is not in.
+    pub fn asks_the_network(&self) -> bool {
+        match self {
+            HealthKind::Http { .. } | HealthKind::Tcp { .. } => true,
+            HealthKind::Command(_) => false,
+        }
+    }
+
     /// Whether an HTTP answer with this status means healthy. No other kind has such answers: `false`.
     pub fn accepts_status(&self, status: u16) -> bool {
         match self {

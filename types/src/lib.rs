@@ -33,8 +33,10 @@ pub mod task_state;
 
 pub mod agent;
 pub mod command;
+pub mod controls;
 pub mod framework;
 pub mod health;
+pub mod namespaces;
 pub mod rootfs;
 pub mod task;
 pub mod volume;
@@ -43,6 +45,7 @@ pub use agent::{Address, AgentInfo};
 pub use amount::{BadAmount, Milli};
 pub use attributes::{AttributeValue, Attributes, BadAttributes};
 pub use command::{Argv, BadCommand, Command};
+pub use controls::{BadControl, Controls, IO_WEIGHT_MAX, IoWeight, OOM_SCORE_MAX, OomScore, PageSize, Pids};
 pub use framework::{Capabilities, FrameworkInfo};
 pub use health::{HealthCheck, HealthKind, KillPolicy, Scheme};
 pub use ids::{
@@ -51,6 +54,7 @@ pub use ids::{
 };
 pub use items::{BadItems, ItemSet};
 pub use labels::Labels;
+pub use namespaces::{BadNetwork, Namespaces, Network, Users};
 pub use ranges::{BadRanges, Ranges};
 pub use reason::{Reason, Source, UnknownName};
 pub use resources::{

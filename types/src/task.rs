@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{
-    AgentId, Command, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Resources, Role, Rootfs,
-    TaskId, Volume,
+    AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Namespaces,
+    Resources, Role, Rootfs, TaskId, Volume,
 };
 
 /// A task that is one command in one container.
@@ -29,12 +29,16 @@ pub struct TaskSpec {
     /// The most it may use of a resource where that differs from the request; `None` as a limit: no limit. A
     /// resource that is absent here is limited by its request.
     pub limits: BTreeMap<Name, Option<Milli>>,
+    /// What it asks of the kernel besides.
+    pub controls: Controls,
     /// What it runs.
     pub command: Command,
     /// Its own root; `None`: the machine's programs, libraries and settings.
     pub rootfs: Option<Rootfs>,
     /// What it has of the machine's files besides what every task has.
     pub volumes: Vec<Volume>,
+    /// What it has of its own where others share the machine's.
+    pub namespaces: Namespaces,
     /// How to tell whether it is well.
     pub health: Option<HealthCheck>,
     /// How to end it.
@@ -71,9 +75,11 @@ mod tests {
             role: Role::any(),
             resources: "cpus:0.5; mem:64".parse().expect("valid"),
             limits: BTreeMap::from([(Name::cpus(), None)]),
+            controls: Controls::default(),
             command: Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Namespaces::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,

@@ -69,6 +69,11 @@ pub fn format_size(mebibytes: Milli) -> String {
     format!("{}{unit}", Milli::new(amount))
 }
 
+/// An amount of memory or disk in bytes, cut to whole ones; the greatest number where that would not fit.
+pub fn bytes(mebibytes: Milli) -> u64 {
+    u64::try_from((u128::from(mebibytes.thousandths()) << 20) / 1000).unwrap_or(u64::MAX)
+}
+
 /// Reads a duration: `30s`, `1m30s`, `500ms`, `1.5h`, and Mesos' words, `5secs`, `15mins`. Units are ns, us,
 /// ms, s, m, h, d and w. `0` needs no unit.
 pub fn parse_duration(text: &str) -> Result<Duration, BadUnit> {
@@ -226,6 +231,14 @@ mod tests {
         assert_eq!(format_size(Milli::whole(512)), "512MiB", "not 0.5GiB");
         assert_eq!(format_size(Milli::new(500)), "0.5MiB");
         assert_eq!(format_size(Milli::whole(4 * 1024 * 1024)), "4TiB");
+    }
+
+    #[test]
+    fn a_size_in_bytes_is_cut_to_whole_ones() {
+        assert_eq!(
+            [0, 1, 1500, u64::MAX].map(|size| bytes(Milli::new(size))),
+            [0, 1048, 1_572_864, u64::MAX]
+        );
     }
 
     #[test]

@@ -8,13 +8,17 @@
 use std::collections::BTreeMap;
 
 use bourse_proto::v1;
-use bourse_types::{AgentId, BadRootfs, FrameworkId, Milli, Name, Role, Rootfs, TaskId, TaskSpec};
+use bourse_types::{
+    AgentId, BadRootfs, Controls, FrameworkId, Milli, Name, Namespaces, Network, Role, Rootfs, TaskId,
+    TaskSpec,
+};
 
 use crate::at::{At, Missing, Place, Under, needed};
 use crate::command::{self, BadCommand};
 use crate::health::{self, BadHealth};
 use crate::ids::{self, BadWireId, WireId};
 use crate::labels::{self, BadLabels};
+use crate::linux_info::{self, BadLinuxInfo};
 use crate::resources::{self, BadResource, Form};
 use crate::time::{self, BadTime};
 use crate::volumes::{self, BadVolumeForm};
@@ -52,9 +56,18 @@ pub enum BadTask {
     /// A bad volume.
     #[error(transparent)]
     Volume(#[from] BadVolumeForm),
+    /// Bad settings of Linux.
+    #[error(transparent)]
+    LinuxInfo(#[from] BadLinuxInfo),
     /// A bad health check or kill policy.
     #[error(transparent)]
     Health(#[from] BadHealth),
+    /// A check that cannot reach the task.
+    #[error(
+        "the task has a network of its own, where checks by HTTP and TCP do not reach it; use a command check, which runs \
+         inside"
+    )]
+    Unreachable,
     /// A span that is none.
     #[error(transparent)]
     Time(#[from] BadTime),
@@ -88,6 +101,15 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
     }
     let command = form.command.as_ref().ok_or(BadTask::NoCommand).at("command")?;
     let max_completion_time = form.max_completion_time.as_ref();
+    let container = form.container.as_ref();
+    let (controls, namespaces) = read_linux_info(container)?;
+    let health =
+        form.health_check.as_ref().map(|check| health::read(check).under("health_check")).transpose()?;
+    if namespaces.network == Network::Loopback
+        && health.as_ref().is_some_and(|check| check.kind.asks_the_network())
+    {
+        return Err(At::new("health_check.type", BadTask::Unreachable));
+    }
     Ok(TaskSpec {
         id,
         name: name.clone(),
@@ -96,15 +118,13 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
         role: owner.role,
         resources,
         limits: read_limits(&form.limits)?,
+        controls,
         command: command::read(command).under("command")?,
-        rootfs: read_rootfs(form.container.as_ref())?,
-        volumes: volumes::read(form.container.as_ref().map_or(&[], |container| &container.volumes))
+        rootfs: read_rootfs(container)?,
+        volumes: volumes::read(container.map_or(&[], |container| &container.volumes))
             .under("container.volumes")?,
-        health: form
-            .health_check
-            .as_ref()
-            .map(|check| health::read(check).under("health_check"))
-            .transpose()?,
+        namespaces,
+        health,
         kill_policy: health::read_kill_policy(form.kill_policy.as_ref()).under("kill_policy")?,
         max_completion_time: max_completion_time
             .map(|span| time::read_duration(span).under::<BadTask>("max_completion_time"))
@@ -116,6 +136,10 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
 fn read_rootfs(form: Option<&v1::ContainerInfo>) -> Result<Option<Rootfs>, At<BadTask>> {
     let rootfs = form.and_then(|container| container.mesos.as_ref()?.rootfs.as_deref());
     rootfs.map(Rootfs::new).transpose().at("container.mesos.rootfs")
+}
+
+fn read_linux_info(form: Option<&v1::ContainerInfo>) -> Result<(Controls, Namespaces), At<BadTask>> {
+    linux_info::read(form.and_then(|container| container.linux_info.as_ref())).under("container.linux_info")
 }
 
 fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
@@ -133,7 +157,6 @@ fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
     refuse("container.mesos.image", container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()))?;
     refuse("container.hostname", container.hostname.is_some())?;
     refuse("container.network_infos", !container.network_infos.is_empty())?;
-    refuse("container.linux_info", container.linux_info.is_some())?;
     refuse("container.rlimit_info", container.rlimit_info.is_some())?;
     refuse("container.tty_info", container.tty_info.is_some())
 }
@@ -182,12 +205,14 @@ pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
 /// Absent where a task asks for nothing that every task does not have anyway.
 fn write_container(task: &TaskSpec) -> Option<v1::ContainerInfo> {
     let rootfs = task.rootfs.as_ref().map(|rootfs| rootfs.as_str().to_owned());
-    let asks = rootfs.is_some() || !task.volumes.is_empty();
+    let linux_info = linux_info::write(&task.controls, task.namespaces);
+    let asks = rootfs.is_some() || linux_info.is_some() || !task.volumes.is_empty();
     asks.then(|| v1::ContainerInfo {
         r#type: Some(v1::container_info::Type::Mesos as i32),
         volumes: task.volumes.iter().map(volumes::write).collect(),
         mesos: rootfs
             .map(|rootfs| v1::container_info::MesosInfo { rootfs: Some(rootfs), ..Default::default() }),
+        linux_info,
         ..Default::default()
     })
 }

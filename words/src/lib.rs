@@ -14,8 +14,10 @@ mod amounts;
 mod ids;
 mod sentences;
 mod states;
+mod usage;
 
 pub use amounts::{amounts, exit, mib, number, share, used};
 pub use ids::{is_master, short};
 pub use sentences::{Named, bare, named, prose, sentence, time};
 pub use states::{Tone, needs_a_look, state};
+pub use usage::{memory_bounds, throttled, usage};

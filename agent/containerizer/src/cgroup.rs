@@ -45,6 +45,7 @@ mod v2;
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use crate::containerizer::mebibytes;
@@ -167,6 +168,17 @@ impl fmt::Display for Layout {
     }
 }
 
+/// What there is to see of a task that is out of memory while it runs.
+#[derive(Debug)]
+pub enum MemoryWatch {
+    /// Nothing is to be done: the kernel kills the task as a whole.
+    NotNeeded,
+    /// Readable each time that the task has reached its limit, a moment before a process is killed for it.
+    Event(OwnedFd),
+    /// The kernel tells nothing: only looking again and again does.
+    Look,
+}
+
 /// The control groups of all containers of one agent. Containers are named by one path component.
 pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// How it is laid out.
@@ -188,6 +200,9 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// Whether the kernel has killed a process of the task for the task's own limit of memory, and not because the whole
     /// machine was out of it. Costs a look at two small files that never waits.
     fn is_over_memory(&self, container: &str) -> bool;
+
+    /// What tells that the kernel may have killed one process of the task alone, for the task's own limit of memory.
+    fn watch_memory(&self, container: &str) -> MemoryWatch;
 
     /// The processes in all groups of the container, as this machine counts.
     fn processes(&self, container: &str) -> Vec<u32>;

@@ -15,6 +15,7 @@ use crate::probe::CannotIsolate;
 use crate::spec::{BadSpec, ContainerSpec, Limits};
 use crate::usage::Usage;
 use crate::user::UserError;
+use crate::users::UsersError;
 
 /// Runs containers. Every method may be called again after a restart of the agent, once [`recover`] has been.
 ///
@@ -43,7 +44,7 @@ pub trait Containerizer: Send + Sync + 'static {
     fn kill_all(&self, id: &ContainerId) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// Removes every trace of the container but its sandbox, killing what still runs. A repeat, or an id that
-    /// was never heard of, does nothing.
+    /// was never heard of, does nothing. One that is being launched goes when its launch is over.
     fn destroy(&self, id: &ContainerId) -> impl Future<Output = Result<(), ContainerError>> + Send;
 
     /// What the container has used so far, also after its end, until `destroy`. [`ContainerError::Ended`]
@@ -98,7 +99,7 @@ pub enum RecoveredState {
     /// It runs, with the same processes.
     Running(Launched),
     /// It ended, and this is how; [`Outcome::Vanished`] when nobody can tell any more.
-    Ended(Ended),
+    Ended(Box<Ended>),
 }
 
 /// The end of a container.
@@ -199,6 +200,14 @@ pub enum LaunchError {
         id: ContainerId,
         /// Why.
         error: UserError,
+    },
+    /// It cannot have users of its own, or not this one.
+    #[error("container {id} cannot be launched with users of its own: {error}")]
+    Users {
+        /// The id.
+        id: ContainerId,
+        /// Why.
+        error: UsersError,
     },
     /// There is a container with this id.
     #[error("container {0} exists already on this agent; destroy it first, or take another id")]

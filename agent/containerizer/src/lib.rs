@@ -23,10 +23,12 @@ mod spec;
 mod usage;
 
 pub mod cgroup;
+pub mod failpoint;
 mod linux;
 mod probe;
 mod seccomp;
 mod user;
+mod user_map;
 mod users;
 
 mod conversation;
@@ -48,3 +50,4 @@ pub use spec::{
 };
 pub use usage::{Io, MemoryKinds, Pressure, Usage};
 pub use user::UserError;
+pub use users::{BadStart, UserBlocks, UsersError};

@@ -2,8 +2,8 @@
 //!
 //! Who runs is in the runtime directory and in the kernel; what is in memory here is only a table of open
 //! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
-//! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `try_out` is a whole life, for the
-//! proof.
+//! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `turns` keeps a launch and a
+//! removal apart. `try_out` is a whole life, for the proof.
 
 mod check;
 mod end;
@@ -11,6 +11,7 @@ mod launch;
 mod recover;
 mod resize;
 mod try_out;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,12 +26,16 @@ use crate::cgroup::{CgroupError, Hierarchy};
 use crate::containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
 };
+use crate::failpoint::{Failpoint, reached};
 use crate::probe::{self, CannotIsolate, Capabilities, Means};
 use crate::process;
 use crate::runtime_dir::{ContainerDir, RuntimeDir, Started};
 use crate::spec::{ContainerSpec, Isolation, Limits};
 use crate::usage::Usage;
-use crate::users::UserMap;
+use crate::user_map::UserMap;
+use crate::users::{Taken, UserBlocks};
+
+use turns::Turns;
 
 /// Where the containerizer keeps its things.
 #[derive(Debug, Clone)]
@@ -41,6 +46,9 @@ pub struct Config {
     /// Names this agent among the agents of the machine, the same after a restart; becomes the name of a
     /// control group.
     pub instance: String,
+    /// Which of the machine's users containers get as their own. Best nobody else has any of them: containers of two
+    /// agents with the same are kept apart by the rest only.
+    pub users: UserBlocks,
 }
 
 /// Why the containerizer could not be opened.
@@ -74,12 +82,15 @@ struct Inner {
     runtime: RuntimeDir,
     /// Without them only process isolation is to be had.
     groups: Result<Box<dyn Hierarchy>, CannotIsolate>,
-    /// Those of each container; `None` has containers among the users of the machine.
-    users: Option<UserMap>,
+    /// The users of each container of an agent that is not root; `None` has containers among those of the machine.
+    user_map: Option<UserMap>,
     /// What tasks have to do without, in sentences.
     lacking: Vec<String>,
     boot_id: String,
+    /// Users that containers have as their own, of an agent that is root.
+    users: Taken,
     table: Mutex<BTreeMap<ContainerId, Arc<Container>>>,
+    turns: Turns,
 }
 
 /// A container that this agent process knows.
@@ -108,17 +119,19 @@ impl LinuxContainerizer {
         ContainerId::new(&config.instance).map_err(OpenError::Instance)?;
         let runtime = RuntimeDir::open(&config.runtime_dir)
             .map_err(|source| OpenError::RuntimeDir { path: config.runtime_dir.clone(), source })?;
-        let (groups, users, lacking) = match probe::find(&config.instance) {
-            Ok(Means { groups, users, lacking }) => (Ok(groups), users, lacking),
+        let (groups, user_map, lacking) = match probe::find(&config.instance) {
+            Ok(Means { groups, user_map, lacking }) => (Ok(groups), user_map, lacking),
             Err(missing) => (Err(missing), None, Vec::new()),
         };
         Ok(LinuxContainerizer(Arc::new(Inner {
             runtime,
             groups,
-            users,
+            user_map,
             lacking,
             boot_id: process::boot_id().map_err(OpenError::BootId)?,
+            users: Taken::none_of(config.users),
             table: Mutex::default(),
+            turns: Turns::default(),
         })))
     }
 
@@ -133,7 +146,7 @@ impl LinuxContainerizer {
     /// other users than its own. Waits as long as that takes; a repeat does nothing more. Not for the sandbox of a task that
     /// runs: its files would change hands.
     pub fn take_back(&self, sandbox: &Path) -> io::Result<()> {
-        self.0.users.as_ref().map_or(Ok(()), |users| users.take_back(sandbox))
+        self.0.user_map.as_ref().map_or(Ok(()), |map| map.take_back(sandbox))
     }
 
     /// Runs something that waits for the kernel where it holds up nobody.
@@ -201,12 +214,16 @@ impl Containerizer for LinuxContainerizer {
 
     async fn terminate(&self, id: &ContainerId) -> Result<(), ContainerError> {
         let container = self.0.find(id)?;
-        end::order(&container, order::END)
+        let asked = end::order(&container, order::END);
+        reached(Failpoint::TermSent);
+        asked
     }
 
     async fn kill_all(&self, id: &ContainerId) -> Result<(), ContainerError> {
         let container = self.0.find(id)?;
-        end::kill_all(&container)
+        let killed = end::kill_all(&container);
+        reached(Failpoint::KillSent);
+        killed
     }
 
     async fn destroy(&self, id: &ContainerId) -> Result<(), ContainerError> {

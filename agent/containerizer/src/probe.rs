@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::cgroup::{self, Detected, Hierarchy, Layout};
-use crate::users::{self, UserMap};
+use crate::user_map::{self, UserMap};
 use crate::{process, user};
 
 /// What this machine can do.
@@ -63,7 +63,7 @@ pub(crate) struct Means {
     /// Their control groups.
     pub groups: Box<dyn Hierarchy>,
     /// Their own users, of an agent that is not root; `None` has them among those of the machine.
-    pub users: Option<UserMap>,
+    pub user_map: Option<UserMap>,
     /// As in [`Capabilities`].
     pub lacking: Vec<String>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Means {
 /// What containers can be made with, or everything that is seen to be missing. `instance` names this agent among those on
 /// the machine, as in [`Config`](crate::Config).
 pub(crate) fn find(instance: &str) -> Result<Means, CannotIsolate> {
-    let (mut missing, mut lacking_users, mut users) = (Vec::new(), Vec::new(), None);
+    let (mut missing, mut lacking_users, mut user_map) = (Vec::new(), Vec::new(), None);
     let effective = effective();
     let lacking: Vec<&str> =
         NEEDED.iter().filter(|(number, _)| effective & (1 << number) == 0).map(|&(_, name)| name).collect();
@@ -80,8 +80,8 @@ pub(crate) fn find(instance: &str) -> Result<Means, CannotIsolate> {
         if uid.is_root() {
             missing.push(format!("the agent, as uid {uid}, lacks {} (run it as root)", lacking.join(", ")));
         } else {
-            match users::find() {
-                Ok(found) => (users, lacking_users) = (Some(found.map), found.lacking),
+            match user_map::find() {
+                Ok(found) => (user_map, lacking_users) = (Some(found.map), found.lacking),
                 Err(why) => missing.extend(why),
             }
         }
@@ -96,7 +96,7 @@ pub(crate) fn find(instance: &str) -> Result<Means, CannotIsolate> {
     }
     match cgroup::detect(instance) {
         Ok(Detected { groups, lacking }) if missing.is_empty() => {
-            Ok(Means { groups, users, lacking: [lacking_users, lacking].concat() })
+            Ok(Means { groups, user_map, lacking: [lacking_users, lacking].concat() })
         }
         Ok(_) => Err(CannotIsolate { missing }),
         Err(groups) => Err(CannotIsolate { missing: [missing, groups].concat() }),

@@ -217,6 +217,17 @@ mod tests {
     }
 
     #[test]
+    fn the_line_that_is_on_disks_is_read() {
+        let line = "1 6f2b1f0c-5a4e-4d53-9f3a-2c8f6d1b7e90 4321 987654 4322 987655\n";
+        let started = Started {
+            boot_id: "6f2b1f0c-5a4e-4d53-9f3a-2c8f6d1b7e90".into(),
+            init: Process { pid: 4321, start_time: 987_654 },
+            task: Process { pid: 4322, start_time: 987_655 },
+        };
+        assert_eq!(parse_started(line).expect("it is our form"), Some(started));
+    }
+
+    #[test]
     fn a_line_that_was_cut_off_is_nothing_and_one_of_another_form_is_refused() {
         let line = "1 boot 1 2 3 4\n";
         assert!(parse_started(line).expect("it is our form").is_some());

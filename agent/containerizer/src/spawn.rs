@@ -13,11 +13,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
+use bourse_types::Network;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::process;
-use crate::users::UserMap;
+use crate::user_map::UserMap;
 
 /// The exit code of a child that could not become `bourse-init`.
 pub const NOT_EXECUTED: i32 = 126;
@@ -40,10 +41,10 @@ pub struct Child {
 pub enum Around<'a> {
     /// The agent's.
     Nothing,
-    /// New ones, of which it is pid 1.
-    Namespaces,
+    /// New ones, of which it is pid 1, and of this network.
+    Namespaces(Network),
     /// The same in a user namespace of its own, of which it is the root.
-    Users(&'a UserMap),
+    Users(&'a UserMap, Network),
 }
 
 /// Starts `program` (a descriptor) with an empty environment, as `bourse-init NAME FD...`. It inherits
@@ -60,10 +61,14 @@ pub fn spawn(
         .chain(numbers.iter().map(RawFd::to_string))
         .map(CString::new)
         .collect::<Result<_, _>>()?;
+    let container = |network| match network {
+        Network::Host => NAMESPACES,
+        Network::Loopback => NAMESPACES | libc::CLONE_NEWNET as u64,
+    };
     let (namespaces, users) = match around {
         Around::Nothing => (0, None),
-        Around::Namespaces => (NAMESPACES, None),
-        Around::Users(users) => (NAMESPACES | libc::CLONE_NEWUSER as u64, Some(users)),
+        Around::Namespaces(network) => (container(network), None),
+        Around::Users(users, network) => (container(network) | libc::CLONE_NEWUSER as u64, Some(users)),
     };
     start(program, &texts, &numbers, namespaces, users)
 }

@@ -6,7 +6,7 @@ mod limits;
 use std::path::PathBuf;
 
 pub use bourse_init::plan::{Bind, LogLimits, SANDBOX};
-use bourse_types::ContainerId;
+use bourse_types::{ContainerId, Namespaces};
 
 use crate::seccomp::Filters;
 
@@ -46,6 +46,10 @@ pub struct ContainerSpec {
     pub root: Option<PathBuf>,
     /// What of the machine the task sees besides, in any order. Refused in [`Isolation::Process`].
     pub volumes: Vec<Bind>,
+    /// Its network and its users. With users of its own, `user` is one of them, and has of the machine's files and volumes
+    /// what everybody has; the files of `root` are given to them. Refused in [`Isolation::Process`] unless both are the
+    /// machine's.
+    pub namespaces: Namespaces,
     /// Directories and files that the task must not see, by their paths on the machine: the agent's work and runtime
     /// directories, its tokens. What does not exist is skipped. Without effect in [`Isolation::Process`].
     pub hide: Vec<PathBuf>,
@@ -102,6 +106,11 @@ pub enum BadSpec {
     /// A root without a container.
     #[error("the root {} cannot be had: this agent does not isolate tasks (--isolation=process)", .0.display())]
     NoRoot(PathBuf),
+    /// Namespaces without a container.
+    #[error(
+        "a network or users of its own cannot be had: this agent does not isolate tasks (--isolation=process)"
+    )]
+    NoNamespaces,
     /// The host name is too long.
     #[error("the host name {0:?} is longer than {HOSTNAME_MAX} bytes; shorten it")]
     Hostname(String),
@@ -128,6 +137,9 @@ impl ContainerSpec {
         }
         if let Some(root) = self.root.as_ref().filter(|_| self.isolation == Isolation::Process) {
             return Err(BadSpec::NoRoot(root.clone()));
+        }
+        if self.isolation == Isolation::Process && self.namespaces != Namespaces::default() {
+            return Err(BadSpec::NoNamespaces);
         }
         for volume in self.volumes.iter().map(|bind| &bind.source) {
             if self.isolation == Isolation::Process {
@@ -165,7 +177,7 @@ pub(crate) fn check_command(argv: &[String], env: &[(String, String)]) -> Result
 
 #[cfg(test)]
 mod tests {
-    use bourse_types::Milli;
+    use bourse_types::{Milli, Network, Users};
 
     use super::*;
 
@@ -182,6 +194,7 @@ mod tests {
             logs: LogLimits::NONE,
             root: None,
             volumes: vec![],
+            namespaces: Namespaces::default(),
             hide: vec![],
             filters: Filters::default(),
             isolation: Isolation::Linux,
@@ -215,5 +228,14 @@ mod tests {
         assert_eq!(own.check(), Ok(()));
         let bad = ContainerSpec { isolation: Isolation::Process, ..own }.check();
         assert_eq!(bad, Err(BadSpec::NoRoot("/srv/image".into())));
+        for namespaces in [
+            Namespaces { network: Network::Loopback, ..Namespaces::default() },
+            Namespaces { users: Users::Own, ..Namespaces::default() },
+        ] {
+            let own = ContainerSpec { namespaces, ..spec() };
+            assert_eq!(own.check(), Ok(()));
+            let bad = ContainerSpec { isolation: Isolation::Process, ..own }.check();
+            assert_eq!(bad, Err(BadSpec::NoNamespaces));
+        }
     }
 }

@@ -8,7 +8,7 @@ use bourse_init::plan::Identity;
 use nix::unistd::{Uid, User, getgrouplist};
 
 use crate::spec::Isolation;
-use crate::users::UserMap;
+use crate::user_map::UserMap;
 
 /// Capabilities that a task of root keeps, by the kernel's numbers: what Docker and containerd leave, less raw sockets
 /// and device files. With the others a task could get out of its view of the machine.

@@ -1,327 +1,202 @@
-//! The users of containers of an agent without root.
+//! Users of the machine that are a container's own: whose are free, and as which of them a container runs. Those of an
+//! agent that is not root are in `user_map`.
 //!
-//! Such an agent may become nobody else, but it may make user namespaces (user_namespaces(7)). So each of its containers has
-//! one, of which the agent's own user is the root: the first process may do in there what a container takes, mounts among
-//! it, and outside it may do what that user may. Others than that one user are in it only where root of the machine has
-//! given the user a range of numbers (subuid(5)), and by the programs that may map those (newuidmap(1)).
+//! A container with users of its own has a block of the machine's numbers in which nobody else acts. Who has which is in
+//! the plan of each container, so that an agent that was restarted gives none twice.
 
-use std::ffi::OsStr;
-use std::fs;
+use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::sys::wait::WaitStatus;
-use nix::unistd::{Uid, User, getegid, geteuid, getgroups};
+use bourse_init::plan::{Identity, UserRange};
+use bourse_types::ContainerId;
 
-use crate::spawn;
+/// So many containers of one agent can have users of their own at a time: a few more than an agent has tasks.
+pub const BLOCKS: u32 = 2048;
 
-/// Who a user namespace takes for whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserMap {
-    /// The user and the group with this number in it are, on the machine,
-    inside: u32,
-    /// this user
-    uid: u32,
-    /// and this group.
-    gid: u32,
-    /// Those with other numbers, where there are any; then `inside` is 0.
-    others: Option<Others>,
-}
-
-/// Users and groups from number 1 on, and the programs that map them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Others {
-    uids: Range,
-    gids: Range,
-    newuidmap: PathBuf,
-    newgidmap: PathBuf,
-}
-
-/// Numbers of the machine.
+/// The numbers of the machine's users, and groups, that are given to containers: [`BLOCKS`] blocks of
+/// [`UserRange::COUNT`], one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
+pub struct UserBlocks {
     first: u32,
-    count: u32,
 }
 
-/// The users that containers of this agent can have.
+/// A number at which no blocks begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} is no start for the users of tasks; take a multiple of 65536 from 65536 to {most}, such as 524288",
+    most = UserBlocks::LAST
+)]
+pub struct BadStart(u32);
+
+impl UserBlocks {
+    /// The last start with room for all blocks.
+    const LAST: u32 = u32::MAX - UserRange::COUNT * (BLOCKS + 1) + 1;
+
+    /// Blocks from this number on. Refuses one within the first block, whose users are the machine's, one that is not a
+    /// multiple of the size of a block, as others who give such blocks take those (systemd-nspawn(1)), and one without room
+    /// for all of them before the last block, whose last number is no user.
+    pub fn new(first: u32) -> Result<UserBlocks, BadStart> {
+        let has_room = (UserRange::COUNT..=UserBlocks::LAST).contains(&first);
+        match has_room && first.is_multiple_of(UserRange::COUNT) {
+            true => Ok(UserBlocks { first }),
+            false => Err(BadStart(first)),
+        }
+    }
+
+    /// The block of the lowest number that has nothing in common with those that are taken.
+    fn lowest_free(self, taken: &BTreeMap<ContainerId, UserRange>) -> Option<UserRange> {
+        let mut all = (0..BLOCKS).map(|block| UserRange { first: self.first + block * UserRange::COUNT });
+        // Those of an agent with another start may begin anywhere.
+        let apart = |one: UserRange, other: UserRange| one.first.abs_diff(other.first) >= UserRange::COUNT;
+        all.find(|free| taken.values().all(|other| apart(*free, *other)))
+    }
+}
+
+/// Where systemd-nspawn begins, too: above the users of people and services, and of most of what subuid(5) gives them.
+impl Default for UserBlocks {
+    fn default() -> UserBlocks {
+        UserBlocks { first: 524_288 }
+    }
+}
+
+/// Why a container cannot have users of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// All blocks are taken.
+    #[error("all {BLOCKS} blocks of users that this agent gives are taken; end a task with users of its own")]
+    NoneLeft,
+    /// The agent is not root, and was given too few.
+    #[error(
+        "the agent is not root and has no right to map as many users; run it as root, or have a range of 65536 given to its \
+         user in /etc/subuid and /etc/subgid (docs/operating.md, Without root)"
+    )]
+    NotRoot,
+    /// The kernel makes none.
+    #[error(
+        "its user namespace could not be made ({0}); run the agent as root and not in a chroot, and see \
+         /proc/sys/user/max_user_namespaces"
+    )]
+    Namespace(#[source] io::Error),
+    /// A user that is none of the container's.
+    #[error(
+        "user {uid} with group {gid} is none of its users, which go from 0 to {most}; name another user",
+        most = UserRange::COUNT - 1
+    )]
+    Beyond {
+        /// The user that was asked for.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+}
+
+/// Which containers have which users.
 #[derive(Debug)]
-pub struct Found {
-    /// All of them.
-    pub map: UserMap,
-    /// What tasks cannot do for that, each a sentence without its full stop.
-    pub lacking: Vec<String>,
+pub struct Taken {
+    all: UserBlocks,
+    of: Mutex<BTreeMap<ContainerId, UserRange>>,
 }
 
-/// Settings by which a kernel makes no user namespaces, or none for others than root, when they are 0.
-const SWITCHES: [(&str, &str); 2] = [
-    ("sys/user/max_user_namespaces", "user.max_user_namespaces"),
-    // Debian's.
-    ("sys/kernel/unprivileged_userns_clone", "kernel.unprivileged_userns_clone"),
-];
-
-/// Where programs are looked for; the last two are where NixOS has them.
-const PROGRAMS: [&str; 4] = ["/usr/bin", "/bin", "/run/wrappers/bin", "/run/current-system/sw/bin"];
-
-/// Looks for the users of this agent's containers, and makes a user namespace with them; or tells what is missing for that.
-pub fn find() -> Result<Found, Vec<String>> {
-    let forbidden = forbidden(Path::new("/proc"));
-    if !forbidden.is_empty() {
-        return Err(forbidden);
+impl Taken {
+    /// None.
+    pub fn none_of(all: UserBlocks) -> Taken {
+        Taken { all, of: Mutex::default() }
     }
-    let (uid, gid) = (geteuid(), getegid());
-    let alone = UserMap { inside: 0, uid: uid.as_raw(), gid: gid.as_raw(), others: None };
-    let with_others = others(uid).and_then(|others| {
-        let map = UserMap { others: Some(others), ..alone.clone() };
-        spawn::user_namespace(&map).map(|_| map).map_err(|error| error.to_string())
-    });
-    let mut lacking = vec![format!(
-        "tasks run as the agent's own user, uid {uid}, which is root within their containers only: one that names another \
-         user is refused"
-    )];
-    match with_others {
-        Ok(map) => Ok(Found { map, lacking }),
-        Err(why) => {
-            spawn::user_namespace(&alone).map_err(|error| {
-                vec![format!(
-                    "user namespaces cannot be made by uid {uid} ({error}); see whether a security module or a container \
-                     around the agent forbids it, or run the agent as root"
-                )]
-            })?;
-            lacking.push(format!("a container has no other users than that one: {why}"));
-            let mut groups = getgroups().unwrap_or_default();
-            groups.retain(|group| *group != gid);
-            if !groups.is_empty() {
-                let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-                lacking.push(format!(
-                    "tasks keep the groups of the agent's user, {}, as these can be given up only with such a range; take \
-                     the user out of groups that tasks must not have",
-                    groups.join(", ")
-                ));
-            }
-            Ok(Found { map: alone, lacking })
-        }
+
+    /// Gives a container users. A repeat gives it others.
+    pub fn take(&self, id: &ContainerId) -> Result<UserRange, UsersError> {
+        let mut of = self.lock();
+        let free = self.all.lowest_free(&of).ok_or(UsersError::NoneLeft)?;
+        of.insert(id.clone(), free);
+        Ok(free)
+    }
+
+    /// A container has had users since an earlier agent. A repeat does nothing.
+    pub fn found(&self, id: &ContainerId, users: UserRange) {
+        self.lock().insert(id.clone(), users);
+    }
+
+    /// Nothing of a container acts any more. A repeat, or one that had none, does nothing.
+    pub fn give_back(&self, id: &ContainerId) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ContainerId, UserRange>> {
+        // Each change is one insertion or removal: a panic elsewhere leaves it whole.
+        self.of.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Why the kernel would make no user namespace, as far as its files tell.
-fn forbidden(proc: &Path) -> Vec<String> {
-    if !proc.join("self/ns/user").exists() {
-        return vec![
-            "the kernel has no user namespaces, which an agent without root needs (run it as root)".into(),
-        ];
+/// Who a container with users of its own runs as, in its own numbers. Groups that are none of its own are left out.
+pub fn among_own(identity: Identity) -> Result<Identity, UsersError> {
+    let Identity { uid, gid, groups, capabilities } = identity;
+    let is_own = |id: &u32| *id < UserRange::COUNT;
+    match is_own(&uid) && is_own(&gid) {
+        true => Ok(Identity { uid, gid, groups: groups.into_iter().filter(is_own).collect(), capabilities }),
+        false => Err(UsersError::Beyond { uid, gid }),
     }
-    let is_off = |file: &str| fs::read_to_string(proc.join(file)).is_ok_and(|text| text.trim() == "0");
-    let off = SWITCHES.iter().filter(|(file, _)| is_off(file));
-    off.map(|(_, name)| {
-        format!("this machine forbids the user namespaces that an agent without root needs ({name} is 0; have it set)")
-    })
-    .collect()
-}
-
-/// The range of a user and the programs that map it, or why there are none, in words.
-fn others(uid: Uid) -> Result<Others, String> {
-    let name = User::from_uid(uid).ok().flatten().map(|user| user.name);
-    let range = |file: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        range(&text, name.as_deref(), uid.as_raw()).ok_or_else(|| {
-            let who = name.clone().unwrap_or_else(|| uid.to_string());
-            format!("{file} gives uid {uid} no range of numbers; have a line such as {who}:100000:65536 added there")
-        })
-    };
-    let mapper = |name: &str| {
-        program(name).ok_or_else(|| format!("there is no {name} here; have it installed (Debian: uidmap)"))
-    };
-    Ok(Others {
-        uids: range("/etc/subuid")?,
-        gids: range("/etc/subgid")?,
-        newuidmap: mapper("newuidmap")?,
-        newgidmap: mapper("newgidmap")?,
-    })
-}
-
-/// The first range of a user in a text as subuid(5) has it: name or number, first number, count.
-fn range(text: &str, name: Option<&str>, uid: u32) -> Option<Range> {
-    text.lines().find_map(|line| {
-        let mut fields = line.trim().split(':');
-        let who = fields.next()?;
-        let first = fields.next()?.parse::<u32>().ok()?;
-        let count = fields.next()?.parse::<u32>().ok()?;
-        let is_own = name == Some(who) || who.parse::<u32>() == Ok(uid);
-        (is_own && first > 0 && count > 0).then_some(Range { first, count })
-    })
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    PROGRAMS.iter().map(|folder| Path::new(folder).join(name)).find(|program| program.exists())
-}
-
-impl UserMap {
-    /// One user and one group of this number, by the same number.
-    pub fn only(number: u32) -> UserMap {
-        UserMap { inside: number, uid: number, gid: number, others: None }
-    }
-
-    /// Gives its users to a user namespace that has none yet, that of this process, which is a child of ours. Without others
-    /// that takes no right but to be who made the namespace; its groups are fixed then.
-    pub fn apply(&self, child: u32) -> io::Result<()> {
-        let UserMap { inside, uid, gid, others } = self;
-        match others {
-            None => {
-                let of_child = Path::new("/proc").join(child.to_string());
-                // Who could give up groups could get at what is closed to a group only; so who is not root has to let go of
-                // that before it maps one.
-                fs::write(of_child.join("setgroups"), "deny")?;
-                fs::write(of_child.join("uid_map"), format!("{inside} {uid} 1"))?;
-                fs::write(of_child.join("gid_map"), format!("{inside} {gid} 1"))
-            }
-            Some(Others { uids, gids, newuidmap, newgidmap }) => {
-                map(newuidmap, child, *uid, *uids)?;
-                map(newgidmap, child, *gid, *gids)
-            }
-        }
-    }
-
-    /// Makes what such others own in a directory belong to the agent's own user, who could neither look into it nor remove
-    /// it else. Links are not followed. Without others there is nothing to do; a repeat does nothing more.
-    pub fn take_back(&self, directory: &Path) -> io::Result<()> {
-        if self.others.is_none() {
-            return Ok(());
-        }
-        let missing = || io::Error::new(io::ErrorKind::NotFound, "there is no program chown");
-        let chown = program("chown").ok_or_else(missing)?;
-        let arguments = ["-hR", "0:0"].map(OsStr::new).into_iter().chain([directory.as_os_str()]);
-        match spawn::run(&chown, arguments, self)? {
-            WaitStatus::Exited(_, 0) => Ok(()),
-            other => Err(io::Error::other(format!("{} ended with {other:?}", chown.display()))),
-        }
-    }
-}
-
-/// Has one of the programs that may map a range do so, with the agent's own user as number 0.
-fn map(mapper: &Path, child: u32, own: u32, others: Range) -> io::Result<()> {
-    let numbers = [child, 0, own, 1, 1, others.first, others.count].map(|number| number.to_string());
-    let ended = Command::new(mapper).args(numbers).stdin(Stdio::null()).output()?;
-    if ended.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    Err(io::Error::other(format!("{} ended with {}: {}", mapper.display(), ended.status, said.trim())))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-
-    use nix::sys::wait::{Id, WaitPidFlag, waitid};
-    use tempfile::TempDir;
-
     use super::*;
-    use crate::spawn::Around;
 
-    #[test]
-    fn the_first_range_of_a_user_is_found_by_name_or_number_and_what_is_no_range_is_passed_over() {
-        let text = "ann:100000:65536\n\n# bob\nbob:x:1\nbob:0:5\nbob:7:0\n1000:200000:10\nbob:300000:20\n";
-        let found = |name, uid| range(text, name, uid).map(|Range { first, count }| (first, count));
-        assert_eq!(found(Some("ann"), 1), Some((100_000, 65_536)));
-        assert_eq!(found(Some("bob"), 2), Some((300_000, 20)));
-        assert_eq!(found(Some("bob"), 1000), Some((200_000, 10)));
-        assert_eq!(found(None, 1000), Some((200_000, 10)));
-        assert_eq!(found(None, 2), None);
-        assert_eq!(range("", Some(""), 0), None);
+    fn id(number: u32) -> ContainerId {
+        ContainerId::new(format!("c{number}")).expect("a good id")
     }
 
     #[test]
-    fn a_kernel_that_makes_no_user_namespaces_is_told_with_its_setting() {
-        let proc = TempDir::new().expect("a temporary directory");
-        let put = |file: &str, text: &str| {
-            let path = proc.path().join(file);
-            fs::create_dir_all(path.parent().expect("it has one")).expect("it is writable");
-            fs::write(path, text).expect("it is writable");
-        };
-        assert!(forbidden(proc.path())[0].contains("has no user namespaces"));
-        put("self/ns/user", "");
-        put("sys/user/max_user_namespaces", "1000\n");
-        assert_eq!(forbidden(proc.path()), Vec::<String>::new());
-        put("sys/kernel/unprivileged_userns_clone", "0\n");
-        let told = forbidden(proc.path());
-        assert!(told.len() == 1 && told[0].contains("kernel.unprivileged_userns_clone is 0"), "{told:?}");
-    }
-
-    /// Runs a shell's script in a folder, by a shell of its own: a program that we wrote ourselves could still be open for
-    /// writing in a process that another test is just making.
-    fn shell(folder: &TempDir, script: &str) {
-        let ended = Command::new("/bin/sh").args(["-c", script]).current_dir(folder.path()).status();
-        assert!(ended.expect("it is there").success(), "{script}");
-    }
-
-    /// Does as newuidmap and newgidmap do, for root, who needs no right for that.
-    fn mapper(folder: &TempDir, file: &str) -> PathBuf {
-        let script = format!(
-            r#"printf '%s\n' '#!/bin/sh' 'child=$1; shift' 'printf "%s %s %s\n%s %s %s\n" "$@" > /proc/$child/{file}' > {file}
-               chmod 755 {file}"#
-        );
-        shell(folder, &script);
-        folder.path().join(file)
-    }
-
-    fn with_others(folder: &TempDir) -> UserMap {
-        let range = Range { first: 100_000, count: 100 };
-        let (newuidmap, newgidmap) = (mapper(folder, "uid_map"), mapper(folder, "gid_map"));
-        let others = Others { uids: range, gids: range, newuidmap, newgidmap };
-        UserMap { inside: 0, uid: 0, gid: 0, others: Some(others) }
-    }
-
-    #[test]
-    fn a_container_begins_when_its_users_are_known_and_not_before() {
-        let folder = TempDir::new().expect("a temporary directory");
-        let script = r#"/bin/cat /proc/self/uid_map /proc/self/setgroups > "${0%/*}/told""#;
-        shell(&folder, &format!("echo '{script}' > script"));
-        let seen = |users: &UserMap| {
-            let sh = fs::File::open("/bin/sh").expect("it is there");
-            let script = folder.path().join("script").display().to_string();
-            // A shell takes the name of a container for that of a script.
-            let child = spawn::spawn(sh.as_fd(), &script, &[], Around::Users(users)).expect("it can be made");
-            waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("it is our child");
-            let told = fs::read_to_string(folder.path().join("told")).expect("it was written");
-            told.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        };
-        let alone = UserMap { inside: 0, uid: 0, gid: 0, others: None };
-        assert_eq!(seen(&alone), ["0", "0", "1", "deny"]);
-        assert_eq!(seen(&with_others(&folder)), ["0", "0", "1", "1", "100000", "100", "allow"]);
-    }
-
-    #[test]
-    fn what_cannot_be_mapped_leaves_no_process_and_says_which_program_refused() {
-        let folder = TempDir::new().expect("a temporary directory");
-        let mut map = with_others(&folder);
-        shell(&folder, "printf '#!/bin/sh\\necho not you >&2\\nexit 1\\n' > refuses; chmod 755 refuses");
-        map.others.as_mut().expect("it has some").newgidmap = folder.path().join("refuses");
-        let error = spawn::user_namespace(&map).expect_err("it is refused").to_string();
-        assert!(error.contains("refuses") && error.contains("not you"), "{error}");
-    }
-
-    #[test]
-    fn what_other_users_of_a_container_left_is_given_back_to_its_root() {
-        let folder = TempDir::new().expect("a temporary directory");
-        let map = with_others(&folder);
-        let sandbox = folder.path().join("sandbox");
-        let [inner, file] = ["inner", "inner/file"].map(|path| sandbox.join(path));
-        fs::create_dir_all(&inner).expect("it is writable");
-        fs::write(&file, "text").expect("it is writable");
-        for path in [&file, &inner] {
-            chown(path, Some(100_032), Some(100_032)).expect("we are root");
-            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("we are root");
+    fn a_container_gets_the_lowest_users_that_no_other_has() {
+        let first = UserBlocks::default().first;
+        let taken = Taken::none_of(UserBlocks::default());
+        let block = |number: u32| first + number * UserRange::COUNT;
+        for number in 0..3 {
+            assert_eq!(taken.take(&id(number)).expect("it is free").first, block(number));
         }
-        let owner = |path: &Path| {
-            let about = fs::metadata(path).expect("it is there");
-            (about.uid(), about.gid())
-        };
-        UserMap::only(0).take_back(&sandbox).expect("there is nothing to do");
-        assert_eq!(owner(&inner), (100_032, 100_032));
-        map.take_back(&sandbox).expect("all of it belongs to users of the container");
-        assert_eq!([owner(&inner), owner(&file)], [(0, 0); 2]);
+        taken.give_back(&id(1));
+        taken.give_back(&id(1));
+        assert_eq!(taken.take(&id(3)).expect("it is free").first, block(1));
+    }
+
+    #[test]
+    fn users_that_an_earlier_agent_gave_are_given_to_nobody_else_wherever_they_begin() {
+        let taken = Taken::none_of(UserBlocks::default());
+        let first = UserBlocks::default().first;
+        taken.found(&id(1), UserRange { first: first + 1 });
+        let next = taken.take(&id(2)).expect("it is free").first;
+        assert_eq!(next, first + 2 * UserRange::COUNT, "two blocks have something in common with it");
+    }
+
+    #[test]
+    fn when_all_users_are_taken_that_is_said() {
+        let taken = Taken::none_of(UserBlocks::default());
+        for number in 0..BLOCKS {
+            taken.take(&id(number)).expect("it is free");
+        }
+        let error = taken.take(&id(BLOCKS)).expect_err("none is left").to_string();
+        assert!(error.contains("all 2048 blocks"), "{error}");
+    }
+
+    #[test]
+    fn a_user_beyond_those_of_the_container_is_refused_and_such_a_group_is_left_out() {
+        let who = |uid, gid| Identity { uid, gid, groups: vec![5, 65_536, 65_535], capabilities: 1 };
+        assert_eq!(among_own(who(0, 65_535)).expect("both are there").groups, [5, 65_535]);
+        for (uid, gid) in [(65_536, 0), (0, 70_000)] {
+            let error = among_own(who(uid, gid)).expect_err("it is none of them").to_string();
+            assert!(error.contains("from 0 to 65535"), "{error}");
+        }
+    }
+
+    #[test]
+    fn blocks_begin_where_others_begin_theirs_and_end_before_the_number_that_is_no_user() {
+        assert_eq!(UserBlocks::new(524_288), Ok(UserBlocks::default()));
+        for bad in [0, 1, 65_535, 100_000, u32::MAX, UserBlocks::LAST + UserRange::COUNT] {
+            let error = UserBlocks::new(bad).expect_err("it is no start").to_string();
+            assert!(error.contains("multiple of 65536"), "{error}");
+        }
+        let last = UserBlocks::new(UserBlocks::LAST).expect("there is room");
+        let end = u64::from(last.first) + u64::from(BLOCKS) * u64::from(UserRange::COUNT);
+        assert_eq!(end + u64::from(UserRange::COUNT), 1 << 32);
     }
 }

@@ -11,6 +11,8 @@ mod lab;
 mod ends;
 #[path = "containers/escapes.rs"]
 mod escapes;
+#[path = "containers/failpoints.rs"]
+mod failpoints;
 #[path = "containers/groups.rs"]
 mod groups;
 #[path = "containers/inside.rs"]
@@ -23,6 +25,10 @@ mod leaks;
 mod limits;
 #[path = "containers/logs.rs"]
 mod logs;
+#[path = "containers/many.rs"]
+mod many;
+#[path = "containers/network.rs"]
+mod network;
 #[path = "containers/process_isolation.rs"]
 mod process_isolation;
 #[path = "containers/recovery.rs"]
@@ -33,6 +39,10 @@ mod rootfs;
 mod rootless;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
+#[path = "containers/upgrade.rs"]
+mod upgrade;
+#[path = "containers/users.rs"]
+mod users;
 #[path = "containers/view.rs"]
 mod view;
 #[path = "containers/volumes.rs"]

@@ -15,6 +15,7 @@ use bourse_types::{
     AgentId, ContainerId, Epoch, FrameworkId, FrameworkInfo, Milli, Reason, TaskState, TaskStatus, Wall,
 };
 
+use crate::description::Description;
 use crate::effect::Brief;
 use crate::event::{Assignment, TaskKey};
 
@@ -29,6 +30,11 @@ pub enum Record {
     Admitted {
         /// The id.
         agent: AgentId,
+    },
+    /// A master admitted the agent as this, and it was something else before.
+    Described {
+        /// What the agent is and has.
+        description: Box<Description>,
     },
     /// A master with a higher epoch than any before spoke.
     EpochSeen {
@@ -114,7 +120,8 @@ impl Record {
     pub fn must_outlive_boot(&self) -> bool {
         match self {
             Record::Admitted { .. } | Record::EpochSeen { .. } => true,
-            Record::Booted { .. }
+            Record::Described { .. }
+            | Record::Booted { .. }
             | Record::FrameworkKnown { .. }
             | Record::FrameworkForgotten { .. }
             | Record::TaskAccepted { .. }
@@ -210,6 +217,8 @@ impl Task {
 pub struct State {
     /// The id that a master gave.
     pub agent: Option<AgentId>,
+    /// What a master last admitted it as. `None` before that, and where an earlier release wrote the checkpoint.
+    pub described: Option<Description>,
     /// The highest master epoch seen.
     pub epoch: Epoch,
     /// The boot that the agent was last started under.
@@ -227,6 +236,7 @@ impl State {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Admitted { agent } => self.agent = Some(agent.clone()),
+            Record::Described { description } => self.described = Some((**description).clone()),
             Record::EpochSeen { epoch } => self.epoch = *epoch,
             Record::Booted { boot } => self.boot = Some(boot.clone()),
             Record::FrameworkKnown { framework, info } => {
@@ -250,6 +260,8 @@ impl State {
     pub fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
         records.extend(self.agent.clone().map(|agent| Record::Admitted { agent }));
+        let described = self.described.clone().map(Box::new);
+        records.extend(described.map(|description| Record::Described { description }));
         if self.epoch != Epoch::default() {
             records.push(Record::EpochSeen { epoch: self.epoch });
         }
@@ -353,6 +365,7 @@ impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Record::Admitted { agent } => write!(f, "Admitted {agent}"),
+            Record::Described { description } => write!(f, "Described {description}"),
             Record::EpochSeen { epoch } => write!(f, "EpochSeen {epoch}"),
             Record::Booted { boot } => write!(f, "Booted {boot}"),
             Record::FrameworkKnown { framework, .. } => write!(f, "FrameworkKnown {framework}"),

@@ -19,6 +19,7 @@ mod effect;
 mod event;
 
 mod checkpoint;
+mod description;
 mod recovery;
 
 mod disk;
@@ -33,6 +34,7 @@ mod ids;
 pub use agent::Agent;
 pub use checkpoint::{ENDED_KEPT, Health, Kill, KillCause, Record, State, Task};
 pub use config::Config;
+pub use description::{Description, Less};
 pub use effect::{Effect, FromAgent, Launch, Registration, Signal, StatusUpdate, TaskReport};
 pub use event::{Assignment, Checked, End, Event, FromMaster, Limitation, LinkId, TaskKey, Work};
 pub use recovery::{Condition, Found, Start};

@@ -11,6 +11,7 @@ use bourse_types::{AgentId, Epoch, Mono, Now};
 use crate::agent::Agent;
 use crate::checkpoint::Record;
 use crate::config::Config;
+use crate::description::Description;
 use crate::effect::{Effect, FromAgent, Registration, TaskReport};
 use crate::event::{FromMaster, LinkId, TaskKey};
 
@@ -179,6 +180,10 @@ impl Agent {
         (self.link.attempts, self.link.was_registered) = (0, true);
         if self.state.agent.as_ref() != Some(&agent) {
             self.keep(Record::Admitted { agent }, out);
+        }
+        let description = Description::of(&self.config.info);
+        if self.state.described.as_ref() != Some(&description) {
+            self.keep(Record::Described { description: Box::new(description) }, out);
         }
         self.send_all(now, out);
         for key in known {

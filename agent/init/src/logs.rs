@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bourse_init::plan::{self, Identity, LogLimits};
+use bourse_init::plan::{self, LogLimits, Owner};
 use bourse_init::record::Failure;
 use bourse_init::step::Step;
 
@@ -44,18 +44,14 @@ pub struct Logs {
 
 impl Logs {
     /// Opens the files, and the ends of the pipes that the task is to write to. All of it belongs to the task's user.
-    pub fn open(plan: &plan::Logs, owner: Option<&Identity>) -> Result<(Logs, [File; 2]), Failure> {
+    pub fn open(plan: &plan::Logs, owner: Option<Owner>) -> Result<(Logs, [File; 2]), Failure> {
         let directory =
             File::open(&plan.directory).at(Step::Output, || plan.directory.display().to_string())?;
         let directory = Rc::new(directory);
         let (mut pipes, mut streams) = (Vec::new(), Vec::new());
         for name in ["stdout", "stderr"] {
             let (pipe, theirs) = pipe(owner).at(Step::Output, || format!("a pipe for {name}"))?;
-            let place = Place {
-                directory: directory.clone(),
-                name,
-                owner: owner.map(|owner| (owner.uid, owner.gid)),
-            };
+            let place = Place { directory: directory.clone(), name, owner };
             let stream = Stream::open(pipe, place, plan.limits)
                 .at(Step::Output, || plan.directory.join(name).display().to_string())?;
             pipes.push(theirs);
@@ -95,7 +91,7 @@ impl Logs {
 }
 
 /// Its end for the task can be opened again by the task's user, as `/dev/stdout`.
-fn pipe(owner: Option<&Identity>) -> io::Result<(PipeReader, File)> {
+fn pipe(owner: Option<Owner>) -> io::Result<(PipeReader, File)> {
     let (ours, theirs) = io::pipe()?;
     // Others may empty it between a look and a read, and whoever waits for them hears no order.
     sys::never_wait(ours.as_fd())?;
@@ -325,7 +321,7 @@ struct Place {
     /// From before the view of the file system changes.
     directory: Rc<File>,
     name: &'static str,
-    owner: Option<(u32, u32)>,
+    owner: Option<Owner>,
 }
 
 impl Place {
@@ -353,8 +349,8 @@ impl Place {
         if !file.metadata()?.is_file() {
             return Err(ErrorKind::InvalidInput.into());
         }
-        if let Some((uid, gid)) = self.owner {
-            fchown(&file, Some(uid), Some(gid))?;
+        if let Some(owner) = self.owner {
+            fchown(&file, Some(owner.uid), Some(owner.gid))?;
         }
         Ok(file)
     }

@@ -12,9 +12,10 @@
 //! **Left to others.** Everything that needs a decision: the plan is final. Control groups are made and
 //! removed by the agent.
 //!
-//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [CONTAINER_FD | USERS_FD]`, by the agent only: the numbers are
-//! open descriptors. The last one is that of the container's first process for a command in it, and for a container a user
-//! namespace that knows nobody (see `mounts`). The program is small and static because it stays in memory once for each container.
+//! Started as `bourse-init CONTAINER_ID PLAN_FD REPORT_FD [USERS_FD | CONTAINER_FD [TASK_FD]]`, by the agent only: the
+//! numbers are open descriptors. A container is given a user namespace: its own users, or one that knows nobody (see
+//! `mounts`). A command in a container is given the first process, and where there are users of its own the main one.
+//! The program is small and static because it stays in memory once for each container.
 #![deny(unsafe_code)]
 
 mod failure;
@@ -37,6 +38,7 @@ use bourse_init::step::Step;
 
 use failure::At;
 use logs::Logs;
+use mounts::View;
 use supervise::Reach;
 use task::Files;
 
@@ -45,6 +47,9 @@ const SET_UP_FAILED: u8 = 125;
 
 /// The greatest `oom_score_adj` (proc_pid_oom_score_adj(5)).
 const OOM_SCORE_MAX: i32 = 1000;
+
+/// The lowest port that takes no right, of the network of whoever looks (ip-sysctl).
+const LOWEST_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 /// In bytes: more than a record of an end has, which is one short line.
 const RECORD_ROOM: i64 = 512;
@@ -69,7 +74,7 @@ fn main() -> ExitCode {
         Ok(report) => report,
         Err(_) => return ExitCode::from(SET_UP_FAILED),
     };
-    let given = numbers.get(2).and_then(|&fd| sys::inherited(fd).ok());
+    let given = [2, 3].map(|at| numbers.get(at).and_then(|&fd| sys::inherited(fd).ok()));
 
     let plan = match read_plan(plan) {
         Ok(plan) => plan,
@@ -160,20 +165,41 @@ struct Running {
     logs: Option<Logs>,
 }
 
-/// Sets everything up and starts the task.
-fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Running, Failure> {
+/// Sets everything up and starts the task. `given` is what comes after the report socket.
+fn start(plan: &Plan, report: &OwnedFd, given: [Option<OwnedFd>; 2]) -> Result<Running, Failure> {
+    let [given, of_task] = given;
+    let (given, users) = match (&plan.place, plan.users) {
+        (_, None) => (given, None),
+        (Place::Container { .. }, Some(_)) => (None, given),
+        (Place::Host | Place::Inside { .. }, Some(_)) => (given, of_task),
+    };
+    if plan.users.is_some() != users.is_some() {
+        return Err(no_descriptor()).at(Step::Users, || "no descriptor of them".into());
+    }
     let oom_score = keep_from_oom_killer(plan);
     let init_groups = task::open_groups(&plan.init_groups)?;
     task::join(&init_groups, &plan.init_groups)?;
     drop(init_groups);
     let signals = sys::signal_descriptor().at(Step::Fork, || "hear of signals".into())?;
-    let (logs, pipes) =
-        plan.logs.as_ref().map(|logs| Logs::open(logs, plan.identity.as_ref())).transpose()?.unzip();
+    let (logs, pipes) = plan.logs.as_ref().map(|logs| Logs::open(logs, plan.owner())).transpose()?.unzip();
     let files = Files::open(plan, pipes)?;
     match &plan.place {
         Place::Container { hostname, root, sandbox, shm_bytes, volumes, hide } => {
-            let strangers = given.as_ref().map(AsFd::as_fd);
-            mounts::set_up(root.as_ref(), sandbox, *shm_bytes, volumes, hide, strangers)?;
+            if plan.own_network {
+                sys::bring_up_loopback().at(Step::Network, || "lo".into())?;
+                // Nobody else is there to keep the low ports from. Where this cannot be written, they are root's.
+                let _ = fs::write(LOWEST_PORT, "0");
+            }
+            mounts::set_up(&View {
+                root: root.as_ref(),
+                sandbox,
+                shm_bytes: *shm_bytes,
+                volumes,
+                hide,
+                own_network: plan.own_network,
+                users: users.as_ref().map(AsFd::as_fd),
+                strangers: given.as_ref().map(AsFd::as_fd),
+            })?;
             if let Some(name) = hostname {
                 sys::set_hostname(name).at(Step::Hostname, || name.to_string_lossy().into_owned())?;
             }
@@ -183,9 +209,10 @@ fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Runnin
         }
         Place::Inside { namespaces: true, .. } => {
             let container = given
-                .ok_or_else(|| io::Error::from_raw_os_error(9))
+                .ok_or_else(no_descriptor)
                 .at(Step::Namespaces, || "no descriptor of the container".into())?;
-            sys::enter_namespaces(container.as_fd()).at(Step::Namespaces, || "enter".into())?;
+            sys::enter_namespaces(container.as_fd(), plan.own_network)
+                .at(Step::Namespaces, || "enter".into())?;
         }
     }
 
@@ -199,17 +226,22 @@ fn start(plan: &Plan, report: &OwnedFd, given: Option<OwnedFd>) -> Result<Runnin
     let gate = (!matches!(plan.place, Place::Inside { .. })).then_some(report);
     let Some(main) = sys::make_child().at(Step::Fork, || "make a process".into())? else {
         drop(failures);
-        let failure = task::become_task(plan, files, oom_score, gate);
+        let failure = task::become_task(plan, files, users.as_ref().map(AsFd::as_fd), oom_score, gate);
         let _ = tell_failure.write_all(&Record::Failed(failure).encode());
         std::process::exit(i32::from(SET_UP_FAILED));
     };
-    drop((tell_failure, files));
+    drop((tell_failure, files, users));
     let mut told = Vec::new();
     failures.read_to_end(&mut told).at(Step::Fork, || "wait for the start".into())?;
     match Record::decode(&told) {
         Some(Record::Failed(failure)) => Err(failure),
         _ => Ok(Running { main, signals: signals.into(), logs }),
     }
+}
+
+/// What the agent was to hand over and did not: EBADF.
+fn no_descriptor() -> io::Error {
+    io::Error::from_raw_os_error(9)
 }
 
 /// Tries to make the first process of a container the last that the OOM killer takes, and returns the score for the

@@ -4,8 +4,9 @@
 //! - The sandbox, at [`SANDBOX`], writable; `/tmp` and `/var/tmp` are a directory in it, as in memory a large file would
 //!   count against the task's memory.
 //! - `/proc` of its own pid namespace, with the parts that steer the machine masked or read-only.
-//! - `/sys`, read-only and without what is mounted in it, which takes the control groups out of reach.
-//!   A container in a user namespace of its own has that covered, as the kernel does not let it leave such mounts out.
+//! - `/sys`, read-only and without what is mounted in it, which takes the control groups out of reach; that of its own
+//!   network, if it has one. A container in a user namespace of its own has what is mounted in it covered, as the kernel
+//!   does not let it leave such mounts out.
 //! - `/dev` with the harmless devices only, its own terminals and its own shared memory.
 //! - Its volumes.
 //!
@@ -96,25 +97,33 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 const DEVICES: [(&str, u64, u64); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Makes the container's root; runs as pid 1 of the container, in a mount namespace of its own. `strangers` is a user
-/// namespace that knows none of the machine's users, for a task of root: with it, that reads of the machine's settings
-/// what everybody may read, and no more.
-pub fn set_up(
-    root: Option<&Root>,
-    sandbox: &Path,
-    shm_bytes: u64,
-    volumes: &[Bind],
-    hide: &[PathBuf],
-    strangers: Option<BorrowedFd<'_>>,
-) -> Result<(), Failure> {
+/// What a container is to see; see [`Place::Container`](bourse_init::plan::Place::Container).
+pub struct View<'a> {
+    pub root: Option<&'a Root>,
+    pub sandbox: &'a Path,
+    pub shm_bytes: u64,
+    pub volumes: &'a [Bind],
+    pub hide: &'a [PathBuf],
+    /// This process is in a network of the container's own.
+    pub own_network: bool,
+    /// The user namespace of a task with users of its own.
+    pub users: Option<BorrowedFd<'a>>,
+    /// A user namespace that knows none of the machine's users, for a task of the machine's root: with it, that reads of
+    /// the machine's settings what everybody may read, and no more.
+    pub strangers: Option<BorrowedFd<'a>>,
+}
+
+/// Makes the container's root; runs as pid 1 of the container, in a mount namespace of its own.
+pub fn set_up(view: &View<'_>) -> Result<(), Failure> {
+    let &View { root, sandbox, shm_bytes, volumes, hide, own_network, users, strangers } = view;
     // First of all: nothing of what follows may reach the machine's own mounts.
     sys::mount("", "/", "", MS_REC | MS_PRIVATE, "").at(Step::Mount, || "/ (private)".into())?;
     let layers = root.map(Layers::open).transpose()?;
     let mut machine = match root {
         Some(_) => settings()?,
-        None => view(strangers)?,
+        None => of_machine(strangers)?,
     };
-    let Systems { parts, to_cover } = systems(shm_bytes)?;
+    let Systems { parts, to_cover } = systems(shm_bytes, own_network)?;
     machine.extend(parts);
     let own = own(sandbox).at(Step::Mount, || sandbox.display().to_string())?;
     let volumes = volumes
@@ -124,7 +133,7 @@ pub fn set_up(
 
     // Over the sandbox, as that is a directory that is there; it is held from before.
     match &layers {
-        Some(layers) => layers.mount(sandbox).at(Step::Rootfs, || "overlayfs".into())?,
+        Some(layers) => layers.mount(sandbox, users).at(Step::Rootfs, || "overlayfs".into())?,
         None => sys::mount("root", sandbox, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=1m")
             .at(Step::Root, || "/".into())?,
     }
@@ -301,7 +310,7 @@ impl Tree {
 }
 
 /// What a task without a root of its own sees of the machine.
-fn view(strangers: Option<BorrowedFd<'_>>) -> Result<Vec<(PathBuf, Part)>, Failure> {
+fn of_machine(strangers: Option<BorrowedFd<'_>>) -> Result<Vec<(PathBuf, Part)>, Failure> {
     let mut parts = Vec::new();
     for path in VIEW.map(Path::new) {
         if let Some(part) = shown(path).at(Step::Mount, || path.display().to_string())? {
@@ -342,10 +351,14 @@ struct Systems {
 }
 
 /// `/proc`, `/sys` and `/dev`, made where they are known to work.
-fn systems(shm_bytes: u64) -> Result<Systems, Failure> {
+fn systems(shm_bytes: u64, own_network: bool) -> Result<Systems, Failure> {
     let (mut parts, mut to_cover) = (Vec::new(), Vec::new());
-    // In a user namespace the kernel lets /proc be mounted only while it sees another one.
+    // In a user namespace the kernel lets /proc be mounted only while it sees another one, and so it is with /sys.
     sys::mount("proc", "/proc", "proc", QUIET, "").at(Step::Mount, || "/proc".into())?;
+    if own_network {
+        // One shows the network that it was mounted in (sysfs(5)).
+        sys::mount("sysfs", "/sys", "sysfs", QUIET, "").at(Step::Mount, || "/sys".into())?;
+    }
     devices(shm_bytes).at(Step::Mount, || "/dev".into())?;
     let quiet = HARMLESS | MOUNT_ATTR_NOEXEC;
     for (path, below, properties) in [

@@ -11,10 +11,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"BPLN";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
-/// Of agents that had a task write its logs itself, and knew no score: the first processes of containers that they left
-/// still run.
+/// Of agents that gave no task a network or users of its own.
+const VERSION_WITHOUT_NAMESPACES: u8 = 3;
+
+/// Of agents that had a task write its logs itself, and knew no score. The first processes of containers that agents of
+/// any of these left still run.
 const VERSION_WITHOUT_LOGS: u8 = 2;
 
 /// Where a task finds its sandbox in a container: where Mesos puts it in those that have a root of their own.
@@ -57,12 +60,48 @@ pub struct Plan {
     /// How much sooner than the agent the task goes when the machine is out of memory: from 0 to 1000, added to the
     /// agent's `oom_score_adj`, which counts as 0 where it is less. Without effect outside a container.
     pub oom_score: i32,
+    /// The network is one of the container's own, with nothing in it but loopback. Without effect outside a container.
+    pub own_network: bool,
+    /// The container's own users, as the machine counts them; `None`: the machine's. With them, `identity` is one of them.
+    pub users: Option<UserRange>,
+}
+
+/// Users of the machine, and groups of the same numbers, that are a container's own users and groups 0 to
+/// [`UserRange::COUNT`] - 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserRange {
+    /// The machine's number of the container's root; at most 2^32 - 2 * [`UserRange::COUNT`].
+    pub first: u32,
+}
+
+impl UserRange {
+    /// So many, as programs and images know 16 bits of them: what subuid(5), systemd-nspawn and Kubernetes give.
+    pub const COUNT: u32 = 1 << 16;
+
+    /// The machine's number of one of the container's, which are less than [`UserRange::COUNT`].
+    pub fn on_machine(self, id: u32) -> u32 {
+        self.first.saturating_add(id)
+    }
+
+    fn is_possible(self) -> bool {
+        u64::from(self.first) + 2 * u64::from(Self::COUNT) <= 1 << 32
+    }
+}
+
+/// A user and a group of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
 }
 
 /// Around what the program runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// A container of its own: this process is pid 1 of new pid, mount, uts and ipc namespaces.
+    /// A container of its own: this process is pid 1 of new pid, mount, uts and ipc namespaces, and of a new network
+    /// namespace where the plan says so.
     Container {
         /// Host name, at most 64 bytes.
         hostname: Option<OsString>,
@@ -82,8 +121,8 @@ pub enum Place {
     Host,
     /// Beside a task that runs, for as long as the agent wants: a health check.
     Inside {
-        /// Enter the namespaces of the container whose first process is given as a descriptor (the last
-        /// argument); without, the task has none of its own.
+        /// Enter the namespaces of the container whose first process is given as a descriptor (the third); without, the
+        /// task has none of its own. Users of its own are those of its main process, the fourth.
         namespaces: bool,
         /// The working directory is the task's sandbox.
         in_sandbox: bool,
@@ -143,7 +182,7 @@ impl LogLimits {
 /// A user in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// User id.
+    /// User id, as the task counts: see [`Plan::owner`].
     pub uid: u32,
     /// Primary group id.
     pub gid: u32,
@@ -180,6 +219,13 @@ impl fmt::Display for BadPlan {
 impl std::error::Error for BadPlan {}
 
 impl Plan {
+    /// Whom the task's files belong to, as the machine counts; `None` is the agent's own user.
+    pub fn owner(&self) -> Option<Owner> {
+        let Identity { uid, gid, .. } = self.identity.as_ref()?;
+        let on_machine = |id: u32| self.users.map_or(id, |users| users.on_machine(id));
+        Some(Owner { uid: on_machine(*uid), gid: on_machine(*gid) })
+    }
+
     /// Whether the working directory is the task's sandbox, which is its own even where it may not pass the way there.
     pub fn starts_in_sandbox(&self) -> bool {
         match &self.place {
@@ -238,15 +284,17 @@ impl Plan {
         out.list(&self.init_groups, |out, path| out.path(path));
         out.list(&self.task_groups, |out, path| out.path(path));
         out.i32(self.oom_score);
+        out.byte(u8::from(self.own_network));
+        out.option(self.users.as_ref(), |out, users| out.u32(users.first));
         out.0
     }
 
-    /// Reads a plan back; whatever is not exactly a plan of this version or the one before is refused.
+    /// Reads a plan back; whatever is not exactly a plan of this version or the two before is refused.
     pub fn decode(bytes: &[u8]) -> Result<Plan, BadPlan> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BadPlan::NotAPlan)?;
         let mut input = Reader(rest);
         let version = input.byte()?;
-        if !matches!(version, VERSION | VERSION_WITHOUT_LOGS) {
+        if !matches!(version, VERSION | VERSION_WITHOUT_NAMESPACES | VERSION_WITHOUT_LOGS) {
             return Err(BadPlan::Version(version));
         }
         let place = match input.byte()? {
@@ -292,8 +340,13 @@ impl Plan {
                 VERSION_WITHOUT_LOGS => 0,
                 _ => input.i32()?,
             },
+            own_network: version > VERSION_WITHOUT_NAMESPACES && input.flag()?,
+            users: input.option_since(version > VERSION_WITHOUT_NAMESPACES, |input| {
+                Ok(UserRange { first: input.u32()? })
+            })?,
         };
-        if input.0.is_empty() { Ok(plan) } else { Err(BadPlan::Damaged) }
+        let is_possible = plan.users.is_none_or(UserRange::is_possible);
+        if input.0.is_empty() && is_possible { Ok(plan) } else { Err(BadPlan::Damaged) }
     }
 }
 
@@ -447,6 +500,8 @@ mod tests {
             init_groups: vec![],
             task_groups: vec!["/sys/fs/cgroup/cgroup.procs".into()],
             oom_score: 300,
+            own_network: true,
+            users: Some(UserRange { first: 8 << 16 }),
         }
     }
 
@@ -462,6 +517,7 @@ mod tests {
         let mut bare = sample(Place::Host);
         bare.identity = None;
         bare.logs = None;
+        (bare.own_network, bare.users) = (false, None);
         vec![sample(container), sample(Place::Inside { namespaces: true, in_sandbox: false }), bare]
     }
 
@@ -532,8 +588,68 @@ mod tests {
             init_groups: vec!["/i".into()],
             task_groups: vec!["/t".into()],
             oom_score: 0,
+            own_network: false,
+            users: None,
         };
         assert_eq!(Plan::decode(BEFORE), Ok(expected));
+    }
+
+    /// As this release writes it: the next one finds such plans of containers that it did not launch.
+    const NOW: &[u8] =
+        b"BPLN\x04\0\x01\x01\0\0\0h\x01\x02\0\0\0/l\x02\0\0\0/u\x02\0\0\0/w\x02\0\0\0/s\x07\0\0\0\0\
+            \0\0\0\x01\0\0\0\x02\0\0\0/v\x02\0\0\0/d\x01\x01\0\0\0\x02\0\0\0/a\x01\0\0\0\x02\0\0\0sh\x01\
+            \0\0\0\x03\0\0\0A=1\x02\0\0\0/c\x01\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\
+            \x05\0\0\0\0\0\0\0\x01\0\0\0\x08\0\0\0\x06\x06\x06\x06\x06\x06\x06\x06\x01\x02\0\0\0/s\x08\0\0\
+            \0\0\0\0\0\x09\0\0\0\x0a\0\0\0\0\0\0\0\x01\x02\0\0\0/r\x01\0\0\0\x02\0\0\0/i\x01\0\0\0\x02\0\
+            \0\0/t\x0b\0\0\0\x01\x01\0\0\x08\0";
+
+    #[test]
+    fn a_plan_of_this_version_is_read_from_the_bytes_that_are_on_disks() {
+        let limits = LogLimits { file_bytes: 8, files: 9, bytes_per_second: 10 };
+        let expected = Plan {
+            place: Place::Container {
+                hostname: Some("h".into()),
+                root: Some(Root { lower: "/l".into(), upper: "/u".into(), work: "/w".into() }),
+                sandbox: "/s".into(),
+                shm_bytes: 7,
+                volumes: vec![Bind { source: "/v".into(), target: "/d".into(), writable: true }],
+                hide: vec!["/a".into()],
+            },
+            argv: vec!["sh".into()],
+            env: vec!["A=1".into()],
+            cwd: "/c".into(),
+            identity: Some(Identity { uid: 1, gid: 2, groups: vec![3], capabilities: 4 }),
+            open_files: 5,
+            filters: vec![vec![6; 8]],
+            logs: Some(Logs { directory: "/s".into(), limits }),
+            record: Some("/r".into()),
+            init_groups: vec!["/i".into()],
+            task_groups: vec!["/t".into()],
+            oom_score: 11,
+            own_network: true,
+            users: Some(UserRange { first: 8 << 16 }),
+        };
+        assert_eq!(Plan::decode(NOW), Ok(expected));
+    }
+
+    #[test]
+    fn a_plan_of_before_tasks_had_networks_and_users_of_their_own_is_read() {
+        let bare = Plan { own_network: false, users: None, ..sample(Place::Host) };
+        let mut bytes = bare.encode();
+        // The two that came last, which had a byte each.
+        bytes.truncate(bytes.len() - 2);
+        bytes[4] = VERSION_WITHOUT_NAMESPACES;
+        assert_eq!(Plan::decode(&bytes), Ok(bare));
+    }
+
+    #[test]
+    fn what_a_task_owns_is_its_users_as_the_machine_counts_them() {
+        let plan = sample(Place::Host);
+        assert_eq!(plan.owner(), Some(Owner { uid: (8 << 16) + 1, gid: (8 << 16) + 2 }));
+        assert_eq!(Plan { users: None, ..plan.clone() }.owner(), Some(Owner { uid: 1, gid: 2 }));
+        assert_eq!(Plan { identity: None, ..plan.clone() }.owner(), None);
+        let beyond = Plan { users: Some(UserRange { first: u32::MAX - UserRange::COUNT }), ..plan };
+        assert_eq!(Plan::decode(&beyond.encode()), Err(BadPlan::Damaged), "its last users are no numbers");
     }
 
     #[test]

@@ -125,6 +125,19 @@ mod tests {
         }
     }
 
+    /// What is on disks: each of these lines may have been written by the release before.
+    #[test]
+    fn the_lines_that_are_on_disks_are_read() {
+        let exec = Failure { step: Step::Exec, errno: 2, detail: "/usr/bin/nginy".into() };
+        for (line, record) in [
+            ("1 exited 3 1700000000123\n", Record::Exited { code: 3, wall_ms: 1_700_000_000_123 }),
+            ("1 signaled 9 1700000000123\n", Record::Signaled { signal: 9, wall_ms: 1_700_000_000_123 }),
+            ("1 failed exec 2 /usr/bin/nginy\n", Record::Failed(exec)),
+        ] {
+            assert_eq!(Record::decode(line.as_bytes()), Some(record));
+        }
+    }
+
     #[test]
     fn another_version_is_refused() {
         assert_eq!(Record::decode(b"2 exited 0 0\n"), None);

@@ -1,15 +1,17 @@
 //! A directory of the machine as the root of a task, written to without being changed.
 //!
-//! The kernel lays an upper directory, in the task's sandbox, over it (overlayfs). What is in the directory is a
-//! stranger's: its set-user-id programs and device files do nothing, and its links lead nowhere but into itself, as they
-//! are looked at after the switch of the root only. Even there none may stand for what every container has: where `/proc`
-//! led to `/etc`, what is put up at the one would cover the other, and what is masked could be found by another way. So
-//! where something is to be put up, a link is removed (which hides it in the upper directory), and one on the way there is
-//! refused.
+//! The kernel lays an upper directory, in the task's sandbox, over it (overlayfs). Where the task has users of its own, the
+//! files of users 0 to 65535 in the directory are theirs.
+//!
+//! What is in the directory is a stranger's: its set-user-id programs and device files do nothing, and its links lead
+//! nowhere but into itself, as they are looked at after the switch of the root only. Even there none may stand for what
+//! every container has: where `/proc` led to `/etc`, what is put up at the one would cover the other, and what is masked
+//! could be found by another way. So where something is to be put up, a link is removed (which hides it in the upper
+//! directory), and one on the way there is refused.
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use bourse_init::plan::Root;
@@ -42,11 +44,14 @@ impl Layers {
         Ok(Layers { lower: open(&root.lower)?, upper: open(&root.upper)?, work: open(&root.work)? })
     }
 
-    /// Mounts the root over `place`.
-    pub fn mount(&self, place: &Path) -> io::Result<()> {
+    /// Mounts the root over `place`, for a task with these users of its own, if it has such. From then on the directory
+    /// itself is covered in this mount namespace by one whose files are theirs.
+    pub fn mount(&self, place: &Path, users: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let mapped = users.map(|users| mapped(self.lower.as_fd(), users)).transpose()?;
+        let lower = mapped.as_ref().unwrap_or(&self.lower);
         // By descriptors: no character of a path means anything then, and the task does not learn where it is kept.
-        let [lower, upper, work] = [&self.lower, &self.upper, &self.work]
-            .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()));
+        let [lower, upper, work] =
+            [lower, &self.upper, &self.work].map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()));
         let mut options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
         if !is_machines_user_namespace() {
             // Its usual ones are for root of the machine alone; since Linux 5.11.
@@ -54,6 +59,15 @@ impl Layers {
         }
         sys::mount("root", place, "overlay", MS_NOSUID | MS_NODEV, &options)
     }
+}
+
+/// The directory once more, with its files as those of these users; over itself, as overlayfs takes no mount that is
+/// attached nowhere.
+fn mapped(directory: BorrowedFd<'_>, users: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let tree = sys::detached_tree(directory, false)?;
+    sys::map_users_of_tree(tree.as_fd(), users)?;
+    sys::attach_tree(tree.as_fd(), directory)?;
+    Ok(tree)
 }
 
 /// Whether users are known here by the numbers that the machine has for them, all of them (user_namespaces(7)).

@@ -16,6 +16,8 @@ pub enum Step {
     Output,
     /// Entering the namespaces of a container that already runs (health checks).
     Namespaces,
+    /// Bringing up loopback in the container's own network.
+    Network,
     /// Making the container's own mounts: the machine's part, `/proc`, `/sys`, `/dev`, the sandbox.
     Mount,
     /// Making the container's root of the task's own directory.
@@ -32,6 +34,8 @@ pub enum Step {
     Fork,
     /// Setting resource limits of the process (open files, core dumps).
     Rlimit,
+    /// Entering the container's own users.
+    Users,
     /// Switching to the task's user and groups.
     User,
     /// Dropping capabilities and new privileges.
@@ -47,12 +51,13 @@ pub enum Step {
 }
 
 /// All steps, for parsing and for tests.
-pub const ALL: [Step; 19] = [
+pub const ALL: [Step; 21] = [
     Step::Plan,
     Step::Record,
     Step::Cgroup,
     Step::Output,
     Step::Namespaces,
+    Step::Network,
     Step::Mount,
     Step::Rootfs,
     Step::Root,
@@ -61,6 +66,7 @@ pub const ALL: [Step; 19] = [
     Step::Hostname,
     Step::Fork,
     Step::Rlimit,
+    Step::Users,
     Step::User,
     Step::Capabilities,
     Step::Cwd,
@@ -78,6 +84,7 @@ impl Step {
             Step::Cgroup => "cgroup",
             Step::Output => "output",
             Step::Namespaces => "namespaces",
+            Step::Network => "network",
             Step::Mount => "mount",
             Step::Rootfs => "rootfs",
             Step::Root => "root",
@@ -86,6 +93,7 @@ impl Step {
             Step::Hostname => "hostname",
             Step::Fork => "fork",
             Step::Rlimit => "rlimit",
+            Step::Users => "users",
             Step::User => "user",
             Step::Capabilities => "capabilities",
             Step::Cwd => "cwd",
@@ -108,6 +116,7 @@ impl Step {
             Step::Cgroup => "join the control groups",
             Step::Output => "open the files for stdout and stderr",
             Step::Namespaces => "enter the namespaces of the container",
+            Step::Network => "bring up loopback in the container's own network",
             Step::Mount => "make the container's own mounts",
             Step::Rootfs => "make the root of the task's own directory",
             Step::Root => "switch to the container's own root",
@@ -116,6 +125,7 @@ impl Step {
             Step::Hostname => "set the host name",
             Step::Fork => "make the process of the task",
             Step::Rlimit => "set the limits of the process",
+            Step::Users => "enter the container's own users",
             Step::User => "switch to the user of the task",
             Step::Capabilities => "drop capabilities",
             Step::Cwd => "change to the working directory",
@@ -146,7 +156,11 @@ impl Step {
                 "see whether the directory is there with no link on the way, and what it has at /proc, /sys, /dev, /etc, \
                  /tmp and /var are directories and no links; whether the kernel has overlayfs; and whether the agent's work \
                  directory is on a file system that overlayfs can write to, such as ext4, and not on another overlayfs, as \
-                 in a container"
+                 in a container. With users of the task's own the files of the root have to become theirs: that takes Linux \
+                 5.19 and a root on a file system whose owners can be mapped, such as ext4, xfs or btrfs"
+            }
+            Step::Network | Step::Users => {
+                "run the agent as root with all capabilities, or leave the task without a network and users of its own"
             }
             Step::Volume => "see whether the path is there on the agent's machine, with no link on the way",
             Step::Fork => "see whether the machine is out of processes or memory",

@@ -9,7 +9,7 @@ use std::env::split_paths;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -61,16 +61,28 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(sys::O_NOFOLLOW).open(path)
 }
 
-/// Becomes the task's program; returns only with the reason why it could not. `gate` is the report socket
-/// when the agent wants to write down who runs before anything runs.
-pub fn become_task(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&OwnedFd>) -> Failure {
-    match prepare(plan, files, oom_score, gate) {
+/// Becomes the task's program; returns only with the reason why it could not. `users` are the task's own, if it has such;
+/// `gate` is the report socket when the agent wants to write down who runs before anything runs.
+pub fn become_task(
+    plan: &Plan,
+    files: Files,
+    users: Option<BorrowedFd<'_>>,
+    oom_score: Option<i32>,
+    gate: Option<&OwnedFd>,
+) -> Failure {
+    match prepare(plan, files, users, oom_score, gate) {
         Ok(()) => execute(plan),
         Err(failure) => failure,
     }
 }
 
-fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&OwnedFd>) -> Result<(), Failure> {
+fn prepare(
+    plan: &Plan,
+    files: Files,
+    users: Option<BorrowedFd<'_>>,
+    oom_score: Option<i32>,
+    gate: Option<&OwnedFd>,
+) -> Result<(), Failure> {
     join(&files.groups, &plan.task_groups)?;
     sys::setsid();
     sys::default_signals();
@@ -96,7 +108,7 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
         false => None,
     };
     if let Some(identity) = &plan.identity {
-        switch(identity)?;
+        switch(identity, users)?;
     }
     match sandbox {
         Some(sandbox) => sys::enter_directory(sandbox.as_fd()).at(Step::Cwd, cwd)?,
@@ -109,15 +121,22 @@ fn prepare(plan: &Plan, files: Files, oom_score: Option<i32>, gate: Option<&Owne
     })
 }
 
-fn switch(identity: &Identity) -> Result<(), Failure> {
+fn switch(identity: &Identity, users: Option<BorrowedFd<'_>>) -> Result<(), Failure> {
     let Identity { uid, gid, groups, capabilities } = identity;
     // As root, so that it does not count against the keys of the user, who may have but a few.
     sys::leave_keys().at(Step::Capabilities, || "session keyring".into())?;
+    // Until it is one of them, this process is the machine's root, which nobody of them can look into: it is not dumpable,
+    // and its memory belongs to where its program was started (ptrace(2)).
+    if let Some(users) = users {
+        sys::enter_users(users).at(Step::Users, String::new)?;
+    }
+    // Afterwards, as who enters users begins with all capabilities among them.
     sys::cut_bounding_set(*capabilities).at(Step::Capabilities, || "bounding set".into())?;
     sys::become_user(*uid, *gid, groups).at(Step::User, || format!("uid {uid} gid {gid}"))?;
-    // A user other than root has lost all of them with the switch.
-    if *uid == 0 {
-        sys::set_capabilities(*capabilities).at(Step::Capabilities, || "effective set".into())?;
+    // A user other than root has lost all of them with the switch, unless whoever it was before is nobody among its users.
+    let kept = if *uid == 0 { *capabilities } else { 0 };
+    if *uid == 0 || users.is_some() {
+        sys::set_capabilities(kept).at(Step::Capabilities, || "effective set".into())?;
     }
     sys::no_new_privileges().at(Step::Capabilities, || "no new privileges".into())
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use bourse_agent_core::{Health, Kill, KillCause, Record, TaskKey};
+use bourse_agent_core::{Description, Health, Kill, KillCause, Record, TaskKey};
 use bourse_proto::disk as form;
 use bourse_proto::disk::checkpoint_kill_begun::Cause;
 use bourse_proto::disk::checkpoint_record::Change;
 use bourse_types::{AgentId, BadId, BadRole, ContainerId, Epoch, FrameworkId, Milli, Reason, TaskId, Wall};
+use bourse_wire::attributes::BadAttribute;
 use bourse_wire::framework::BadFramework;
+use bourse_wire::resources::BadResource;
 use bourse_wire::status::BadStatus;
-use bourse_wire::{At, Form, framework, resources, status};
+use bourse_wire::{At, Form, attributes, framework, resources, status};
 use prost::Message;
 
 use crate::wire;
@@ -33,6 +35,10 @@ pub enum BadRecord {
     Uuid(#[from] BadStatus),
     #[error(transparent)]
     Framework(#[from] At<BadFramework>),
+    #[error(transparent)]
+    Resources(#[from] At<BadResource>),
+    #[error(transparent)]
+    Attributes(#[from] At<BadAttribute>),
     #[error(transparent)]
     Task(#[from] wire::BadMessage),
 }
@@ -63,6 +69,10 @@ fn write_one(record: &Record) -> form::CheckpointRecord {
         Record::Admitted { agent } => {
             Change::Admitted(form::CheckpointAdmitted { agent_id: agent.to_string() })
         }
+        Record::Described { description } => Change::Described(form::CheckpointDescribed {
+            resources: resources::write(&description.total, Form::Refined),
+            attributes: attributes::write(&description.attributes),
+        }),
         Record::EpochSeen { epoch } => Change::EpochSeen(form::CheckpointEpochSeen { epoch: epoch.0 }),
         Record::Booted { boot } => Change::Booted(form::CheckpointBooted { boot_id: boot.clone() }),
         Record::FrameworkKnown { framework, info } => {
@@ -121,6 +131,11 @@ fn read_one(change: Change) -> Result<Record, BadRecord> {
     Ok(match change {
         Change::Batch(_) => return Err(BadRecord::Unknown),
         Change::Admitted(admitted) => Record::Admitted { agent: AgentId::new(&admitted.agent_id)? },
+        Change::Described(described) => {
+            let total = resources::read(&described.resources)?;
+            let attributes = attributes::read(&described.attributes)?;
+            Record::Described { description: Box::new(Description { total, attributes }) }
+        }
         Change::EpochSeen(seen) => Record::EpochSeen { epoch: Epoch(seen.epoch) },
         Change::Booted(booted) => Record::Booted { boot: booted.boot_id },
         Change::FrameworkKnown(known) => Record::FrameworkKnown {
@@ -224,7 +239,8 @@ fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
 mod tests {
     use super::*;
     use bourse_types::{
-        Command, FrameworkInfo, KillPolicy, Labels, Role, Source, TaskSpec, TaskState, TaskStatus,
+        Command, Controls, FrameworkInfo, KillPolicy, Labels, Name, Pids, Role, Source, TaskSpec, TaskState,
+        TaskStatus,
     };
 
     fn key() -> TaskKey {
@@ -232,6 +248,11 @@ mod tests {
     }
 
     fn accepted() -> Record {
+        let controls = Controls {
+            swap: Milli::whole(16),
+            pids: Some(Pids::new(20).expect("valid")),
+            ..Controls::default()
+        };
         let spec = TaskSpec {
             id: key().task,
             name: "t1".into(),
@@ -239,10 +260,12 @@ mod tests {
             agent: AgentId::new("S1").expect("valid"),
             role: Role::any(),
             resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
-            limits: Default::default(),
+            limits: [(Name::cpus(), None)].into(),
+            controls,
             command: Command::shell("echo $HOME"),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Default::default(),
             health: None,
             kill_policy: KillPolicy { grace: Some(Duration::from_secs(3)) },
             max_completion_time: Some(Duration::from_millis(1500)),
@@ -282,6 +305,12 @@ mod tests {
         };
         let records = [
             Record::Admitted { agent: AgentId::new("S1").expect("valid") },
+            Record::Described {
+                description: Box::new(Description {
+                    total: "cpus:4; mem:1024; ports:[31000-32000]".parse().expect("valid"),
+                    attributes: "rack:a; cores:4; open:[80-90]".parse().expect("valid"),
+                }),
+            },
             Record::EpochSeen { epoch: Epoch(u64::MAX) },
             Record::Booted { boot: "b".into() },
             Record::FrameworkKnown { framework: framework.clone(), info: Box::new(info) },

@@ -16,6 +16,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use bourse_containerizer::failpoint::{Failpoint, reached};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
@@ -141,7 +142,9 @@ impl Log {
     pub fn rewrite(path: &Path, payloads: &[Vec<u8>]) -> Result<Log, LogError> {
         let fresh = path.with_extension("new");
         let written = Log::write(&fresh, payloads).and_then(|log| {
+            reached(Failpoint::CheckpointCopied);
             fs::rename(&fresh, path)?;
+            reached(Failpoint::CheckpointReplaced);
             if let Some(folder) = path.parent() {
                 File::open(folder)?.sync_all()?;
             }

@@ -45,6 +45,7 @@ fn without_anything_the_agent_is_on_loopback_isolates_and_allows_no_root() {
     assert!(!config.hostname.is_empty() && config.hide.is_empty() && config.show.is_empty());
     assert_eq!((config.gc_delay, config.gc_disk_headroom), (Duration::from_secs(7 * 86_400), 0.1));
     assert_eq!((config.disk_interval, config.enforce_disk), (Duration::from_secs(15), true));
+    assert_eq!(config.users, UserBlocks::default());
 }
 
 #[test]
@@ -181,6 +182,7 @@ fn values_that_mean_nothing_are_refused_all_at_once_with_ones_that_do() {
         isolation: Some("none".into()),
         allow_root: Some("perhaps".into()),
         kill_grace: Some("soon".into()),
+        user_range_start: Some("100000".into()),
         pids_limit: Some("-1".into()),
         hide: vec!["/a".into(), String::new()],
         log_max_size: Some("1KiB".into()),
@@ -199,6 +201,7 @@ fn values_that_mean_nothing_are_refused_all_at_once_with_ones_that_do() {
         ("attributes", "rack:a;zone:b"),
         ("isolation", "\"none\" cannot be read; write linux or process"),
         ("allow-root", "neither true nor false"),
+        ("user-range-start", "a multiple of 65536"),
         ("kill-grace", "30s"),
         ("pids-limit", "write a number, such as 4096"),
         ("hide", "it is empty; name a path"),
@@ -224,5 +227,5 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("hide").contains("/a, /b") && line("hide").ends_with("flag --hide"), "{printed}");
     assert!(line("kill-grace").ends_with("env BOURSE_AGENT_KILL_GRACE"), "{printed}");
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
-    assert_eq!(printed.lines().count(), 34, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 35, "one line for each setting:\n{printed}");
 }

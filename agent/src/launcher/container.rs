@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use bourse_agent_core::Launch;
-use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, LogLimits, SANDBOX};
-use bourse_types::{Argv, Milli, Name, TaskSpec};
+use bourse_containerizer::{Bind, ContainerSpec, Filters, HugePages, Isolation, Limits, LogLimits, SANDBOX};
+use bourse_types::units::bytes;
+use bourse_types::{Argv, Controls, IoWeight, Name, TaskSpec, Users};
 use nix::unistd::{Uid, User};
 
 use super::volumes::Mountable;
@@ -61,6 +62,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         logs: habits.logs,
         root: None,
         volumes,
+        namespaces: spec.namespaces,
         hide: habits.hide.clone(),
         filters: habits.filters.clone(),
         isolation: habits.isolation,
@@ -135,16 +137,18 @@ fn environment(habits: &Habits, launch: &Launch, sandbox: &Path) -> Vec<(String,
     env
 }
 
-/// The command's user, else the framework's; `nobody` in place of a root that is not allowed, and where nobody is named.
-/// An agent that is not root itself can only run tasks as its own user.
+/// The command's user, else the framework's; `nobody` in place of a root that is not allowed, and where nobody is named. A
+/// root of the task's own users is nobody's, and always allowed. An agent that is not root itself can only run tasks as its
+/// own user.
 fn user(habits: &Habits, launch: &Launch) -> Option<String> {
     let named = launch.spec.command.user.as_deref().filter(|user| !user.is_empty());
     let named = named.or(Some(&launch.framework_user)).filter(|user| !user.is_empty());
     if !Uid::effective().is_root() {
         return named.filter(|user| !is_own(user)).map(str::to_owned);
     }
+    let may_be_root = habits.allow_root || launch.spec.namespaces.users == Users::Own;
     match named {
-        Some(user) if habits.allow_root || !is_root(user) => Some(user.to_owned()),
+        Some(user) if may_be_root || !is_root(user) => Some(user.to_owned()),
         Some(_) | None => Some("nobody".into()),
     }
 }
@@ -166,16 +170,29 @@ fn uid(user: &str) -> Option<Uid> {
     }
 }
 
+/// What it asked for is its share of the cpus and what it keeps of the memory; what it may use at most is hard.
 fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
-    let bytes = |mebibytes: Milli| (u128::from(mebibytes.thousandths()) << 20) / 1000;
-    let memory = spec.limit_of(&Name::mem()).map(|limit| match bytes(limit) {
-        0 => MEMORY_DEFAULT_BYTES,
-        some => u64::try_from(some).unwrap_or(u64::MAX).max(MEMORY_MIN_BYTES),
-    });
+    let Controls { cpu_burst, swap, pids, io_weight, huge_pages, oom_score } = &spec.controls;
+    let request = spec.resources.mem();
+    let most = spec.limit_of(&Name::mem());
+    // What is kept costs a look at what all others keep, so only where the limit does not say it already.
+    let is_kept = !request.is_zero() && most.is_none_or(|most| request < most);
     Limits {
         cpu_quota: spec.limit_of(&Name::cpus()),
-        memory_bytes: memory,
-        pids: Some(habits.pids_limit),
+        cpu_burst: Some(*cpu_burst).filter(|burst| !burst.is_zero()),
+        memory_request_bytes: is_kept.then(|| bytes(request)),
+        memory_bytes: most.map(|most| match bytes(most) {
+            0 => MEMORY_DEFAULT_BYTES,
+            some => some.max(MEMORY_MIN_BYTES),
+        }),
+        swap_bytes: bytes(*swap),
+        pids: Some(pids.map_or(habits.pids_limit, |pids| pids.get().min(habits.pids_limit))),
+        io_weight: io_weight.map(IoWeight::get),
+        hugepages: huge_pages
+            .iter()
+            .map(|(size, amount)| HugePages { page_bytes: size.bytes(), bytes: bytes(*amount) })
+            .collect(),
+        oom_score: i16::try_from(oom_score.get()).expect("a score is 1000 at most"),
         ..Limits::unlimited(spec.resources.cpus())
     }
 }
@@ -184,7 +201,9 @@ fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
 mod tests {
     use super::*;
     use bourse_agent_core::TaskKey;
-    use bourse_types::{AgentId, Command, ContainerId, FrameworkId, KillPolicy, Labels, Role, TaskId};
+    use bourse_types::{
+        AgentId, Command, ContainerId, FrameworkId, KillPolicy, Labels, Milli, OomScore, Pids, Role, TaskId,
+    };
 
     fn habits() -> Habits {
         Habits {
@@ -214,9 +233,11 @@ mod tests {
             role: Role::any(),
             resources: resources.parse().expect("valid"),
             limits: Default::default(),
+            controls: Default::default(),
             command,
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Default::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
@@ -288,6 +309,61 @@ mod tests {
     }
 
     #[test]
+    fn a_task_that_may_have_more_memory_than_it_asked_for_keeps_what_it_asked_for() {
+        let mut launch = launch("cpus:0.5; mem:64", Command::shell("true"));
+        let kept = |launch: &Launch| {
+            let limits = spec(&habits(), launch, "/box".into()).expect("a container").limits;
+            (limits.memory_request_bytes, limits.memory_bytes)
+        };
+        assert_eq!(kept(&launch), (None, Some(64 << 20)));
+        launch.spec.limits = [(Name::mem(), Some(Milli::whole(128)))].into();
+        assert_eq!(kept(&launch), (Some(64 << 20), Some(128 << 20)));
+        launch.spec.limits = [(Name::mem(), None)].into();
+        assert_eq!(kept(&launch), (Some(64 << 20), None));
+        launch.spec.resources = "cpus:0.5".parse().expect("valid");
+        assert_eq!(kept(&launch), (None, None));
+    }
+
+    #[test]
+    fn what_a_task_asks_of_the_kernel_is_asked_for_and_its_processes_are_no_more_than_the_agent_lets_it_have()
+    {
+        let mut launch = launch("cpus:0.5; mem:64", Command::shell("true"));
+        let limits = |launch: &Launch| spec(&habits(), launch, "/box".into()).expect("a container").limits;
+        let found = limits(&launch);
+        assert_eq!(
+            found,
+            Limits {
+                cpu_quota: Some(Milli::new(500)),
+                memory_bytes: Some(64 << 20),
+                pids: Some(100),
+                ..Limits::unlimited(Milli::new(500))
+            }
+        );
+        launch.spec.controls = Controls {
+            cpu_burst: Milli::new(250),
+            swap: Milli::whole(16),
+            pids: Some(Pids::new(20).expect("valid")),
+            io_weight: Some(IoWeight::new(200).expect("valid")),
+            huge_pages: [("2MiB".parse().expect("valid"), Milli::whole(64))].into(),
+            oom_score: OomScore::new(1000).expect("valid"),
+        };
+        assert_eq!(
+            limits(&launch),
+            Limits {
+                cpu_burst: Some(Milli::new(250)),
+                swap_bytes: 16 << 20,
+                pids: Some(20),
+                io_weight: Some(200),
+                hugepages: vec![HugePages { page_bytes: 2 << 20, bytes: 64 << 20 }],
+                oom_score: 1000,
+                ..found
+            }
+        );
+        launch.spec.controls.pids = Some(Pids::new(101).expect("valid"));
+        assert_eq!(limits(&launch).pids, Some(100));
+    }
+
+    #[test]
     fn a_task_of_an_agent_that_is_root_is_root_only_where_that_is_allowed() {
         if !Uid::effective().is_root() {
             // Another rule holds for such an agent: tasks run as its own user.
@@ -307,6 +383,10 @@ mod tests {
             assert_eq!(run_as(&habits(), Some(root), "daemon").as_deref(), Some("nobody"));
             assert_eq!(run_as(&allowed, None, root).as_deref(), Some(root));
         }
+        let mut own = launch("cpus:1", Command { user: Some("root".into()), ..Command::shell("true") });
+        own.spec.namespaces.users = Users::Own;
+        let own = spec(&habits(), &own, "/box".into()).expect("a container");
+        assert_eq!((own.user.as_deref(), own.namespaces.users), (Some("root"), Users::Own));
     }
 
     #[test]

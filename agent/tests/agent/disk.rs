@@ -13,7 +13,7 @@ fn holding(task: &str, mebibytes: u64) -> TaskSpec {
 }
 
 /// Waits until the use of a task was told as this.
-async fn until_used(lab: &Lab, task: &str, is: impl Fn(&TaskUsage) -> bool) {
+pub async fn until_used(lab: &Lab, task: &str, is: impl Fn(&TaskUsage) -> bool) {
     lab.until(&format!("what {task} uses"), |master| {
         master.heard().iter().any(|message| match message {
             Message::Usage(usage) => usage.tasks.iter().any(|used| used.task_id == task && is(used)),

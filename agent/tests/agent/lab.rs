@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bourse_client::{Connection, Settings, Target, Token, TokenSource};
+use bourse_containerizer::failpoint::{self, Failpoint};
 use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest, to_agent};
 use bourse_proto::v1;
@@ -12,6 +13,8 @@ use bourse_types::{
     AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Role, TaskId, TaskSpec,
 };
 use bourse_wire::Form;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prost::Message;
@@ -24,6 +27,12 @@ use crate::master::Master;
 
 /// Set for the process that is to be the agent: its arguments, one a line.
 pub const ARGUMENTS: &str = "BOURSE_TEST_AGENT_ARGUMENTS";
+
+/// Set with it: the file that names the step at which the agent's process dies. Without the file it goes on.
+const DIES_AT: &str = "BOURSE_TEST_AGENT_DIES_AT";
+
+/// Set with it: a file with the id of the machine's boot as this agent is to see it.
+const BOOT_ID: &str = "BOURSE_TEST_AGENT_BOOT_ID";
 
 pub const FRAMEWORK: &str = "F";
 
@@ -40,6 +49,12 @@ pub fn be_the_agent(arguments: &str) {
         agent: bourse_agent::AgentArgs,
     }
     let parsed: Arguments = clap::Parser::parse_from(std::iter::once("agent").chain(arguments.lines()));
+    if let Some(file) = std::env::var_os(DIES_AT) {
+        die_at(file.into());
+    }
+    if let Some(file) = std::env::var_os(BOOT_ID) {
+        see_another_boot(Path::new(&file));
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter("debug,h2=info").init();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let ended = runtime.block_on(async {
@@ -57,9 +72,30 @@ pub fn be_the_agent(arguments: &str) {
     }
 }
 
+/// As `kill -9` from outside, at the one moment that is wanted.
+fn die_at(file: PathBuf) {
+    failpoint::observe(move |step| {
+        if std::fs::read_to_string(&file).is_ok_and(|named| named == format!("{step:?}")) {
+            kill(Pid::this(), Signal::SIGKILL).expect("we may");
+        }
+    });
+}
+
+/// For this thread and those that it makes, which are all of the agent's.
+fn see_another_boot(file: &Path) {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS).expect("as root");
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("ours");
+    mount(Some(file), "/proc/sys/kernel/random/boot_id", none, MsFlags::MS_BIND, none).expect("ours");
+}
+
 pub struct Lab {
     pub folder: TempDir,
     pub master: Master,
+    /// What the agent is told to have.
+    pub resources: String,
+    /// What it is told to be.
+    pub attributes: String,
     agent: Option<Child>,
     /// Absent: in the folder.
     work_dir: Option<PathBuf>,
@@ -79,7 +115,8 @@ impl Lab {
         std::fs::write(folder.path().join("token"), TOKEN).expect("written");
         let master = Master::start(TOKEN).await;
         let extra = extra.iter().map(|word| word.to_string()).collect();
-        let mut lab = Lab { folder, master, agent: None, work_dir, extra };
+        let (resources, attributes) = ("cpus:4; mem:1024".to_owned(), "rack:a".to_owned());
+        let mut lab = Lab { folder, master, resources, attributes, agent: None, work_dir, extra };
         lab.start().await;
         lab
     }
@@ -116,7 +153,8 @@ impl Lab {
             "--hostname=lab".into(),
             format!("--work-dir={}", self.work_dir().display()),
             format!("--token-file={}", self.folder.path().join("token").display()),
-            "--resources=cpus:4; mem:1024".into(),
+            format!("--resources={}", self.resources),
+            format!("--attributes={}", self.attributes),
             "--reconnect-wait=100ms".into(),
         ];
         arguments.extend(self.extra.iter().cloned());
@@ -129,11 +167,61 @@ impl Lab {
             .args(["--exact", "the_process_of_an_agent", "--nocapture", "--test-threads=1"])
             .env(ARGUMENTS, arguments.join("\n"))
             .env("SECRET_OF_THE_AGENT", "not for tasks")
+            .env(DIES_AT, self.folder.path().join("dies-at"))
+            .envs(self.boot_id().map(|file| (BOOT_ID, file)))
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
             .kill_on_drop(true)
             .spawn()
             .expect("started")
+    }
+
+    /// An agent that is at this step from now on, whether it runs already or is started later, is killed there.
+    pub fn dies_at(&self, step: Failpoint) {
+        // In one piece, as it is read at any moment.
+        let (file, fresh) = (self.folder.path().join("dies-at"), self.folder.path().join("dies-at.new"));
+        std::fs::write(&fresh, format!("{step:?}")).expect("written");
+        std::fs::rename(fresh, file).expect("written");
+    }
+
+    /// Agents that are started from now on are killed at no step.
+    fn dies_no_more(&self) {
+        std::fs::remove_file(self.folder.path().join("dies-at")).expect("it was to die");
+    }
+
+    /// Waits until the agent has died at the step that was named.
+    pub async fn until_dead(&mut self, step: Failpoint) {
+        let mut agent = self.agent.take().expect("the agent runs");
+        let ended = timeout(DEADLINE, agent.wait()).await;
+        let Ok(status) = ended else { panic!("{step:?} is not reached; the log:\n{}", self.agent_log()) };
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status.expect("its status"));
+        assert_eq!(signal, Some(Signal::SIGKILL as i32), "at {step:?}; the log:\n{}", self.agent_log());
+        // What it has said until then is heard.
+        self.until("the link is down", |master| master.links() == 0).await;
+        self.dies_no_more();
+    }
+
+    /// Starts an agent that does not come as far as to register: it dies at that step.
+    pub async fn start_and_die(&mut self, step: Failpoint) {
+        self.dies_at(step);
+        self.agent = Some(self.spawn());
+        self.until_dead(step).await;
+    }
+
+    /// Whether the agent's process has ended.
+    pub fn is_dead(&mut self) -> bool {
+        let agent = self.agent.as_mut().expect("it was started");
+        agent.try_wait().expect("its status").is_some()
+    }
+
+    /// Agents that are started from now on see the machine as started again.
+    pub fn machine_restarts(&self) {
+        std::fs::write(self.folder.path().join("boot-id"), "00000000-0000-4000-8000-000000000001\n")
+            .expect("written");
+    }
+
+    fn boot_id(&self) -> Option<PathBuf> {
+        Some(self.folder.path().join("boot-id")).filter(|file| file.exists())
     }
 
     /// `kill -9` of the agent, and nothing else.
@@ -164,10 +252,15 @@ impl Lab {
         self.master.say(to_agent::Message::ShutdownFramework(link::ShutdownFramework {
             framework_id: FRAMEWORK.into(),
         }));
-        let run = self.work_dir().join("run");
-        wait_for("every container is removed", || containers_in(&run).is_empty()).await;
+        self.until_no_container_is_left().await;
         assert!(self.stop_agent().await, "{}", self.agent_log());
         self.assert_nothing_left();
+    }
+
+    /// Waits until nothing is written down about any container.
+    pub async fn until_no_container_is_left(&self) {
+        let run = self.work_dir().join("run");
+        wait_for("every container is removed", || containers_in(&run).is_empty()).await;
     }
 
     /// No mount, control group or process of this lab's tasks.
@@ -321,9 +414,11 @@ pub fn shell(task: &str, line: &str) -> TaskSpec {
         role: Role::any(),
         resources: "cpus:0.1; mem:32".parse().expect("valid"),
         limits: Default::default(),
+        controls: Default::default(),
         command: Command::shell(line),
         rootfs: None,
         volumes: Vec::new(),
+        namespaces: Default::default(),
         health: None,
         kill_policy: KillPolicy::default(),
         max_completion_time: None,
@@ -347,9 +442,19 @@ pub fn is_alive(pid: i32) -> bool {
 
 /// What names a process for good: when it started.
 pub fn start_time(pid: i32) -> String {
+    stat(pid, 22)
+}
+
+/// The process whose child this is.
+pub fn parent_of(pid: i32) -> i32 {
+    stat(pid, 4).parse().expect("a number")
+}
+
+/// A field as proc_pid_stat(5) counts them, from the third on.
+fn stat(pid: i32, field: usize) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process is there");
     let after_name = stat.rsplit_once(')').expect("a stat line").1;
-    after_name.split_whitespace().nth(19).expect("field 22").to_owned()
+    after_name.split_whitespace().nth(field - 3).expect("it has the field").to_owned()
 }
 
 fn container_of(message: &link::from_agent::Message) -> Option<String> {

@@ -34,6 +34,8 @@ struct Script {
     epoch: u64,
     /// Said to an agent that registers, in place of admitting it.
     refusal: Option<to_agent::Message>,
+    /// Links that are open.
+    links: usize,
 }
 
 impl Master {
@@ -48,6 +50,7 @@ impl Master {
             partial: None,
             epoch: 1,
             refusal: None,
+            links: 0,
         };
         let master = Master {
             address: listener.local_addr().expect("bound"),
@@ -64,6 +67,17 @@ impl Master {
     /// Whether updates are acknowledged as they come.
     pub fn acknowledges(&self, does: bool) {
         self.script().acknowledges = does;
+    }
+
+    /// The next registration is told that this runs here, and nothing else.
+    pub fn believes_only_in(&self, framework: &str, tasks: &[&str]) {
+        self.script().known.clear();
+        tasks.iter().for_each(|task| self.believes_in(framework, task));
+    }
+
+    /// How many links are open: of one that is closed all was heard.
+    pub fn links(&self) -> usize {
+        self.script().links
     }
 
     /// What the next registration is told to run here.
@@ -184,6 +198,23 @@ impl Master {
     }
 }
 
+/// Counts a link as long as it is read.
+struct Open(Master);
+
+impl Open {
+    fn of(master: &Master) -> Open {
+        master.script().links += 1;
+        Open(master.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.script().links -= 1;
+        self.0.heard.send_modify(|_| {});
+    }
+}
+
 #[tonic::async_trait]
 impl AgentLink for Master {
     type LinkStream = UnboundedReceiverStream<Result<link::ToAgent, Status>>;
@@ -201,7 +232,9 @@ impl AgentLink for Master {
         let (outbound, stream) = mpsc::unbounded_channel();
         self.script().to_agent = Some(outbound.clone());
         let (master, outbound) = (self.clone(), outbound.downgrade());
+        let open = Open::of(self);
         tokio::spawn(async move {
+            let _open = open;
             while let Ok(Some(message)) = inbound.message().await {
                 let answer = master.hear(message.message.expect("an agent says something"));
                 // Hung up: the only strong sender is the script's.

@@ -2,12 +2,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use bourse_proto::v1::TaskState::*;
+use bourse_proto::v1::task_status::Reason;
 use bourse_types::{HealthCheck, HealthKind, TaskSpec};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::lab::{Lab, is_alive, shell, start_time, wait_for};
+use crate::lab::{DEADLINE, Lab, is_alive, parent_of, shell, start_time, wait_for};
 
 #[tokio::test]
 async fn kill_9_of_the_agent_and_a_restart_keep_the_same_process_and_the_agents_id() {
@@ -132,6 +133,123 @@ async fn health_checks_go_on_with_the_next_agent() {
     std::fs::remove_file(sandbox.join("ok")).expect("there");
     let end = lab.until_state("t1", TaskKilled).await;
     assert_eq!(end.healthy, Some(false));
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn failures_of_health_checks_are_counted_on_by_the_next_agent() {
+    let mut lab = Lab::new().await;
+    let mut check = HealthCheck::new(HealthKind::Command(bourse_types::Command::shell("false")));
+    (check.delay, check.grace_period, check.interval) =
+        (Duration::ZERO, Duration::ZERO, Duration::from_millis(200));
+    check.consecutive_failures = 10;
+    lab.run(&TaskSpec { health: Some(check), ..shell("t1", "exec sleep 1000") });
+    lab.until("a failure", |master| master.statuses("t1").iter().any(|status| status.healthy == Some(false)))
+        .await;
+    lab.kill_agent().await;
+    lab.start().await;
+    let end = lab.until_state("t1", TaskKilled).await;
+    assert!(end.message().starts_with("health check failed 10 times in a row"), "{}", end.message());
+    let statuses = lab.master.statuses("t1");
+    let number = |message: &str| -> Option<u32> {
+        message.strip_prefix("health check failed (")?.split(' ').next()?.parse().ok()
+    };
+    let counted: Vec<u32> = statuses.iter().filter_map(|status| number(status.message())).collect();
+    assert!(counted.is_sorted_by(|one, next| one < next) && counted.last() == Some(&10), "{counted:?}");
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn the_longest_run_time_of_a_task_counts_from_its_start_whichever_agent_is_there() {
+    let mut lab = Lab::new().await;
+    let longest = Duration::from_secs(3);
+    lab.run(&TaskSpec { max_completion_time: Some(longest), ..shell("t1", "exec sleep 1000") });
+    let running = lab.until_state("t1", TaskRunning).await;
+    lab.kill_agent().await;
+    lab.start().await;
+    let end = lab.until_state("t1", TaskFailed).await;
+    assert_eq!(end.reason(), Reason::MaxCompletionTimeReached);
+    let ran = end.timestamp() - running.timestamp();
+    assert!(ran > 2.9, "{ran} seconds");
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn after_a_restart_of_the_machine_tasks_are_told_as_gone_and_the_agent_is_who_it_was() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "exec sleep 1000"));
+    let pid = lab.until_running("t1").await;
+    lab.kill_agent().await;
+    // With the machine go all its processes: the first one of a container takes the others along.
+    kill(Pid::from_raw(parent_of(pid)), Signal::SIGKILL).expect("there");
+    wait_for("the task is gone", || !is_alive(pid)).await;
+    lab.machine_restarts();
+    lab.start().await;
+    let end = lab.until_state("t1", TaskGone).await;
+    assert_eq!(end.reason(), Reason::AgentRestarted);
+    assert!(end.message().contains("the machine was restarted"), "{}", end.message());
+    assert_eq!(lab.master.states("t1"), [TaskStarting, TaskRunning, TaskGone]);
+    let again = lab.master.registrations().pop().expect("registered again");
+    assert_eq!((again.agent_id.as_deref(), again.epoch), (Some("m-S0"), 1));
+    assert!(again.boot_id.starts_with("00000000-"), "{}", again.boot_id);
+    lab.run(&shell("t2", "true"));
+    lab.until_state("t2", TaskFinished).await;
+    lab.clean().await;
+}
+
+/// What an agent has told of itself when it registered last.
+fn told(lab: &Lab) -> (Vec<String>, Vec<String>) {
+    let info = lab.master.registrations().pop().and_then(|register| register.info).expect("registered");
+    let resources = bourse_wire::resources::read(&info.resources).expect("valid");
+    let attributes = bourse_wire::attributes::read(&info.attributes).expect("valid");
+    // Of the disk the machine has what it has.
+    let resources =
+        resources.iter().map(ToString::to_string).filter(|resource| !resource.starts_with("disk:"));
+    (resources.collect(), attributes.to_string().split(';').map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn an_agent_with_tasks_comes_back_with_more_and_with_less_only_when_they_are_gone() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", "exec sleep 1000"));
+    let pid = lab.until_running("t1").await;
+    let started = start_time(pid);
+
+    lab.kill_agent().await;
+    (lab.resources, lab.attributes) = ("cpus:6; gpus:1; mem:1024".into(), "rack:a; zone:z".into());
+    lab.start().await;
+    let again = lab.master.registrations().pop().expect("registered again");
+    assert_eq!((again.agent_id.as_deref(), again.tasks.len()), (Some("m-S0"), 1));
+    let (resources, attributes) = told(&lab);
+    assert_eq!(resources, ["cpus:6", "gpus:1", "mem:1024", "ports:[31000-32000]"]);
+    assert_eq!(attributes, ["rack:a", "zone:z"]);
+    assert_eq!(start_time(pid), started);
+
+    lab.kill_agent().await;
+    (lab.resources, lab.attributes) = ("cpus:2; mem:1024".into(), "rack:b".into());
+    let ended = tokio::time::timeout(DEADLINE, lab.spawn().wait()).await.expect("in time");
+    assert!(!ended.expect("its status").success() && is_alive(pid));
+    let log = lab.agent_log();
+    for said in [
+        "on agent m-S0 1 task runs that relies on what it would not have any more: ",
+        "the attribute rack:a is now rack:b, the attribute zone:z is not there, cpus:6 is now cpus:2, gpus:1 is not there",
+        "bourse drain m-S0",
+    ] {
+        assert!(log.contains(said), "{said} is not in {log}");
+    }
+
+    (lab.resources, lab.attributes) = ("cpus:6; gpus:1; mem:1024".into(), "rack:a; zone:z".into());
+    lab.start().await;
+    lab.kill_task("t1", Some(Duration::ZERO));
+    lab.until_state("t1", TaskKilled).await;
+    lab.kill_agent().await;
+    (lab.resources, lab.attributes) = ("cpus:2; mem:1024".into(), "rack:b".into());
+    lab.start().await;
+    let again = lab.master.registrations().pop().expect("registered again");
+    assert_eq!(again.agent_id.as_deref(), Some("m-S0"), "it is the same agent");
+    let (resources, attributes) = told(&lab);
+    assert_eq!(resources, ["cpus:2", "mem:1024", "ports:[31000-32000]"]);
+    assert_eq!(attributes, ["rack:b"]);
     lab.clean().await;
 }
 

@@ -4,8 +4,9 @@ use std::path::Path;
 use bourse_proto::agent_link::LogStream;
 use bourse_proto::v1::TaskState::*;
 use bourse_proto::v1::task_status::Reason;
-use bourse_types::{Command, TaskSpec};
+use bourse_types::{Command, Controls, Milli, Name, OomScore, Pids, TaskSpec};
 
+use crate::disk::until_used;
 use crate::lab::{FRAMEWORK, Lab, shell, text};
 
 fn mode(path: &Path) -> u32 {
@@ -172,6 +173,38 @@ async fn what_tasks_use_is_measured() {
         })
     })
     .await;
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_task_has_what_it_asked_of_the_kernel_and_is_told_what_its_machine_lacks() {
+    let lab = Lab::with(&["--usage-interval=100ms"]).await;
+    let asking = |task: &str, line: &str| TaskSpec {
+        limits: [(Name::mem(), Some(Milli::whole(64)))].into(),
+        controls: Controls {
+            pids: Some(Pids::new(20).expect("valid")),
+            oom_score: OomScore::new(1000).expect("valid"),
+            ..Controls::default()
+        },
+        ..shell(task, line)
+    };
+    lab.run(&asking("t1", "exec sleep 1000"));
+    until_used(&lab, "t1", |used| {
+        (used.pids_limit, used.memory_limit_bytes) == (Some(20), Some(64 << 20))
+            && used.memory_anonymous_bytes.is_some()
+            && used.cpu_user_nanos.is_some()
+    })
+    .await;
+    lab.run(&asking("t2", "cat /proc/self/oom_score_adj"));
+    lab.until_state("t2", TaskFinished).await;
+    assert_eq!(lab.stdout("t2").await, "1000\n");
+
+    let huge_pages = [("32KiB".parse().expect("valid"), Milli::ZERO)].into();
+    lab.run(&TaskSpec { controls: Controls { huge_pages, ..Controls::default() }, ..shell("t3", "true") });
+    let end = lab.until_state("t3", TaskFailed).await;
+    assert_eq!(end.reason(), Reason::ContainerLaunchFailed);
+    let said = end.message();
+    assert!(said.contains("no hugetlb controller") || said.contains("huge pages of 32KB"), "{said}");
     lab.clean().await;
 }
 

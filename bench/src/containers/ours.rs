@@ -21,7 +21,7 @@ pub struct Ours {
 impl Ours {
     pub fn open(folder: &Path) -> anyhow::Result<Ours> {
         let instance = format!("bench-{}", std::process::id());
-        let config = Config { runtime_dir: folder.join("run"), instance };
+        let config = Config { runtime_dir: folder.join("run"), instance, users: Default::default() };
         Ok(Ours {
             runtime: Builder::new_multi_thread().worker_threads(2).enable_all().build()?,
             containerizer: LinuxContainerizer::open(&config)?,
@@ -55,6 +55,7 @@ impl Ours {
                 target: "/program".into(),
                 writable: false,
             }],
+            namespaces: Default::default(),
             hide: Vec::new(),
             filters: self.filters.clone(),
             isolation: Isolation::Linux,

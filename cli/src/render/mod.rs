@@ -6,7 +6,9 @@ mod json;
 mod table;
 mod words;
 
-pub use bourse_words::{Tone, mib, needs_a_look, prose, sentence, share, short, state};
+pub use bourse_words::{
+    Tone, memory_bounds, mib, needs_a_look, prose, sentence, share, short, state, throttled, usage,
+};
 pub use json::json;
 pub use table::{Table, cell, toned};
 pub use words::{Shorts, ago, amounts, count, exit, left, used};

@@ -5,7 +5,7 @@ use bourse_proto::v1::TaskStatus;
 
 use crate::exit::{Exit, failed, refused};
 use crate::print::{document, lines, out};
-use crate::render::{Output, ago, amounts, cell, exit, mib, prose, short};
+use crate::render::{Output, ago, amounts, cell, exit, memory_bounds, mib, prose, short, throttled, usage};
 use crate::session::Session;
 
 /// At most this many candidates are listed in an error.
@@ -103,21 +103,16 @@ fn story(task: &Task) -> Vec<String> {
     line("command", &task.command);
     line("allocated", &amounts(task.allocated.as_ref()));
     if let Some(used) = &task.used {
-        let throttled = match used.throttled_seconds {
-            0.0 => String::new(),
-            seconds => format!(", throttled for {seconds:.1}s"),
-        };
-        let processes = match used.pids {
-            1 => "1 process".to_string(),
-            pids => format!("{pids} processes"),
-        };
-        let memory = format!("{} (peak {})", mib(used.mem_mib), mib(used.mem_peak_mib));
+        let throttled = throttled(used).map_or_else(String::new, |said| format!(", {said}"));
+        let bounds = memory_bounds(used).map_or_else(String::new, |said| format!(" ({said})"));
+        let memory = format!("{}{bounds}", mib(used.mem_mib));
         let disk = match (used.disk_mib, used.disk_limit_mib) {
             (None, _) => String::new(),
             (Some(held), None) => format!(", {} on disk", mib(held)),
             (Some(held), Some(most)) => format!(", {} on disk (at most {})", mib(held), mib(most)),
         };
-        line("used", &format!("{:.2} cpus, {memory}{disk}, {processes}{throttled}", used.cpus));
+        line("used", &format!("{:.2} cpus, {memory}{disk}{throttled}", used.cpus));
+        usage(used).iter().for_each(|(name, said)| line(name, said));
     }
     line("container", &task.container_id);
     if task.pid != 0 {

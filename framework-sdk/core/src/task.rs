@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bourse_types::{
-    Command, HealthCheck, KillPolicy, Labels, Milli, Name, Resource, ResourceKey, ResourceValue, Resources,
-    Rootfs, TaskId, Volume,
+    Command, Controls, HealthCheck, IoWeight, KillPolicy, Labels, Milli, Name, Namespaces, Network, OomScore,
+    PageSize, Pids, Resource, ResourceKey, ResourceValue, Resources, Rootfs, TaskId, Users, Volume,
 };
 
 /// What to run and what it needs; [`Offer::launch`](crate::Offer::launch) finds the resources for it.
@@ -18,9 +18,11 @@ pub struct Task {
     pub(crate) wanted: Resources,
     pub(crate) ports: u64,
     pub(crate) limits: BTreeMap<Name, Option<Milli>>,
+    pub(crate) controls: Controls,
     pub(crate) command: Command,
     pub(crate) rootfs: Option<Rootfs>,
     pub(crate) volumes: Vec<Volume>,
+    pub(crate) namespaces: Namespaces,
     pub(crate) health: Option<HealthCheck>,
     pub(crate) kill_policy: KillPolicy,
     pub(crate) max_completion_time: Option<Duration>,
@@ -37,9 +39,11 @@ impl Task {
             wanted: Resources::new(),
             ports: 0,
             limits: BTreeMap::new(),
+            controls: Controls::default(),
             command: Command::default(),
             rootfs: None,
             volumes: Vec::new(),
+            namespaces: Namespaces::default(),
             health: None,
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
@@ -98,12 +102,26 @@ impl Task {
         self
     }
 
-    /// Processors, exact to a thousandth: `Milli::new(500)` is half of one. More is never given: the quota is hard.
+    /// A network of its own in place of the machine's, with nothing in it but loopback: only the task's own processes reach
+    /// it, and it reaches nobody. Checks by HTTP and TCP do not either, so such a task is refused with one; a check by
+    /// command runs inside. Ports that it asks for lead nowhere.
+    pub fn own_network(self) -> Task {
+        Task { namespaces: Namespaces { network: Network::Loopback, ..self.namespaces }, ..self }
+    }
+
+    /// Users of its own, 0 to 65535, in place of the machine's: it may be root then where its agent's operator lets no task
+    /// be root of the machine. Of the machine's files and volumes it has what everybody has.
+    pub fn own_users(self) -> Task {
+        Task { namespaces: Namespaces { users: Users::Own, ..self.namespaces }, ..self }
+    }
+
+    /// Processors, exact to a thousandth: `Milli::new(500)` is half of one. More is never given, unless
+    /// [`Task::limit`] says so: the quota is hard.
     pub fn cpus(self, cpus: Milli) -> Task {
         self.scalar(Name::cpus(), cpus)
     }
 
-    /// Memory in MiB. A task that uses more is killed.
+    /// Memory in MiB. A task that uses more is killed, unless [`Task::limit`] lets it.
     pub fn mem_mib(self, mib: u64) -> Task {
         self.scalar(Name::mem(), Milli::whole(mib))
     }
@@ -128,10 +146,55 @@ impl Task {
     }
 
     /// Lets the task use up to this much where others leave it, in place of exactly what it asked for; `None` is without
-    /// limit. Of cpus and mem only.
+    /// limit. Of cpus and mem only, and not less than it asked for. What it asked for stays its share of the cpus, and
+    /// memory up to that is taken from it last.
     pub fn limit(mut self, name: Name, limit: Option<Milli>) -> Task {
         self.limits.insert(name, limit);
         self
+    }
+
+    /// How much of its limit of cpus it may save up while it does not use it, and use later on top of it, over one period
+    /// of 100 ms: `Milli::new(500)` is 50 ms. Cut to the limit; without effect before Linux 5.14.
+    pub fn cpu_burst(mut self, cpus: Milli) -> Task {
+        self.controls.cpu_burst = cpus;
+        self
+    }
+
+    /// Swap in MiB on top of its limit of memory; without it, none.
+    pub fn swap_mib(mut self, mib: u64) -> Task {
+        self.controls.swap = Milli::whole(mib);
+        self
+    }
+
+    /// The most processes and threads at a time, within what its agent lets every task have. A fork beyond that fails.
+    pub fn pids(mut self, most: Pids) -> Task {
+        self.controls.pids = Some(most);
+        self
+    }
+
+    /// Its share of the disks when they are busy; without one, 100. An agent whose kernel cannot share disks fails the
+    /// task.
+    pub fn io_weight(mut self, weight: IoWeight) -> Task {
+        self.controls.io_weight = Some(weight);
+        self
+    }
+
+    /// The most memory in huge pages of this size, in MiB. An agent that does not have such pages, or cannot limit them,
+    /// fails the task.
+    pub fn huge_pages_mib(mut self, size: PageSize, mib: u64) -> Task {
+        self.controls.huge_pages.insert(size, Milli::whole(mib));
+        self
+    }
+
+    /// How soon it goes when its whole machine is out of memory, the highest score first.
+    pub fn oom_score(mut self, score: OomScore) -> Task {
+        self.controls.oom_score = score;
+        self
+    }
+
+    /// All that it asks of the kernel at once, from the burst to the score, in the place of what was set before.
+    pub fn controls(self, controls: Controls) -> Task {
+        Task { controls, ..self }
     }
 
     /// How to tell whether it is well. A task that is not, too often in a row, is killed.
@@ -177,6 +240,35 @@ mod tests {
         let task = task().cpus(Milli::whole(1)).mem_mib(64).cpus(Milli::new(500)).env("A", "1").env("A", "2");
         assert_eq!(task.wanted.to_string(), "cpus:0.5; mem:64");
         assert_eq!(task.command.environment, [("A".to_owned(), "2".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_asked_of_the_kernel_is_said_one_by_one_or_at_once() {
+        let size: PageSize = "2MiB".parse().expect("valid");
+        let one_by_one = task()
+            .cpu_burst(Milli::new(250))
+            .swap_mib(16)
+            .pids("20".parse().expect("valid"))
+            .io_weight("200".parse().expect("valid"))
+            .huge_pages_mib(size, 32)
+            .huge_pages_mib(size, 64)
+            .oom_score("300".parse().expect("valid"));
+        let controls = Controls {
+            cpu_burst: Milli::new(250),
+            swap: Milli::whole(16),
+            pids: Pids::new(20).ok(),
+            io_weight: IoWeight::new(200).ok(),
+            huge_pages: [(size, Milli::whole(64))].into(),
+            oom_score: OomScore::new(300).expect("valid"),
+        };
+        assert_eq!(one_by_one, task().controls(controls));
+    }
+
+    #[test]
+    fn a_task_may_have_a_network_and_users_of_its_own() {
+        assert_eq!(task().namespaces, Namespaces::default());
+        let both = Namespaces { network: Network::Loopback, users: Users::Own };
+        assert_eq!(task().own_users().own_network().namespaces, both);
     }
 
     #[test]

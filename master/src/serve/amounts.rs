@@ -20,11 +20,17 @@ pub(super) fn of(resources: &Resources) -> wire::Amounts {
 
 /// What was measured.
 pub(super) fn used(total: Total) -> wire::Amounts {
-    let mem_mib = total.memory_bytes as f64 / 1_048_576.0;
+    let (mem_mib, disk_mib) = (mib(total.memory_bytes), mib(total.disk_bytes));
     wire::Amounts {
         cpus: total.cpus,
         mem_mib,
-        text: format!("cpus:{:.3}; mem:{mem_mib:.1}", total.cpus),
+        disk_mib,
+        text: format!("cpus:{:.3}; mem:{mem_mib:.1}; disk:{disk_mib:.1}", total.cpus),
         ..wire::Amounts::default()
     }
+}
+
+/// Bytes as mebibytes.
+pub(super) fn mib(bytes: u64) -> f64 {
+    bytes as f64 / 1_048_576.0
 }

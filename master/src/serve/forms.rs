@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bourse_master_core::agents::{AgentState, Drain};
 use bourse_master_core::view::{FrameworkPicture, RolePicture, Severity};
 use bourse_master_core::{Agent, Framework, Offer, Task, View};
+use bourse_proto::agent_link::TaskUsage;
 use bourse_proto::operator as wire;
 use bourse_types::{AttributeValue, Mono, Now, TaskState, Wall};
 use bourse_wire::Form;
@@ -16,6 +17,7 @@ use crate::wire::scheduler::MasterIdentity;
 
 /// One agent.
 pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
+    let used = answers(agent).then(|| usages.of_agent(&agent.id));
     let value = |value: &AttributeValue| value.to_string();
     wire::Agent {
         id: agent.id.to_string(),
@@ -28,7 +30,7 @@ pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
             reserved: Some(amounts::of(&agent.reserved())),
             offered: Some(amounts::of(&agent.offered)),
             allocated: Some(amounts::of(&agent.allocated)),
-            used: answers(agent).then(|| amounts::used(usages.of_agent(&agent.id))),
+            used: used.map(amounts::used),
             available: Some(amounts::of(&agent.available())),
         }),
         total: bourse_wire::resources::write(&agent.info.total, Form::Refined),
@@ -38,6 +40,8 @@ pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
         tasks: count(agent.tasks.len()),
         offers: count(agent.offers.len()),
         drain_deadline_ms: agent.drain.as_ref().map(|drain: &Drain| drain.until().as_millis()),
+        pids_used: used.map(|used| used.pids),
+        swap_used_mib: used.map(|used| amounts::mib(used.swap_bytes)),
     }
 }
 
@@ -152,20 +156,46 @@ pub(super) fn offer(offer: &Offer, view: &View) -> wire::Offer {
     }
 }
 
+/// What a task uses, as its agent measured it.
+fn task_use(usage: &TaskUsage) -> wire::TaskUse {
+    use amounts::mib;
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let percent = |hundredths: u32| f64::from(hundredths) / 100.0;
+    wire::TaskUse {
+        cpus: usage.cpus,
+        mem_mib: mib(usage.memory_bytes),
+        mem_peak_mib: mib(usage.memory_peak_bytes),
+        throttled_seconds: seconds(usage.throttled_nanos),
+        pids: usage.pids,
+        disk_mib: usage.disk_used_bytes.map(mib),
+        disk_limit_mib: usage.disk_limit_bytes.map(mib),
+        cpu_seconds: seconds(usage.cpu_nanos),
+        cpu_user_seconds: usage.cpu_user_nanos.map(seconds),
+        cpu_system_seconds: usage.cpu_system_nanos.map(seconds),
+        cpu_periods: usage.cpu_periods,
+        cpu_periods_throttled: usage.cpu_periods_throttled,
+        mem_limit_mib: usage.memory_limit_bytes.map(mib),
+        mem_anonymous_mib: usage.memory_anonymous_bytes.map(mib),
+        mem_file_mib: usage.memory_file_bytes.map(mib),
+        mem_shared_mib: usage.memory_shared_bytes.map(mib),
+        mem_kernel_mib: usage.memory_kernel_bytes.map(mib),
+        swap_mib: usage.swap_bytes.map(mib),
+        oom_kills: usage.oom_kills,
+        io_read_mib: usage.io_read_bytes.map(mib),
+        io_written_mib: usage.io_written_bytes.map(mib),
+        pids_limit: usage.pids_limit,
+        pids_refused: usage.pids_refused,
+        cpu_pressure_percent: usage.cpu_pressure.map(percent),
+        mem_pressure_percent: usage.memory_pressure.map(percent),
+        io_pressure_percent: usage.io_pressure.map(percent),
+    }
+}
+
 /// A task, alive or ended.
 pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
     let latest = task.latest();
     let container = task.statuses.iter().rev().find_map(|status| status.container.as_ref());
-    let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
-    let used = usages.of(&task.framework, &task.info.id).map(|usage| wire::TaskUse {
-        cpus: usage.cpus,
-        mem_mib: mib(usage.memory_bytes),
-        mem_peak_mib: mib(usage.memory_peak_bytes),
-        throttled_seconds: usage.throttled_nanos as f64 / 1e9,
-        pids: usage.pids,
-        disk_mib: usage.disk_used_bytes.map(mib),
-        disk_limit_mib: usage.disk_limit_bytes.map(mib),
-    });
+    let used = usages.of(&task.framework, &task.info.id).map(|usage| task_use(&usage));
     wire::Task {
         id: task.info.id.to_string(),
         name: task.info.name.clone(),

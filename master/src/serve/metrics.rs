@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::amounts::mib;
 use super::{Doors, forms};
 use crate::driver::Picture;
 use crate::usage::Total;
@@ -68,9 +69,9 @@ fn now(picture: &Picture, used: Total) -> Registry {
         note(&amounts, part, resources);
     }
     amounts.get_or_create(&Amount { resource: "cpus", part: "used" }).set(used.cpus);
-    amounts
-        .get_or_create(&Amount { resource: "mem_mib", part: "used" })
-        .set(used.memory_bytes as f64 / 1_048_576.0);
+    for (resource, bytes) in [("mem_mib", used.memory_bytes), ("disk_mib", used.disk_bytes)] {
+        amounts.get_or_create(&Amount { resource, part: "used" }).set(mib(bytes));
+    }
     let help = "Resources by part: total, reserved, offered, allocated, available, used (measured)";
     ours.register("resources", help, amounts);
 

@@ -186,6 +186,14 @@ impl Scene {
             pids: 3,
             disk_used_bytes: Some(12 << 20),
             disk_limit_bytes: Some(20 << 20),
+            memory_limit_bytes: Some(1 << 30),
+            memory_anonymous_bytes: Some(250 << 20),
+            swap_bytes: Some(16 << 20),
+            io_read_bytes: Some(5 << 20),
+            io_written_bytes: Some(7 << 20),
+            pids_limit: Some(100),
+            pids_refused: Some(2),
+            cpu_pressure: Some(1250),
             ..link::TaskUsage::default()
         };
         agents[0].say(Said::Usage(link::Usage { tasks: vec![usage], disk_free_bytes: 1 << 30 })).await;
@@ -340,6 +348,7 @@ async fn every_page_is_whole_without_a_script_and_tells_the_command_that_tells_t
         ],
     )
     .await;
+    says(&format!("/agents/{}", scene.agents[0].id), &["3 of its tasks", "16MiB of its tasks"]).await;
     says("/frameworks", &["batch", "services", "Who holds which offers"]).await;
     says("/offers", &["host-b", "batch"]).await;
     says("/roles", &["services/web", "depth-1"]).await;
@@ -352,10 +361,14 @@ async fn every_page_is_whole_without_a_script_and_tells_the_command_that_tells_t
         &[
             "while true; do echo tick",
             "tick\ntick\n",
-            "peak 410MiB",
+            "peak 410MiB, at most 1024MiB",
             "throttled for 1.5 s",
             "12MiB",
             "at most 20MiB",
+            "3 of at most 100, 2 refused",
+            "250MiB of programs, 16MiB in swap",
+            "5MiB read, 7MiB written",
+            "cpu 12.5% of the last 10 s",
         ],
     )
     .await;

@@ -9,7 +9,7 @@ use crate::{POOL, read_golden};
 /// The packages that are Mesos' own; ours are elsewhere.
 const PACKAGES: [&str; 3] = ["bourse.v1", "bourse.v1.scheduler", "bourse.v1.executor"];
 /// Bourse's own messages in those packages.
-const OURS: [&str; 2] = ["Exit", "scheduler.CallAccepted"];
+const OURS: [&str; 3] = ["Exit", "LinuxInfo.HugePages", "scheduler.CallAccepted"];
 /// Bourse's own fields in messages of Mesos start here.
 const FIRST_OF_OURS: u32 = 1000;
 

@@ -14,7 +14,7 @@ use super::problem::Problems;
 use super::suggest::nearest;
 
 /// The keys of a service file, table by table; the first is the file itself.
-pub(super) const TABLES: [(&str, &[&str]); 5] = [
+pub(super) const TABLES: [(&str, &[&str]); 6] = [
     (
         "",
         &[
@@ -26,17 +26,21 @@ pub(super) const TABLES: [(&str, &[&str]); 5] = [
             "ports",
             "rootfs",
             "volumes",
+            "network",
+            "own_users",
             "spread",
             "max_per_agent",
             "kill_grace",
             "replace_unreachable_after",
             "resources",
+            "limits",
             "env",
             "health",
             "restart",
         ],
     ),
     ("resources", &["cpus", "mem", "disk"]),
+    ("limits", &["cpus", "mem", "cpu_burst", "swap", "pids", "io_weight", "huge_pages", "oom_score"]),
     ("health", &["http", "tcp", "command", "port", "interval", "timeout", "grace", "failures"]),
     ("restart", &["start", "factor", "max", "reset_after"]),
     ("env", &[]),

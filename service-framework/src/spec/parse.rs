@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bourse_types::{Milli, Role, Rootfs, Volume};
+use bourse_types::controls::parse_huge_pages;
+use bourse_types::{
+    Controls, IO_WEIGHT_MAX, IoWeight, Milli, Name, Namespaces, Network, OOM_SCORE_MAX, OomScore, Pids, Role,
+    Rootfs, Users, Volume,
+};
 use toml::de::{DeTable, DeValue};
 
 use super::fields::{Field, Fields, kind_of};
@@ -20,6 +24,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// More cpus than any machine has.
+const CPUS_MAX: Milli = Milli::whole(100_000);
+/// More memory than any machine has, in MiB.
+const MEM_MAX: Milli = Milli::whole(64 * 1024 * 1024);
+/// More processes than a kernel has numbers for (`PID_MAX_LIMIT`).
+const PIDS_MAX: u32 = 4 * 1024 * 1024;
+/// How no limit is said.
+const UNLIMITED: &str = "unlimited";
 /// Below this a check or a retry would cost more than what it watches.
 const TENTH: Duration = Duration::from_millis(100);
 
@@ -81,14 +93,22 @@ fn template(file: &Fields, problems: &mut Problems) -> Option<Template> {
         }
     };
     let ports = file.get("ports").map(|field| ports(&field, problems)).unwrap_or_default();
+    let resources = needs(file, problems);
+    let (limits, controls) = limits(file, &resources, problems);
+    let namespaces = namespaces(file, problems);
+    let health = health(file, &ports, problems);
+    asked_where_it_is(file, namespaces.network, health.as_ref(), problems);
     Some(Template {
-        resources: needs(file, problems),
+        resources,
+        limits,
+        controls,
         env: env(file, &ports, problems),
         rootfs: file.get("rootfs").and_then(|field| rootfs(&field, problems)),
         volumes: file.get("volumes").map(|field| volumes(&field, problems)).unwrap_or_default(),
+        namespaces,
         user: file.get("user").and_then(|field| user(&field, problems)),
         role: file.get("role").and_then(|field| role(&field, problems)),
-        health: health(file, &ports, problems),
+        health,
         kill_grace: file
             .get("kill_grace")
             .and_then(|field| field.duration(problems, Duration::ZERO, HOUR))
@@ -151,15 +171,83 @@ fn needs(file: &Fields, problems: &mut Problems) -> Needs {
     let mut needs = Needs { cpus: Milli::new(100), mem: Milli::whole(128), disk: Milli::ZERO };
     let Some(table) = file.table("resources", problems) else { return needs };
     if let Some(cpus) = table.get("cpus") {
-        needs.cpus = cpus.number(problems, Milli::new(10), Milli::whole(100_000)).unwrap_or(needs.cpus);
+        needs.cpus = cpus.number(problems, Milli::new(10), CPUS_MAX).unwrap_or(needs.cpus);
     }
     if let Some(mem) = table.get("mem") {
-        needs.mem = mem.size(problems, Milli::whole(4), Milli::whole(64 * 1024 * 1024)).unwrap_or(needs.mem);
+        needs.mem = mem.size(problems, Milli::whole(4), MEM_MAX).unwrap_or(needs.mem);
     }
     if let Some(disk) = table.get("disk") {
         needs.disk = disk.size(problems, Milli::ZERO, Milli::whole(1024 * 1024 * 1024)).unwrap_or(needs.disk);
     }
     needs
+}
+
+/// What an instance may use besides what it needs.
+fn limits(
+    file: &Fields,
+    needs: &Needs,
+    problems: &mut Problems,
+) -> (BTreeMap<Name, Option<Milli>>, Controls) {
+    let (mut limits, mut controls) = (BTreeMap::new(), Controls::default());
+    let Some(table) = file.table("limits", problems) else { return (limits, controls) };
+    // A limit below what is needed would be refused at every launch.
+    if let Some(field) = table.get("cpus") {
+        let limit = limit(&field, |field| field.number(problems, needs.cpus, CPUS_MAX));
+        limits.extend(limit.map(|limit| (Name::cpus(), limit)));
+    }
+    if let Some(field) = table.get("mem") {
+        let limit = limit(&field, |field| field.size(problems, needs.mem, MEM_MAX));
+        limits.extend(limit.map(|limit| (Name::mem(), limit)));
+    }
+    if let Some(field) = table.get("cpu_burst") {
+        controls.cpu_burst = field.number(problems, Milli::ZERO, CPUS_MAX).unwrap_or_default();
+    }
+    if let Some(field) = table.get("swap") {
+        controls.swap = field.size(problems, Milli::ZERO, MEM_MAX).unwrap_or_default();
+    }
+    let mut whole = |key, least: u32, most: u32| {
+        let field = table.get(key)?;
+        field.whole(problems, least..=most).map(u64::from)
+    };
+    controls.pids = whole("pids", 1, PIDS_MAX).and_then(|number| Pids::new(number).ok());
+    let weight = whole("io_weight", 1, IO_WEIGHT_MAX.into());
+    controls.io_weight = weight.and_then(|weight| IoWeight::new(weight).ok());
+    let score = whole("oom_score", 0, OOM_SCORE_MAX.into());
+    controls.oom_score = score.and_then(|score| OomScore::new(score).ok()).unwrap_or_default();
+    if let Some(field) = table.get("huge_pages") {
+        huge_pages(&field, &mut controls, problems);
+    }
+    (limits, controls)
+}
+
+/// A limit as it is read, or none where it is said to be none.
+fn limit(field: &Field, read: impl FnOnce(&Field) -> Option<Milli>) -> Option<Option<Milli>> {
+    match field.value.as_str() {
+        Some(UNLIMITED) => Some(None),
+        _ => read(field).map(Some),
+    }
+}
+
+fn huge_pages(field: &Field, controls: &mut Controls, problems: &mut Problems) {
+    let DeValue::Array(items) = field.value else {
+        field.wrong(problems, "an array of sizes and amounts, such as [\"2MiB=64MiB\"]");
+        return;
+    };
+    for item in items.iter() {
+        match item.get_ref() {
+            DeValue::String(text) => {
+                let read = parse_huge_pages(text);
+                let added = read.and_then(|(size, amount)| controls.add_huge_pages(size, amount));
+                if let Err(bad) = added {
+                    problems.add(item.span(), format!("{}: {bad}", field.path()));
+                }
+            }
+            other => {
+                let (path, kind) = (field.path(), kind_of(other));
+                problems.add(item.span(), format!("{path} holds {kind}; every size must be in quotes"));
+            }
+        }
+    }
 }
 
 fn rootfs(field: &Field, problems: &mut Problems) -> Option<Rootfs> {
@@ -189,6 +277,37 @@ fn volumes(field: &Field, problems: &mut Problems) -> Vec<Volume> {
         problems.add(field.span(), format!("{}: {bad}", field.path()));
     }
     volumes
+}
+
+fn namespaces(file: &Fields, problems: &mut Problems) -> Namespaces {
+    let network = file.get("network").and_then(|field| {
+        let text = field.text(problems, "\"host\" or \"none\"")?;
+        let read = text.parse::<Network>();
+        read.map_err(|bad| problems.add(field.span(), format!("network: {bad}"))).ok()
+    });
+    let users = file.get("own_users").and_then(|field| {
+        let own = field.value.as_bool();
+        if own.is_none() {
+            field.wrong(problems, "true or false");
+        }
+        own.map(|own| if own { Users::Own } else { Users::Machine })
+    });
+    Namespaces { network: network.unwrap_or_default(), users: users.unwrap_or_default() }
+}
+
+/// A health check that asks over the network does not reach an instance with a network of its own.
+fn asked_where_it_is(file: &Fields, network: Network, health: Option<&Health>, problems: &mut Problems) {
+    let asks = health.is_some_and(|health| match health.probe {
+        Probe::Http { .. } | Probe::Tcp { .. } => true,
+        Probe::Command(_) => false,
+    });
+    if let Some(field) = file.get("network").filter(|_| asks && network == Network::Loopback) {
+        problems.add(
+            field.span(),
+            "an instance with a network of its own is not reached by http and tcp of [health]; ask with command there, \
+             which runs inside",
+        );
+    }
 }
 
 fn ports(field: &Field, problems: &mut Problems) -> Vec<Option<PortName>> {

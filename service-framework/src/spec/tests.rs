@@ -1,4 +1,5 @@
 use super::*;
+use bourse_types::{Network, Users};
 use expect_test::{Expect, expect};
 
 fn wrong(text: &str, expected: Expect) {
@@ -40,12 +41,24 @@ fn every_key_is_read() {
         kill_grace = "20s"
         rootfs = "/srv/images/web"
         volumes = ["/srv/data:/data", "/etc/web.conf:/etc/web.conf:ro"]
+        network = "host"
+        own_users = true
         replace_unreachable_after = "1m"
 
         [resources]
         cpus = 0.5
         mem = "1GiB"
         disk = "100MiB"
+
+        [limits]
+        cpus = "unlimited"
+        mem = "2GiB"
+        cpu_burst = 0.25
+        swap = "16MiB"
+        pids = 20
+        io_weight = 200
+        huge_pages = ["2MiB=64MiB"]
+        oom_score = 300
 
         [env]
         MODE = "fast"
@@ -87,6 +100,34 @@ fn every_key_is_read() {
                     mem: 1024,
                     disk: 100,
                 },
+                limits: {
+                    cpus: None,
+                    mem: Some(
+                        2048,
+                    ),
+                },
+                controls: Controls {
+                    cpu_burst: 0.25,
+                    swap: 16,
+                    pids: Some(
+                        Pids(
+                            20,
+                        ),
+                    ),
+                    io_weight: Some(
+                        IoWeight(
+                            200,
+                        ),
+                    ),
+                    huge_pages: {
+                        PageSize(
+                            2097152,
+                        ): 64,
+                    },
+                    oom_score: OomScore(
+                        300,
+                    ),
+                },
                 ports: [
                     Some(
                         http,
@@ -122,6 +163,10 @@ fn every_key_is_read() {
                         mode: ReadOnly,
                     },
                 ],
+                namespaces: Namespaces {
+                    network: Host,
+                    users: Own,
+                },
                 user: Some(
                     "www-data",
                 ),
@@ -353,13 +398,38 @@ proptest::proptest! {
     fn no_value_makes_the_parser_panic(
         key in proptest::sample::select(
             fields::TABLES.iter().flat_map(|&(_, keys)| keys.iter().copied()).collect::<Vec<_>>()),
-        table in proptest::sample::select(vec!["", "[resources]", "[env]", "[health]", "[restart]"]),
+        table in proptest::sample::select(vec!["", "[resources]", "[limits]", "[env]", "[health]", "[restart]"]),
         value in proptest::sample::select(vec![
             "1", "-1", "1e400", "nan", "true", "\"\"", "\"x\"", "[]", "[[]]", "{}", "{ http = 1 }",
             "2000-01-01", "0xffffffffffffffff", "99999999999999999999", "\"\\u0000\"", "\"99999999999w\"",
         ]),
     ) {
         let _ = parse(&format!("name = \"a\"\ncommand = \"b\"\n{table}\n{key} = {value}\n"), "any.toml");
+    }
+}
+
+#[test]
+fn limits_that_no_task_can_have_are_told_with_their_place() {
+    let told = |line: &str| {
+        let text = format!("{TWO_LINES}[limits]\n{line}\n");
+        parse(&text, "a.toml").expect_err("it is wrong").to_string()
+    };
+    for (line, expected) in [
+        // What [resources] asks for when it is not there.
+        ("cpus = 0.05", "a.toml:4:8: limits.cpus is 0.05; it must be a number from 0.1 to 100000"),
+        ("mem = \"64MiB\"", "limits.mem is \"64MiB\"; it must be from 128MiB to 64TiB"),
+        ("mem = \"none\"", "limits.mem: \"none\" is not a size"),
+        ("pids = 0", "limits.pids is 0; it must be a whole number from 1 to 4194304"),
+        ("io_weight = 10001", "limits.io_weight is 10001; it must be a whole number from 1 to 10000"),
+        ("oom_score = -1", "limits.oom_score is -1; it must be a whole number from 0 to 1000"),
+        ("swap = 16", "limits.swap is 16; write its unit, in quotes: \"16MiB\""),
+        ("huge_pages = [\"2MiB\"]", "limits.huge_pages: \"2MiB\" names no huge pages"),
+        ("huge_pages = [\"2MB=1MiB\", \"2MiB=2MiB\"]", "huge pages of 2MiB have two amounts"),
+        ("huge_pages = \"2MiB=64MiB\"", "it must be an array of sizes and amounts"),
+        ("disk = \"1MiB\"", "unknown key `disk` in [limits]; did you mean `disk` in [resources]?"),
+    ] {
+        let said = told(line);
+        assert!(said.contains(expected), "{said}");
     }
 }
 
@@ -373,6 +443,26 @@ fn a_root_that_no_task_can_have_is_told_with_its_place() {
         told("rootfs = \"images/web\"").contains("a.toml:3:10: rootfs: \"images/web\" can be no task's root")
     );
     assert!(told("rootfs = 1").contains("a path of the agent's machine"));
+}
+
+#[test]
+fn an_instance_with_a_network_of_its_own_is_asked_by_a_command_only() {
+    let with = |rest: &str| parse(&format!("{TWO_LINES}ports = 1\nnetwork = \"none\"\n{rest}"), "a.toml");
+    let template = with("[health]\ncommand = \"true\"\n").expect("it runs inside").template;
+    assert_eq!(template.namespaces, Namespaces { network: Network::Loopback, users: Users::Machine });
+    for health in ["http = \"/\"", "tcp = true"] {
+        let bad = with(&format!("[health]\n{health}\n")).expect_err("nobody gets there").to_string();
+        assert!(bad.contains("a.toml:4:11: an instance with a network of its own"), "{bad}");
+    }
+    let told = |line: &str| {
+        let text = format!("{TWO_LINES}{line}\n");
+        parse(&text, "a.toml").expect_err("it is wrong").to_string()
+    };
+    assert!(
+        told("network = \"bridge\"").contains("a.toml:3:11: network: \"bridge\" is no network; write host")
+    );
+    assert!(told("network = 1").contains("must be \"host\" or \"none\""));
+    assert!(told("own_users = \"yes\"").contains("own_users is \"yes\"; it must be true or false"));
 }
 
 #[test]

@@ -64,6 +64,57 @@ fn a_task_over_its_memory_is_killed_and_the_reason_says_so() {
 }
 
 #[test]
+fn a_task_uses_more_than_it_asked_for_up_to_its_limits_and_what_it_uses_is_told_by_kind() {
+    let cluster = Plan::agents(1).start();
+    // Three times the memory that it asked for.
+    let script = "head -c 50331648 /dev/zero > /dev/shm/f; exec sleep 1000";
+    let asked = "--mem 16MiB --mem-limit 128MiB --cpu-limit unlimited --swap 16MiB --pids 20 --oom-score 500";
+    let arguments: Vec<&str> = asked.split(' ').chain(["--", "sh", "-c", script]).collect();
+    let running = Running::start(&cluster, "roomy", &arguments);
+    let used = wait_for("its memory to be seen", PATIENCE, || {
+        let task = cluster.api.task(&running.task.id).map_err(|status| status.to_string())?;
+        let used = task.used.unwrap_or_default();
+        // The kernel adds its figures up in batches.
+        if used.mem_shared_mib.is_some_and(|shared| shared > 40.0) {
+            Ok(used)
+        } else {
+            Err(format!("{used:?}"))
+        }
+    });
+    assert_eq!(
+        (used.mem_limit_mib, used.pids_limit, used.cpu_periods),
+        (Some(128.0), Some(20), 0),
+        "{used:?}"
+    );
+    assert!(used.mem_mib > 40.0 && used.cpu_user_seconds.is_some() && used.oom_kills == 0, "{used:?}");
+
+    let score = |pid: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it runs");
+        text.trim().parse::<i32>().expect("a number")
+    };
+    assert_eq!(score(&running.task.pid.to_string()), (score("self").max(0) + 500).min(1000));
+
+    let told = cluster.cli().ok(["task", &running.task.id]).stdout;
+    assert!(told.contains("at most 128MiB)") && told.contains(" of at most 20"), "{told}");
+    running.end(&cluster);
+}
+
+#[test]
+fn a_task_that_asks_for_what_its_machine_lacks_or_for_a_limit_below_its_request_fails_with_what_is_wrong() {
+    let cluster = Plan::agents(1).start();
+    let failed = |arguments: &[&str]| {
+        let ran = cluster.cli().run(["run"].iter().chain(arguments).chain(&["--", "true"]));
+        assert_eq!(ran.code(), 125, "{ran}");
+        ran.stderr
+    };
+    // No machine has pages of this size.
+    let said = failed(&["--huge-pages", "32KiB=0"]);
+    assert!(said.contains("no hugetlb controller") || said.contains("huge pages of 32KB"), "{said}");
+    let said = failed(&["--cpus", "0.5", "--cpu-limit", "0.1"]);
+    assert!(said.contains("limit of cpus is 0.1, below the 0.5 that it requests"), "{said}");
+}
+
+#[test]
 fn a_busy_loop_with_half_a_cpu_never_gets_more_than_its_share_and_is_seen_throttled() {
     let cluster = Plan::agents(1).start();
     // Two loops, which would take two cpus.

@@ -434,3 +434,20 @@ fn a_task_has_a_directory_or_a_tar_of_the_machine_as_its_root_where_its_agent_al
     let ran = run("image");
     assert_eq!(ran.code(), 2, "{ran}");
 }
+
+#[test]
+fn a_task_has_a_network_and_users_of_its_own_where_that_is_asked_for() {
+    let cluster = Plan::agents(1).start();
+    let cli = cluster.cli();
+    // No task is root of the machine here.
+    let ran = cli.run(["run", "--user", "root", "--", "id", "-un"]);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (0, "nobody\n"), "{ran}");
+    // Of routes there is no more than the line that says what they would be.
+    let script = "id -un; wc -l < /proc/net/route";
+    let own = ["run", "--network", "none", "--own-users", "--user", "root", "--", "sh", "-c", script];
+    let ran = cli.run(own);
+    assert_eq!((ran.code(), ran.stdout.as_str()), (0, "root\n1\n"), "{ran}");
+    let ran = cli.run(["run", "--network", "bridge", "--", "true"]);
+    assert_eq!(ran.code(), 2, "{ran}");
+    assert!(ran.stderr.contains("write host for that of the agent's machine, or none"), "{ran}");
+}

@@ -261,8 +261,31 @@ fn volumes() -> impl Strategy<Value = Vec<Volume>> {
     })
 }
 
+fn namespaces() -> impl Strategy<Value = Namespaces> {
+    let network = prop_oneof![Just(Network::Host), Just(Network::Loopback)];
+    let users = prop_oneof![Just(Users::Machine), Just(Users::Own)];
+    (network, users).prop_map(|(network, users)| Namespaces { network, users })
+}
+
 fn rootfs() -> impl Strategy<Value = Rootfs> {
     "(/[a-z .]{3}x){1,3}".prop_map(|path| Rootfs::new(&path).expect("it goes down"))
+}
+
+fn controls() -> impl Strategy<Value = Controls> {
+    let size = (10..40u32).prop_map(|power| PageSize::from_bytes(1 << power).expect("a power of two"));
+    let huge_pages = btree_map(size, milli(), 0..3);
+    let numbers = (option::of(1..=u64::MAX), option::of(1..=10_000u64), 0..=1000u64);
+    let some = (milli(), milli(), numbers, huge_pages).prop_map(
+        |(cpu_burst, swap, (pids, io_weight, oom_score), huge_pages)| Controls {
+            cpu_burst,
+            swap,
+            pids: pids.map(|number| Pids::new(number).expect("1 at least")),
+            io_weight: io_weight.map(|weight| IoWeight::new(weight).expect("in its range")),
+            huge_pages,
+            oom_score: OomScore::new(oom_score).expect("in its range"),
+        },
+    );
+    prop_oneof![Just(Controls::default()), some]
 }
 
 pub fn task() -> impl Strategy<Value = TaskSpec> {
@@ -277,14 +300,19 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     let how = (
         some,
         limits,
-        (command(), option::of(rootfs()), volumes()),
+        (command(), option::of(rootfs()), volumes(), controls(), namespaces()),
         option::of(health()),
         option::of(nanos()),
         option::of(nanos()),
         labels(),
     );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
-        let (resources, limits, (command, rootfs, volumes), health, grace, max_completion_time, labels) = how;
+        let (resources, limits, what, health, grace, max_completion_time, labels) = how;
+        let (command, rootfs, volumes, controls, namespaces) = what;
+        // A network of its own is reached by commands only.
+        let reaches =
+            |check: &HealthCheck| namespaces.network == Network::Host || !check.kind.asks_the_network();
+        let health = health.filter(reaches);
         TaskSpec {
             id,
             name,
@@ -293,9 +321,11 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             role,
             resources,
             limits,
+            controls,
             command,
             rootfs,
             volumes,
+            namespaces,
             health,
             kill_policy: KillPolicy { grace },
             max_completion_time,

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use bourse_proto::v1;
 use bourse_types::{FrameworkId, Role};
 use bourse_wire::task::Owner;
-use bourse_wire::{framework, health, resources, status, task, volumes};
+use bourse_wire::{framework, health, linux_info, resources, status, task, volumes};
 use expect_test::{Expect, expect};
 
 fn text(value: &str) -> Option<String> {
@@ -141,6 +141,10 @@ fn a_task_is_refused_with_the_remedy() {
         mesos: Some(v1::container_info::MesosInfo { rootfs: text(path), ..Default::default() }),
         ..container(v1::container_info::Type::Mesos)
     };
+    let with_own_network = || v1::ContainerInfo {
+        linux_info: Some(v1::LinuxInfo { own_network: Some(true), ..Default::default() }),
+        ..container(v1::container_info::Type::Mesos)
+    };
     check(
         &valid_task(),
         |form| task::read(form, owner()),
@@ -170,6 +174,25 @@ fn a_task_is_refused_with_the_remedy() {
             },
             &|t| t.container = Some(with_root("/srv/web.tar")),
             &|t| t.container = Some(with_root("srv/web")),
+            &|t| t.container = Some(with_own_network()),
+            &|t| {
+                t.container = Some(with_own_network());
+                t.health_check = Some(v1::HealthCheck {
+                    r#type: Some(v1::health_check::Type::Tcp as i32),
+                    tcp: Some(v1::health_check::TcpCheckInfo { port: Some(80), ..Default::default() }),
+                    ..Default::default()
+                });
+            },
+            &|t| {
+                let linux_info = Some(v1::LinuxInfo { shm_size: Some(1), ..Default::default() });
+                t.container =
+                    Some(v1::ContainerInfo { linux_info, ..container(v1::container_info::Type::Mesos) });
+            },
+            &|t| {
+                let linux_info = Some(v1::LinuxInfo { oom_score: Some(1001), ..Default::default() });
+                t.container =
+                    Some(v1::ContainerInfo { linux_info, ..container(v1::container_info::Type::Mesos) });
+            },
             &|t| {
                 t.limits.insert("mem".into(), v1::value::Scalar { value: Some(f64::NEG_INFINITY) });
             },
@@ -194,10 +217,59 @@ fn a_task_is_refused_with_the_remedy() {
             container.hostname: this release runs plain command tasks; leave container.hostname out
             accepted
             container.mesos.rootfs: "srv/web" can be no task's root; write the absolute path of a directory or a tar file, without empty parts, `.` and `..`, and not as /
+            accepted
+            health_check.type: the task has a network of its own, where checks by HTTP and TCP do not reach it; use a command check, which runs inside
+            container.linux_info.shm_size: this release's agents decide that for every task; leave shm_size out
+            container.linux_info.oom_score: the OOM score is 1001; it must be from 0 to 1000
             limits["mem"].value: mem is -inf; it must be a number from 0 to 1e12
             limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem
             max_completion_time.nanoseconds: -1 ns is negative; send 0 or more
             labels.labels[0].key: the field is required and was not sent; set it
+        "#]],
+    );
+}
+
+#[test]
+fn a_setting_of_linux_is_refused_with_the_remedy() {
+    use v1::linux_info::HugePages;
+    let pages = |page_bytes, mem| HugePages { page_bytes: Some(page_bytes), mem: Some(mem) };
+    let valid = v1::LinuxInfo {
+        cpu_burst: Some(0.5),
+        swap: Some(64.0),
+        pids: Some(100),
+        io_weight: Some(10_000),
+        huge_pages: vec![pages(2 << 20, 64.0), pages(1 << 30, 0.0)],
+        oom_score: Some(1000),
+        ..Default::default()
+    };
+    check(
+        &valid,
+        |form| linux_info::read(Some(form)),
+        &[
+            &|l| l.cpu_burst = Some(-0.5),
+            &|l| l.swap = Some(f64::INFINITY),
+            &|l| l.pids = Some(0),
+            &|l| l.io_weight = Some(10_001),
+            &|l| l.oom_score = Some(u32::MAX),
+            &|l| l.huge_pages[1].page_bytes = None,
+            &|l| l.huge_pages[1].mem = Some(-1.0),
+            &|l| l.huge_pages[1] = pages(3 << 20, 1.0),
+            &|l| l.huge_pages[1] = pages(2 << 20, 1.0),
+            &|l| l.effective_capabilities = Some(v1::CapabilityInfo::default()),
+            &|l| l.shm_size = Some(64),
+        ],
+        expect![[r#"
+            cpu_burst: cpu_burst is -0.5; it must be a number from 0 to 1e12
+            swap: swap is inf; it must be a number from 0 to 1e12
+            pids: a task without a process cannot run; let it have 1 at least
+            io_weight: the io weight is 10001; it must be from 1 to 10000
+            oom_score: the OOM score is 4294967295; it must be from 0 to 1000
+            huge_pages[1].page_bytes: the field is required and was not sent; set it
+            huge_pages[1].mem: mem is -1; it must be a number from 0 to 1e12
+            huge_pages[1].page_bytes: no page has the size "3145728B"; name a size of huge pages, such as 2MiB
+            huge_pages[1]: huge pages of 2MiB have two amounts; give them one
+            effective_capabilities: this release's agents decide that for every task; leave effective_capabilities out
+            shm_size: this release's agents decide that for every task; leave shm_size out
         "#]],
     );
 }

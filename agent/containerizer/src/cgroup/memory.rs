@@ -2,10 +2,14 @@
 //!
 //! Files: kernel documentation, `admin-guide/cgroup-v1/memory.rst` and `admin-guide/cgroup-v2.rst`.
 
-use std::io::ErrorKind;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
 
 use super::files::{children, keyed, number, read, value, write};
 use super::{CgroupError, Change, LimitsError};
@@ -107,6 +111,15 @@ fn kinds(stat: &str, [anonymous, file, shared]: [&str; 3]) -> Option<MemoryKinds
 /// Version 1: how many were killed, whoever ran out of memory.
 fn oom_kills_v1(dir: &Path) -> u64 {
     keyed(dir, "memory.oom_control", "oom_kill").unwrap_or(0)
+}
+
+/// Version 1: a descriptor that is readable each time that the limit was reached and something is about to be killed
+/// (`memory.rst`, "OOM Control"). The last time is when the group is removed.
+pub fn watch_v1(dir: &Path) -> io::Result<OwnedFd> {
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    let of = File::open(dir.join("memory.oom_control"))?;
+    fs::write(dir.join("cgroup.event_control"), format!("{} {}", event.as_raw_fd(), of.as_raw_fd()))?;
+    Ok(event)
 }
 
 /// Version 1: whether one was killed for the limit. The kernel does not tell apart whose lack it was, so the limit must

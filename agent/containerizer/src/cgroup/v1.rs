@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
-    CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
-    memory, pids, pressure,
+    CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, MemoryWatch, TASK, blkio, cpu, cpuset,
+    hugetlb, memory, pids, pressure,
 };
 use crate::spec::Limits;
 use crate::usage::Usage;
@@ -209,6 +209,11 @@ impl Hierarchy for V1 {
             pressure::usage(&base.join(container), &mut usage);
         }
         Some(usage)
+    }
+
+    fn watch_memory(&self, container: &str) -> MemoryWatch {
+        let dir = self.memory.join(container).join(TASK);
+        memory::watch_v1(&dir).map_or(MemoryWatch::Look, MemoryWatch::Event)
     }
 
     fn is_over_memory(&self, container: &str) -> bool {

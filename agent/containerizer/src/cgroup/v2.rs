@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
-    CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, TASK, blkio, cpu, cpuset, hugetlb,
-    memory, pids, pressure,
+    CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, MemoryWatch, TASK, blkio, cpu, cpuset,
+    hugetlb, memory, pids, pressure,
 };
 use crate::spec::Limits;
 use crate::usage::Usage;
@@ -171,6 +171,11 @@ impl Hierarchy for V2 {
         blkio::usage_v2(&task, &mut usage);
         pressure::usage(&task, &mut usage);
         Some(usage)
+    }
+
+    fn watch_memory(&self, _: &str) -> MemoryWatch {
+        // `memory.oom.group` is set.
+        MemoryWatch::NotNeeded
     }
 
     fn is_over_memory(&self, container: &str) -> bool {

@@ -53,9 +53,11 @@ pub async fn run(
         Message::Record(Record::Exited { code, .. }) => Ok(CheckEnd::Exited(Exit::Code(code))),
         Message::Record(Record::Signaled { signal, .. }) => Ok(CheckEnd::Exited(Exit::Signal(signal))),
         // The container ended after we had looked.
-        Message::Record(Record::Failed(Failure { step: Step::Namespaces, errno: libc::ESRCH, .. })) => {
-            Err(ContainerError::Ended(container.id.clone()))
-        }
+        Message::Record(Record::Failed(Failure {
+            step: Step::Namespaces | Step::Users,
+            errno: libc::ESRCH,
+            ..
+        })) => Err(ContainerError::Ended(container.id.clone())),
         Message::Record(Record::Failed(failure)) => {
             Err(ContainerError::Check { id: container.id.clone(), failure })
         }
@@ -72,16 +74,18 @@ fn start(container: &Container, check: &Check) -> Result<(Conversation, Child), 
         return Err(ContainerError::Ended(container.id.clone()));
     };
     let task = started.task.open().map_err(container.io("find the task's main process"))?;
-    if task.is_none() {
-        return Err(ContainerError::Ended(container.id.clone()));
-    }
+    let task = task.ok_or_else(|| ContainerError::Ended(container.id.clone()))?;
     let of_task = container.dir.read_plan().map_err(container.io("read its plan"))?;
     let isolated = matches!(of_task.place, Place::Container { .. });
+    let own_users = of_task.users.is_some();
     let plan = plan_file(&plan(of_task, check)).map_err(container.io("hand over the plan of a check"))?;
     let (conversation, theirs) = Conversation::begin().map_err(container.io("open a socket for a check"))?;
     let mut pass = vec![plan.as_fd(), theirs.as_fd()];
     if isolated {
         pass.push(init.as_fd());
+    }
+    if own_users {
+        pass.push(task.as_fd());
     }
     let child = init_image::image()
         .and_then(|program| spawn::spawn(program, container.id.as_str(), &pass, Around::Nothing))
@@ -131,7 +135,7 @@ async fn reap_in_time(child: OwnedFd) {
 mod tests {
     use std::time::Duration;
 
-    use bourse_init::plan::{LogLimits, Logs};
+    use bourse_init::plan::{LogLimits, Logs, UserRange};
 
     use super::*;
 
@@ -150,6 +154,8 @@ mod tests {
             init_groups: vec!["/g/init".into()],
             task_groups: vec!["/g/task".into()],
             oom_score: 300,
+            own_network: true,
+            users: Some(UserRange { first: 1 << 20 }),
         };
         let check = Check {
             argv: vec!["check".into()],
@@ -162,6 +168,7 @@ mod tests {
             (plan.task_groups, plan.cwd, plan.filters, plan.oom_score),
             (of_task.task_groups, of_task.cwd, of_task.filters, 300)
         );
+        assert_eq!((plan.own_network, plan.users), (of_task.own_network, of_task.users));
         assert_eq!((plan.record, plan.logs, plan.init_groups), (None, None, vec![]));
         assert_eq!(plan.place, Place::Inside { namespaces: false, in_sandbox: true });
     }

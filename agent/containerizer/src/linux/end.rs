@@ -1,7 +1,7 @@
 //! The end of a container, and what it has used until then.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -11,45 +11,91 @@ use bourse_init::step::Step;
 use bourse_types::time::Wall;
 use bourse_types::{ContainerId, Exit};
 use nix::unistd::{SysconfVar, sysconf};
+use tokio::io::unix::AsyncFd;
 use tokio::time::timeout;
 
 use super::{Container, Inner, Life, LinuxContainerizer};
-use crate::cgroup::{Hierarchy, Layout};
+use crate::cgroup::{Hierarchy, MemoryWatch};
 use crate::containerizer::{ContainerError, Ended, Limitation, Outcome, explain};
+use crate::failpoint::{Failpoint, reached};
 use crate::process;
 use crate::usage::Usage;
 
-/// Between two looks at whether a task lost a process to its memory limit: a few microseconds each.
+/// Between two looks at whether a task lost a process to its memory limit, where the kernel does not tell.
 const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
+
+/// So often, with so long in between, it is looked whether a task that reached its limit has lost a process: the kernel
+/// tells before it chooses one, and may find that there was memory after all.
+const KILLED_AFTER: (u32, Duration) = (20, Duration::from_millis(10));
 
 /// How long a killed task may take until its first process has seen it and gone, too.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, ContainerError> {
     if let Life::Known { init, .. } = &container.life {
-        let mut ended = pin!(process::ended(init.as_fd()));
-        let gone = match one_is_killed_alone(inner) {
-            None => ended.await,
-            Some(groups) => loop {
-                match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
-                    Ok(ended) => break ended,
-                    Err(_) if groups.is_over_memory(container.id.as_str()) => kill_all(container)?,
-                    Err(_) => {}
-                }
-            },
+        let ended = process::ended(init.as_fd());
+        let gone = match inner
+            .groups
+            .as_ref()
+            .ok()
+            .map(|groups| (groups, groups.watch_memory(container.id.as_str())))
+        {
+            None | Some((_, MemoryWatch::NotNeeded)) => ended.await,
+            Some((groups, MemoryWatch::Event(event))) => {
+                let event = process::watch(event.as_fd()).map_err(container.io("watch its memory"))?;
+                ended_or_out_of_memory(container, groups.as_ref(), ended, Some(&event)).await?
+            }
+            Some((groups, MemoryWatch::Look)) => {
+                ended_or_out_of_memory(container, groups.as_ref(), ended, None).await?
+            }
         };
         gone.map_err(container.io("wait for its first process"))?;
         process::reap(init.as_fd());
+        reached(Failpoint::EndSeen);
     }
-    ended(inner, container).map_err(container.io("read its exit record"))
+    let ended = ended(inner, container).map_err(container.io("read its exit record"))?;
+    reached(Failpoint::RecordRead);
+    Ok(ended)
 }
 
-/// A task that lost a process to its memory limit is ended as a whole: half a task is worth nothing, and one that starts
-/// the lost process again would go on so for ever. Version 2 of the control groups does that by itself
-/// (`memory.oom.group`); version 1, which this gives, has to be watched.
-fn one_is_killed_alone(inner: &Inner) -> Option<&dyn Hierarchy> {
-    let groups = inner.groups.as_ref().ok()?;
-    (groups.layout() != Layout::V2).then_some(groups.as_ref())
+/// Waits for the end of a task, and ends it as a whole when it loses a process to its memory limit: half a task is worth
+/// nothing, and one that starts the lost process again would go on so for ever.
+async fn ended_or_out_of_memory(
+    container: &Container,
+    groups: &dyn Hierarchy,
+    ended: impl Future<Output = io::Result<()>>,
+    event: Option<&AsyncFd<OwnedFd>>,
+) -> Result<io::Result<()>, ContainerError> {
+    let mut ended = pin!(ended);
+    loop {
+        // Also at first: it may have happened while no agent looked.
+        if groups.is_over_memory(container.id.as_str()) {
+            kill_all(container)?;
+        }
+        let Some(event) = event else {
+            match timeout(LOOK_FOR_OOM_KILLS, ended.as_mut()).await {
+                Ok(ended) => return Ok(ended),
+                Err(_) => continue,
+            }
+        };
+        tokio::select! {
+            ended = ended.as_mut() => return Ok(ended),
+            told = event.readable() => {
+                let mut told = told.map_err(container.io("watch its memory"))?;
+                let _ = rustix::io::read(event, &mut [0; 8]);
+                told.clear_ready();
+            }
+        }
+        let (looks, between) = KILLED_AFTER;
+        for _ in 0..looks {
+            if groups.is_over_memory(container.id.as_str()) {
+                break;
+            }
+            if let Ok(ended) = timeout(between, ended.as_mut()).await {
+                return Ok(ended);
+            }
+        }
+    }
 }
 
 /// How a container ended whose first process is gone.
@@ -124,36 +170,50 @@ pub fn kill_all(container: &Container) -> Result<(), ContainerError> {
 }
 
 pub async fn destroy(containerizer: &LinuxContainerizer, id: &ContainerId) -> Result<(), ContainerError> {
-    let known = containerizer.0.find(id).ok();
-    if let Some(container) = &known
-        && let Life::Known { init, .. } = &container.life
-    {
-        // First the task, so that its first process can clean up after it; that matters without a pid
-        // namespace.
-        kill_all(container)?;
-        if timeout(GONE_WITHIN, process::ended(init.as_fd())).await.is_err() {
-            process::send_signal(init.as_fd(), libc::SIGKILL)
-                .map_err(container.io("kill its first process"))?;
-            match timeout(GONE_WITHIN, process::ended(init.as_fd())).await {
-                Ok(ended) => ended.map_err(container.io("wait for its first process"))?,
-                Err(_) => return Err(ContainerError::Stuck(id.clone())),
-            }
+    reached(Failpoint::DestroyBegun);
+    loop {
+        let known = containerizer.0.find(id).ok();
+        if let Some(container) = &known {
+            end(container).await?;
         }
-        process::reap(init.as_fd());
+        reached(Failpoint::ProcessesGone);
+        let (owned, is_over) = (id.clone(), known.is_some());
+        if containerizer.blocking(move |inner| remove(inner, &owned, is_over)).await? {
+            return Ok(());
+        }
     }
-    let owned = id.clone();
-    containerizer
-        .blocking(move |inner| {
-            inner
-                .clear_groups(&owned)
-                .map_err(|error| ContainerError::Cgroup { id: owned.clone(), error })?;
-            inner.runtime.container(&owned).remove().map_err(|source| ContainerError::Io {
-                id: owned.clone(),
-                what: "remove its runtime directory",
-                source,
-            })
-        })
-        .await?;
-    containerizer.0.table().remove(id);
+}
+
+/// Ends what still runs in a container.
+async fn end(container: &Container) -> Result<(), ContainerError> {
+    let Life::Known { init, .. } = &container.life else { return Ok(()) };
+    // First the task, so that its first process can clean up after it; that matters without a pid
+    // namespace.
+    kill_all(container)?;
+    if timeout(GONE_WITHIN, process::ended(init.as_fd())).await.is_err() {
+        process::send_signal(init.as_fd(), libc::SIGKILL).map_err(container.io("kill its first process"))?;
+        match timeout(GONE_WITHIN, process::ended(init.as_fd())).await {
+            Ok(ended) => ended.map_err(container.io("wait for its first process"))?,
+            Err(_) => return Err(ContainerError::Stuck(container.id.clone())),
+        }
+    }
+    process::reap(init.as_fd());
     Ok(())
+}
+
+/// Removes what is left of a container once nobody launches it. `false`: it was launched meanwhile, and runs.
+fn remove(inner: &Inner, id: &ContainerId, is_over: bool) -> Result<bool, ContainerError> {
+    let _turn = inner.turns.take(id);
+    if !is_over && inner.find(id).is_ok() {
+        return Ok(false);
+    }
+    inner.clear_groups(id).map_err(|error| ContainerError::Cgroup { id: id.clone(), error })?;
+    reached(Failpoint::GroupsRemoved);
+    let what = "remove its runtime directory";
+    let removed = inner.runtime.container(id).remove();
+    removed.map_err(|source| ContainerError::Io { id: id.clone(), what, source })?;
+    reached(Failpoint::RuntimeDirRemoved);
+    inner.table().remove(id);
+    inner.users.give_back(id);
+    Ok(true)
 }

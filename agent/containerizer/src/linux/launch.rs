@@ -7,25 +7,27 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, LAYERS, Logs, Place, Plan, Root, TMP};
+use bourse_init::plan::{Identity, LAYERS, Logs, Place, Plan, Root, TMP, UserRange};
 use bourse_init::record::Record;
-use bourse_types::ContainerId;
+use bourse_types::{ContainerId, Network, Users};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::{Inner, Life};
 use crate::cgroup::Joins;
 use crate::containerizer::{LaunchError, Launched};
 use crate::conversation::{Conversation, Message};
+use crate::failpoint::{Failpoint, reached};
 use crate::process::{self, Process};
 use crate::runtime_dir::{ContainerDir, Started};
 use crate::spawn::{self, Around, Child, NOT_EXECUTED};
 use crate::spec::{ContainerSpec, Isolation, SANDBOX};
-use crate::users::UserMap;
+use crate::user_map::UserMap;
+use crate::users::{self, UsersError};
 use crate::{init_image, user};
 
 /// How long the set-up may be silent. It takes milliseconds; a machine that swaps may need seconds.
@@ -67,22 +69,39 @@ const ROOTS_OWN: [&str; 16] = [
 pub fn launch(inner: &Inner, spec: &ContainerSpec) -> Result<Launched, LaunchError> {
     let id = &spec.container_id;
     spec.check().map_err(|bad| LaunchError::Spec { id: id.clone(), bad })?;
-    let identity = user::identity(spec.user.as_deref(), spec.isolation, inner.users.as_ref())
+    let identity = user::identity(spec.user.as_deref(), spec.isolation, inner.user_map.as_ref())
         .map_err(|error| LaunchError::User { id: id.clone(), error })?;
+    let identity = match spec.namespaces.users {
+        Users::Machine => identity,
+        Users::Own => {
+            if inner.user_map.as_ref().is_some_and(|map| !map.has_all()) {
+                return Err(no_users(id)(UsersError::NotRoot));
+            }
+            identity.map(users::among_own).transpose().map_err(no_users(id))?
+        }
+    };
+    let _turn = inner.turns.take(id);
     let dir = inner.runtime.create(id).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => LaunchError::Exists(id.clone()),
         _ => failed(id, "make the directory", inner.runtime.container(id).plan_path())(error),
     })?;
+    reached(Failpoint::RuntimeDirMade);
 
     let launched = set_up(inner, spec, identity, &dir);
     if launched.is_err() {
+        reached(Failpoint::LaunchFailed);
         // Whatever was there is dead by now; what cannot be removed is found by the next recovery.
-        if let Err(error) = inner.clear_groups(id) {
-            tracing::warn!(container_id = %id, %error, "control groups of a failed launch are left");
+        match inner.clear_groups(id) {
+            Ok(()) => inner.users.give_back(id),
+            Err(error) => {
+                tracing::warn!(container_id = %id, %error, "control groups of a failed launch are left");
+            }
         }
+        reached(Failpoint::GroupsRemoved);
         if let Err(error) = dir.remove() {
             tracing::warn!(container_id = %id, %error, "runtime directory of a failed launch is left");
         }
+        reached(Failpoint::RuntimeDirRemoved);
     }
     launched
 }
@@ -98,37 +117,45 @@ fn set_up(
         Isolation::Process => Joins { init: Vec::new(), task: Vec::new() },
         Isolation::Linux => {
             let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
-            groups
+            let joins = groups
                 .create(id.as_str(), &spec.limits)
-                .map_err(|error| LaunchError::Limits { id: id.clone(), error })?
+                .map_err(|error| LaunchError::Limits { id: id.clone(), error })?;
+            reached(Failpoint::GroupsMade);
+            joins
         }
     };
+    let own = match spec.namespaces.users {
+        // Where there is a map, its users are in the container anyway, and the agent may map no others.
+        Users::Own if inner.user_map.is_none() => Some(own_users(inner, id).map_err(no_users(id))?),
+        Users::Own | Users::Machine => None,
+    };
+    let users = own.as_ref().map(|own| own.range);
     // First, as long as nobody else may put anything there.
     if spec.isolation == Isolation::Linux {
         let tmp = spec.sandbox.join(TMP);
-        make_tmp(&tmp).map_err(failed(id, "make the task's /tmp", tmp))?;
+        make_tmp(&tmp, users).map_err(failed(id, "make the task's /tmp", tmp))?;
     }
     let layers = |lower: &PathBuf| {
         let what = "make the layers of the task's root";
-        make_layers(&spec.sandbox, lower).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
+        make_layers(&spec.sandbox, lower, users).map_err(failed(id, what, spec.sandbox.join(LAYERS)))
     };
     let root = spec.root.as_ref().map(layers).transpose()?;
     let isolated = spec.isolation == Isolation::Linux;
+    let map = inner.user_map.as_ref().filter(|_| isolated);
+    let is_root =
+        map.is_none() && own.is_none() && identity.as_ref().is_some_and(|identity| identity.uid == 0);
+    let plan = plan(spec, identity, users, is_root, root, joins, dir);
     // Without root it belongs to the only user to whom it can.
-    let users = inner.users.as_ref().filter(|_| isolated);
-    if let Some(owner) = identity.as_ref().filter(|_| users.is_none()) {
-        std::os::unix::fs::lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
+    if let Some(owner) = plan.owner().filter(|_| map.is_none()) {
+        lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
             id,
             "give the task its sandbox",
             spec.sandbox.clone(),
         ))?;
     }
-    let is_root = users.is_none() && identity.as_ref().is_some_and(|identity| identity.uid == 0);
-    let plan = dir.write_plan(&plan(spec, identity, is_root, root, joins, dir)).map_err(failed(
-        id,
-        "write the plan",
-        dir.plan_path(),
-    ))?;
+    reached(Failpoint::SandboxGiven);
+    let plan = dir.write_plan(&plan).map_err(failed(id, "write the plan", dir.plan_path()))?;
+    reached(Failpoint::PlanWritten);
 
     let no_start = |error: io::Error| LaunchError::Start {
         id: id.clone(),
@@ -139,29 +166,40 @@ fn set_up(
                      without root see whether a security module forbids user namespaces"
                 )
             }
+            io::ErrorKind::InvalidInput if spec.namespaces.network == Network::Loopback => {
+                format!(
+                    "the kernel does not make a network of its own ({error}); ask for the machine's network"
+                )
+            }
             _ => format!(
-                "its first process could not be made ({error}); see whether the machine is out of processes"
+                "its first process could not be made ({error}); see whether the machine is out of processes or, by \
+                 /proc/sys/user, of namespaces"
             ),
         },
     };
     let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
     let mut pass = vec![plan.as_fd(), theirs.as_fd()];
-    if isolated && is_root {
-        pass.extend(strangers());
+    match &own {
+        Some(own) => pass.push(own.namespace.as_fd()),
+        None if isolated && is_root => pass.extend(strangers()),
+        None => {}
     }
-    let around = match (isolated, users) {
+    let network = spec.namespaces.network;
+    let around = match (isolated, map) {
         (false, _) => Around::Nothing,
-        (true, None) => Around::Namespaces,
-        (true, Some(users)) => Around::Users(users),
+        (true, None) => Around::Namespaces(network),
+        (true, Some(map)) => Around::Users(map, network),
     };
     let child = init_image::image()
         .and_then(|program| spawn::spawn(program, id.as_str(), &pass, around))
         .map_err(no_start)?;
+    reached(Failpoint::FirstProcessMade);
     // The container has its own copies; with ours open, we would never see it hang up.
-    drop((plan, theirs));
+    drop((plan, theirs, own));
 
     match converse(inner, id, dir, &conversation, &child) {
         Ok(started) => {
+            reached(Failpoint::TaskRuns);
             let launched = Launched { pid: started.task.pid, start_time: started.task.start_time };
             inner.add(id, Life::Known { started, init: child.fd });
             Ok(launched)
@@ -194,16 +232,19 @@ fn converse(
         })?;
         match message {
             Message::Ready(pid) => {
+                reached(Failpoint::ReadyHeard);
                 let who = identify(inner, child, pid)
                     .map_err(|error| {
                         start(format!("its processes could not be looked at ({error}); mount /proc"))
                     })?
                     .ok_or_else(|| start("its process was killed from outside before it began".into()))?;
                 dir.write_started(&who).map_err(failed(id, "write down who runs", dir.record_path()))?;
+                reached(Failpoint::StartedWritten);
                 started = Some(who);
                 conversation
                     .go()
                     .map_err(|error| start(format!("its process was gone before it began ({error})")))?;
+                reached(Failpoint::GoSaid);
             }
             Message::Record(Record::Failed(failure)) => {
                 return Err(LaunchError::SetUp { id: id.clone(), failure });
@@ -242,6 +283,7 @@ fn failed(id: &ContainerId, what: &'static str, path: PathBuf) -> impl FnOnce(io
 fn plan(
     spec: &ContainerSpec,
     identity: Option<Identity>,
+    users: Option<UserRange>,
     is_root: bool,
     root: Option<Root>,
     joins: Joins,
@@ -268,6 +310,8 @@ fn plan(
         init_groups: joins.init,
         task_groups: joins.task,
         oom_score: spec.limits.oom_score.into(),
+        own_network: spec.namespaces.network == Network::Loopback,
+        users,
     }
 }
 
@@ -283,9 +327,34 @@ fn strangers() -> Option<BorrowedFd<'static>> {
     STRANGERS.get().map(AsFd::as_fd)
 }
 
+/// The users of one container.
+struct OwnUsers {
+    range: UserRange,
+    /// The user namespace that they are 0 and so on in.
+    namespace: OwnedFd,
+}
+
+fn own_users(inner: &Inner, id: &ContainerId) -> Result<OwnUsers, UsersError> {
+    let range = inner.users.take(id)?;
+    let namespace = spawn::user_namespace(&UserMap::block(range)).map_err(UsersError::Namespace)?;
+    Ok(OwnUsers { range, namespace })
+}
+
+fn no_users(id: &ContainerId) -> impl FnOnce(UsersError) -> LaunchError + '_ {
+    move |error| LaunchError::Users { id: id.clone(), error }
+}
+
+/// Gives what the container's root is to own to it, where the container has users of its own.
+fn give_to_root(path: &Path, users: Option<UserRange>) -> io::Result<()> {
+    match users {
+        Some(users) => lchown(path, Some(users.first), Some(users.first)),
+        None => Ok(()),
+    }
+}
+
 /// New for each container: nothing of an earlier one gets into a root. Nobody but root reaches them from outside, where
 /// programs that a task has marked to run as their owner would do so.
-fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
+fn make_layers(sandbox: &Path, lower: &Path, users: Option<UserRange>) -> io::Result<Root> {
     let layers = sandbox.canonicalize()?.join(LAYERS);
     DirBuilder::new().mode(0o700).create(&layers)?;
     let [upper, work] = ["upper", "work"].map(|name| layers.join(name));
@@ -294,17 +363,21 @@ fn make_layers(sandbox: &Path, lower: &Path) -> io::Result<Root> {
         // The upper one's is that of the root, where every user has to get in.
         fs::set_permissions(layer, fs::Permissions::from_mode(0o755))?;
     }
+    give_to_root(&upper, users)?;
     Ok(Root { lower: lower.into(), upper, work })
 }
 
 /// For every user that the task may have. A link in its place would be followed to whatever it leads to.
-fn make_tmp(path: &Path) -> io::Result<()> {
+fn make_tmp(path: &Path, users: Option<UserRange>) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if fs::symlink_metadata(path)?.is_dir() { Ok(()) } else { Err(error) }
+            if !fs::symlink_metadata(path)?.is_dir() {
+                return Err(error);
+            }
         }
-        made => made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1777))),
+        made => made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o1777)))?,
     }
+    give_to_root(path, users)
 }
 
 fn container(spec: &ContainerSpec, is_root: bool, root: Option<Root>) -> Place {
@@ -312,6 +385,7 @@ fn container(spec: &ContainerSpec, is_root: bool, root: Option<Root>) -> Place {
     // One that lies in another comes after it.
     volumes.sort_by(|one, other| one.target.cmp(&other.target));
     let mut hide = spec.hide.clone();
+    // To the root of users of its own they are closed, as everything is that only some may read.
     if is_root {
         hide.extend(ROOTS_OWN.map(PathBuf::from));
     }

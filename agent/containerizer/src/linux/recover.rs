@@ -9,6 +9,7 @@ use bourse_types::ContainerId;
 use super::{Inner, Life};
 use crate::cgroup::PROBE;
 use crate::containerizer::{Launched, RecoverError, Recovered, RecoveredState};
+use crate::failpoint::{Failpoint, reached};
 use crate::linux::end;
 use crate::process::{self, Process};
 use crate::runtime_dir::ContainerDir;
@@ -28,6 +29,7 @@ pub fn recover(inner: &Inner) -> Result<Vec<Recovered>, RecoverError> {
     // A trial that was cut short is nobody's task, and the next trial makes way for itself.
     let known: Vec<ContainerId> = known.into_iter().filter(|id| id.as_str() != PROBE).collect();
     destroy_strangers(inner, &known);
+    reached(Failpoint::StrangersRemoved);
     known.into_iter().map(|id| recover_one(inner, id)).collect()
 }
 
@@ -39,6 +41,9 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Result<Recovered, RecoverError
         Ok(container) => container,
         Err(_) => {
             let life = look(inner, &dir).map_err(failed)?;
+            if let Life::Known { .. } = life {
+                keep_users(inner, &id, &dir);
+            }
             if let Life::Over(_) | Life::CutShort = life
                 && let Ok(groups) = &inner.groups
                 // Its first process is gone and with it all others, except a command that was just being
@@ -55,8 +60,9 @@ fn recover_one(inner: &Inner, id: ContainerId) -> Result<Recovered, RecoverError
             let (pid, start_time) = (started.task.pid, started.task.start_time);
             RecoveredState::Running(Launched { pid, start_time })
         }
-        None => RecoveredState::Ended(end::ended(inner, &container).map_err(failed)?),
+        None => RecoveredState::Ended(Box::new(end::ended(inner, &container).map_err(failed)?)),
     };
+    reached(Failpoint::ContainerFound);
     Ok(Recovered { container_id: id, state })
 }
 
@@ -73,6 +79,18 @@ fn look(inner: &Inner, dir: &ContainerDir) -> io::Result<Life> {
         Some(init) => Life::Known { started, init },
         None => Life::Over("its first process was killed while no agent looked".into()),
     })
+}
+
+/// The users of a container that runs are given to no other.
+fn keep_users(inner: &Inner, id: &ContainerId, dir: &ContainerDir) {
+    match dir.read_plan().map(|plan| plan.users) {
+        Ok(Some(users)) => inner.users.found(id, users),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(
+            container_id = %id, %error,
+            "the plan of a container cannot be read: if it has users of its own, another may get the same"
+        ),
+    }
 }
 
 /// Waits until a container either runs its task or is on no way to. It is written down who it is before the task may
@@ -134,12 +152,16 @@ mod tests {
     use crate::conversation::{Conversation, Message};
     use crate::runtime_dir::Started;
     use crate::spawn::Around;
-    use crate::{Config, LinuxContainerizer, init_image, spawn};
+    use crate::{Config, LinuxContainerizer, UserBlocks, init_image, spawn};
 
     #[test]
     fn a_launch_that_was_written_down_and_never_begun_is_cut_short_even_if_it_is_slow_to_go() {
         let root = TempDir::new().expect("a temporary directory");
-        let config = Config { runtime_dir: root.path().join("run"), instance: "a".into() };
+        let config = Config {
+            runtime_dir: root.path().join("run"),
+            instance: "a".into(),
+            users: UserBlocks::default(),
+        };
         let containerizer = LinuxContainerizer::open(&config).expect("it can be opened");
         let inner = &containerizer.0;
         let id = ContainerId::new("c1").expect("a good id");
@@ -157,6 +179,8 @@ mod tests {
             init_groups: vec![],
             task_groups: vec![],
             oom_score: 0,
+            own_network: false,
+            users: None,
         };
         let plan = dir.write_plan(&plan).expect("it is writable");
         let (conversation, theirs) = Conversation::begin().expect("a socket");

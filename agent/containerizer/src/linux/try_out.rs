@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind};
 
 use bourse_init::step::Step;
-use bourse_types::{ContainerId, Milli};
+use bourse_types::{ContainerId, Milli, Namespaces};
 
 use super::LinuxContainerizer;
 use crate::cgroup::PROBE;
@@ -73,6 +73,7 @@ async fn live_and_die(containerizer: &LinuxContainerizer, isolation: Isolation) 
         logs: LogLimits::NONE,
         root: None,
         volumes: Vec::new(),
+        namespaces: Namespaces::default(),
         hide: vec![runtime.path().into()],
         filters: Filters::usual()
             .map_err(|bad| LaunchError::Start { id: id.clone(), what: bad.to_string() })?,

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use bourse_containerizer::cgroup::Extra;
 use bourse_containerizer::{
     Config, ContainerSpec, Containerizer, Ended, Filters, Isolation, Launched, Limits, LinuxContainerizer,
-    LogLimits, Outcome,
+    LogLimits, Outcome, UserBlocks,
 };
-use bourse_types::{ContainerId, Exit, Milli};
+use bourse_types::{ContainerId, Exit, Milli, Namespaces};
 use tempfile::TempDir;
 
 /// How long anything may take before a test calls it broken.
@@ -52,7 +52,11 @@ impl Lab {
         // As strict as an agent's own: only root gets in, so that everything else has to work through the
         // container.
         fs::set_permissions(&work, fs::Permissions::from_mode(0o700)).expect("it is ours");
-        let config = Config { runtime_dir: work.join("run"), instance: instance.to_owned() };
+        let config = Config {
+            runtime_dir: work.join("run"),
+            instance: instance.to_owned(),
+            users: UserBlocks::default(),
+        };
         let containerizer = LinuxContainerizer::open(&config).expect("it can be opened");
         Lab {
             containerizer,
@@ -88,6 +92,7 @@ impl Lab {
             logs: LogLimits::NONE,
             root: None,
             volumes: vec![],
+            namespaces: Namespaces::default(),
             hide: vec![self.work.clone()],
             filters: Filters::usual().expect("it can be compiled"),
             isolation: Isolation::Linux,
@@ -181,7 +186,7 @@ impl Lab {
             for place in open_places(pid) {
                 let place = place.to_string_lossy();
                 let is_namespace =
-                    ["pid:[", "mnt:[", "uts:[", "ipc:["].iter().any(|kind| place.starts_with(kind));
+                    ["pid:[", "mnt:[", "uts:[", "ipc:[", "net:["].iter().any(|kind| place.starts_with(kind));
                 if place.contains(&name) || (pid == own && is_namespace) {
                     found.push(format!("held by {pid}: {place}"));
                 }

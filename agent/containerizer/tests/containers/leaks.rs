@@ -118,12 +118,12 @@ async fn lives(lab: &Lab, round: u32) {
 }
 
 /// How many this process has.
-fn descriptors() -> usize {
+pub fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("/proc is mounted").count()
 }
 
 /// Processes that this one has started and not reaped.
-fn children() -> Vec<u32> {
+pub fn children() -> Vec<u32> {
     let parent = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<u32>().ok()

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -19,10 +20,10 @@ const AGENT_INSTANCE: &str = "CONTAINERS_TEST_AGENT_INSTANCE";
 const AGENT_GENERATION: &str = "CONTAINERS_TEST_AGENT_GENERATION";
 
 /// Runs this test program again with one test only, as an agent that can be killed.
-struct Agent(Child);
+pub struct Agent(Child);
 
 impl Agent {
-    fn start(test: &str, lab: &Lab, generation: &str) -> Agent {
+    pub fn start(test: &str, lab: &Lab, generation: &str) -> Agent {
         let child = Command::new(env::current_exe().expect("it is running"))
             .args(["--exact", test, "--nocapture"])
             .env(AGENT_ROOT, lab.root())
@@ -38,16 +39,32 @@ impl Agent {
         self.0.kill().expect("it runs");
         self.0.wait().expect("it is our child");
     }
+
+    /// Waits until it has ended by itself, and tells the signal that ended it.
+    pub async fn until_ended(mut self) -> Option<i32> {
+        let mut status = None;
+        until("the agent ends", || {
+            status = self.0.try_wait().expect("it is our child");
+            status.is_some()
+        })
+        .await;
+        status.and_then(|status| status.signal())
+    }
 }
 
 /// The lab of the agent that this process plays; `None` in the test itself.
-fn played_agent() -> Option<Lab> {
+pub fn played_agent() -> Option<Lab> {
     let root = PathBuf::from(env::var_os(AGENT_ROOT)?);
     let instance = env::var(AGENT_INSTANCE).expect("set together with the root");
     Some(Lab::at(&root, &instance))
 }
 
-async fn recover(containerizer: &LinuxContainerizer) -> Vec<Recovered> {
+/// Which one it is of those that the test starts.
+pub fn generation() -> String {
+    env::var(AGENT_GENERATION).expect("set together with the root")
+}
+
+pub async fn recover(containerizer: &LinuxContainerizer) -> Vec<Recovered> {
     containerizer.recover().await.expect("the runtime directory is readable")
 }
 
@@ -107,14 +124,10 @@ async fn pid_file(path: &Path) -> u32 {
 #[tokio::test(flavor = "multi_thread")]
 async fn whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_know() {
     if let Some(lab) = played_agent() {
-        let generation = env::var(AGENT_GENERATION).expect("set together with the root");
+        let generation = generation();
         for n in 0..1000 {
-            let name = format!("g{generation}n{n}");
-            // The ledger is the task's own, outside of what we manage.
-            let script = format!("echo {name} >> ../../../ledger; sleep 1000");
-            let mut spec = lab.shell(&name, &script);
-            spec.hide.clear();
-            lab.launch(&spec).await;
+            // That it ran it says itself, outside of what we manage.
+            lab.launch(&lab.shell(&format!("g{generation}n{n}"), "echo ran > ran; sleep 1000")).await;
         }
         return;
     }
@@ -122,10 +135,10 @@ async fn whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_
     let test = "recovery::whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_know";
     // Both sides of the moment in which it is written down who runs have to be met; later each time, they
     // are.
-    let (mut met_running, mut met_not_begun) = (false, false);
+    let (mut met_running, mut met_not_begun, mut met_ran) = (false, false, false);
     let mut generation = 0;
-    while generation < 12 || !(met_running && met_not_begun) {
-        assert!(generation < 100, "running: {met_running}, not begun: {met_not_begun}");
+    while generation < 12 || !(met_running && met_not_begun && met_ran) {
+        assert!(generation < 100, "running: {met_running}, not begun: {met_not_begun}, has run: {met_ran}");
         let prefix = format!("g{generation}n");
         let agent = Agent::start(test, &lab, &generation.to_string());
         let begun = lab.work.join("run").join(format!("{prefix}0"));
@@ -150,10 +163,14 @@ async fn whenever_the_agent_is_killed_no_task_runs_that_the_next_agent_does_not_
         for one in found {
             next.containerizer.destroy(&one.container_id).await.expect("it can be destroyed");
         }
-        // All are dead, so the ledger is final.
-        let ledger = fs::read_to_string(lab.root().join("ledger")).unwrap_or_default();
-        for ran in ledger.lines().filter(|line| line.starts_with(&prefix)) {
-            assert!(running.contains(ran), "{ran} ran and nobody knew; known: {running:?}");
+        // All are dead, so what they have said is final.
+        let sandboxes = fs::read_dir(lab.work.join("sandboxes")).expect("it is there").flatten();
+        let ran = sandboxes.filter(|sandbox| sandbox.path().join("ran").exists());
+        for ran in ran.filter_map(|sandbox| sandbox.file_name().into_string().ok()) {
+            if ran.starts_with(&prefix) {
+                met_ran = true;
+                assert!(running.contains(&ran), "{ran} ran and nobody knew; known: {running:?}");
+            }
         }
         lab.assert_nothing_is_left();
         generation += 1;

@@ -11,12 +11,16 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use super::lab::{DEADLINE, Lab, read, until};
 
 /// What the scripts call.
-const PROGRAMS: [&str; 12] =
-    ["cat", "grep", "head", "id", "ls", "mkdir", "mv", "rm", "sh", "sleep", "test", "touch"];
+const PROGRAMS: [&str; 13] =
+    ["cat", "grep", "head", "id", "ls", "mkdir", "mv", "rm", "sh", "sleep", "stat", "test", "touch"];
+
+pub fn image(lab: &Lab, name: &str) -> PathBuf {
+    image_in(lab.root(), name)
+}
 
 /// A directory that has a shell and the programs above and a file `release`, and nothing else.
-pub fn image(lab: &Lab, name: &str) -> PathBuf {
-    let image = lab.root().canonicalize().expect("it is there").join(name);
+pub fn image_in(folder: &Path, name: &str) -> PathBuf {
+    let image = folder.canonicalize().expect("it is there").join(name);
     fs::create_dir_all(image.join("bin")).expect("it is writable");
     fs::copy("/bin/busybox", image.join("bin/busybox"))
         .expect("busybox is there (scripts/install-missing test), linked statically");

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bourse_containerizer::{
     Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, RecoveredState,
 };
-use bourse_types::Exit;
+use bourse_types::{Exit, Namespaces, Network, Users};
 use tempfile::TempDir;
 
 use super::lab::{Lab, exit_of, read, until};
@@ -216,6 +216,12 @@ async fn without_root_a_task_gets_nothing_that_its_agents_user_does_not_have() {
     for part in ["cannot switch to \"nobody\"", "name no user"] {
         assert!(error.contains(part), "{error}");
     }
+    let namespaces = Namespaces { users: Users::Own, ..Namespaces::default() };
+    let own = ContainerSpec { namespaces, ..lab.spec("c1", &["true"]) };
+    let error = lab.containerizer.launch(&own).await.expect_err("nobody gave it a range").to_string();
+    for part in ["users of its own", "no right to map", "/etc/subuid"] {
+        assert!(error.contains(part), "{error}");
+    }
     // Each would be a way out, or at least what only root of the machine may.
     let script = "cat /etc/shadow && echo read
         chown 1 stdout && echo given
@@ -244,6 +250,32 @@ async fn without_root_a_task_has_a_directory_as_its_root_and_writes_to_it_withou
     assert_eq!(lab.output(&spec).await, "image\nnew\n0\n");
     assert_eq!(fs::read_to_string(image.join("release")).expect("it is there"), "image\n");
     assert!(!image.join("more").exists() && fs::symlink_metadata(image.join("bin/mv")).is_ok());
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_a_task_has_a_network_of_its_own_and_its_checks_are_in_it() {
+    let Some(lab) = played().await else {
+        let test = "rootless::without_root_a_task_has_a_network_of_its_own_and_its_checks_are_in_it";
+        return play(test, true).await;
+    };
+    let script =
+        "cat /sys/class/net/lo/flags; ls -d /sys/fs/cgroup/*; readlink /proc/self/ns/net; echo up >&2
+        until [ -e stop ]; do sleep 0.02; done";
+    let namespaces = Namespaces { network: Network::Loopback, ..Namespaces::default() };
+    let spec = ContainerSpec { namespaces, ..lab.shell("c1", script) };
+    lab.launch(&spec).await;
+    until("it is up", || read(&spec, "stderr").ends_with("up\n")).await;
+    let said = read(&spec, "stdout");
+    let said: Vec<&str> = said.lines().collect();
+    let ours = fs::read_link("/proc/self/ns/net").expect("/proc is mounted").display().to_string();
+    // Up and loopback (if.h), and nothing of control groups.
+    assert!(said.len() == 2 && said[0] == "0x9" && said[1] != ours, "{said:?}");
+    let same = format!("[ $(readlink /proc/self/ns/net) = '{}' ]", said[1]);
+    let end = lab.containerizer.exec(&spec.container_id, &check(&same)).await.expect("it can be run");
+    assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
+    fs::write(spec.sandbox.join("stop"), "").expect("it is writable");
+    assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Code(0));
     lab.finish().await;
 }
 

@@ -15,7 +15,8 @@ fn a_new_agent_registers_without_an_id_and_writes_down_the_one_it_gets_before_an
         Connect(1)
         Send(1: Register new 0)
         Checkpoint(EpochSeen 1)
-        Checkpoint(Admitted S1)"#]]);
+        Checkpoint(Admitted S1)
+        Checkpoint(Described nothing)"#]]);
 }
 
 #[test]

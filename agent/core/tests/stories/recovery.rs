@@ -196,6 +196,61 @@ fn failures_counted_before_the_gap_count_after_it() {
 }
 
 #[test]
+fn the_grace_period_of_health_checks_counts_on_through_the_gap() {
+    let mut spec = checked("t1");
+    spec.health.as_mut().expect("checked").grace_period = secs(60);
+    let mut world = World::running(spec);
+    world.pass(secs(20));
+    let found = world.found_running("t1", 7);
+    world.restarts(secs(39), BOOT, vec![found]);
+    world.tick();
+    world.skip();
+    world.probed("t1", 1, Err("not yet"));
+    world.expect(expect![[r#""#]]);
+    world.pass(secs(10));
+    world.skip();
+    world.probed("t1", 2, Err("still not"));
+    world.expect(expect![[r#"
+        Checkpoint(HealthSeen F/t1 failures 1)
+        Checkpoint(UpdateMade F/t1 TASK_RUNNING#1 REASON_TASK_HEALTH_CHECK_STATUS_UPDATED unhealthy "health check failed (1 of 3 in a row): still not")"#]]);
+}
+
+#[test]
+fn a_task_that_was_healthy_once_has_no_grace_period_after_the_gap() {
+    let mut spec = checked("t1");
+    spec.health.as_mut().expect("checked").grace_period = secs(60);
+    let mut world = World::running(spec);
+    world.tick();
+    world.probed("t1", 1, Ok(()));
+    world.acknowledge_all();
+    let found = world.found_running("t1", 7);
+    world.restarts(secs(5), BOOT, vec![found]);
+    world.tick();
+    world.skip();
+    world.probed("t1", 1, Err("refused"));
+    world.expect(expect![[r#"
+        Checkpoint(HealthSeen F/t1 failures 1)
+        Checkpoint(UpdateMade F/t1 TASK_RUNNING#1 REASON_TASK_HEALTH_CHECK_STATUS_UPDATED unhealthy "health check failed (1 of 3 in a row): refused")"#]]);
+}
+
+#[test]
+fn of_a_grace_that_was_shortened_the_rest_is_left_after_the_gap() {
+    let mut world = World::running(spec("t1"));
+    world.kill("t1", Some(secs(60)), None);
+    world.pass(secs(10));
+    world.kill("t1", Some(secs(30)), None);
+    let found = world.found_running("t1", 7);
+    world.restarts(secs(15), BOOT, vec![found]);
+    world.expect(expect![[r#"
+        Watch(c1)
+        Signal(c1 Term)"#]]);
+    world.pass(Duration::from_millis(4_999));
+    world.skip();
+    world.pass(Duration::from_millis(1));
+    world.expect(expect!["KillAll(c1)"]);
+}
+
+#[test]
 fn tasks_of_a_framework_that_does_not_checkpoint_are_killed_and_gone() {
     let mut world = World::registered();
     let mut framework = crate::world::framework();

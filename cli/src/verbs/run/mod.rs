@@ -1,6 +1,7 @@
 //! `bourse run`: one isolated task through a framework of its own, followed to its end.
 
 mod follower;
+mod limits;
 mod presence;
 mod scheduler;
 
@@ -10,7 +11,9 @@ use std::time::Duration;
 use anyhow::Context;
 use bourse_client::{ClientArgs, Connection};
 use bourse_sdk::{Framework, Handle, Task};
-use bourse_types::{Milli, Resources, Role, Rootfs, TaskId, TaskState, TaskStatus, Volume, units};
+use bourse_types::{
+    Controls, Milli, Network, Resources, Role, Rootfs, TaskId, TaskState, TaskStatus, Volume, units,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +22,7 @@ use crate::print::say;
 use crate::session::Session;
 use crate::shutdown;
 use follower::{Follower, Heard};
+use limits::LimitArgs;
 use presence::{Answer, Presence};
 use scheduler::{Ask, One, Told};
 
@@ -43,6 +47,7 @@ const NAME_MAX: usize = 40;
 ///   bourse run -- echo hello
 ///   bourse run --cpus 0.5 --mem 64MiB -- sh -c 'echo hello; sleep 5'
 ///   bourse run --ports 1 -- sh -c 'python3 -m http.server $PORT0'
+///   bourse run --cpu-limit unlimited --mem-limit 1GiB --pids 50 -- make
 ///
 /// Ctrl-C ends the task with its grace; a second one at once. So does closing the output (`| head -1`), with status 141.
 /// A task that fits nowhere now waits, and says why.
@@ -52,12 +57,14 @@ pub struct Args {
     /// CPUs, in thousandths at the finest
     #[arg(long, default_value = "0.1", value_parser = parse_cpus, allow_negative_numbers = true)]
     cpus: Milli,
-    /// Memory; a task that takes more is killed
+    /// Memory; a task that takes more is killed, unless --mem-limit lets it
     #[arg(long, default_value = "64MiB", value_parser = units::parse_size, allow_negative_numbers = true)]
     mem: Milli,
     /// Disk
     #[arg(long, value_parser = units::parse_size, allow_negative_numbers = true)]
     disk: Option<Milli>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// How many ports, told in $PORT0, $PORT1 and so on
     #[arg(long, default_value_t = 0)]
     ports: u64,
@@ -70,6 +77,12 @@ pub struct Args {
     /// A path of the agent's machine, where the container has it; may be repeated
     #[arg(long = "volume", value_name = "HOST_PATH:CONTAINER_PATH[:ro]")]
     volumes: Vec<Volume>,
+    /// The task's network: `host`, that of the agent's machine, or `none`, one of its own with nothing but loopback
+    #[arg(long, value_name = "NETWORK", default_value_t = Network::Host)]
+    network: Network,
+    /// Give the task users of its own: its root is nobody on the agent's machine
+    #[arg(long)]
+    own_users: bool,
     /// The user that the task runs as
     #[arg(long)]
     user: Option<String>,
@@ -135,15 +148,22 @@ impl Args {
     }
 
     /// The task, under an id of its scheduler's choice.
-    fn task(&self, id: TaskId, wanted: Resources) -> Task {
-        let mut task =
+    fn task(&self, id: TaskId, wanted: Resources, controls: Controls) -> Task {
+        let task =
             Task::new(id).name(self.prefix()).resources(wanted).ports(self.ports).exec(self.command.clone());
+        let mut task = self.limits.limit(task).controls(controls);
         for (name, value) in &self.env {
             task = task.env(name, value);
         }
         task = self.volumes.iter().cloned().fold(task, Task::volume);
         if let Some(rootfs) = &self.rootfs {
             task = task.rootfs(rootfs.clone());
+        }
+        if self.network == Network::Loopback {
+            task = task.own_network();
+        }
+        if self.own_users {
+            task = task.own_users();
         }
         if let Some(user) = &self.user {
             task = task.user(user);
@@ -162,13 +182,15 @@ impl Args {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let controls = args.limits.controls()?;
     let connection = Connection::open(&args.master.settings()?).await?;
     let prefix = args.prefix();
     let (told, mut hears) = unbounded_channel();
     let wanted: Resources = args.wanted().parse()?;
     let follower = Follower::new(Session::over(&connection), args.wanted(), args.ports);
     let role = args.role.clone();
-    let one = One::new(move |id| args.task(id, wanted.clone()), prefix.clone(), told);
+    let task = move |id| args.task(id, wanted.clone(), controls.clone());
+    let one = One::new(task, prefix.clone(), told);
     let framework = Framework::new(format!("run {prefix}"))
         .role(role.as_str())
         .failover_timeout(KEPT)

@@ -1,6 +1,7 @@
 //! The agents: their resources in all parts, and what runs on each.
 
 use bourse_proto::operator::{Agent, HistoryEvent, Offer, Task};
+use bourse_words::mib;
 use maud::{Markup, html};
 
 use super::bars::{capacity, gauge};
@@ -127,6 +128,8 @@ fn about(agent: &Agent) -> Markup {
                 ("attributes", attributes),
                 ("version", or_dash(&agent.version)),
                 ("registered", time(agent.registered_ms)),
+                ("processes", agent.pids_used.map_or_else(dash, |pids| html! { (pids) " of its tasks" })),
+                ("swap", agent.swap_used_mib.map_or_else(dash, |swap| html! { (mib(swap)) " of its tasks" })),
                 (if agent.state == "gone" { "gone since" } else { "last heard" }, time(agent.heard_ms)),
             ]))
         }

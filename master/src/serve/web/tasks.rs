@@ -1,6 +1,6 @@
 //! The tasks, and one task: the story of its states, what it was given and what it uses, and its output as it comes.
 
-use bourse_proto::operator::{Amounts, Explanation, Task, TaskUse};
+use bourse_proto::operator::{Amounts, Explanation, Task};
 use bourse_proto::v1::TaskStatus;
 use bourse_types::TaskState;
 use bourse_words::{self as words, Tone, mib, number};
@@ -235,24 +235,17 @@ fn use_of(task: &Task) -> Markup {
                 Some(used) => {
                     table.use role="table" {
                         tbody role="rowgroup" {
-                            (use_row("cpus", given.cpus, used.cpus, number, &throttled(used)))
-                            (use_row("memory", given.mem_mib, used.mem_mib, mib, &format!("peak {}", mib(used.mem_peak_mib))))
+                            (use_row("cpus", given.cpus, used.cpus, number, &words::throttled(used).unwrap_or_else(|| "never throttled".into())))
+                            (use_row("memory", given.mem_mib, used.mem_mib, mib, &words::memory_bounds(used).unwrap_or_else(|| "no limit".into())))
                             @if let Some(disk) = used.disk_mib {
                                 (use_row("disk", given.disk_mib, disk, mib, &most(used.disk_limit_mib)))
                             }
                         }
                     }
-                    p.empty-line { (used.pids) " processes" }
+                    (facts(words::usage(used).into_iter().map(|(name, said)| (name, html! { (said) }))))
                 }
             }
         }
-    }
-}
-
-fn throttled(used: &TaskUse) -> String {
-    match used.throttled_seconds {
-        0.0 => "never throttled".into(),
-        seconds => format!("throttled for {seconds:.1} s"),
     }
 }
 

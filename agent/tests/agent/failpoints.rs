@@ -1,0 +1,203 @@
+//! An agent is killed at each of its steps in turn, and the next one has to make a whole of what is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bourse_containerizer::failpoint::Failpoint::{self, *};
+use bourse_proto::v1::TaskState::{self, *};
+use bourse_types::{Command, TaskSpec};
+
+use crate::lab::{FRAMEWORK, Lab, is_alive, shell, wait_for};
+use crate::master::Master;
+
+/// Steps of an agent that starts. Most are those of the container with which it tries the machine.
+const AT_START: [Failpoint; 19] = [
+    CheckpointCopied,
+    CheckpointReplaced,
+    StrangersRemoved,
+    ContainerFound,
+    RuntimeDirMade,
+    GroupsMade,
+    SandboxGiven,
+    PlanWritten,
+    FirstProcessMade,
+    ReadyHeard,
+    StartedWritten,
+    GoSaid,
+    TaskRuns,
+    EndSeen,
+    RecordRead,
+    DestroyBegun,
+    ProcessesGone,
+    GroupsRemoved,
+    RuntimeDirRemoved,
+];
+
+/// Steps of one that has tasks.
+const OF_TASKS: [Failpoint; 30] = [
+    TaskDecided,
+    TaskWritten,
+    SandboxMade,
+    RuntimeDirMade,
+    GroupsMade,
+    SandboxGiven,
+    PlanWritten,
+    FirstProcessMade,
+    ReadyHeard,
+    StartedWritten,
+    GoSaid,
+    TaskRuns,
+    LaunchFailed,
+    StartDecided,
+    StartWritten,
+    KillDecided,
+    KillWritten,
+    TermSent,
+    KillSent,
+    EndSeen,
+    RecordRead,
+    EndDecided,
+    EndWritten,
+    EndSent,
+    AcknowledgementDecided,
+    AcknowledgementWritten,
+    DestroyBegun,
+    ProcessesGone,
+    GroupsRemoved,
+    RuntimeDirRemoved,
+];
+
+/// Steps for which a sandbox has to be days old: the test of `collect` tries them.
+const OF_COLLECTING: [Failpoint; 2] = [LatestRemoved, SandboxRemoved];
+
+/// Ends by SIGKILL only, and writes down that it ran.
+const STAYS: &str = "trap '' TERM; echo ran >> ran; while :; do sleep 0.05; done";
+
+#[test]
+fn there_is_no_step_at_which_no_agent_is_killed_by_these_tests() {
+    let mut tried = [&AT_START[..], &OF_TASKS[..], &OF_COLLECTING[..]].concat();
+    tried.sort();
+    tried.dedup();
+    assert_eq!(tried, Failpoint::ALL);
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_at_any_step_of_its_start_leaves_its_tasks_to_the_next_one() {
+    let mut lab = Lab::new().await;
+    lab.run(&shell("t1", STAYS));
+    let pid = lab.until_running("t1").await;
+    for step in AT_START {
+        lab.kill_agent().await;
+        lab.start_and_die(step).await;
+        lab.start().await;
+        assert_eq!(reported(&lab, "t1"), Some((TaskRunning, Some(pid as u32))), "after {step:?}");
+        assert!(is_alive(pid), "after {step:?}");
+    }
+    lab.kill_task("t1", Some(Duration::ZERO));
+    lab.until_state("t1", TaskKilled).await;
+    lab.clean().await;
+}
+
+/// Plan: one task runs already; a second one is launched, killed and removed, and then one is launched that cannot be. The
+/// agent is killed on the way, and what the second did until then has to agree with what is told of it.
+#[tokio::test]
+async fn a_task_whose_agent_is_killed_at_any_step_runs_or_does_not_and_its_end_is_told_once() {
+    let mut lab = Lab::new().await;
+    for (round, step) in OF_TASKS.into_iter().enumerate() {
+        let [beside, task, bad] = ["beside", "task", "bad"].map(|name| format!("{name}{round}"));
+        let all = [&*beside, &*task, &*bad];
+        let [ran_beside, ran] = [&beside, &task].map(|task| runs(&lab, task));
+        lab.run(&shell(&beside, STAYS));
+        let pid = lab.until_running(&beside).await;
+        wait_for("it has run", || times(&ran_beside) == 1).await;
+
+        lab.dies_at(step);
+        live(&mut lab, &task, &bad).await;
+        lab.until_dead(step).await;
+        let untold = all.into_iter().filter(|task| !has_ended(&lab.master, task)).collect::<Vec<_>>();
+        lab.master.believes_only_in(FRAMEWORK, &untold);
+        lab.start().await;
+
+        assert_eq!(reported(&lab, &beside), Some((TaskRunning, Some(pid as u32))), "after {step:?}");
+        assert!(is_alive(pid), "after {step:?}");
+        // One that is being killed already needs no second word.
+        if let Some((TaskRunning, _)) = reported(&lab, &task) {
+            wait_for("it has run", || times(&ran) == 1).await;
+            lab.kill_task(&task, Some(Duration::ZERO));
+        }
+        lab.kill_task(&beside, Some(Duration::ZERO));
+        for task in all {
+            lab.until(&format!("{task} has ended, after {step:?}"), |master| has_ended(master, task)).await;
+        }
+        lab.until_no_container_is_left().await;
+        for task in all {
+            let ends: Vec<TaskState> =
+                lab.master.states(task).into_iter().filter(|state| is_end(*state)).collect();
+            assert_eq!(ends.len(), 1, "after {step:?} it is told that {task} is {ends:?}");
+        }
+        let statuses = lab.master.statuses(&task);
+        let began = statuses.iter().any(|status| status.state() == TaskRunning || status.exit.is_some());
+        assert_eq!(times(&ran), usize::from(began), "after {step:?}: {statuses:#?}");
+    }
+    lab.clean().await;
+}
+
+/// The life of a task, and of one that cannot be launched, as far as the agent lives.
+async fn live(lab: &mut Lab, task: &str, bad: &str) {
+    let ran = runs(lab, task);
+    lab.run(&shell(task, STAYS));
+    let runs = |master: &Master| master.states(task).contains(&TaskRunning) && times(&ran) == 1;
+    if !heard_before_it_dies(lab, runs).await {
+        return;
+    }
+    lab.kill_task(task, Some(Duration::from_millis(50)));
+    if !heard_before_it_dies(lab, |master| has_ended(master, task)).await {
+        return;
+    }
+    lab.run(&TaskSpec { command: Command::exec(["/no/such/program"]), ..shell(bad, "") });
+    heard_before_it_dies(lab, |master| has_ended(master, bad)).await;
+}
+
+async fn heard_before_it_dies(lab: &mut Lab, enough: impl Fn(&Master) -> bool) -> bool {
+    let mut heard = false;
+    wait_for("enough is heard, or the agent dies", || {
+        heard = enough(&lab.master);
+        heard || lab.is_dead()
+    })
+    .await;
+    heard
+}
+
+fn has_ended(master: &Master, task: &str) -> bool {
+    master.states(task).into_iter().any(is_end)
+}
+
+fn is_end(state: TaskState) -> bool {
+    !matches!(state, TaskStaging | TaskStarting | TaskRunning | TaskKilling)
+}
+
+/// What the agent told of a task when it registered last: its state, and its process.
+fn reported(lab: &Lab, task: &str) -> Option<(TaskState, Option<u32>)> {
+    let registered = lab.master.registrations().pop().expect("it has registered");
+    registered.tasks.into_iter().filter_map(|report| report.latest).find_map(|latest| {
+        let is_it = latest.task_id.as_ref()?.value.as_deref() == Some(task);
+        let pid = latest.container_status.as_ref().and_then(|container| container.executor_pid);
+        is_it.then(|| (latest.state(), pid))
+    })
+}
+
+/// The folder with a sandbox for each container that a task ever had.
+fn runs(lab: &Lab, task: &str) -> PathBuf {
+    lab.sandbox(task).parent().expect("a sandbox is in the folder of the runs").to_owned()
+}
+
+/// How often a task ran, by what it wrote down itself, in whatever container.
+fn times(runs: &Path) -> usize {
+    let sandboxes = fs::read_dir(runs).into_iter().flatten().flatten();
+    // `latest` is a link to one of them.
+    let sandboxes = sandboxes.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let lines =
+        |sandbox: PathBuf| fs::read_to_string(sandbox.join("ran")).unwrap_or_default().lines().count();
+    sandboxes.map(|sandbox| lines(sandbox.path())).sum()
+}
