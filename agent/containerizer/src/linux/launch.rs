@@ -4,7 +4,7 @@
 //! process (which sets up, makes the task's process and waits), who it is, and only then the word to go on.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
@@ -108,7 +108,7 @@ fn set_up(
 ) -> Result<Launched, LaunchError> {
     let id = &spec.container_id;
     let joins = match spec.isolation {
-        Isolation::Process => Joins { init: Vec::new(), task: Vec::new() },
+        Isolation::Process => Joins::default(),
         Isolation::Linux => {
             let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
             let joins = groups
@@ -135,6 +135,7 @@ fn set_up(
     let root = spec.root.as_ref().map(layers).transpose()?;
     let isolated = spec.isolation == Isolation::Linux;
     let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
+    let init_in = joins.init_in.clone();
     let plan = plan(spec, identity, users, root, joins, dir);
     if let Some(owner) = plan.owner() {
         lchown(&spec.sandbox, Some(owner.uid), Some(owner.gid)).map_err(failed(
@@ -173,8 +174,11 @@ fn set_up(
         None => pass.extend(strangers().filter(|_| isolated && is_root)),
     }
     let network = isolated.then_some(spec.namespaces.network);
+    let group = init_in.as_ref().map(File::open).transpose().map_err(no_start)?;
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, network))
+        .and_then(|program| {
+            spawn::spawn(program, id.as_str(), &pass, network, group.as_ref().map(AsFd::as_fd))
+        })
         .map_err(no_start)?;
     reached(Failpoint::FirstProcessMade);
     // The container has its own copies; with ours open, we would never see it hang up.
@@ -290,6 +294,7 @@ fn plan(
         record: Some(dir.record_path()),
         init_groups: joins.init,
         task_groups: joins.task,
+        task_group: joins.task_in,
         oom_score: spec.limits.oom_score.into(),
         own_network: spec.namespaces.network == Network::Loopback,
         users,
