@@ -221,6 +221,7 @@ impl<C: Containerizer + Clone> Driver<C> {
                 Effect::Send { link, message } => self.send(link, message),
                 Effect::Launch(launch) => self.launcher.launch(*launch),
                 Effect::Watch { container } => self.launcher.watch(container),
+                Effect::Resize(resize) => self.launcher.resize(*resize),
                 Effect::Signal { container, signal } => self.launcher.signal(container, signal),
                 Effect::KillAll { container } => self.launcher.kill_all(container),
                 Effect::Destroy { container } => self.launcher.destroy(container),
@@ -269,6 +270,9 @@ fn narrate(event: &Event) {
         }
         Event::FromMaster { message: FromMaster::Kill { task, reason, .. }, .. } => {
             info!(framework_id = %task.framework, task_id = %task.task, ?reason, "a task is to be killed");
+        }
+        Event::FromMaster { message: FromMaster::Resize { task, size }, .. } => {
+            info!(framework_id = %task.framework, task_id = %task.task, %size, "a task is to be resized");
         }
         Event::FromMaster { message: FromMaster::ShutdownFramework { framework }, .. } => {
             info!(framework_id = %framework, "a framework is shut down");

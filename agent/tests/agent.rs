@@ -22,6 +22,8 @@ mod logs;
 mod recovery;
 #[path = "agent/registering.rs"]
 mod registering;
+#[path = "agent/resizing.rs"]
+mod resizing;
 #[path = "agent/rootfs.rs"]
 mod rootfs;
 #[path = "agent/running.rs"]

@@ -36,6 +36,7 @@ pub mod command;
 pub mod framework;
 pub mod health;
 pub mod rootfs;
+pub mod size;
 pub mod task;
 pub mod volume;
 
@@ -59,6 +60,7 @@ pub use resources::{
 };
 pub use role::{BadRole, Role};
 pub use rootfs::{BadRootfs, Rootfs};
+pub use size::Size;
 pub use status::{ContainerStatus, Exit, TaskStatus};
 pub use task::TaskSpec;
 pub use task_state::TaskState;

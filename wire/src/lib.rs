@@ -33,6 +33,7 @@ pub mod framework;
 pub mod command;
 pub mod filters;
 pub mod health;
+pub mod size;
 pub mod task;
 pub mod volumes;
 

@@ -40,6 +40,9 @@ pub enum BadTask {
     /// Nothing to run.
     #[error("the task has no command; set it")]
     NoCommand,
+    /// Half a core for itself.
+    #[error("the task wants {0} cpus for itself alone; take a whole number of them")]
+    PartOfCore(Milli),
     /// Something that this release's agents do not do.
     #[error("this release runs plain command tasks; leave {0} out")]
     Unsupported(&'static str),
@@ -86,6 +89,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
     if resources.is_empty() {
         return Err(At::new("resources", BadTask::NoResources));
     }
+    let exclusive_cpus = read_exclusive(form.container.as_ref(), resources.cpus())?;
     let command = form.command.as_ref().ok_or(BadTask::NoCommand).at("command")?;
     let max_completion_time = form.max_completion_time.as_ref();
     Ok(TaskSpec {
@@ -96,6 +100,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
         role: owner.role,
         resources,
         limits: read_limits(&form.limits)?,
+        exclusive_cpus,
         command: command::read(command).under("command")?,
         rootfs: read_rootfs(form.container.as_ref())?,
         volumes: volumes::read(form.container.as_ref().map_or(&[], |container| &container.volumes))
@@ -111,6 +116,15 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
             .transpose()?,
         labels: labels::read(form.labels.as_ref()).under("labels")?,
     })
+}
+
+fn read_exclusive(form: Option<&v1::ContainerInfo>, cpus: Milli) -> Result<bool, At<BadTask>> {
+    let exclusive =
+        form.and_then(|container| container.linux_info.as_ref()?.exclusive_cpus).unwrap_or_default();
+    match exclusive && (cpus.is_zero() || cpus.thousandths() % 1000 != 0) {
+        true => Err(At::new("container.linux_info.exclusive_cpus", BadTask::PartOfCore(cpus))),
+        false => Ok(exclusive),
+    }
 }
 
 fn read_rootfs(form: Option<&v1::ContainerInfo>) -> Result<Option<Rootfs>, At<BadTask>> {
@@ -133,14 +147,17 @@ fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
     refuse("container.mesos.image", container.mesos.as_ref().is_some_and(|mesos| mesos.image.is_some()))?;
     refuse("container.hostname", container.hostname.is_some())?;
     refuse("container.network_infos", !container.network_infos.is_empty())?;
-    refuse("container.linux_info", container.linux_info.is_some())?;
+    let other_wishes = |linux: &v1::LinuxInfo| {
+        v1::LinuxInfo { exclusive_cpus: None, ..linux.clone() } != v1::LinuxInfo::default()
+    };
+    refuse("container.linux_info", container.linux_info.as_ref().is_some_and(other_wishes))?;
     refuse("container.rlimit_info", container.rlimit_info.is_some())?;
     refuse("container.tty_info", container.tty_info.is_some())
 }
 
 type Limits = BTreeMap<Name, Option<Milli>>;
 
-fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At<BadTask>> {
+pub(crate) fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At<BadTask>> {
     let limit = |(key, scalar): (&String, &v1::value::Scalar)| {
         let name = match key.as_str() {
             "cpus" => Name::cpus(),
@@ -159,16 +176,12 @@ fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At
 pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
     let mut resources = resources::write(&task.resources, form);
     resources::allocate(&mut resources, &task.role);
-    let limit = |(name, limit): (&Name, &Option<Milli>)| {
-        let units = limit.map_or(f64::INFINITY, Milli::as_f64);
-        (name.as_str().to_owned(), v1::value::Scalar { value: Some(units) })
-    };
     v1::TaskInfo {
         name: Some(task.name.clone()),
         task_id: Some(task.id.write()),
         agent_id: Some(task.agent.write()),
         resources,
-        limits: task.limits.iter().map(limit).collect(),
+        limits: write_limits(&task.limits),
         command: Some(command::write(&task.command)),
         container: write_container(task),
         health_check: task.health.as_ref().map(health::write),
@@ -179,15 +192,26 @@ pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
     }
 }
 
+pub(crate) fn write_limits(limits: &Limits) -> BTreeMap<String, v1::value::Scalar> {
+    let limit = |(name, limit): (&Name, &Option<Milli>)| {
+        let units = limit.map_or(f64::INFINITY, Milli::as_f64);
+        (name.as_str().to_owned(), v1::value::Scalar { value: Some(units) })
+    };
+    limits.iter().map(limit).collect()
+}
+
 /// Absent where a task asks for nothing that every task does not have anyway.
 fn write_container(task: &TaskSpec) -> Option<v1::ContainerInfo> {
     let rootfs = task.rootfs.as_ref().map(|rootfs| rootfs.as_str().to_owned());
-    let asks = rootfs.is_some() || !task.volumes.is_empty();
+    let asks = rootfs.is_some() || !task.volumes.is_empty() || task.exclusive_cpus;
     asks.then(|| v1::ContainerInfo {
         r#type: Some(v1::container_info::Type::Mesos as i32),
         volumes: task.volumes.iter().map(volumes::write).collect(),
         mesos: rootfs
             .map(|rootfs| v1::container_info::MesosInfo { rootfs: Some(rootfs), ..Default::default() }),
+        linux_info: task
+            .exclusive_cpus
+            .then(|| v1::LinuxInfo { exclusive_cpus: Some(true), ..Default::default() }),
         ..Default::default()
     })
 }

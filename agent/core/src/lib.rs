@@ -21,10 +21,12 @@ mod event;
 mod checkpoint;
 mod recovery;
 
+mod cores;
 mod disk;
 mod health;
 mod kill;
 mod link;
+mod resize;
 mod task;
 mod updates;
 
@@ -33,6 +35,9 @@ mod ids;
 pub use agent::Agent;
 pub use checkpoint::{ENDED_KEPT, Health, Kill, KillCause, Record, State, Task};
 pub use config::Config;
-pub use effect::{Effect, FromAgent, Launch, Registration, Signal, StatusUpdate, TaskReport};
+pub use cores::Cores;
+pub use effect::{
+    Effect, FromAgent, Launch, Registration, Resize, Signal, StatusUpdate, TaskReport, TaskResized,
+};
 pub use event::{Assignment, Checked, End, Event, FromMaster, Limitation, LinkId, TaskKey, Work};
 pub use recovery::{Condition, Found, Start};

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bourse_agent_core::Launch;
+use bourse_agent_core::{Cores, Launch};
+use bourse_containerizer as containers;
 use bourse_containerizer::{Bind, ContainerSpec, Filters, Isolation, Limits, LogLimits, SANDBOX};
 use bourse_types::{Argv, Milli, Name, TaskSpec};
 use nix::unistd::{Uid, User};
@@ -57,7 +58,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         sandbox,
         cwd: None,
         hostname: Some(short(&habits.hostname).to_owned()),
-        limits: limits(habits, spec),
+        limits: limits(habits, spec, launch.cores.as_ref()),
         logs: habits.logs,
         root: None,
         volumes,
@@ -166,7 +167,8 @@ fn uid(user: &str) -> Option<Uid> {
     }
 }
 
-fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
+/// What a task may use, when it is launched and when it is resized.
+pub fn limits(habits: &Habits, spec: &TaskSpec, cores: Option<&Cores>) -> Limits {
     let bytes = |mebibytes: Milli| (u128::from(mebibytes.thousandths()) << 20) / 1000;
     let memory = spec.limit_of(&Name::mem()).map(|limit| match bytes(limit) {
         0 => MEMORY_DEFAULT_BYTES,
@@ -176,6 +178,7 @@ fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
         cpu_quota: spec.limit_of(&Name::cpus()),
         memory_bytes: memory,
         pids: Some(habits.pids_limit),
+        cores: cores.cloned().and_then(containers::Cores::of),
         ..Limits::unlimited(spec.resources.cpus())
     }
 }
@@ -214,6 +217,7 @@ mod tests {
             role: Role::any(),
             resources: resources.parse().expect("valid"),
             limits: Default::default(),
+            exclusive_cpus: false,
             command,
             rootfs: None,
             volumes: Vec::new(),
@@ -229,6 +233,7 @@ mod tests {
             spec,
             framework_user: "daemon".into(),
             agent,
+            cores: None,
         }
     }
 
@@ -285,6 +290,9 @@ mod tests {
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_DEFAULT_BYTES));
         launch.spec.resources = "cpus:0.5; mem:0.001".parse().expect("valid");
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_MIN_BYTES));
+        assert_eq!(limits(&launch).cores, None);
+        launch.cores = Some([1, 2].into());
+        assert_eq!(limits(&launch).cores.map(|cores| cores.to_string()).as_deref(), Some("1-2"));
     }
 
     #[test]

@@ -176,6 +176,7 @@ impl Master {
             }
             from_agent::Message::Update(_)
             | from_agent::Message::Usage(_)
+            | from_agent::Message::TaskResized(_)
             | from_agent::Message::RegisterPage(_) => None,
         };
         drop(script);

@@ -18,6 +18,7 @@ pub struct Task {
     pub(crate) wanted: Resources,
     pub(crate) ports: u64,
     pub(crate) limits: BTreeMap<Name, Option<Milli>>,
+    pub(crate) exclusive_cpus: bool,
     pub(crate) command: Command,
     pub(crate) rootfs: Option<Rootfs>,
     pub(crate) volumes: Vec<Volume>,
@@ -37,6 +38,7 @@ impl Task {
             wanted: Resources::new(),
             ports: 0,
             limits: BTreeMap::new(),
+            exclusive_cpus: false,
             command: Command::default(),
             rootfs: None,
             volumes: Vec::new(),
@@ -101,6 +103,11 @@ impl Task {
     /// Processors, exact to a thousandth: `Milli::new(500)` is half of one. More is never given: the quota is hard.
     pub fn cpus(self, cpus: Milli) -> Task {
         self.scalar(Name::cpus(), cpus)
+    }
+
+    /// Its cpus, a whole number of them, are cores on which no other task runs.
+    pub fn exclusive_cpus(self) -> Task {
+        Task { exclusive_cpus: true, ..self }
     }
 
     /// Memory in MiB. A task that uses more is killed.

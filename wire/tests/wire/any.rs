@@ -277,14 +277,27 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     let how = (
         some,
         limits,
-        (command(), option::of(rootfs()), volumes()),
+        (command(), option::of(rootfs()), volumes(), any::<bool>()),
         option::of(health()),
         option::of(nanos()),
         option::of(nanos()),
         labels(),
     );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
-        let (resources, limits, (command, rootfs, volumes), health, grace, max_completion_time, labels) = how;
+        let (
+            mut resources,
+            limits,
+            (command, rootfs, volumes, exclusive_cpus),
+            health,
+            grace,
+            max_completion_time,
+            labels,
+        ) = how;
+        if exclusive_cpus {
+            // Only whole cpus can be had for oneself.
+            let missing = 1000 - resources.cpus().thousandths() % 1000;
+            resources.insert(Resource::scalar(Name::cpus(), Milli::new(missing)));
+        }
         TaskSpec {
             id,
             name,
@@ -293,6 +306,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             role,
             resources,
             limits,
+            exclusive_cpus,
             command,
             rootfs,
             volumes,
@@ -302,6 +316,18 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             labels,
         }
     })
+}
+
+/// One that the form before refinement can say as well.
+fn size() -> impl Strategy<Value = Size> {
+    let limited = prop_oneof![Just(Name::cpus()), Just(Name::mem())];
+    let cpus = Resource::scalar(Name::cpus(), Milli::new(1));
+    (unrefined_resources(), btree_map(limited, option::of(milli()), 0..3)).prop_map(
+        move |(mut resources, limits)| {
+            resources.insert(cpus.clone());
+            Size { resources, limits }
+        },
+    )
 }
 
 pub fn status() -> impl Strategy<Value = TaskStatus> {
@@ -325,10 +351,11 @@ pub fn status() -> impl Strategy<Value = TaskStatus> {
         unrefined_resources(),
         option::of(container),
         option::of(exit),
+        option::of(size()),
     );
     (ids, state, rest).prop_map(|((task_id, agent_id, executor_id), state, rest)| {
         let (state, source, reason, message, timestamp) = state;
-        let (uuid, healthy, labels, data, unreachable_since, limitation, container, exit) = rest;
+        let (uuid, healthy, labels, data, unreachable_since, limitation, container, exit, size) = rest;
         TaskStatus {
             task_id,
             agent_id,
@@ -346,6 +373,7 @@ pub fn status() -> impl Strategy<Value = TaskStatus> {
             limitation,
             container,
             exit,
+            size,
         }
     })
 }

@@ -141,6 +141,11 @@ fn a_task_is_refused_with_the_remedy() {
         mesos: Some(v1::container_info::MesosInfo { rootfs: text(path), ..Default::default() }),
         ..container(v1::container_info::Type::Mesos)
     };
+    let with_linux = |linux: v1::LinuxInfo| v1::ContainerInfo {
+        linux_info: Some(linux),
+        ..container(v1::container_info::Type::Mesos)
+    };
+    let alone = || with_linux(v1::LinuxInfo { exclusive_cpus: Some(true), ..Default::default() });
     check(
         &valid_task(),
         |form| task::read(form, owner()),
@@ -170,6 +175,12 @@ fn a_task_is_refused_with_the_remedy() {
             },
             &|t| t.container = Some(with_root("/srv/web.tar")),
             &|t| t.container = Some(with_root("srv/web")),
+            &|t| t.container = Some(alone()),
+            &|t| {
+                t.resources[0] = scalar("cpus", 1.5);
+                t.container = Some(alone());
+            },
+            &|t| t.container = Some(with_linux(v1::LinuxInfo { shm_size: Some(1), ..Default::default() })),
             &|t| {
                 t.limits.insert("mem".into(), v1::value::Scalar { value: Some(f64::NEG_INFINITY) });
             },
@@ -194,6 +205,9 @@ fn a_task_is_refused_with_the_remedy() {
             container.hostname: this release runs plain command tasks; leave container.hostname out
             accepted
             container.mesos.rootfs: "srv/web" can be no task's root; write the absolute path of a directory or a tar file, without empty parts, `.` and `..`, and not as /
+            accepted
+            container.linux_info.exclusive_cpus: the task wants 1.5 cpus for itself alone; take a whole number of them
+            container.linux_info: this release runs plain command tasks; leave container.linux_info out
             limits["mem"].value: mem is -inf; it must be a number from 0 to 1e12
             limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem
             max_completion_time.nanoseconds: -1 ns is negative; send 0 or more
@@ -360,6 +374,7 @@ fn a_status_is_refused_with_the_remedy() {
             &|s| s.unreachable_time = Some(v1::TimeInfo { nanoseconds: Some(-5) }),
             &|s| s.exit = Some(v1::Exit::default()),
             &|s| s.exit = Some(v1::Exit { code: Some(1), signal: Some(9) }),
+            &|s| s.size = Some(v1::TaskSize::default()),
         ],
         expect![[r#"
             state: the field is required and was not sent; set it
@@ -372,6 +387,7 @@ fn a_status_is_refused_with_the_remedy() {
             unreachable_time.nanoseconds: -5 ns is negative; send 0 or more
             exit: a process ends by a code or by a signal; send exactly one of the two
             exit: a process ends by a code or by a signal; send exactly one of the two
+            size.resources: the task uses no resources; give it at least cpus and mem
         "#]],
     );
 }
