@@ -28,6 +28,7 @@ mod view;
 mod session;
 mod wire;
 
+mod cores;
 mod disk;
 mod du;
 mod launcher;
