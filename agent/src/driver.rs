@@ -224,6 +224,7 @@ impl<C: Containerizer + Clone> Driver<C> {
                 Effect::Send { link, message } => self.send(link, message),
                 Effect::Launch(launch) => self.launcher.launch(*launch),
                 Effect::Watch { container } => self.launcher.watch(container),
+                Effect::Resize(resize) => self.launcher.resize(*resize),
                 Effect::Signal { container, signal } => self.launcher.signal(container, signal),
                 Effect::KillAll { container } => self.launcher.kill_all(container),
                 Effect::Destroy { container } => self.launcher.destroy(container),
@@ -282,6 +283,10 @@ fn steps(record: &Record) -> Option<(Failpoint, Failpoint)> {
         | Record::FrameworkForgotten { .. }
         | Record::UpdateMade { .. }
         | Record::HealthSeen { .. }
+        | Record::CoresTaken { .. }
+        | Record::ResizeBegun { .. }
+        | Record::Resized { .. }
+        | Record::ResizeRefused { .. }
         | Record::TaskSilenced { .. }
         | Record::TaskForgotten { .. } => None,
     }
@@ -301,6 +306,9 @@ fn narrate(event: &Event) {
         }
         Event::FromMaster { message: FromMaster::Kill { task, reason, .. }, .. } => {
             info!(framework_id = %task.framework, task_id = %task.task, ?reason, "a task is to be killed");
+        }
+        Event::FromMaster { message: FromMaster::Resize { task, size }, .. } => {
+            info!(framework_id = %task.framework, task_id = %task.task, %size, "a task is to be resized");
         }
         Event::FromMaster { message: FromMaster::ShutdownFramework { framework }, .. } => {
             info!(framework_id = %framework, "a framework is shut down");

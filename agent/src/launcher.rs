@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_agent_core::{Condition, End, Event, Found, Launch, Limitation, Signal};
+use bourse_agent_core::{Condition, End, Event, Found, Launch, Limitation, Resize, Signal};
 use bourse_containerizer as containers;
 use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
@@ -77,6 +77,30 @@ impl<C: Containerizer + Clone> Launcher<C> {
     pub fn watch(&mut self, container: ContainerId) {
         let (containers, inbox) = (self.containers.clone(), self.inbox.clone());
         tokio::spawn(watch(containers, container, inbox));
+    }
+
+    /// The core waits for the answer before it asks for other limits of the same container.
+    pub fn resize(&mut self, resize: Resize) {
+        let Resize { container, spec, cores } = resize;
+        let inbox = self.inbox.clone();
+        let limits = container::limits(&self.habits, &spec, cores.as_ref());
+        self.job(|containers| async move {
+            let setting = {
+                let container = container.clone();
+                tokio::spawn(async move { containers.resize(&container, &limits).await })
+            };
+            let outcome = match setting.await {
+                Ok(Ok(())) => Ok(()),
+                // Whoever watches it tells its end.
+                Ok(Err(ContainerError::Ended(_) | ContainerError::Unknown(_))) => return,
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(panic) => Err(broken(&panic)),
+            };
+            if let Err(why) = &outcome {
+                warn!(container_id = %container, why, "the limits of a container could not be changed");
+            }
+            let _ = inbox.send(Input::Event(Event::Resized { container, outcome })).await;
+        });
     }
 
     pub fn signal(&mut self, container: ContainerId, signal: Signal) {

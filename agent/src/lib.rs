@@ -29,6 +29,7 @@ mod view;
 mod session;
 mod wire;
 
+mod cores;
 mod disk;
 mod du;
 mod launcher;

@@ -26,7 +26,7 @@ use crate::driver::{Driver, Ending, INBOX_MAX};
 use crate::identity::{self, WorkDir};
 use crate::launcher::{Habits, Launcher, Mountable, recover};
 use crate::view::View;
-use crate::{resources, sandbox, serve, usage};
+use crate::{cores, resources, sandbox, serve, usage};
 
 /// How long a stopping agent waits until those who read from it were told so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -106,6 +106,7 @@ pub async fn run(
 
     let clock = Clock::new();
     let core = bourse_agent_core::Config {
+        cores: cores::find(config.isolation),
         kill_grace: config.kill_grace,
         enforce_disk: config.enforce_disk,
         backoff_first: config.reconnect_wait,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Assignment, FromAgent, FromMaster, Registration, StatusUpdate, TaskKey, TaskReport, Work,
+    Assignment, FromAgent, FromMaster, Registration, StatusUpdate, TaskKey, TaskReport, TaskResized, Work,
 };
 use bourse_proto::agent_link as link;
 use bourse_proto::v1::{self, agent_info::capability::Type as Capability};
@@ -12,8 +12,8 @@ use bourse_types::{
 };
 use bourse_wire::ids::WireId;
 use bourse_wire::status::BadStatus;
-use bourse_wire::task::Owner;
-use bourse_wire::{At, Form, framework, health, resources, status, task};
+use bourse_wire::task::{BadTask, Owner};
+use bourse_wire::{At, Form, framework, health, resources, size, status, task};
 use bytes::Bytes;
 use prost::Message;
 
@@ -48,6 +48,9 @@ pub enum BadMessage {
     /// A bad kill policy.
     #[error(transparent)]
     KillPolicy(#[from] At<health::BadHealth>),
+    /// A bad size.
+    #[error(transparent)]
+    Size(#[from] At<BadTask>),
     /// A heartbeat interval that is none.
     #[error("the heartbeat interval is {0} s; it must be a positive number")]
     Heartbeat(f64),
@@ -96,6 +99,10 @@ pub fn read(message: link::ToAgent) -> Result<(Epoch, FromMaster), BadMessage> {
                 .transpose()?,
             // A reason of a later release is as good as none.
             reason: kill.reason.parse().ok(),
+        },
+        Message::ResizeTask(resize) => FromMaster::Resize {
+            task: key(&resize.framework_id, &resize.task_id)?,
+            size: Box::new(size::read(&resize.size.ok_or(BadMessage::Missing("size"))?)?),
         },
         Message::AcknowledgeUpdate(acknowledged) => FromMaster::Acknowledge {
             task: key(&acknowledged.framework_id, &acknowledged.task_id)?,
@@ -153,6 +160,7 @@ pub fn write(message: FromAgent) -> Vec<link::FromAgent> {
         FromAgent::Register(registration) => write_registration(*registration),
         FromAgent::Heartbeat => vec![Message::Heartbeat(link::Heartbeat {})],
         FromAgent::Update(update) => vec![Message::Update(write_update(*update))],
+        FromAgent::Resized(resized) => vec![Message::TaskResized(write_resized(*resized))],
     };
     messages.into_iter().map(|message| link::FromAgent { message: Some(message) }).collect()
 }
@@ -232,6 +240,17 @@ fn write_report(report: TaskReport) -> link::TaskReport {
         role: report.role.to_string(),
         resources: held,
         latest: Some(status::write(&report.latest, Form::Refined)),
+        size: report.size.as_ref().map(|size| size::write(size, Form::Refined)),
+        resizing: report.resizing.as_ref().map(|size| size::write(size, Form::Refined)),
+    }
+}
+
+fn write_resized(resized: TaskResized) -> link::TaskResized {
+    link::TaskResized {
+        framework_id: resized.framework.to_string(),
+        task_id: resized.task.to_string(),
+        size: Some(size::write(&resized.size, Form::Refined)),
+        wanted: Some(size::write(&resized.wanted, Form::Refined)),
     }
 }
 

@@ -26,6 +26,8 @@ mod namespaces;
 mod recovery;
 #[path = "agent/registering.rs"]
 mod registering;
+#[path = "agent/resizing.rs"]
+mod resizing;
 #[path = "agent/rootfs.rs"]
 mod rootfs;
 #[path = "agent/running.rs"]

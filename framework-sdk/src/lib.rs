@@ -48,7 +48,7 @@ mod subscription;
 mod wire;
 
 pub use bourse_sdk_core::{
-    Acknowledgement, Calls, Event, NotLaunched, Offer, Placed, Scheduler, Task, TaskIds, WhyNot,
+    Acknowledgement, Calls, Event, NotLaunched, NotResized, Offer, Placed, Scheduler, Task, TaskIds, WhyNot,
 };
 pub use driver::RunError;
 pub use framework::Framework;

@@ -4,7 +4,7 @@ use bourse_proto::v1;
 use bourse_proto::v1::scheduler::call::{self, Type};
 use bourse_proto::v1::scheduler::{Event, event};
 use bourse_proto::v1::{carrier, offer};
-use bourse_sdk_core::{Call, FromMaster, OfferMade};
+use bourse_sdk_core::{Call, FromMaster, OfferMade, Resize};
 use bourse_types::{Address, AgentId, BadRole, FrameworkId, FrameworkInfo, OfferId, Role};
 use bourse_wire::attributes::BadAttribute;
 use bourse_wire::ids::{BadWireId, WireId, needed};
@@ -12,7 +12,8 @@ use bourse_wire::resources::{BadResource, Form};
 use bourse_wire::status::BadStatus;
 use bourse_wire::time::BadTime;
 use bourse_wire::{
-    At, Missing, Place, Under, attributes, filters, framework, health, resources, role, status, task, time,
+    At, Missing, Place, Under, attributes, filters, framework, health, resources, role, size, status, task,
+    time,
 };
 use bytes::Bytes;
 use prost::Message;
@@ -56,17 +57,19 @@ pub(crate) fn write(framework: &FrameworkId, call: &Call, form: Form) -> carrier
     let mut message = carrier::Call { framework_id: Some(framework.write()), ..Default::default() };
     let ids = |offers: &[OfferId]| offers.iter().map(WireId::write).collect();
     let kind = match call {
-        Call::Accept { offers, tasks, refuse } => {
-            let task_infos =
-                tasks.iter().map(|spec| Bytes::from(task::write(spec, form).encode_to_vec())).collect();
-            let launch = carrier::Operation {
-                r#type: Some(offer::operation::Type::Launch as i32),
-                launch: Some(carrier::Launch { task_infos }),
-                ..Default::default()
-            };
+        Call::Accept { offers, tasks, resizes, refuse } => {
+            let mut operations: Vec<_> = resizes.iter().map(|resize| write_resize(resize, form)).collect();
+            if !tasks.is_empty() {
+                let bytes = |spec| Bytes::from(task::write(spec, form).encode_to_vec());
+                operations.push(carrier::Operation {
+                    r#type: Some(offer::operation::Type::Launch as i32),
+                    launch: Some(carrier::Launch { task_infos: tasks.iter().map(bytes).collect() }),
+                    ..Default::default()
+                });
+            }
             message.accept = Some(carrier::Accept {
                 offer_ids: ids(offers),
-                operations: vec![launch],
+                operations,
                 filters: Some(filters::write(*refuse)),
             });
             Type::Accept
@@ -112,6 +115,17 @@ pub(crate) fn write(framework: &FrameworkId, call: &Call, form: Form) -> carrier
     };
     message.r#type = Some(kind as i32);
     message
+}
+
+fn write_resize(resize: &Resize, form: Form) -> carrier::Operation {
+    carrier::Operation {
+        r#type: Some(offer::operation::Type::Resize as i32),
+        resize: Some(offer::operation::Resize {
+            task_id: Some(resize.task.write()),
+            size: Some(size::write(&resize.size, form)),
+        }),
+        ..Default::default()
+    }
 }
 
 /// What an event says to a session. None: nothing that it deals with.
@@ -206,12 +220,19 @@ mod tests {
     fn an_accept_is_read_by_mesos_form_of_the_message_as_well() {
         let offers = vec!["o1".parse().expect("valid")];
         let refuse = Duration::from_secs(9);
-        let call = Call::Accept { offers, tasks: vec![tests_task()], refuse };
+        let resize = Resize {
+            task: "t2".parse().expect("valid"),
+            size: bourse_types::Size::of("cpus:2; mem:64".parse().expect("valid")),
+        };
+        let call = Call::Accept { offers, tasks: vec![tests_task()], resizes: vec![resize.clone()], refuse };
         let bytes = write(&"f".parse().expect("valid"), &call, Form::Refined).encode_to_vec();
         let read = scheduler::Call::decode(&bytes[..]).expect("the same bytes");
         let accept = read.accept.expect("an accept");
         assert_eq!(accept.filters.expect("filters").refuse_seconds(), 9.0);
-        let launched = &accept.operations[0].launch.as_ref().expect("a launch").task_infos[0];
+        let resized = accept.operations[0].resize.as_ref().expect("a resize");
+        assert_eq!(resized.task_id.as_ref().expect("an id").value(), "t2");
+        assert_eq!(size::read(resized.size.as_ref().expect("a size")), Ok(resize.size));
+        let launched = &accept.operations[1].launch.as_ref().expect("a launch").task_infos[0];
         assert_eq!(launched.task_id.as_ref().expect("an id").value(), "t1");
         assert_eq!(read.r#type, Some(Type::Accept as i32));
     }
@@ -241,6 +262,7 @@ mod tests {
             resources: "cpus:1; mem:32".parse().expect("valid"),
             limits: Default::default(),
             controls: Default::default(),
+            exclusive_cpus: false,
             command: bourse_types::Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),

@@ -166,6 +166,7 @@ pub(crate) fn event_kind(event: &Event) -> &'static str {
         Event::AgentsHeard { .. } => "agents_heard",
         Event::AgentLinkClosed { .. } => "agent_link_closed",
         Event::StatusUpdate { .. } => "status_update",
+        Event::TaskResized { .. } => "task_resized",
         Event::Subscribes { .. } => "subscribes",
         Event::StreamClosed { .. } => "stream_closed",
         Event::Call { call, .. } => match call {
@@ -192,6 +193,7 @@ fn effect_kind(effect: &Effect) -> &'static str {
             ToAgent::Registered { .. } => "agent_registered",
             ToAgent::Run { .. } => "run_task",
             ToAgent::Kill { .. } => "kill_task",
+            ToAgent::Resize { .. } => "resize_task",
             ToAgent::Acknowledge { .. } => "acknowledge_update",
             ToAgent::ShutdownFramework { .. } => "shutdown_framework",
         },

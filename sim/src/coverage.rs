@@ -62,7 +62,7 @@ macro_rules! kinds {
 kinds! {
     /// What happened to the master.
     master_event MASTER_EVENTS MasterEvent, "master event":
-    AgentRegisters AgentsHeard AgentLinkClosed StatusUpdate Subscribes StreamClosed Call Operate Tick
+    AgentRegisters AgentsHeard AgentLinkClosed StatusUpdate TaskResized Subscribes StreamClosed Call Operate Tick
 }
 kinds! {
     /// What a scheduler asked for.
@@ -90,7 +90,7 @@ kinds! {
 }
 kinds! {
     /// What the master said to an agent.
-    to_agent TO_AGENT ToAgent, "to agent": Registered Run Kill Acknowledge ShutdownFramework
+    to_agent TO_AGENT ToAgent, "to agent": Registered Run Kill Resize Acknowledge ShutdownFramework
 }
 kinds! {
     /// What the master said to a scheduler.
@@ -108,7 +108,7 @@ kinds! {
 kinds! {
     /// What happened to an agent.
     agent_event AGENT_EVENTS AgentEvent, "agent event":
-    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed SandboxMeasured Stop Disk Tick
+    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Resized SandboxMeasured Stop Disk Tick
 }
 kinds! {
     /// What an agent found of a container when it came back.
@@ -117,22 +117,22 @@ kinds! {
 kinds! {
     /// What an agent heard.
     from_master FROM_MASTER FromMaster, "agent hears":
-    Registered Refused Run Kill Acknowledge ShutdownFramework HeartbeatAck
+    Registered Refused Run Kill Resize Acknowledge ShutdownFramework HeartbeatAck
 }
 kinds! {
     /// What an agent wanted.
     agent_effect AGENT_EFFECTS AgentEffect, "agent effect":
-    Checkpoint Connect CloseLink Send Launch Watch Signal KillAll Destroy Probe Exit
+    Checkpoint Connect CloseLink Send Launch Watch Resize Signal KillAll Destroy Probe Exit
 }
 kinds! {
     /// What an agent wanted to survive.
     record RECORDS Record, "record":
-    Admitted Described EpochSeen Booted FrameworkKnown FrameworkForgotten TaskAccepted TaskStarted UpdateMade
-    UpdateAcknowledged KillBegun HealthSeen TaskSilenced TaskForgotten
+    Admitted Described EpochSeen Booted FrameworkKnown FrameworkForgotten TaskAccepted CoresTaken TaskStarted UpdateMade
+    UpdateAcknowledged KillBegun HealthSeen ResizeBegun Resized ResizeRefused TaskSilenced TaskForgotten
 }
 kinds! {
     /// What an agent said.
-    from_agent FROM_AGENT FromAgent, "agent says": Register Heartbeat Update
+    from_agent FROM_AGENT FromAgent, "agent says": Register Heartbeat Update Resized
 }
 kinds! {
     /// What happened to a session.

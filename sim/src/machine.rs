@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bourse_agent_core::{Checked, Condition, End, Event, Found, Launch, TaskKey};
+use bourse_agent_core::{Checked, Condition, End, Event, Found, Launch, Resize, TaskKey};
 use bourse_types::{ContainerId, Exit, Resources};
 
 use crate::random::Random;
@@ -16,6 +16,9 @@ use crate::world::{Happening, Outside};
 
 /// Why a set-up fails.
 const NO_DEVICE: &str = "mount: no such device; load the module";
+
+/// Why a container keeps its limits.
+const IN_USE: &str = "its memory is in use; free some of it";
 
 /// Between two measurements of a sandbox.
 const MEASURED: Duration = Duration::from_secs(1);
@@ -76,6 +79,8 @@ pub enum Inside {
     Answers(u64),
     /// Its sandbox is measured.
     Measured,
+    /// Its new limits are set, or refused.
+    Resized,
 }
 
 #[derive(Debug)]
@@ -84,6 +89,8 @@ struct Container {
     resources: Resources,
     program: Program,
     phase: Phase,
+    /// What it is being given.
+    resizing: Option<Resources>,
     /// The agent's present life knows about it.
     watched: bool,
 }
@@ -138,6 +145,7 @@ impl Machine {
             resources: launch.spec.resources.clone(),
             program,
             phase: Phase::SettingUp,
+            resizing: None,
             watched: true,
         };
         outside.checks.launched(&launch.task);
@@ -186,6 +194,20 @@ impl Machine {
                 self.soon(MEASURED, id, Inside::Measured, outside);
                 Event::SandboxMeasured { container: id.clone(), used_bytes: GREED_BYTES }
             }
+            (Phase::Running { .. }, Inside::Resized) => {
+                let wanted = container.resizing.take()?;
+                // What it has already cannot be refused.
+                let refused = wanted != container.resources && self.random.chance(0.3);
+                let outcome = match refused {
+                    true => Err(IN_USE.to_owned()),
+                    false => {
+                        container.resources = wanted;
+                        outside.checks.resized(index, &container.task, id, &container.resources);
+                        Ok(())
+                    }
+                };
+                Event::Resized { container: id.clone(), outcome }
+            }
             _ => return None,
         };
         watched.then_some(event)
@@ -216,6 +238,14 @@ impl Machine {
             Phase::SettingUp | Phase::Running { .. } => None,
             Phase::NeverRan | Phase::CutShort | Phase::Vanished => None,
         }
+    }
+
+    /// Other limits for what runs; they take a moment.
+    pub fn resize(&mut self, resize: &Resize, outside: &mut Outside) {
+        let Some(container) = self.containers.get_mut(&resize.container) else { return };
+        container.resizing = Some(resize.spec.resources.clone());
+        let wait = self.random.millis(1, 2_000);
+        self.soon(wait, &resize.container, Inside::Resized, outside);
     }
 
     /// SIGTERM.
@@ -258,6 +288,13 @@ impl Machine {
                 (self.random.chance(0.5), outside.misfortune && self.random.chance(0.03));
             let container = self.containers.get_mut(id).expect("it was just listed");
             container.watched = false;
+            // Limits that were being set are set, or not.
+            if let Some(wanted) = container.resizing.take().filter(|_| goes_on)
+                && matches!(container.phase, Phase::Running { .. })
+            {
+                container.resources = wanted;
+                outside.checks.resized(self.index, &container.task, id, &container.resources);
+            }
             if vanishes && matches!(container.phase, Phase::Running { .. }) {
                 container.phase = Phase::Vanished;
                 outside.checks.ended(self.index, &container.task, id, None);

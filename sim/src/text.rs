@@ -24,6 +24,10 @@ impl fmt::Display for Event<'_> {
                 let (status, latest) = (Status(&update.status), update.latest.state);
                 write!(f, "StatusUpdate {agent} #{} {} {status} latest {latest}", link.0, update.framework)
             }
+            E::TaskResized { agent, link, resized: r } => {
+                write!(f, "TaskResized {agent} #{} {}/{} has {}", link.0, r.framework, r.task, r.size)?;
+                if r.size == r.wanted { Ok(()) } else { write!(f, " and not {}", r.wanted) }
+            }
             E::Subscribes { stream, subscription: s } => {
                 write!(
                     f,
@@ -46,6 +50,10 @@ impl fmt::Display for Call<'_> {
         match self.0 {
             master::Call::Accept(accept) => {
                 write!(f, "Accept {:?} for {:?}", accept.offers, accept.refuse)?;
+                accept.resizes.iter().try_for_each(|resize| match &resize.wanted {
+                    Ok(size) => write!(f, ", {} to {size}", resize.task),
+                    Err(_) => write!(f, ", {} to what makes no sense", resize.task),
+                })?;
                 accept.launches.iter().try_for_each(|launch| match launch {
                     master::Launch::Task(task) => {
                         write!(f, ", {} on {} with {}", task.id, task.agent, task.resources)

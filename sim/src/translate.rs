@@ -48,14 +48,23 @@ impl Messages {
 
     /// An agent's registration, at the master's door.
     pub fn registration(&self, from: agent::Registration) -> master::Registration {
-        let report = |report: agent::TaskReport| master::TaskReport {
-            framework: report.framework,
-            task: master::TaskInfo {
-                resources: report.resources,
-                ..self.task_info(self.read(&report.message), report.message)
-            },
-            role: report.role,
-            latest: report.latest,
+        let report = |report: agent::TaskReport| {
+            let spec = self.read(&report.message);
+            let resized = report.size.is_some();
+            let size = report.size.unwrap_or_else(|| spec.size());
+            let limits = size.limits.iter().map(|(name, limit)| (name.as_str().to_owned(), *limit)).collect();
+            master::TaskReport {
+                framework: report.framework,
+                task: master::TaskInfo {
+                    resources: report.resources,
+                    limits,
+                    ..self.task_info(spec, report.message)
+                },
+                role: report.role,
+                latest: report.latest,
+                resized,
+                resizing: report.resizing,
+            }
         };
         master::Registration {
             id: from.id,
@@ -92,6 +101,9 @@ impl Messages {
             master::ToAgent::Kill { framework, task, policy, reason } => {
                 FromMaster::Kill { task: key(framework, task), policy, reason }
             }
+            master::ToAgent::Resize { framework, task, size } => {
+                FromMaster::Resize { task: key(framework, task), size: Box::new(size) }
+            }
             master::ToAgent::Acknowledge { framework, task, uuid } => {
                 FromMaster::Acknowledge { task: key(framework, task), uuid }
             }
@@ -102,9 +114,12 @@ impl Messages {
     /// A scheduler's call, at the master's door.
     pub fn call(&mut self, call: sdk::Call) -> master::Call {
         match call {
-            sdk::Call::Accept { offers, tasks, refuse } => {
+            sdk::Call::Accept { offers, tasks, resizes, refuse } => {
                 let launches = tasks.into_iter().map(|task| self.launch(task)).collect();
-                master::Call::Accept(master::Accept { offers, launches, refuse })
+                let resize =
+                    |resize: sdk::Resize| master::Resize { task: resize.task, wanted: Ok(resize.size) };
+                let resizes = resizes.into_iter().map(resize).collect();
+                master::Call::Accept(master::Accept { offers, launches, resizes, refuse })
             }
             sdk::Call::Decline { offers, refuse } => master::Call::Decline { offers, refuse },
             sdk::Call::Revive { roles } => master::Call::Revive { roles },
@@ -120,6 +135,12 @@ impl Messages {
 /// An agent's update, at the master's door.
 pub fn update(from: agent::StatusUpdate) -> master::StatusUpdate {
     master::StatusUpdate { framework: from.framework, status: from.status, latest: from.latest }
+}
+
+/// An agent's answer to a resize, at the master's door.
+pub fn resized(from: agent::TaskResized) -> master::TaskResized {
+    let agent::TaskResized { framework, task, wanted, size } = from;
+    master::TaskResized { framework, task, wanted, size }
 }
 
 /// A refusal, at the agent's door.

@@ -38,6 +38,7 @@ pub mod framework;
 pub mod health;
 pub mod namespaces;
 pub mod rootfs;
+pub mod size;
 pub mod task;
 pub mod volume;
 
@@ -63,6 +64,7 @@ pub use resources::{
 };
 pub use role::{BadRole, Role};
 pub use rootfs::{BadRootfs, Rootfs};
+pub use size::Size;
 pub use status::{ContainerStatus, Exit, TaskStatus};
 pub use task::TaskSpec;
 pub use task_state::TaskState;

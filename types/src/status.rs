@@ -4,7 +4,9 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{AgentId, ContainerId, ExecutorId, Labels, Reason, Resources, Source, TaskId, TaskState, Wall};
+use crate::{
+    AgentId, ContainerId, ExecutorId, Labels, Reason, Resources, Size, Source, TaskId, TaskState, Wall,
+};
 
 /// One report about a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,9 @@ pub struct TaskStatus {
     pub container: Option<ContainerStatus>,
     /// How its process ended, on a terminal state of a task that had one.
     pub exit: Option<Exit>,
+    /// What the task has from now on: in the answer to a resize, done or refused, and in answers to a reconciliation
+    /// where it has been resized.
+    pub size: Option<Size>,
 }
 
 impl TaskStatus {
@@ -64,6 +69,7 @@ impl TaskStatus {
             limitation: Resources::new(),
             container: None,
             exit: None,
+            size: None,
         }
     }
 }

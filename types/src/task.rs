@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Namespaces,
-    Resources, Role, Rootfs, TaskId, Volume,
+    Resources, Role, Rootfs, Size, TaskId, Volume,
 };
 
 /// A task that is one command in one container.
@@ -31,6 +31,8 @@ pub struct TaskSpec {
     pub limits: BTreeMap<Name, Option<Milli>>,
     /// What it asks of the kernel besides.
     pub controls: Controls,
+    /// Whether its cpus are cores that nobody else runs on; their number is whole then.
+    pub exclusive_cpus: bool,
     /// What it runs.
     pub command: Command,
     /// Its own root; `None`: the machine's programs, libraries and settings.
@@ -59,6 +61,16 @@ impl TaskSpec {
             None => Some(self.resources.scalar(name.as_str())),
         }
     }
+
+    /// All of it that can change while it runs.
+    pub fn size(&self) -> Size {
+        Size { resources: self.resources.clone(), limits: self.limits.clone() }
+    }
+
+    /// The same task with another size.
+    pub fn resized(&self, size: &Size) -> TaskSpec {
+        TaskSpec { resources: size.resources.clone(), limits: size.limits.clone(), ..self.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +88,7 @@ mod tests {
             resources: "cpus:0.5; mem:64".parse().expect("valid"),
             limits: BTreeMap::from([(Name::cpus(), None)]),
             controls: Controls::default(),
+            exclusive_cpus: false,
             command: Command::shell("true"),
             rootfs: None,
             volumes: Vec::new(),
@@ -88,5 +101,8 @@ mod tests {
         assert_eq!(task.limit_of(&Name::cpus()), None);
         assert_eq!(task.limit_of(&Name::mem()), Some(Milli::whole(64)));
         assert_eq!(task.limit_of(&Name::gpus()), Some(Milli::ZERO));
+        let other = Size::of("cpus:2; mem:128".parse().expect("valid"));
+        assert_eq!(task.resized(&other).size(), other);
+        assert_eq!(task.resized(&other).resized(&task.size()), task);
     }
 }

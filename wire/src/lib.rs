@@ -34,6 +34,7 @@ pub mod command;
 pub mod filters;
 pub mod health;
 pub mod linux_info;
+pub mod size;
 pub mod task;
 pub mod volumes;
 

@@ -7,7 +7,7 @@
 use bourse_proto::v1;
 use bourse_proto::v1::linux_info::HugePages;
 use bourse_types::{
-    BadControl, Controls, IoWeight, Milli, Namespaces, Network, OomScore, PageSize, Pids, Users,
+    BadControl, Controls, IoWeight, Milli, Namespaces, Network, OomScore, PageSize, Pids, TaskSpec, Users,
 };
 
 use crate::at::{At, Missing, Place, Under, needed};
@@ -79,9 +79,10 @@ fn refuse_unsupported(form: &v1::LinuxInfo) -> Result<(), At<BadLinuxInfo>> {
     refuse("share_cgroups", form.share_cgroups.is_some())
 }
 
-/// Both as a message; absent where a task asks for nothing.
-pub fn write(controls: &Controls, namespaces: Namespaces) -> Option<v1::LinuxInfo> {
-    if *controls == Controls::default() && namespaces == Namespaces::default() {
+/// What a task asks for as a message; absent where that is nothing.
+pub fn write(task: &TaskSpec) -> Option<v1::LinuxInfo> {
+    let TaskSpec { controls, namespaces, exclusive_cpus, .. } = task;
+    if *controls == Controls::default() && *namespaces == Namespaces::default() && !exclusive_cpus {
         return None;
     }
     let Controls { cpu_burst, swap, pids, io_weight, huge_pages, oom_score } = controls;
@@ -97,6 +98,7 @@ pub fn write(controls: &Controls, namespaces: Namespaces) -> Option<v1::LinuxInf
         io_weight: io_weight.map(|weight| u32::from(weight.get())),
         huge_pages: huge_pages.iter().map(pages).collect(),
         oom_score: (*oom_score != OomScore::default()).then(|| u32::from(oom_score.get())),
+        exclusive_cpus: exclusive_cpus.then_some(true),
         own_network: (namespaces.network == Network::Loopback).then_some(true),
         own_users: (namespaces.users == Users::Own).then_some(true),
         ..Default::default()

@@ -11,6 +11,8 @@ use crate::at::{At, Missing, Place, Under, needed};
 use crate::ids::{self, BadWireId, WireId};
 use crate::labels::{self, BadLabels};
 use crate::resources::{self, BadResource, Form};
+use crate::size;
+use crate::task::BadTask;
 use crate::time::{self, BadTime};
 
 /// A status that cannot be read.
@@ -42,6 +44,9 @@ pub enum BadStatus {
     /// A bad limitation.
     #[error(transparent)]
     Resource(#[from] BadResource),
+    /// A bad size.
+    #[error(transparent)]
+    Size(#[from] BadTask),
     /// An end that says nothing, or two things.
     #[error("a process ends by a code or by a signal; send exactly one of the two")]
     Exit,
@@ -136,6 +141,7 @@ pub fn read(form: &v1::TaskStatus) -> Result<TaskStatus, At<BadStatus>> {
             .under("container_status")?
             .flatten(),
         exit: form.exit.as_ref().map(read_exit).transpose().at("exit")?,
+        size: form.size.as_ref().map(|form| size::read(form).under("size")).transpose()?,
     })
 }
 
@@ -173,6 +179,7 @@ pub fn write(status: &TaskStatus, form: Form) -> v1::TaskStatus {
         unreachable_time: status.unreachable_since.map(time::write_time),
         limitation: (!limitation.is_empty()).then_some(v1::TaskResourceLimitation { resources: limitation }),
         exit: status.exit.map(write_exit),
+        size: status.size.as_ref().map(|size| size::write(size, form)),
     }
 }
 

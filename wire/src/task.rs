@@ -44,6 +44,9 @@ pub enum BadTask {
     /// Nothing to run.
     #[error("the task has no command; set it")]
     NoCommand,
+    /// Half a core for itself.
+    #[error("the task wants {0} cpus for itself alone; take a whole number of them")]
+    PartOfCore(Milli),
     /// Something that this release's agents do not do.
     #[error("this release runs plain command tasks; leave {0} out")]
     Unsupported(&'static str),
@@ -99,6 +102,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
     if resources.is_empty() {
         return Err(At::new("resources", BadTask::NoResources));
     }
+    let exclusive_cpus = read_exclusive(form.container.as_ref(), resources.cpus())?;
     let command = form.command.as_ref().ok_or(BadTask::NoCommand).at("command")?;
     let max_completion_time = form.max_completion_time.as_ref();
     let container = form.container.as_ref();
@@ -119,6 +123,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
         resources,
         limits: read_limits(&form.limits)?,
         controls,
+        exclusive_cpus,
         command: command::read(command).under("command")?,
         rootfs: read_rootfs(container)?,
         volumes: volumes::read(container.map_or(&[], |container| &container.volumes))
@@ -131,6 +136,15 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
             .transpose()?,
         labels: labels::read(form.labels.as_ref()).under("labels")?,
     })
+}
+
+fn read_exclusive(form: Option<&v1::ContainerInfo>, cpus: Milli) -> Result<bool, At<BadTask>> {
+    let exclusive =
+        form.and_then(|container| container.linux_info.as_ref()?.exclusive_cpus).unwrap_or_default();
+    match exclusive && (cpus.is_zero() || cpus.thousandths() % 1000 != 0) {
+        true => Err(At::new("container.linux_info.exclusive_cpus", BadTask::PartOfCore(cpus))),
+        false => Ok(exclusive),
+    }
 }
 
 fn read_rootfs(form: Option<&v1::ContainerInfo>) -> Result<Option<Rootfs>, At<BadTask>> {
@@ -163,7 +177,7 @@ fn refuse_unsupported(form: &v1::TaskInfo) -> Result<(), At<BadTask>> {
 
 type Limits = BTreeMap<Name, Option<Milli>>;
 
-fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At<BadTask>> {
+pub(crate) fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At<BadTask>> {
     let limit = |(key, scalar): (&String, &v1::value::Scalar)| {
         let name = match key.as_str() {
             "cpus" => Name::cpus(),
@@ -182,16 +196,12 @@ fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result<Limits, At
 pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
     let mut resources = resources::write(&task.resources, form);
     resources::allocate(&mut resources, &task.role);
-    let limit = |(name, limit): (&Name, &Option<Milli>)| {
-        let units = limit.map_or(f64::INFINITY, Milli::as_f64);
-        (name.as_str().to_owned(), v1::value::Scalar { value: Some(units) })
-    };
     v1::TaskInfo {
         name: Some(task.name.clone()),
         task_id: Some(task.id.write()),
         agent_id: Some(task.agent.write()),
         resources,
-        limits: task.limits.iter().map(limit).collect(),
+        limits: write_limits(&task.limits),
         command: Some(command::write(&task.command)),
         container: write_container(task),
         health_check: task.health.as_ref().map(health::write),
@@ -202,10 +212,18 @@ pub fn write(task: &TaskSpec, form: Form) -> v1::TaskInfo {
     }
 }
 
+pub(crate) fn write_limits(limits: &Limits) -> BTreeMap<String, v1::value::Scalar> {
+    let limit = |(name, limit): (&Name, &Option<Milli>)| {
+        let units = limit.map_or(f64::INFINITY, Milli::as_f64);
+        (name.as_str().to_owned(), v1::value::Scalar { value: Some(units) })
+    };
+    limits.iter().map(limit).collect()
+}
+
 /// Absent where a task asks for nothing that every task does not have anyway.
 fn write_container(task: &TaskSpec) -> Option<v1::ContainerInfo> {
     let rootfs = task.rootfs.as_ref().map(|rootfs| rootfs.as_str().to_owned());
-    let linux_info = linux_info::write(&task.controls, task.namespaces);
+    let linux_info = linux_info::write(task);
     let asks = rootfs.is_some() || linux_info.is_some() || !task.volumes.is_empty();
     asks.then(|| v1::ContainerInfo {
         r#type: Some(v1::container_info::Type::Mesos as i32),

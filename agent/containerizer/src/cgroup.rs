@@ -138,12 +138,18 @@ fn listed(sizes: &[String]) -> String {
     if sizes.is_empty() { "none".into() } else { sizes.join(", ") }
 }
 
-/// Which files join which group: all `cgroup.procs`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How groups are joined. In version 2 a process is made in its group, and in version 1 a thread moves itself by `tasks`:
+/// moving a process by `cgroup.procs` waits until every processor of the machine has noticed, and holds up all forks and
+/// ends of processes meanwhile (some 20 ms, seen on 6.18).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Joins {
-    /// For the first process.
+    /// The directory of the group in which the first process is made.
+    pub init_in: Option<PathBuf>,
+    /// Files by which the first process joins others.
     pub init: Vec<PathBuf>,
-    /// For the task.
+    /// The directory of the group in which the task's process is made.
+    pub task_in: Option<PathBuf>,
+    /// Files by which the task's process joins others.
     pub task: Vec<PathBuf>,
 }
 

@@ -48,12 +48,14 @@ pub enum Around<'a> {
 }
 
 /// Starts `program` (a descriptor) with an empty environment, as `bourse-init NAME FD...`. It inherits
-/// standard input and output and the descriptors in `pass`.
+/// standard input and output and the descriptors in `pass`. It is in a control group of version 2 from its first moment on,
+/// if one is given by its directory.
 pub fn spawn(
     program: BorrowedFd<'_>,
     name: &str,
     pass: &[BorrowedFd<'_>],
     around: Around<'_>,
+    group: Option<BorrowedFd<'_>>,
 ) -> io::Result<Child> {
     let numbers: Vec<RawFd> = pass.iter().map(AsRawFd::as_raw_fd).collect();
     let texts: Vec<CString> = ["bourse-init".to_owned(), name.to_owned()]
@@ -70,7 +72,7 @@ pub fn spawn(
         Around::Namespaces(network) => (container(network), None),
         Around::Users(users, network) => (container(network) | libc::CLONE_NEWUSER as u64, Some(users)),
     };
-    start(program, &texts, &numbers, namespaces, users)
+    start(program, &texts, &numbers, namespaces, users, group)
 }
 
 /// Runs a program with an empty environment as the root of a new user namespace, and waits for its end.
@@ -85,7 +87,7 @@ pub fn run<'a>(
         .map(|text| CString::new(text.as_bytes()))
         .collect::<Result<_, _>>()?;
     let program = File::open(program)?;
-    let child = start(program.as_fd(), &texts, &[], libc::CLONE_NEWUSER as u64, Some(users))?;
+    let child = start(program.as_fd(), &texts, &[], libc::CLONE_NEWUSER as u64, Some(users), None)?;
     Ok(waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED)?)
 }
 
@@ -98,16 +100,28 @@ fn start(
     pass: &[RawFd],
     namespaces: u64,
     users: Option<&UserMap>,
+    group: Option<BorrowedFd<'_>>,
 ) -> io::Result<Child> {
     let argv: Vec<*const c_char> = texts.iter().map(|arg| CStr::as_ptr(arg)).chain([ptr::null()]).collect();
     let env: [*const c_char; 1] = [ptr::null()];
     let gate = users.map(|_| io::pipe()).transpose()?;
     let ends = gate.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]);
 
-    let child = made_with_signals_blocked(namespaces, || {
+    let child = made_with_signals_blocked(namespaces, group, |to_join| {
         // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, not
         // shared.
         unsafe {
+            if let Some(group) = to_join {
+                let file = libc::openat(
+                    group.as_raw_fd(),
+                    c"cgroup.procs".as_ptr(),
+                    libc::O_WRONLY | libc::O_CLOEXEC,
+                );
+                // To the kernel, 0 is the writer itself.
+                if libc::write(file, c"0".as_ptr().cast(), 1) != 1 {
+                    return NOT_EXECUTED;
+                }
+            }
             if let Some([theirs, ours]) = ends {
                 // With a copy of it open it would wait for ever for an agent that is gone.
                 libc::close(ours);
@@ -142,7 +156,7 @@ fn start(
 /// Makes a user namespace that stays as long as its descriptor. A repeat makes another one. For other users than our own it
 /// needs the rights of root in the namespace that we are in.
 pub fn user_namespace(users: &UserMap) -> io::Result<OwnedFd> {
-    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, || {
+    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, |_| {
         // SAFETY: in the child; waits for the signal that ends it.
         unsafe { libc::pause() }
     })?;
@@ -159,14 +173,19 @@ fn end(child: &Child) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a child that does `work` (system calls only) and exits with its result. Signals are blocked in
-/// between: one that came to the child before it is another program would run the agent's handler there.
-fn made_with_signals_blocked(namespaces: u64, work: impl FnOnce() -> i32) -> io::Result<Child> {
+/// Makes a child that does `work` (system calls only) and exits with its result; it is told the group that it has yet to
+/// join. Signals are blocked in between: one that came to the child before it is another program would run the agent's
+/// handler there.
+fn made_with_signals_blocked<'a>(
+    namespaces: u64,
+    group: Option<BorrowedFd<'a>>,
+    work: impl FnOnce(Option<BorrowedFd<'a>>) -> i32,
+) -> io::Result<Child> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let made = clone(namespaces);
+    let (made, to_join) = clone(namespaces, group);
     if let Ok(None) = made {
-        let code = work();
+        let code = work(to_join);
         // SAFETY: in the child; ends it without running anything of the parent's.
         unsafe { libc::_exit(code) };
     }
@@ -174,24 +193,38 @@ fn made_with_signals_blocked(namespaces: u64, work: impl FnOnce() -> i32) -> io:
     made.map(|child| child.expect("the child never gets here"))
 }
 
-/// A fork with a pid descriptor: `None` in the child.
-fn clone(namespaces: u64) -> io::Result<Option<Child>> {
-    match clone3(namespaces) {
-        // Docker and Podman answer so without `--privileged`: their filter cannot read the flags, which lie in
-        // memory, and so cannot tell a fork from new namespaces. Docker before 20.10.10 said EPERM. Where it is the
-        // namespaces that are not allowed, the older call says so, too.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
-            older_clone(namespaces)
+/// A fork with a pid descriptor: `None` in the child. Tells the group that the child has yet to join.
+fn clone<'a>(
+    namespaces: u64,
+    group: Option<BorrowedFd<'a>>,
+) -> (io::Result<Option<Child>>, Option<BorrowedFd<'a>>) {
+    match clone3(namespaces, group) {
+        // Docker and Podman answer ENOSYS without `--privileged`: their filter cannot read the flags, which lie in memory,
+        // and so cannot tell a fork from new namespaces. Docker before 20.10.10 said EPERM. Linux before 5.7 knows no group
+        // and says that the arguments are too many. Where it is the namespaces that are not allowed, the older call says
+        // so, too.
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::ENOSYS | libc::EPERM | libc::E2BIG | libc::EINVAL | libc::EOPNOTSUPP)
+            ) =>
+        {
+            (older_clone(namespaces), group)
         }
-        result => result,
+        result => (result, None),
     }
 }
 
-fn clone3(namespaces: u64) -> io::Result<Option<Child>> {
+fn clone3(namespaces: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let mut fd: RawFd = -1;
     // SAFETY: all zero is the valid "nothing asked for".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces | libc::CLONE_PIDFD as u64;
+    if let Some(group) = group {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = group.as_raw_fd() as u64;
+    }
     args.pidfd = (&raw mut fd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     // SAFETY: no memory is shared with the child (no CLONE_VM) and it keeps this stack (no new one), so it
@@ -259,10 +292,10 @@ mod tests {
         for errno in [libc::ENOSYS, libc::EPERM] {
             let filtered = move || {
                 deny_clone3(errno);
-                let denied = clone3(0).expect_err("it is filtered");
+                let denied = clone3(0, None).expect_err("it is filtered");
                 assert_eq!(denied.raw_os_error(), Some(errno));
                 let program = std::fs::File::open("/bin/true").expect("it is there");
-                let child = spawn(program.as_fd(), "c1", &[], Around::Nothing).expect("it can be made");
+                let child = spawn(program.as_fd(), "c1", &[], Around::Nothing, None).expect("it can be made");
                 let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
                 assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 0));
             };

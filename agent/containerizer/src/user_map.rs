@@ -312,7 +312,7 @@ mod tests {
             let script = folder.path().join("script").display().to_string();
             // A shell takes the name of a container for that of a script.
             let around = Around::Users(users, Network::Host);
-            let child = spawn::spawn(sh.as_fd(), &script, &[], around).expect("it can be made");
+            let child = spawn::spawn(sh.as_fd(), &script, &[], around, None).expect("it can be made");
             waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("it is our child");
             let told = fs::read_to_string(folder.path().join("told")).expect("it was written");
             told.split_whitespace().map(str::to_owned).collect::<Vec<_>>()

@@ -6,12 +6,14 @@ use bourse_types::{AgentId, ContainerId, Mono, Now};
 
 use crate::checkpoint::{Record, State};
 use crate::config::Config;
+use crate::cores::Cores;
 use crate::effect::Effect;
 use crate::event::{Event, FromMaster, TaskKey};
 use crate::health::Prober;
 use crate::ids::Ids;
 use crate::kill::KillTimer;
 use crate::link::Link;
+use crate::resize::Asked;
 use crate::task::Stopping;
 use crate::updates::{Answer, Retry};
 
@@ -45,6 +47,12 @@ pub(crate) struct Live {
     pub(crate) completion: Option<Mono>,
     pub(crate) kill: Option<KillTimer>,
     pub(crate) prober: Option<Prober>,
+    /// The cores that its container was given last; `None`: all.
+    pub(crate) cores: Option<Cores>,
+    /// A question about the limits of its container.
+    pub(crate) asked: Option<Asked>,
+    /// What its sandbox held when it was measured last.
+    pub(crate) used_bytes: Option<u64>,
 }
 
 impl Agent {
@@ -66,6 +74,7 @@ impl Agent {
             Event::Probed { container, round, outcome } => {
                 self.on_probed(now, &container, round, outcome, out)
             }
+            Event::Resized { container, outcome } => self.on_resized(now, &container, outcome, out),
             Event::SandboxMeasured { container, used_bytes } => {
                 self.on_sandbox_measured(now, &container, used_bytes, out)
             }
@@ -84,6 +93,7 @@ impl Agent {
             FromMaster::Refused { message, shut_down, .. } => self.on_refused(now, message, shut_down, out),
             FromMaster::Run { framework, assignment } => self.on_run(now, *framework, *assignment, out),
             FromMaster::Kill { task, policy, reason } => self.on_kill(now, &task, policy, reason, out),
+            FromMaster::Resize { task, size } => self.on_resize(now, &task, *size, out),
             FromMaster::Acknowledge { task, uuid } => self.on_acknowledged(now, &task, uuid, out),
             FromMaster::ShutdownFramework { framework } => self.on_shutdown_framework(now, &framework, out),
             FromMaster::HeartbeatAck => {}

@@ -12,12 +12,13 @@ use std::fmt;
 use std::time::Duration;
 
 use bourse_types::{
-    AgentId, ContainerId, Epoch, FrameworkId, FrameworkInfo, Milli, Reason, TaskState, TaskStatus, Wall,
+    AgentId, ContainerId, Epoch, FrameworkId, FrameworkInfo, Milli, Reason, Size, TaskState, TaskStatus, Wall,
 };
 
+use crate::cores::Cores;
 use crate::description::Description;
 use crate::effect::Brief;
-use crate::event::{Assignment, TaskKey};
+use crate::event::{Assignment, TaskKey, Work};
 
 /// How many names of ended tasks are kept, so that a late repeat of their launch does not run them again. A repeat comes
 /// within the life of a link; thousands of tasks do not end in one.
@@ -65,6 +66,13 @@ pub enum Record {
         /// Its container.
         container: ContainerId,
     },
+    /// The task has these cores for itself until its end.
+    CoresTaken {
+        /// Which task.
+        task: TaskKey,
+        /// At least one.
+        cores: Cores,
+    },
     /// The task's first process runs.
     TaskStarted {
         /// Which task.
@@ -102,6 +110,25 @@ pub enum Record {
         /// What is known now.
         health: Health,
     },
+    /// The task is to have another size.
+    ResizeBegun {
+        /// Which task.
+        task: TaskKey,
+        /// Its whole new size.
+        size: Box<Size>,
+    },
+    /// The task has this size, and no resize is under way.
+    Resized {
+        /// Which task.
+        task: TaskKey,
+        /// What it has.
+        size: Box<Size>,
+    },
+    /// The task keeps the size that it had, and no resize is under way.
+    ResizeRefused {
+        /// Which task.
+        task: TaskKey,
+    },
     /// The task's framework is gone: nothing more is told about the task.
     TaskSilenced {
         /// Which task.
@@ -125,11 +152,15 @@ impl Record {
             | Record::FrameworkKnown { .. }
             | Record::FrameworkForgotten { .. }
             | Record::TaskAccepted { .. }
+            | Record::CoresTaken { .. }
             | Record::TaskStarted { .. }
             | Record::UpdateMade { .. }
             | Record::UpdateAcknowledged { .. }
             | Record::KillBegun { .. }
             | Record::HealthSeen { .. }
+            | Record::ResizeBegun { .. }
+            | Record::Resized { .. }
+            | Record::ResizeRefused { .. }
             | Record::TaskSilenced { .. }
             | Record::TaskForgotten { .. } => false,
         }
@@ -191,6 +222,8 @@ pub struct Task {
     pub assignment: Assignment,
     /// Where it runs.
     pub container: ContainerId,
+    /// The cores that it has for itself; mostly none.
+    pub cores: Cores,
     /// Pid and start, once it runs.
     pub started: Option<(u32, Wall)>,
     /// The newest state. `None` only between a task's first two records.
@@ -201,6 +234,10 @@ pub struct Task {
     pub kill: Option<Kill>,
     /// What its health check has shown.
     pub health: Health,
+    /// The size that it is being given.
+    pub resize: Option<Size>,
+    /// Whether it has another size than the one that it was assigned with, or had one in between.
+    pub resized: bool,
     /// Nothing is told about it any more.
     pub silent: bool,
 }
@@ -209,6 +246,14 @@ impl Task {
     /// Whether its container is over.
     pub fn has_ended(&self) -> bool {
         self.latest.as_ref().is_some_and(|latest| latest.state.is_terminal())
+    }
+
+    /// What it has now.
+    pub fn size(&self) -> Size {
+        match &self.assignment.work {
+            Work::Run(spec) => spec.size(),
+            Work::Refuse(_) => Size::of(self.assignment.resources.clone()),
+        }
     }
 }
 
@@ -246,11 +291,17 @@ impl State {
                 self.frameworks.remove(framework);
             }
             Record::TaskAccepted { assignment, container } => self.accept(assignment, container),
+            Record::CoresTaken { task, cores } => self.with(task, |task| task.cores.clone_from(cores)),
             Record::TaskStarted { task, pid, at } => self.with(task, |task| task.started = Some((*pid, *at))),
             Record::UpdateMade { task, status } => self.with(task, |task| task.tell(status)),
             Record::UpdateAcknowledged { task, uuid } => self.with(task, |task| task.acknowledge(uuid)),
             Record::KillBegun { task, kill } => self.with(task, |task| task.kill = Some(kill.clone())),
             Record::HealthSeen { task, health } => self.with(task, |task| task.health = *health),
+            Record::ResizeBegun { task, size } => {
+                self.with(task, |task| task.resize = Some((**size).clone()))
+            }
+            Record::Resized { task, size } => self.with(task, |task| task.take_size(size)),
+            Record::ResizeRefused { task } => self.with(task, |task| task.resize = None),
             Record::TaskSilenced { task } => self.with(task, Task::silence),
             Record::TaskForgotten { task } => self.forget(task),
         }
@@ -287,11 +338,14 @@ impl State {
         let task = Task {
             assignment: assignment.clone(),
             container: container.clone(),
+            cores: Cores::new(),
             started: None,
             latest: None,
             unacknowledged: VecDeque::new(),
             kill: None,
             health: Health::default(),
+            resize: None,
+            resized: false,
             silent: false,
         };
         self.tasks.insert(assignment.key.clone(), task);
@@ -310,19 +364,31 @@ impl State {
 }
 
 impl Task {
-    /// Appends an update. A newer word on a running task's health takes the place of an older one that was not sent
-    /// yet, so that a task whose health changes while the master is away does not fill the queue.
+    /// Appends an update. A newer word on a running task takes the place of an older one that was not sent yet, so that
+    /// a task whose health changes while the master is away does not fill the queue. The size that the older one told
+    /// goes on with it: somebody waits for the answer to a resize.
     fn tell(&mut self, status: &TaskStatus) {
-        self.latest = Some(status.clone());
+        let mut status = status.clone();
         let waiting = self.unacknowledged.len() > 1;
         match self.unacknowledged.back_mut() {
             Some(last)
                 if waiting && last.state == TaskState::Running && status.state == TaskState::Running =>
             {
+                status.size = status.size.take().or_else(|| last.size.take());
                 *last = status.clone();
             }
             _ => self.unacknowledged.push_back(status.clone()),
         }
+        self.latest = Some(status);
+    }
+
+    fn take_size(&mut self, size: &Size) {
+        self.assignment.resources.clone_from(&size.resources);
+        if let Work::Run(spec) = &mut self.assignment.work {
+            **spec = spec.resized(size);
+        }
+        self.resize = None;
+        self.resized = true;
     }
 
     fn acknowledge(&mut self, uuid: &[u8; 16]) {
@@ -342,11 +408,19 @@ impl Task {
             assignment: Box::new(self.assignment.clone()),
             container: self.container.clone(),
         });
+        if !self.cores.is_empty() {
+            records.push(Record::CoresTaken { task: task(), cores: self.cores.clone() });
+        }
         records.extend(self.started.map(|(pid, at)| Record::TaskStarted { task: task(), pid, at }));
         records.extend(self.kill.clone().map(|kill| Record::KillBegun { task: task(), kill }));
         if self.health != Health::default() {
             records.push(Record::HealthSeen { task: task(), health: self.health });
         }
+        if self.resized {
+            records.push(Record::Resized { task: task(), size: Box::new(self.size()) });
+        }
+        let wanted = self.resize.clone().map(Box::new);
+        records.extend(wanted.map(|size| Record::ResizeBegun { task: task(), size }));
         let made =
             |status: &TaskStatus| Record::UpdateMade { task: task(), status: Box::new(status.clone()) };
         records.extend(self.unacknowledged.iter().map(made));
@@ -373,6 +447,7 @@ impl fmt::Display for Record {
             Record::TaskAccepted { assignment, container } => {
                 write!(f, "TaskAccepted {} in {container}", assignment.key)
             }
+            Record::CoresTaken { task, cores } => write!(f, "CoresTaken {task} {cores:?}"),
             Record::TaskStarted { task, pid, .. } => write!(f, "TaskStarted {task} pid {pid}"),
             Record::UpdateMade { task, status } => write!(f, "UpdateMade {task} {}", Brief(status)),
             Record::UpdateAcknowledged { task, .. } => write!(f, "UpdateAcknowledged {task}"),
@@ -382,6 +457,9 @@ impl fmt::Display for Record {
             Record::HealthSeen { task, health } => {
                 write!(f, "HealthSeen {task} failures {}", health.failures)
             }
+            Record::ResizeBegun { task, size } => write!(f, "ResizeBegun {task} {size}"),
+            Record::Resized { task, size } => write!(f, "Resized {task} {size}"),
+            Record::ResizeRefused { task } => write!(f, "ResizeRefused {task}"),
             Record::TaskSilenced { task } => write!(f, "TaskSilenced {task}"),
             Record::TaskForgotten { task } => write!(f, "TaskForgotten {task}"),
         }

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use bourse_types::AgentInfo;
 
+use crate::cores::Cores;
+
 /// The settings of one agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What the agent tells about itself when it registers.
     pub info: AgentInfo,
+    /// The cores that the agent and its tasks may run on. Empty: no task can have some for itself.
+    pub cores: Cores,
     /// Between SIGTERM and SIGKILL for a task without a kill policy. Mesos' `executor_shutdown_grace_period`.
     pub kill_grace: Duration,
     /// A task whose sandbox holds more than the disk that it asked for is ended. Mesos' `enforce_container_disk_quota`.
@@ -37,6 +41,7 @@ impl Config {
     pub fn new(info: AgentInfo) -> Config {
         Config {
             info,
+            cores: Cores::new(),
             kill_grace: Duration::from_secs(5),
             enforce_disk: true,
             retry_first: Duration::from_secs(10),

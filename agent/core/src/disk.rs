@@ -16,12 +16,19 @@ impl Task {
     /// The most that its sandbox may hold, in MiB: the disk that it asked for, reserved or not. `None`: it asked for none,
     /// and has no limit but the machine's.
     pub fn disk_limit(&self) -> Option<Milli> {
-        let Work::Run(spec) = &self.assignment.work else { return None };
-        // Limits apart from requests are for cpus and mem only, so the request is the limit.
-        let asked = spec.resources.iter().filter(|resource| is_sandboxes(&resource.key));
-        let limit: Milli = asked.map(|resource| resource.value.quantity()).sum();
-        (!limit.is_zero()).then_some(limit)
+        match &self.assignment.work {
+            Work::Run(spec) => limit_of(&spec.resources),
+            Work::Refuse(_) => None,
+        }
     }
+}
+
+/// The most that the sandbox of a task with these resources may hold, in MiB.
+pub(crate) fn limit_of(resources: &Resources) -> Option<Milli> {
+    // Limits apart from requests are for cpus and mem only, so the request is the limit.
+    let asked = resources.iter().filter(|resource| is_sandboxes(&resource.key));
+    let limit: Milli = asked.map(|resource| resource.value.quantity()).sum();
+    (!limit.is_zero()).then_some(limit)
 }
 
 /// Whether it is disk for the sandbox: a persistent volume is not, and no other disk than the work directory's.
@@ -44,6 +51,9 @@ impl Agent {
             return;
         }
         let Some(key) = self.containers.get(container).cloned() else { return };
+        if let Some(live) = self.live.get_mut(&key) {
+            live.used_bytes = Some(used_bytes);
+        }
         let Some(limit) = self.state.tasks.get(&key).and_then(Task::disk_limit) else { return };
         if !exceeds(used_bytes, limit) {
             return;
@@ -53,7 +63,7 @@ impl Agent {
     }
 }
 
-fn exceeds(used_bytes: u64, limit: Milli) -> bool {
+pub(crate) fn exceeds(used_bytes: u64, limit: Milli) -> bool {
     u128::from(used_bytes) * 1000 > u128::from(limit.thousandths()) << 20
 }
 

@@ -8,12 +8,13 @@
 use std::fmt;
 
 use bourse_types::{
-    AgentId, AgentInfo, ContainerId, Epoch, FrameworkId, FrameworkInfo, HealthCheck, Resources, Role,
-    TaskSpec, TaskStatus,
+    AgentId, AgentInfo, ContainerId, Epoch, FrameworkId, FrameworkInfo, HealthCheck, Resources, Role, Size,
+    TaskId, TaskSpec, TaskStatus,
 };
 use bytes::Bytes;
 
 use crate::checkpoint::Record;
+use crate::cores::Cores;
 use crate::event::{LinkId, TaskKey};
 
 /// All that an agent can want.
@@ -47,6 +48,8 @@ pub enum Effect {
         /// Which container.
         container: ContainerId,
     },
+    /// Give a running container other limits; answered by `Resized`, unless it ends. One at a time for each container.
+    Resize(Box<Resize>),
     /// Send a signal to the task's first process.
     Signal {
         /// Which container.
@@ -93,6 +96,19 @@ pub struct Launch {
     pub framework_user: String,
     /// The agent's own id, for the sandbox path and the environment. A task only comes from a master that gave one.
     pub agent: AgentId,
+    /// The cores that it runs on; `None`: all.
+    pub cores: Option<Cores>,
+}
+
+/// What a running container shall have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resize {
+    /// Which container.
+    pub container: ContainerId,
+    /// What runs in it, with the limits that it shall have.
+    pub spec: TaskSpec,
+    /// The cores that it shall run on; `None`: all.
+    pub cores: Option<Cores>,
 }
 
 /// Signals that the core sends by itself.
@@ -111,6 +127,8 @@ pub enum FromAgent {
     Heartbeat,
     /// A new state of a task, or one that was not acknowledged in time.
     Update(Box<StatusUpdate>),
+    /// What a task has after a resize, done or refused. Said once: a later registration says it too.
+    Resized(Box<TaskResized>),
 }
 
 /// Who the agent is and everything that it still knows about.
@@ -143,6 +161,23 @@ pub struct TaskReport {
     pub resources: Resources,
     /// The newest state, acknowledged or not.
     pub latest: TaskStatus,
+    /// What it has, where it has been resized since its launch.
+    pub size: Option<Size>,
+    /// What it is being given.
+    pub resizing: Option<Size>,
+}
+
+/// What a task has after a resize.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskResized {
+    /// Whose task.
+    pub framework: FrameworkId,
+    /// Which task.
+    pub task: TaskId,
+    /// What it was to have.
+    pub wanted: Size,
+    /// What it has.
+    pub size: Size,
 }
 
 /// A status update on its way to the master.
@@ -164,7 +199,13 @@ impl fmt::Display for Effect {
             Effect::Connect { link } => write!(f, "Connect({})", link.0),
             Effect::CloseLink { link, why } => write!(f, "CloseLink({}: {why})", link.0),
             Effect::Send { link, message } => write!(f, "Send({}: {message})", link.0),
-            Effect::Launch(launch) => write!(f, "Launch({} in {})", launch.task, launch.container),
+            Effect::Launch(launch) => {
+                write!(f, "Launch({} in {}{})", launch.task, launch.container, On(launch.cores.as_ref()))
+            }
+            Effect::Resize(resize) => {
+                let Resize { container, spec, cores } = &**resize;
+                write!(f, "Resize({container} to {}{})", spec.size(), On(cores.as_ref()))
+            }
             Effect::Watch { container } => write!(f, "Watch({container})"),
             Effect::Signal { container, signal } => write!(f, "Signal({container} {signal:?})"),
             Effect::KillAll { container } => write!(f, "KillAll({container})"),
@@ -195,7 +236,24 @@ impl fmt::Display for FromAgent {
                 }
                 Ok(())
             }
+            FromAgent::Resized(resized) => {
+                let TaskResized { framework, task, wanted, size } = &**resized;
+                write!(f, "Resized {framework}/{task} {size}")?;
+                if wanted == size { Ok(()) } else { write!(f, " and not {wanted}") }
+            }
         }
+    }
+}
+
+/// Where something runs: nothing for all cores.
+struct On<'a>(Option<&'a Cores>);
+
+impl fmt::Display for On<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, core) in self.0.into_iter().flatten().enumerate() {
+            write!(f, "{}{core}", if i == 0 { " on " } else { "," })?;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bourse_types::{
     AgentId, ContainerId, Epoch, Exit, FrameworkId, FrameworkInfo, KillPolicy, MasterId, Reason, Resources,
-    Role, TaskId, TaskSpec,
+    Role, Size, TaskId, TaskSpec,
 };
 use bytes::Bytes;
 
@@ -112,6 +112,14 @@ pub enum Event {
         /// What it found.
         outcome: Checked,
     },
+    /// The limits that [`Effect::Resize`](crate::Effect::Resize) asked for are set, or could not be. Not told of a container
+    /// that ended meanwhile: its end is.
+    Resized {
+        /// Which container.
+        container: ContainerId,
+        /// Why not, and what to do; the limits are as they were then.
+        outcome: Result<(), String>,
+    },
     /// A sandbox was measured. Once a task is over its disk, a repeat does nothing, also with another figure.
     SandboxMeasured {
         /// Which container's.
@@ -182,6 +190,13 @@ pub enum FromMaster {
         policy: Option<KillPolicy>,
         /// Why, when it was not the framework.
         reason: Option<Reason>,
+    },
+    /// Give a task another size. Ignored while one is under way; an unknown task is answered with TASK_DROPPED.
+    Resize {
+        /// Which task.
+        task: TaskKey,
+        /// Its whole new size.
+        size: Box<Size>,
     },
     /// The scheduler has the update. Ignored when no such update is in flight.
     Acknowledge {

@@ -22,10 +22,12 @@ mod checkpoint;
 mod description;
 mod recovery;
 
+mod cores;
 mod disk;
 mod health;
 mod kill;
 mod link;
+mod resize;
 mod task;
 mod updates;
 
@@ -34,7 +36,10 @@ mod ids;
 pub use agent::Agent;
 pub use checkpoint::{ENDED_KEPT, Health, Kill, KillCause, Record, State, Task};
 pub use config::Config;
+pub use cores::Cores;
 pub use description::{Description, Less};
-pub use effect::{Effect, FromAgent, Launch, Registration, Signal, StatusUpdate, TaskReport};
+pub use effect::{
+    Effect, FromAgent, Launch, Registration, Resize, Signal, StatusUpdate, TaskReport, TaskResized,
+};
 pub use event::{Assignment, Checked, End, Event, FromMaster, Limitation, LinkId, TaskKey, Work};
 pub use recovery::{Condition, Found, Start};

@@ -257,6 +257,8 @@ impl Agent {
                 role: task.assignment.role.clone(),
                 resources: task.assignment.resources.clone(),
                 latest: task.latest.clone()?,
+                size: task.resized.then(|| task.size()),
+                resizing: task.resize.clone().filter(|_| !task.has_ended()),
             })
         });
         let frameworks = self.state.frameworks.iter();

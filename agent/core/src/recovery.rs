@@ -152,6 +152,7 @@ impl Agent {
             (true, true) => self.carry_on_kill(now, key, out),
             (true, false) => self.start_timers(now, key),
         }
+        self.go_on_with_limits(key, out);
         let checkpoints = self.state.frameworks.get(&key.framework).is_some_and(|info| info.checkpoint);
         let cause = match (killed, silent, checkpoints) {
             // The log was cut before the kill that goes with the silence.
@@ -161,6 +162,16 @@ impl Agent {
             (true, _, _) | (false, false, true) => return,
         };
         self.begin_kill(now, key, cause, self.own_grace(key), out);
+    }
+
+    /// A resize may not have been asked for yet, or its answer was lost. Where some task has cores for itself, or had some
+    /// until just now, the others may not have been moved yet.
+    fn go_on_with_limits(&mut self, key: &TaskKey, out: &mut Vec<Effect>) {
+        let some_alone = self.state.tasks.values().any(|task| !task.cores.is_empty());
+        let resizing = self.state.tasks.get(key).is_some_and(|task| task.resize.is_some());
+        if some_alone || resizing {
+            self.ask(key, out);
+        }
     }
 
     /// The log may have been cut before the last record about a framework.

@@ -86,10 +86,30 @@ impl Agent {
         self.containers.insert(container.clone(), key.clone());
         match work {
             Work::Run(spec) => {
+                let cores = match self.choose_cores(&spec) {
+                    Ok(cores) => cores,
+                    Err(why) => {
+                        let mut status = self.status(now, &key, TaskState::Failed, Source::Agent);
+                        status.reason = Some(Reason::ContainerLaunchFailed);
+                        status.message = Some(why);
+                        return self.tell(now, &key, status, out);
+                    }
+                };
+                let alone = !cores.is_empty();
+                if alone {
+                    self.keep(Record::CoresTaken { task: key.clone(), cores }, out);
+                }
+                let cores = self.state.tasks.get(&key).and_then(|task| self.cores_for(task));
+                if let Some(live) = self.live.get_mut(&key) {
+                    live.cores.clone_from(&cores);
+                }
                 let starting = self.status(now, &key, TaskState::Starting, Source::Executor);
                 self.tell(now, &key, starting, out);
-                let launch = Launch { container, task: key, spec: *spec, framework_user, agent };
+                let launch = Launch { container, task: key, spec: *spec, framework_user, agent, cores };
                 out.push(Effect::Launch(Box::new(launch)));
+                if alone {
+                    self.share_cores(out);
+                }
             }
             Work::Refuse(why) => {
                 let mut status = self.status(now, &key, TaskState::Error, Source::Agent);
@@ -115,6 +135,8 @@ impl Agent {
         let running = self.status(now, &key, TaskState::Running, Source::Executor);
         self.tell(now, &key, running, out);
         self.start_timers(now, &key);
+        // Others may have taken cores for themselves while it was being launched, or given some up.
+        self.ask_if_moved(&key, out);
     }
 
     /// Health checks and the longest run time of a task that runs, counted from its start.
@@ -170,9 +192,9 @@ impl Agent {
     /// Tells a task's last state and lets go of its container; the sandbox stays.
     pub(crate) fn end(&mut self, now: Now, key: &TaskKey, status: TaskStatus, out: &mut Vec<Effect>) {
         let Some(task) = self.state.tasks.get(key) else { return };
-        let (container, silent) = (task.container.clone(), task.silent);
+        let (container, silent, alone) = (task.container.clone(), task.silent, !task.cores.is_empty());
         if let Some(live) = self.live.get_mut(key) {
-            (live.completion, live.kill, live.prober) = (None, None, None);
+            (live.completion, live.kill, live.prober, live.asked) = (None, None, None, None);
         }
         if silent {
             self.forget(key, out);
@@ -180,6 +202,9 @@ impl Agent {
             self.tell(now, key, status, out);
         }
         out.push(Effect::Destroy { container });
+        if alone {
+            self.share_cores(out);
+        }
     }
 
     /// Nobody has to hear of the task any more.

@@ -224,9 +224,10 @@ fn start(plan: &Plan, report: &OwnedFd, given: [Option<OwnedFd>; 2]) -> Result<R
     // Whatever goes wrong between fork and exec comes back through a pipe that a successful exec closes.
     let (mut failures, mut tell_failure) = io::pipe().at(Step::Fork, || "make a pipe".into())?;
     let gate = (!matches!(plan.place, Place::Inside { .. })).then_some(report);
-    let Some(main) = sys::make_child().at(Step::Fork, || "make a process".into())? else {
+    let (main, joins) = files.make_child().at(Step::Fork, || "make a process".into())?;
+    let Some(main) = main else {
         drop(failures);
-        let failure = task::become_task(plan, files, users.as_ref().map(AsFd::as_fd), oom_score, gate);
+        let failure = task::become_task(plan, files, joins, users.as_ref().map(AsFd::as_fd), oom_score, gate);
         let _ = tell_failure.write_all(&Record::Failed(failure).encode());
         std::process::exit(i32::from(SET_UP_FAILED));
     };

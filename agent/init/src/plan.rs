@@ -11,10 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 4] = b"BPLN";
-const VERSION: u8 = 4;
-
-/// Of agents that gave no task a network or users of its own.
-const VERSION_WITHOUT_NAMESPACES: u8 = 3;
+const VERSION: u8 = 3;
 
 /// Of agents that had a task write its logs itself, and knew no score. The first processes of containers that agents of
 /// any of these left still run.
@@ -52,10 +49,10 @@ pub struct Plan {
     pub logs: Option<Logs>,
     /// File for the exit record; `None` tells the end over the report socket instead.
     pub record: Option<PathBuf>,
-    /// `cgroup.procs` files that the first process joins: outside the task's limits, inside what is killed
-    /// with it.
+    /// Files by which the first process joins control groups, `tasks` of version 1: outside the task's limits, inside what is
+    /// killed with it.
     pub init_groups: Vec<PathBuf>,
-    /// `cgroup.procs` files that the task's process joins before anything of the task runs.
+    /// The same for the task's process, before anything of the task runs.
     pub task_groups: Vec<PathBuf>,
     /// How much sooner than the agent the task goes when the machine is out of memory: from 0 to 1000, added to the
     /// agent's `oom_score_adj`, which counts as 0 where it is less. Without effect outside a container.
@@ -64,6 +61,9 @@ pub struct Plan {
     pub own_network: bool,
     /// The container's own users, as the machine counts them; `None`: the machine's. With them, `identity` is one of them.
     pub users: Option<UserRange>,
+    /// The control group of version 2 in which the task's process is made, a directory. Older kernels, which cannot, have it
+    /// join that group first of all.
+    pub task_group: Option<PathBuf>,
 }
 
 /// Users of the machine, and groups of the same numbers, that are a container's own users and groups 0 to
@@ -286,15 +286,16 @@ impl Plan {
         out.i32(self.oom_score);
         out.byte(u8::from(self.own_network));
         out.option(self.users.as_ref(), |out, users| out.u32(users.first));
+        out.option(self.task_group.as_ref(), |out, path| out.path(path));
         out.0
     }
 
-    /// Reads a plan back; whatever is not exactly a plan of this version or the two before is refused.
+    /// Reads a plan back; whatever is not exactly a plan of this version or the one before is refused.
     pub fn decode(bytes: &[u8]) -> Result<Plan, BadPlan> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(BadPlan::NotAPlan)?;
         let mut input = Reader(rest);
         let version = input.byte()?;
-        if !matches!(version, VERSION | VERSION_WITHOUT_NAMESPACES | VERSION_WITHOUT_LOGS) {
+        if !matches!(version, VERSION | VERSION_WITHOUT_LOGS) {
             return Err(BadPlan::Version(version));
         }
         let place = match input.byte()? {
@@ -340,10 +341,11 @@ impl Plan {
                 VERSION_WITHOUT_LOGS => 0,
                 _ => input.i32()?,
             },
-            own_network: version > VERSION_WITHOUT_NAMESPACES && input.flag()?,
-            users: input.option_since(version > VERSION_WITHOUT_NAMESPACES, |input| {
+            own_network: version > VERSION_WITHOUT_LOGS && input.flag()?,
+            users: input.option_since(version > VERSION_WITHOUT_LOGS, |input| {
                 Ok(UserRange { first: input.u32()? })
             })?,
+            task_group: input.option_since(version > VERSION_WITHOUT_LOGS, Reader::path)?,
         };
         let is_possible = plan.users.is_none_or(UserRange::is_possible);
         if input.0.is_empty() && is_possible { Ok(plan) } else { Err(BadPlan::Damaged) }
@@ -502,6 +504,7 @@ mod tests {
             oom_score: 300,
             own_network: true,
             users: Some(UserRange { first: 8 << 16 }),
+            task_group: Some("/sys/fs/cgroup/c/task".into()),
         }
     }
 
@@ -517,7 +520,7 @@ mod tests {
         let mut bare = sample(Place::Host);
         bare.identity = None;
         bare.logs = None;
-        (bare.own_network, bare.users) = (false, None);
+        (bare.own_network, bare.users, bare.task_group) = (false, None, None);
         vec![sample(container), sample(Place::Inside { namespaces: true, in_sandbox: false }), bare]
     }
 
@@ -590,6 +593,7 @@ mod tests {
             oom_score: 0,
             own_network: false,
             users: None,
+            task_group: None,
         };
         assert_eq!(Plan::decode(BEFORE), Ok(expected));
     }
@@ -601,7 +605,7 @@ mod tests {
             \0\0\0\x03\0\0\0A=1\x02\0\0\0/c\x01\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\
             \x05\0\0\0\0\0\0\0\x01\0\0\0\x08\0\0\0\x06\x06\x06\x06\x06\x06\x06\x06\x01\x02\0\0\0/s\x08\0\0\
             \0\0\0\0\0\x09\0\0\0\x0a\0\0\0\0\0\0\0\x01\x02\0\0\0/r\x01\0\0\0\x02\0\0\0/i\x01\0\0\0\x02\0\
-            \0\0/t\x0b\0\0\0\x01\x01\0\0\x08\0";
+            \0\0/t\x0b\0\0\0\x01\x01\0\0\x08\0\x01\x02\0\0\0/g";
 
     #[test]
     fn a_plan_of_this_version_is_read_from_the_bytes_that_are_on_disks() {
@@ -628,18 +632,9 @@ mod tests {
             oom_score: 11,
             own_network: true,
             users: Some(UserRange { first: 8 << 16 }),
+            task_group: Some("/g".into()),
         };
         assert_eq!(Plan::decode(NOW), Ok(expected));
-    }
-
-    #[test]
-    fn a_plan_of_before_tasks_had_networks_and_users_of_their_own_is_read() {
-        let bare = Plan { own_network: false, users: None, ..sample(Place::Host) };
-        let mut bytes = bare.encode();
-        // The two that came last, which had a byte each.
-        bytes.truncate(bytes.len() - 2);
-        bytes[4] = VERSION_WITHOUT_NAMESPACES;
-        assert_eq!(Plan::decode(&bytes), Ok(bare));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use bourse_init::plan::{Identity, Plan};
 use bourse_init::record::Failure;
@@ -29,22 +30,46 @@ const DEFAULT_PATH: &str =
 /// The files of a task that have to be opened before the view of the file system changes.
 pub struct Files {
     groups: Vec<File>,
+    /// The control group in which the task's process is made, and the file by which it is joined where that cannot be.
+    group: Option<(File, File)>,
     /// Where stdout and stderr go; `None` throws them away.
     logs: Option<[File; 2]>,
 }
 
 impl Files {
     pub fn open(plan: &Plan, logs: Option<[File; 2]>) -> Result<Files, Failure> {
-        Ok(Files { groups: open_groups(&plan.task_groups)?, logs })
+        let group = plan.task_group.as_deref().map(open_group).transpose()?;
+        Ok(Files { groups: open_groups(&plan.task_groups)?, group, logs })
+    }
+
+    /// Makes the task's process: `None` in the child, its id in the parent. Tells whether the child has yet to join the
+    /// group that it should be made in.
+    pub fn make_child(&self) -> io::Result<(Option<i32>, bool)> {
+        // Older kernels cannot, or a filter of system calls hides that they can.
+        const CANNOT: [i32; 5] = [1, 7, 22, 38, 95];
+        let Some((group, _)) = &self.group else { return Ok((sys::make_child()?, false)) };
+        match sys::make_child_in(group.as_fd()) {
+            Err(error) if error.raw_os_error().is_some_and(|number| CANNOT.contains(&number)) => {
+                Ok((sys::make_child()?, true))
+            }
+            made => Ok((made?, false)),
+        }
     }
 }
 
-/// Opens `cgroup.procs` files, to join through them later.
+/// Opens `cgroup.procs` or `tasks` files, to join through them later.
 pub fn open_groups(paths: &[PathBuf]) -> Result<Vec<File>, Failure> {
     paths
         .iter()
         .map(|path| File::options().write(true).open(path).at(Step::Cgroup, || path.display().to_string()))
         .collect()
+}
+
+fn open_group(path: &Path) -> Result<(File, File), Failure> {
+    let at = || path.display().to_string();
+    let directory = File::open(path).at(Step::Cgroup, at)?;
+    let join = File::options().write(true).open(path.join("cgroup.procs")).at(Step::Cgroup, at)?;
+    Ok((directory, join))
 }
 
 /// Moves this process into the groups.
@@ -61,16 +86,17 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(sys::O_NOFOLLOW).open(path)
 }
 
-/// Becomes the task's program; returns only with the reason why it could not. `users` are the task's own, if it has such;
+/// Becomes the task's program; returns only with the reason why it could not. `joins` as [`Files::make_child`] told; `users` are the task's own, if it has such;
 /// `gate` is the report socket when the agent wants to write down who runs before anything runs.
 pub fn become_task(
     plan: &Plan,
     files: Files,
+    joins: bool,
     users: Option<BorrowedFd<'_>>,
     oom_score: Option<i32>,
     gate: Option<&OwnedFd>,
 ) -> Failure {
-    match prepare(plan, files, users, oom_score, gate) {
+    match prepare(plan, files, joins, users, oom_score, gate) {
         Ok(()) => execute(plan),
         Err(failure) => failure,
     }
@@ -79,10 +105,14 @@ pub fn become_task(
 fn prepare(
     plan: &Plan,
     files: Files,
+    joins: bool,
     users: Option<BorrowedFd<'_>>,
     oom_score: Option<i32>,
     gate: Option<&OwnedFd>,
 ) -> Result<(), Failure> {
+    if let (true, Some((_, group)), Some(path)) = (joins, &files.group, &plan.task_group) {
+        join(slice::from_ref(group), slice::from_ref(path))?;
+    }
     join(&files.groups, &plan.task_groups)?;
     sys::setsid();
     sys::default_signals();

@@ -6,12 +6,16 @@ use bourse_agent_core::{Description, Health, Kill, KillCause, Record, TaskKey};
 use bourse_proto::disk as form;
 use bourse_proto::disk::checkpoint_kill_begun::Cause;
 use bourse_proto::disk::checkpoint_record::Change;
-use bourse_types::{AgentId, BadId, BadRole, ContainerId, Epoch, FrameworkId, Milli, Reason, TaskId, Wall};
+use bourse_proto::v1;
+use bourse_types::{
+    AgentId, BadId, BadRole, ContainerId, Epoch, FrameworkId, Milli, Reason, Size, TaskId, Wall,
+};
 use bourse_wire::attributes::BadAttribute;
 use bourse_wire::framework::BadFramework;
 use bourse_wire::resources::BadResource;
 use bourse_wire::status::BadStatus;
-use bourse_wire::{At, Form, attributes, framework, resources, status};
+use bourse_wire::task::BadTask;
+use bourse_wire::{At, Form, attributes, framework, resources, size, status};
 use prost::Message;
 
 use crate::wire;
@@ -41,6 +45,8 @@ pub enum BadRecord {
     Attributes(#[from] At<BadAttribute>),
     #[error(transparent)]
     Task(#[from] wire::BadMessage),
+    #[error(transparent)]
+    Size(#[from] At<BadTask>),
 }
 
 /// One payload for all of them, so that a torn one leaves none.
@@ -97,6 +103,10 @@ fn write_one(record: &Record) -> form::CheckpointRecord {
                 resources: held,
             })
         }
+        Record::CoresTaken { task, cores } => Change::CoresTaken(form::CheckpointCoresTaken {
+            task: write_key(task),
+            cores: cores.iter().copied().collect(),
+        }),
         Record::TaskStarted { task, pid, at } => Change::TaskStarted(form::CheckpointTaskStarted {
             task: write_key(task),
             pid: *pid,
@@ -117,6 +127,15 @@ fn write_one(record: &Record) -> form::CheckpointRecord {
             passed: health.passed,
             healthy: health.healthy,
         }),
+        Record::ResizeBegun { task, size } => {
+            Change::ResizeBegun(form::CheckpointResizeBegun { task: write_key(task), size: write_size(size) })
+        }
+        Record::Resized { task, size } => {
+            Change::Resized(form::CheckpointResized { task: write_key(task), size: write_size(size) })
+        }
+        Record::ResizeRefused { task } => {
+            Change::ResizeRefused(form::CheckpointResizeRefused { task: write_key(task) })
+        }
         Record::TaskSilenced { task } => {
             Change::TaskSilenced(form::CheckpointTaskSilenced { task: write_key(task) })
         }
@@ -152,6 +171,9 @@ fn read_one(change: Change) -> Result<Record, BadRecord> {
             let container = ContainerId::new(&accepted.container_id)?;
             Record::TaskAccepted { assignment: Box::new(assignment), container }
         }
+        Change::CoresTaken(taken) => {
+            Record::CoresTaken { task: read_key(taken.task)?, cores: taken.cores.into_iter().collect() }
+        }
         Change::TaskStarted(started) => Record::TaskStarted {
             task: read_key(started.task)?,
             pid: started.pid,
@@ -170,6 +192,13 @@ fn read_one(change: Change) -> Result<Record, BadRecord> {
             task: read_key(seen.task)?,
             health: Health { failures: seen.failures, passed: seen.passed, healthy: seen.healthy },
         },
+        Change::ResizeBegun(begun) => {
+            Record::ResizeBegun { task: read_key(begun.task)?, size: read_size(begun.size)? }
+        }
+        Change::Resized(resized) => {
+            Record::Resized { task: read_key(resized.task)?, size: read_size(resized.size)? }
+        }
+        Change::ResizeRefused(refused) => Record::ResizeRefused { task: read_key(refused.task)? },
         Change::TaskSilenced(silenced) => Record::TaskSilenced { task: read_key(silenced.task)? },
         Change::TaskForgotten(forgotten) => Record::TaskForgotten { task: read_key(forgotten.task)? },
     })
@@ -182,6 +211,14 @@ fn write_key(key: &TaskKey) -> Option<form::CheckpointTask> {
 fn read_key(form: Option<form::CheckpointTask>) -> Result<TaskKey, BadRecord> {
     let form = form.ok_or(BadRecord::Missing("task"))?;
     Ok(TaskKey { framework: FrameworkId::new(&form.framework_id)?, task: TaskId::new(&form.task_id)? })
+}
+
+fn write_size(size: &Size) -> Option<v1::TaskSize> {
+    Some(size::write(size, Form::Refined))
+}
+
+fn read_size(form: Option<v1::TaskSize>) -> Result<Box<Size>, BadRecord> {
+    Ok(Box::new(size::read(&form.ok_or(BadRecord::Missing("size"))?)?))
 }
 
 fn write_kill(task: &TaskKey, kill: &Kill) -> form::CheckpointKillBegun {
@@ -247,6 +284,11 @@ mod tests {
         TaskKey { framework: FrameworkId::new("F").expect("valid"), task: TaskId::new("t1").expect("valid") }
     }
 
+    fn size() -> Box<Size> {
+        let limits = [(Name::cpus(), None), (Name::mem(), Some(Milli::whole(128)))].into();
+        Box::new(Size { resources: "cpus:2; mem:64".parse().expect("valid"), limits })
+    }
+
     fn accepted() -> Record {
         let controls = Controls {
             swap: Milli::whole(16),
@@ -262,6 +304,7 @@ mod tests {
             resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
             limits: [(Name::cpus(), None)].into(),
             controls,
+            exclusive_cpus: false,
             command: Command::shell("echo $HOME"),
             rootfs: None,
             volumes: Vec::new(),
@@ -332,6 +375,10 @@ mod tests {
                 health: Health { failures: 2, passed: true, healthy: Some(false) },
             },
             Record::HealthSeen { task: key(), health: Health::default() },
+            Record::CoresTaken { task: key(), cores: [0, 3].into() },
+            Record::ResizeBegun { task: key(), size: size() },
+            Record::Resized { task: key(), size: size() },
+            Record::ResizeRefused { task: key() },
             Record::TaskSilenced { task: key() },
             Record::TaskForgotten { task: key() },
         ];

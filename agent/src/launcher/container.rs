@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bourse_agent_core::Launch;
+use bourse_agent_core::{Cores, Launch};
+use bourse_containerizer as containers;
 use bourse_containerizer::{Bind, ContainerSpec, Filters, HugePages, Isolation, Limits, LogLimits, SANDBOX};
 use bourse_types::units::bytes;
 use bourse_types::{Argv, Controls, IoWeight, Name, TaskSpec, Users};
@@ -58,7 +59,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         sandbox,
         cwd: None,
         hostname: Some(short(&habits.hostname).to_owned()),
-        limits: limits(habits, spec),
+        limits: limits(habits, spec, launch.cores.as_ref()),
         logs: habits.logs,
         root: None,
         volumes,
@@ -171,7 +172,9 @@ fn uid(user: &str) -> Option<Uid> {
 }
 
 /// What it asked for is its share of the cpus and what it keeps of the memory; what it may use at most is hard.
-fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
+///
+/// The same when it is launched and when it is resized.
+pub fn limits(habits: &Habits, spec: &TaskSpec, cores: Option<&Cores>) -> Limits {
     let Controls { cpu_burst, swap, pids, io_weight, huge_pages, oom_score } = &spec.controls;
     let request = spec.resources.mem();
     let most = spec.limit_of(&Name::mem());
@@ -193,6 +196,7 @@ fn limits(habits: &Habits, spec: &TaskSpec) -> Limits {
             .map(|(size, amount)| HugePages { page_bytes: size.bytes(), bytes: bytes(*amount) })
             .collect(),
         oom_score: i16::try_from(oom_score.get()).expect("a score is 1000 at most"),
+        cores: cores.cloned().and_then(containers::Cores::of),
         ..Limits::unlimited(spec.resources.cpus())
     }
 }
@@ -234,6 +238,7 @@ mod tests {
             resources: resources.parse().expect("valid"),
             limits: Default::default(),
             controls: Default::default(),
+            exclusive_cpus: false,
             command,
             rootfs: None,
             volumes: Vec::new(),
@@ -250,6 +255,7 @@ mod tests {
             spec,
             framework_user: "daemon".into(),
             agent,
+            cores: None,
         }
     }
 
@@ -306,6 +312,9 @@ mod tests {
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_DEFAULT_BYTES));
         launch.spec.resources = "cpus:0.5; mem:0.001".parse().expect("valid");
         assert_eq!(limits(&launch).memory_bytes, Some(MEMORY_MIN_BYTES));
+        assert_eq!(limits(&launch).cores, None);
+        launch.cores = Some([1, 2].into());
+        assert_eq!(limits(&launch).cores.map(|cores| cores.to_string()).as_deref(), Some("1-2"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest, to_agent};
 use bourse_proto::v1;
 use bourse_types::{
-    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Role, TaskId, TaskSpec,
+    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Role, Size, TaskId, TaskSpec,
 };
 use bourse_wire::Form;
 use nix::mount::{MsFlags, mount};
@@ -309,6 +309,14 @@ impl Lab {
         }));
     }
 
+    pub fn resize_task(&self, task: &str, size: &Size) {
+        self.master.say(to_agent::Message::ResizeTask(link::ResizeTask {
+            framework_id: FRAMEWORK.into(),
+            task_id: task.into(),
+            size: Some(bourse_wire::size::write(size, Form::Refined)),
+        }));
+    }
+
     pub fn kill_task(&self, task: &str, grace: Option<Duration>) {
         let kill_policy = bourse_wire::health::write_kill_policy(KillPolicy { grace });
         self.master.say(to_agent::Message::KillTask(link::KillTask {
@@ -415,6 +423,7 @@ pub fn shell(task: &str, line: &str) -> TaskSpec {
         resources: "cpus:0.1; mem:32".parse().expect("valid"),
         limits: Default::default(),
         controls: Default::default(),
+        exclusive_cpus: false,
         command: Command::shell(line),
         rootfs: None,
         volumes: Vec::new(),

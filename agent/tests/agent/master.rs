@@ -190,6 +190,7 @@ impl Master {
             }
             from_agent::Message::Update(_)
             | from_agent::Message::Usage(_)
+            | from_agent::Message::TaskResized(_)
             | from_agent::Message::RegisterPage(_) => None,
         };
         drop(script);

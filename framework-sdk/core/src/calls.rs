@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bourse_types::{AgentId, KillPolicy, OfferId, Role, TaskId, TaskSpec};
+use bourse_types::{AgentId, KillPolicy, OfferId, Role, Size, TaskId, TaskSpec};
 use bytes::Bytes;
 
 use crate::offer::{Answer, Offer};
@@ -11,12 +11,14 @@ use crate::task_ids::TaskIds;
 /// A call to the master, on its way.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
-    /// Launch these tasks on these offers of one agent; what is left of them is declined for `refuse`.
+    /// Resize tasks and launch others on these offers of one agent; what is left of them is declined for `refuse`.
     Accept {
-        /// All of one agent and one role.
+        /// All of one agent and one role. None: tasks are resized to what they have or less.
         offers: Vec<OfferId>,
         /// What to launch.
         tasks: Vec<TaskSpec>,
+        /// What to resize, before anything is launched.
+        resizes: Vec<Resize>,
         /// How long the rest is not wanted.
         refuse: Duration,
     },
@@ -62,6 +64,15 @@ pub enum Call {
     },
     /// End the framework and all its tasks.
     Teardown,
+}
+
+/// Another size for a running task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resize {
+    /// The task.
+    pub task: TaskId,
+    /// Its whole new size.
+    pub size: Size,
 }
 
 /// A piece of the scheduler's own state.
@@ -120,6 +131,7 @@ pub(crate) enum Asked {
     Answer(Answer),
     Decline { ids: Vec<OfferId>, refuse: Duration },
     Kill { task: TaskId, policy: Option<KillPolicy> },
+    Resize(Resize),
     Revive { roles: Vec<Role> },
     Suppress { roles: Vec<Role> },
     Reconcile,
@@ -167,6 +179,18 @@ impl Calls {
     /// under way.
     pub fn kill_with(&mut self, task: &TaskId, policy: KillPolicy) {
         self.asked.push(Asked::Kill { task: task.clone(), policy: Some(policy) });
+    }
+
+    /// Gives a running task less of what it has, or other limits; for more of anything there is
+    /// [`Offer::resize`](crate::Offer::resize). `size` is all that it shall have: what does not change is repeated, ports too.
+    ///
+    /// The answer is an update with its `size`: this one when it is done, and else the one that it keeps, with the reason.
+    /// Without a connection that comes at once. One that was asked for and not answered when [`Event::Reconciled`] comes
+    /// was lost with its master: ask again. A repeat while it is under way changes nothing.
+    ///
+    /// [`Event::Reconciled`]: crate::Event::Reconciled
+    pub fn shrink(&mut self, task: &TaskId, size: Size) {
+        self.asked.push(Asked::Resize(Resize { task: task.clone(), size }));
     }
 
     /// Wants offers again, for all roles, and forgets what was declined.

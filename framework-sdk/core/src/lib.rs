@@ -24,8 +24,8 @@ pub mod task;
 pub mod task_ids;
 pub mod text;
 
-pub use calls::{Acknowledgement, Call, Calls, Write};
-pub use offer::{NotLaunched, Offer, OfferMade, Placed, WhyNot};
+pub use calls::{Acknowledgement, Call, Calls, Resize, Write};
+pub use offer::{NotLaunched, NotResized, Offer, OfferMade, Placed, WhyNot};
 pub use scheduler::{Event, Scheduler};
 pub use session::{Attempt, Config, End, FromMaster, Input, Note, Output, Session};
 pub use task::Task;

@@ -1,14 +1,16 @@
 //! Offers: what is on one agent for one role, and cutting tasks out of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bourse_types::{
-    Address, AgentId, Attributes, BadCommand, FrameworkId, Name, OfferId, Ranges, Resource, Resources, Role,
-    TaskId, TaskSpec, Wall,
+    Address, AgentId, Attributes, BadCommand, FrameworkId, Milli, Name, OfferId, Ranges, Resource,
+    ResourceKey, Resources, Role, Size, TaskId, TaskSpec, Wall,
 };
 
+use crate::calls::Resize;
 use crate::task::Task;
 
 /// An offer as it comes from the master.
@@ -44,6 +46,7 @@ pub struct Offer {
     ids: Vec<OfferId>,
     left: Resources,
     tasks: Vec<TaskSpec>,
+    resizes: Vec<Resize>,
     bin: Bin,
 }
 
@@ -69,6 +72,25 @@ pub struct NotLaunched {
     /// What is in the way.
     #[source]
     pub why: WhyNot,
+}
+
+/// The offer has too little for a resize, and is as it was.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "task {task} is not resized: it is to have {wanted} in place of {has}, and {hostname} has {left} left in this offer; \
+     wait for a larger offer, or want less"
+)]
+pub struct NotResized {
+    /// The task.
+    pub task: TaskId,
+    /// What it has.
+    pub has: Resources,
+    /// The amounts that it is to have.
+    pub wanted: Resources,
+    /// What the offer has left.
+    pub left: Resources,
+    /// Whose offer.
+    pub hostname: String,
 }
 
 /// What is in the way of a launch.
@@ -102,6 +124,7 @@ pub enum WhyNot {
 pub(crate) struct Answer {
     pub ids: Vec<OfferId>,
     pub tasks: Vec<TaskSpec>,
+    pub resizes: Vec<Resize>,
 }
 
 /// Where offers go that were let go. A lock, as an offer may be dropped on any thread; it is held for one push.
@@ -122,7 +145,7 @@ impl Bin {
 impl Offer {
     pub(crate) fn new(made: OfferMade, framework: FrameworkId, bin: Bin) -> Offer {
         let (ids, left) = (vec![made.id.clone()], made.resources.clone());
-        Offer { made, framework, ids, left, tasks: Vec::new(), bin }
+        Offer { made, framework, ids, left, tasks: Vec::new(), resizes: Vec::new(), bin }
     }
 
     /// Its id, as [`Event::Rescinded`](crate::Event::Rescinded) names it.
@@ -205,6 +228,46 @@ impl Offer {
         }
     }
 
+    /// Gives a running task of this agent and role other amounts when the offer is accepted: what it gains is taken out of
+    /// the offer, what it gives up is offered again once its agent has said that it is done.
+    ///
+    /// `has` is what the task has now: as it was placed, or as the last update with a `size` said. `wanted` are the amounts
+    /// that change, such as `cpus:2; mem:256`; the others stay, and so do ports and volumes. `limits` are all its limits from
+    /// then on, as at the launch. The answer is an update with its `size`, as of [`Calls::shrink`](crate::Calls::shrink).
+    ///
+    /// An `Err` leaves the offer as it was.
+    pub fn resize(
+        &mut self,
+        task: &TaskId,
+        has: &Resources,
+        wanted: &Resources,
+        limits: BTreeMap<Name, Option<Milli>>,
+    ) -> Result<Size, Box<NotResized>> {
+        let changes =
+            |key: &ResourceKey| !key.is_whole() && wanted.iter().any(|want| want.key.name == key.name);
+        let mut pool = has.filter(changes);
+        pool.add(&self.left);
+        let found = pool.find(wanted, &self.made.role).and_then(|pieces| {
+            let mut resources = has.filter(|key| !changes(key));
+            resources.add(&pieces);
+            let left = self.left.checked_sub(&resources.saturating_sub(has))?;
+            Some((resources, left))
+        });
+        let Some((resources, left)) = found else {
+            return Err(Box::new(NotResized {
+                task: task.clone(),
+                has: has.clone(),
+                wanted: wanted.clone(),
+                left: self.left.clone(),
+                hostname: self.made.hostname.clone(),
+            }));
+        };
+        self.left = left;
+        let size = Size { resources, limits };
+        self.resizes.push(Resize { task: task.clone(), size: size.clone() });
+        Ok(size)
+    }
+
     /// Makes one offer of two, for a task that neither has room for. Both must be of one agent and one role; `Err` gives
     /// the other one back otherwise.
     pub fn join(&mut self, mut other: Offer) -> Result<(), Box<Offer>> {
@@ -214,6 +277,7 @@ impl Offer {
         self.left.add(&other.left);
         self.ids.append(&mut other.ids);
         self.tasks.append(&mut other.tasks);
+        self.resizes.append(&mut other.resizes);
         Ok(())
     }
 
@@ -222,7 +286,11 @@ impl Offer {
     }
 
     fn take(&mut self) -> Answer {
-        Answer { ids: mem::take(&mut self.ids), tasks: mem::take(&mut self.tasks) }
+        Answer {
+            ids: mem::take(&mut self.ids),
+            tasks: mem::take(&mut self.tasks),
+            resizes: mem::take(&mut self.resizes),
+        }
     }
 
     fn check(&self, task: &Task) -> Result<(), WhyNot> {
@@ -264,6 +332,7 @@ impl Offer {
             resources,
             limits: task.limits,
             controls: task.controls,
+            exclusive_cpus: task.exclusive_cpus,
             command: task.command,
             rootfs: task.rootfs,
             volumes: task.volumes,
@@ -303,7 +372,6 @@ impl fmt::Debug for Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bourse_types::Milli;
     use proptest::prelude::*;
 
     fn offer_of(id: &str, agent: &str, resources: &str) -> Offer {
@@ -350,6 +418,30 @@ mod tests {
             offer.launch(task("u").command("")).expect_err("no command").why,
             WhyNot::Command(_)
         ));
+    }
+
+    #[test]
+    fn a_resize_takes_what_the_task_gains_and_keeps_what_is_not_named() {
+        let mut offer = offer_of("o", "a", "cpus:1; cpus(web):0.5; mem:64; ports:[31000-31009]");
+        let id = TaskId::new("t").expect("valid");
+        let of = |text: &str| -> Resources { text.parse().expect("valid") };
+        let has = of("cpus:0.5; mem:64; ports:[31500-31500]");
+        let limits = BTreeMap::from([(Name::mem(), Some(Milli::whole(256)))]);
+        let size = offer.resize(&id, &has, &of("cpus:1.2"), limits.clone()).expect("there is room");
+        assert_eq!(size.resources.to_string(), "cpus:0.7; cpus(web):0.5; mem:64; ports:[31500-31500]");
+        assert_eq!(size.limits, limits);
+        assert_eq!(offer.left().to_string(), "cpus:0.8; mem:64; ports:[31000-31009]");
+        // Less needs nothing of the offer.
+        let less = offer.resize(&id, &has, &of("cpus:0.2; mem:32"), BTreeMap::new()).expect("there is room");
+        assert_eq!(less.resources.to_string(), "cpus:0.2; mem:32; ports:[31500-31500]");
+        assert_eq!(offer.left().to_string(), "cpus:0.8; mem:64; ports:[31000-31009]");
+        let refused = offer.resize(&id, &has, &of("mem:200"), BTreeMap::new()).expect_err("too much");
+        assert_eq!(
+            refused.to_string(),
+            "task t is not resized: it is to have mem:200 in place of cpus:0.5; mem:64; ports:[31500-31500], and \
+             a.example has cpus:0.8; mem:64; ports:[31000-31009] left in this offer; wait for a larger offer, or want less"
+        );
+        assert_eq!(offer.answer().resizes.len(), 2);
     }
 
     #[test]

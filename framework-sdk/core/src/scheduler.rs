@@ -46,7 +46,7 @@ pub enum Event<M> {
     Offer(Offer),
     /// An offer that was not answered yet holds no longer. A task launched on it would be told as TASK_DROPPED.
     Rescinded(OfferId),
-    /// What became of a task. Told in the order of the task's life, and each update once. It is acknowledged when the
+    /// What became of a task, or with a `size` of its resize. Told in the order of the task's life, and each update once. It is acknowledged when the
     /// handler has returned, unless [`Calls::acknowledge_later`] was called.
     Update(TaskStatus),
     /// An agent was removed or is unreachable. Its tasks' updates come on their own; this one may be lost.

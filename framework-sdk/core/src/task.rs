@@ -19,6 +19,7 @@ pub struct Task {
     pub(crate) ports: u64,
     pub(crate) limits: BTreeMap<Name, Option<Milli>>,
     pub(crate) controls: Controls,
+    pub(crate) exclusive_cpus: bool,
     pub(crate) command: Command,
     pub(crate) rootfs: Option<Rootfs>,
     pub(crate) volumes: Vec<Volume>,
@@ -40,6 +41,7 @@ impl Task {
             ports: 0,
             limits: BTreeMap::new(),
             controls: Controls::default(),
+            exclusive_cpus: false,
             command: Command::default(),
             rootfs: None,
             volumes: Vec::new(),
@@ -119,6 +121,11 @@ impl Task {
     /// [`Task::limit`] says so: the quota is hard.
     pub fn cpus(self, cpus: Milli) -> Task {
         self.scalar(Name::cpus(), cpus)
+    }
+
+    /// Its cpus, a whole number of them, are cores on which no other task runs.
+    pub fn exclusive_cpus(self) -> Task {
+        Task { exclusive_cpus: true, ..self }
     }
 
     /// Memory in MiB. A task that uses more is killed, unless [`Task::limit`] lets it.

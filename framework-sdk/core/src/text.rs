@@ -2,17 +2,21 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::calls::{Call, Write};
+use crate::calls::{Call, Resize, Write};
 use crate::session::{End, Note, Output};
 
 /// The call's name as in Mesos, and what it is about.
 impl Display for Call {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Call::Accept { offers, tasks, refuse } => {
-                write!(f, "ACCEPT {} launch", list(offers))?;
-                for task in tasks {
-                    write!(f, " {} ({})", task.id, task.resources)?;
+            Call::Accept { offers, tasks, resizes, refuse } => {
+                f.write_str("ACCEPT")?;
+                offers.iter().try_for_each(|offer| write!(f, " {offer}"))?;
+                for (i, Resize { task, size }) in resizes.iter().enumerate() {
+                    write!(f, "{} {task} ({size})", if i == 0 { " resize" } else { "" })?;
+                }
+                for (i, task) in tasks.iter().enumerate() {
+                    write!(f, "{} {} ({})", if i == 0 { " launch" } else { "" }, task.id, task.resources)?;
                 }
                 write!(f, ", rest not for {refuse:?}")
             }

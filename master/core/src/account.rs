@@ -7,6 +7,7 @@
 use bourse_types::{AgentId, FrameworkId, Quantities, ResourceValue, Resources, Role};
 
 use crate::master::Master;
+use crate::tasks::sum_held;
 
 /// The amounts that count for a share: scalars. Ports and sets are not scarce in a way that shares could balance;
 /// Mesos leaves them out too.
@@ -83,7 +84,7 @@ impl Master {
     fn sum_of_tasks(&self, agent: &AgentId) -> Resources {
         let record = self.agents.get(agent).expect("the caller holds resources of it");
         let tasks = record.tasks.iter().filter_map(|(framework, task)| self.task(framework, task));
-        tasks.filter(|task| task.holds).map(|task| &task.info.resources).sum()
+        sum_held(tasks.filter(|task| task.holds))
     }
 
     fn hold(&mut self, framework: &FrameworkId, role: &Role, held: &Resources) {

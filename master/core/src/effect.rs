@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use bourse_types::{
-    AgentId, FrameworkId, FrameworkInfo, KillPolicy, MasterId, OfferId, Reason, Resources, Role, TaskId,
-    TaskStatus, Wall,
+    AgentId, FrameworkId, FrameworkInfo, KillPolicy, MasterId, OfferId, Reason, Resources, Role, Size,
+    TaskId, TaskStatus, Wall,
 };
 
 use crate::event::{LinkId, RequestId, StreamId, TaskInfo};
@@ -94,6 +94,16 @@ pub enum ToAgent {
         policy: Option<KillPolicy>,
         /// Why, when it was not its framework: the reason of the updates to come.
         reason: Option<Reason>,
+    },
+    /// Give a task another size; answered by [`Event::TaskResized`](crate::Event::TaskResized). A repeat while that is under
+    /// way is to be ignored.
+    Resize {
+        /// Whose it is.
+        framework: FrameworkId,
+        /// The task.
+        task: TaskId,
+        /// Its whole new size.
+        size: Size,
     },
     /// A scheduler has an update. A repeat is to be ignored.
     Acknowledge {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bourse_types::{
     AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, Milli, OfferId, Principal,
-    Resources, Role, TaskId, TaskStatus,
+    Resources, Role, Size, TaskId, TaskStatus,
 };
 use bytes::Bytes;
 
@@ -55,6 +55,15 @@ pub enum Event {
         link: LinkId,
         /// What.
         update: Box<StatusUpdate>,
+    },
+    /// A resize of a task of this agent is over, one way or the other.
+    TaskResized {
+        /// Who tells.
+        agent: AgentId,
+        /// By which link.
+        link: LinkId,
+        /// What.
+        resized: Box<TaskResized>,
     },
     /// A scheduler opened a subscription.
     Subscribes {
@@ -119,6 +128,10 @@ pub struct TaskReport {
     pub role: Role,
     /// The newest state, acknowledged or not.
     pub latest: TaskStatus,
+    /// Whether it has been resized since its launch.
+    pub resized: bool,
+    /// The size that it is being given.
+    pub resizing: Option<Size>,
 }
 
 /// What the master owns of a task; the rest travels as the framework wrote it.
@@ -153,6 +166,19 @@ pub struct StatusUpdate {
     pub status: TaskStatus,
     /// The newest state that the agent knows, when `status` is an older one that was not yet acknowledged.
     pub latest: TaskStatus,
+}
+
+/// The size of a task after a resize: the new one when it was done, else the one of before.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskResized {
+    /// Whose the task is.
+    pub framework: FrameworkId,
+    /// The task.
+    pub task: TaskId,
+    /// What it was to have.
+    pub wanted: Size,
+    /// What it has.
+    pub size: Size,
 }
 
 /// A scheduler's SUBSCRIBE.
@@ -222,13 +248,16 @@ pub enum Call {
     Teardown,
 }
 
-/// Several offers of one agent, taken together. Operations apply in order; the rest is declined for `refuse`.
+/// Several offers of one agent, taken together. First tasks are resized, then others launched, each in order; the rest is
+/// declined for `refuse`. Without offers tasks can still be resized to what they have or less.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Accept {
     /// The offers.
     pub offers: Vec<OfferId>,
     /// What to launch, in order.
     pub launches: Vec<Launch>,
+    /// What to resize, in order.
+    pub resizes: Vec<Resize>,
     /// How long what is left is not to be offered again.
     pub refuse: Duration,
 }
@@ -248,6 +277,15 @@ pub enum Launch {
         /// What is wrong and what to do.
         why: String,
     },
+}
+
+/// Another size for a running task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resize {
+    /// The task.
+    pub task: TaskId,
+    /// Its whole new size, or what the door found wrong with it and what to do.
+    pub wanted: Result<Size, String>,
 }
 
 /// What operators change.

@@ -8,7 +8,7 @@ use crate::account::scalars;
 use crate::agents::{Agent, AgentState};
 use crate::frameworks::FrameworkState;
 use crate::master::Master;
-use crate::tasks::Task;
+use crate::tasks::{Task, sum_held};
 
 impl Master {
     /// Every broken promise, as a sentence. Empty when all is well.
@@ -18,7 +18,7 @@ impl Master {
     /// - What the records say is offered, allocated and held is what the offers and tasks add up to.
     /// - Offers are of connected agents that are not drained, and for connected frameworks in roles that they have.
     /// - A task stands in one place of its framework, and on the agent that it names; it holds resources exactly
-    ///   until it has ended.
+    ///   until it has ended. While it is being resized it counts for the greater of both sizes.
     /// - An id is never both known and gone, or both known and removed.
     /// - Everything that waits has a deadline, and what is kept for people has its bound.
     pub fn violations(&self) -> Vec<String> {
@@ -53,8 +53,7 @@ impl Master {
             if tasks.len() != agent.tasks.len() {
                 broken.push(format!("agent {id} lists tasks that are not in the table"));
             }
-            let allocated: Resources =
-                tasks.iter().filter(|task| task.holds).map(|task| &task.info.resources).sum();
+            let allocated = sum_held(tasks.iter().copied().filter(|task| task.holds));
             if allocated != agent.allocated {
                 broken.push(format!(
                     "agent {id} says {} is allocated, its tasks hold {allocated}",
@@ -171,6 +170,9 @@ impl Master {
             let word = if task.holds { "holds" } else { "does not hold" };
             broken.push(format!("task {id} of {framework} is {} and {word} resources", task.state));
         }
+        if task.resize.is_some() && !task.holds {
+            broken.push(format!("task {id} of {framework} holds nothing and is being resized"));
+        }
         let key = (framework.clone(), id.clone());
         if !self.agents.get(&task.agent).is_some_and(|agent| agent.tasks.contains(&key)) {
             broken.push(format!("task {id} of {framework} is not listed by its agent {}", task.agent));
@@ -182,7 +184,7 @@ impl Master {
         let Some(framework) = self.frameworks.get(id) else { return };
         let mut sums: BTreeMap<&Role, Quantities> = BTreeMap::new();
         for task in framework.tasks.values().filter(|task| task.holds) {
-            sums.entry(&task.role).or_default().add_all(&scalars(&task.info.resources));
+            sums.entry(&task.role).or_default().add_all(&scalars(&task.held()));
         }
         for offer in framework.offers.iter().filter_map(|id| self.offers.get(id)) {
             sums.entry(&offer.role).or_default().add_all(&scalars(&offer.resources));

@@ -50,8 +50,8 @@ pub use allocator::Unserved;
 pub use config::Config;
 pub use effect::{AgentRefused, Done, Effect, Effects, OfferMade, Refused, ToAgent, ToScheduler};
 pub use event::{
-    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId,
-    Subscription, TaskInfo, TaskReport,
+    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, Resize, StatusUpdate, StreamId,
+    Subscription, TaskInfo, TaskReport, TaskResized,
 };
 pub use explain::{AgentVerdict, Explanation, Obstacle, Subject};
 pub use frameworks::{Framework, FrameworkState};

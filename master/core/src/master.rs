@@ -159,6 +159,7 @@ impl Master {
             Event::StatusUpdate { agent, link, update } => {
                 self.on_status_update(now, &agent, link, *update, out)
             }
+            Event::TaskResized { agent, link, resized } => self.on_task_resized(&agent, link, *resized, out),
             Event::Subscribes { stream, subscription } => self.on_subscribes(now, stream, *subscription, out),
             Event::StreamClosed { framework, stream } => self.on_stream_closed(now, &framework, stream, out),
             Event::Call { framework, stream, call } => self.on_call(now, &framework, stream, call, out),

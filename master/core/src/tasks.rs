@@ -8,12 +8,13 @@ mod adopt;
 mod kill;
 mod launch;
 mod reconcile;
+mod resize;
 mod update;
 
 use std::sync::Arc;
 
 use bourse_types::{
-    AgentId, FrameworkId, KillPolicy, Now, Reason, Role, Source, TaskId, TaskState, TaskStatus, Wall,
+    AgentId, FrameworkId, KillPolicy, Now, Reason, Role, Size, Source, TaskId, TaskState, TaskStatus, Wall,
 };
 
 use crate::effect::{Effect, Effects};
@@ -25,6 +26,8 @@ pub(crate) use adopt::GivenUp;
 pub(crate) use kill::DRAINING;
 pub use launch::BadTask;
 pub(crate) use launch::Place;
+pub use resize::BadResize;
+pub(crate) use resize::sum_held;
 
 /// One task.
 #[derive(Clone, Debug)]
@@ -47,6 +50,10 @@ pub struct Task {
     pub changed: Wall,
     /// Whether it holds its resources.
     pub holds: bool,
+    /// Whether it has been resized since its launch.
+    pub resized: bool,
+    /// The size that it is being given: said again to its agent whenever that comes back, until it answers.
+    pub resize: Option<Size>,
     /// The update that its framework has not acknowledged.
     pub pending: Option<TaskStatus>,
     /// The last update that its framework acknowledged.
@@ -127,8 +134,8 @@ impl Master {
     pub(crate) fn free_task(&mut self, framework: &FrameworkId, task: &TaskId) {
         let record = self.task_mut(framework, task);
         if std::mem::replace(&mut record.holds, false) {
-            let (agent, role, held) =
-                (record.agent.clone(), record.role.clone(), record.info.resources.clone());
+            let (agent, role, held) = (record.agent.clone(), record.role.clone(), record.held().into_owned());
+            record.resize = None;
             self.release_allocated(&agent, framework, &role, &held);
         }
     }

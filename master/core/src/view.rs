@@ -13,7 +13,7 @@ use crate::agents::Agent;
 use crate::frameworks::Framework;
 use crate::master::Master;
 use crate::offers::Offer;
-use crate::tasks::Task;
+use crate::tasks::{Task, sum_held};
 
 pub use pictures::{FrameworkPicture, RolePicture, Totals};
 pub use problems::{Problem, Severity};
@@ -132,7 +132,7 @@ impl View {
         let offers =
             framework.offers.iter().filter_map(|id| self.offer(id)).filter(|offer| counts(&offer.role));
         let tasks = framework.tasks.values().filter(|task| task.holds && counts(&task.role));
-        (offers.map(|offer| &offer.resources).sum(), tasks.map(|task| &task.info.resources).sum())
+        (offers.map(|offer| &offer.resources).sum(), sum_held(tasks))
     }
 }
 

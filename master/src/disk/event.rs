@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bourse_master_core::{
-    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId,
-    Subscription, TaskInfo, TaskReport,
+    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, Resize, StatusUpdate, StreamId,
+    Subscription, TaskInfo, TaskReport, TaskResized,
 };
 use bourse_proto::disk as wire;
 use bourse_proto::disk::{launch_record, master_event, operate, scheduler_call};
@@ -58,6 +58,14 @@ fn write(event: &Event) -> master_event::Event {
             status: Some(nouns::write_status(&update.status)),
             latest: Some(nouns::write_status(&update.latest)),
         }),
+        Event::TaskResized { agent, link, resized } => Form::TaskResized(wire::AgentTaskResized {
+            agent_id: agent.to_string(),
+            link: link.0,
+            framework_id: resized.framework.to_string(),
+            task_id: resized.task.to_string(),
+            size: Some(nouns::write_size(&resized.size)),
+            wanted: Some(nouns::write_size(&resized.wanted)),
+        }),
         Event::Subscribes { stream, subscription } => Form::Subscribes(wire::Subscribes {
             stream: stream.0,
             info: Some(nouns::write_framework(&subscription.info)),
@@ -107,6 +115,16 @@ fn read(event: master_event::Event) -> Result<Event, BadRecord> {
             let (agent, link) = (agent_id(record.agent_id)?, LinkId(record.link));
             Event::StatusUpdate { agent, link, update: Box::new(update) }
         }
+        Form::TaskResized(record) => {
+            let resized = TaskResized {
+                framework: framework_id(record.framework_id)?,
+                task: task_id(record.task_id)?,
+                size: nouns::read_size(record.size.ok_or(BadRecord::Missing("size"))?)?,
+                wanted: nouns::read_size(record.wanted.ok_or(BadRecord::Missing("wanted"))?)?,
+            };
+            let (agent, link) = (agent_id(record.agent_id)?, LinkId(record.link));
+            Event::TaskResized { agent, link, resized: Box::new(resized) }
+        }
         Form::Subscribes(record) => {
             let subscription = Subscription {
                 info: nouns::read_framework(record.info.ok_or(BadRecord::Missing("info"))?)?,
@@ -139,6 +157,7 @@ fn write_call(call: &Call) -> scheduler_call::Call {
         Call::Accept(accept) => Form::Accept(wire::AcceptRecord {
             offer_ids: accept.offers.iter().map(ToString::to_string).collect(),
             launches: accept.launches.iter().map(write_launch).collect(),
+            resizes: accept.resizes.iter().map(write_resize).collect(),
             refuse_nanos: nanos(accept.refuse),
         }),
         Call::Decline { offers, refuse } => Form::Decline(wire::DeclineRecord {
@@ -180,6 +199,7 @@ fn read_call(call: scheduler_call::Call) -> Result<Call, BadRecord> {
         Form::Accept(record) => Call::Accept(Accept {
             offers: all(record.offer_ids, offer_id)?,
             launches: all(record.launches, read_launch)?,
+            resizes: all(record.resizes, read_resize)?,
             refuse: Duration::from_nanos(record.refuse_nanos),
         }),
         Form::Decline(record) => Call::Decline {
@@ -283,12 +303,30 @@ fn read_launch(record: wire::LaunchRecord) -> Result<Launch, BadRecord> {
     })
 }
 
+fn write_resize(resize: &Resize) -> wire::ResizeRecord {
+    wire::ResizeRecord {
+        task_id: resize.task.to_string(),
+        size: resize.wanted.as_ref().ok().map(nouns::write_size),
+        why: resize.wanted.as_ref().err().cloned().unwrap_or_default(),
+    }
+}
+
+fn read_resize(record: wire::ResizeRecord) -> Result<Resize, BadRecord> {
+    let wanted = match record.size {
+        Some(size) => Ok(nouns::read_size(size)?),
+        None => Err(record.why),
+    };
+    Ok(Resize { task: task_id(record.task_id)?, wanted })
+}
+
 fn write_report(report: &TaskReport) -> wire::TaskReportRecord {
     wire::TaskReportRecord {
         framework_id: report.framework.to_string(),
         task: Some(write_task(&report.task)),
         role: report.role.to_string(),
         latest: Some(nouns::write_status(&report.latest)),
+        resized: report.resized,
+        resizing: report.resizing.as_ref().map(nouns::write_size),
     }
 }
 
@@ -298,6 +336,8 @@ fn read_report(record: wire::TaskReportRecord) -> Result<TaskReport, BadRecord> 
         task: read_task(record.task.ok_or(BadRecord::Missing("task"))?)?,
         role: role(record.role)?,
         latest: status(record.latest)?,
+        resized: record.resized,
+        resizing: record.resizing.map(nouns::read_size).transpose()?,
     })
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use bourse_proto::{disk, v1};
-use bourse_types::{Address, AgentInfo, FrameworkInfo, KillPolicy, Labels, Resources, TaskStatus};
+use bourse_types::{Address, AgentInfo, FrameworkInfo, KillPolicy, Labels, Resources, Size, TaskStatus};
 use bourse_wire as wire;
 use bourse_wire::Form;
 
@@ -49,6 +49,14 @@ pub(super) fn write_resources(resources: &Resources) -> Vec<v1::Resource> {
 
 pub(super) fn read_resources(records: Vec<v1::Resource>) -> Result<Resources, BadRecord> {
     wire::resources::read(&records).map_err(BadRecord::bad("resources"))
+}
+
+pub(super) fn write_size(size: &Size) -> v1::TaskSize {
+    wire::size::write(size, Form::Refined)
+}
+
+pub(super) fn read_size(record: v1::TaskSize) -> Result<Size, BadRecord> {
+    wire::size::read(&record).map_err(BadRecord::bad("a size"))
 }
 
 /// Always a message, unlike on the wire, where a policy that says nothing is left out: a kill with a policy that says

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bourse_master_core::history::Entry;
 use bourse_master_core::registry::{Absence, Change, KnownAgent, KnownDrain, KnownFramework, Snapshot};
 use bourse_master_core::{
-    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId,
-    Subscription, TaskInfo, TaskReport,
+    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, Resize, StatusUpdate, StreamId,
+    Subscription, TaskInfo, TaskReport, TaskResized,
 };
 use bourse_types::{
     Address, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, MasterId, Milli,
-    Mono, Now, OfferId, Principal, Reason, Resources, Role, Source, TaskId, TaskState, TaskStatus, Wall,
+    Mono, Name, Now, OfferId, Principal, Reason, Resource, Resources, Role, Size, Source, TaskId, TaskState,
+    TaskStatus, Wall,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -178,10 +179,26 @@ fn launch() -> impl Strategy<Value = Launch> {
     ]
 }
 
+fn size() -> impl Strategy<Value = Size> {
+    let limits = btree_map(Just(Name::cpus()), option::of((1..100_000u64).prop_map(Milli::new)), 0..2);
+    let some = resources().prop_map(|mut resources| {
+        resources.insert(Resource::scalar(Name::cpus(), Milli::new(1)));
+        resources
+    });
+    (some, limits).prop_map(|(resources, limits)| Size { resources, limits })
+}
+
+fn resize() -> impl Strategy<Value = Resize> {
+    let wanted =
+        prop_oneof![size().prop_map(Ok::<Size, String>), "[a-z ]{1,9}".prop_map(Err::<Size, String>)];
+    (task_id(), wanted).prop_map(|(task, wanted)| Resize { task, wanted })
+}
+
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
-        (vec(offer_id(), 0..3), vec(launch(), 0..3), span())
-            .prop_map(|(offers, launches, refuse)| Call::Accept(Accept { offers, launches, refuse })),
+        (vec(offer_id(), 0..3), vec(launch(), 0..3), vec(resize(), 0..3), span()).prop_map(
+            |(offers, launches, resizes, refuse)| Call::Accept(Accept { offers, launches, resizes, refuse })
+        ),
         (vec(offer_id(), 0..3), span()).prop_map(|(offers, refuse)| Call::Decline { offers, refuse }),
         roles().prop_map(|roles| Call::Revive { roles }),
         roles().prop_map(|roles| Call::Suppress { roles }),
@@ -217,8 +234,18 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 fn events() -> impl Strategy<Value = Event> {
-    let report = (framework_id(), task(), role(), status())
-        .prop_map(|(framework, task, role, latest)| TaskReport { framework, task, role, latest });
+    let report = (framework_id(), task(), role(), status(), any::<bool>(), option::of(size())).prop_map(
+        |(framework, task, role, latest, resized, resizing)| TaskReport {
+            framework,
+            task,
+            role,
+            latest,
+            resized,
+            resizing,
+        },
+    );
+    let resized = (framework_id(), task_id(), size(), size())
+        .prop_map(|(framework, task, wanted, size)| TaskResized { framework, task, wanted, size });
     let registration =
         (option::of(agent_id()), agent_info(), vec(report, 0..3), vec(framework_info(), 0..2), any::<u64>())
             .prop_map(|(id, info, tasks, frameworks, epoch)| Registration {
@@ -247,6 +274,11 @@ fn events() -> impl Strategy<Value = Event> {
             agent,
             link: LinkId(link),
             update: Box::new(update)
+        }),
+        (agent_id(), any::<u64>(), resized).prop_map(|(agent, link, resized)| Event::TaskResized {
+            agent,
+            link: LinkId(link),
+            resized: Box::new(resized)
         }),
         (any::<u64>(), subscription).prop_map(|(stream, subscription)| Event::Subscribes {
             stream: StreamId(stream),

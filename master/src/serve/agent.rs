@@ -239,6 +239,16 @@ impl Link {
                         warn!(agent_id = %agent, %why, "an update that cannot be read is passed over")
                     }
                 },
+                Some(Said::TaskResized(resized)) => match read::read_resized(&resized) {
+                    Ok(resized) => {
+                        let event = Event::TaskResized { agent, link, resized: Box::new(resized) };
+                        self.door.driver.tell(event).await.map_err(super::stopping)?;
+                    }
+                    // It counts for both sizes until the agent registers again, and tells what it has.
+                    Err(why) => {
+                        warn!(agent_id = %agent, %why, "an answer to a resize that cannot be read is passed over")
+                    }
+                },
                 Some(Said::Usage(usage)) => self.door.usages.note(&agent, &usage),
                 Some(Said::Register(_) | Said::RegisterPage(_)) => {
                     return Err(Status::failed_precondition(

@@ -210,7 +210,7 @@ pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
             .unwrap_or_default(),
         message: latest.and_then(|status| status.message.clone()).unwrap_or_default(),
         role: task.role.to_string(),
-        allocated: Some(amounts::of(&task.info.resources)),
+        allocated: Some(amounts::of(&task.held())),
         used: used.filter(|_| !task.state.is_terminal() && task.state != TaskState::Unreachable),
         healthy: latest.and_then(|status| status.healthy),
         exit: latest.and_then(|status| status.exit).map(bourse_wire::status::write_exit),

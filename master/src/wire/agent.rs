@@ -1,10 +1,12 @@
 //! An agent's registration and updates; what the master says to agents.
 
-use bourse_master_core::{Registration, StatusUpdate, TaskInfo, TaskReport, ToAgent};
+use std::collections::BTreeMap;
+
+use bourse_master_core::{Registration, StatusUpdate, TaskInfo, TaskReport, TaskResized, ToAgent};
 use bourse_proto::{agent_link as wire, v1};
-use bourse_types::{AgentId, BadId, Epoch, FrameworkId, Labels, Role, TaskStatus};
+use bourse_types::{AgentId, BadId, Epoch, FrameworkId, Labels, Milli, Name, Role, Size, TaskId, TaskStatus};
 use bourse_wire::task::Owner;
-use bourse_wire::{Form, command, framework, health, ids, labels, resources, status, task};
+use bourse_wire::{Form, command, framework, health, ids, labels, resources, size, status, task};
 use prost::Message;
 
 use super::scheduler::in_words;
@@ -67,6 +69,18 @@ pub fn read_update(form: &wire::StatusUpdate) -> Result<StatusUpdate, BadMessage
     })
 }
 
+/// Reads the answer to a resize.
+pub fn read_resized(form: &wire::TaskResized) -> Result<TaskResized, BadMessage> {
+    let size = form.size.as_ref().ok_or_else(|| BadMessage::missing("task_resized.size"))?;
+    let wanted = form.wanted.as_ref().ok_or_else(|| BadMessage::missing("task_resized.wanted"))?;
+    Ok(TaskResized {
+        framework: framework_id("task_resized.framework_id", &form.framework_id)?,
+        task: TaskId::new(&form.task_id).map_err(|why| BadMessage::new("task_resized.task_id", why))?,
+        size: read_size("task_resized.size", size)?,
+        wanted: read_size("task_resized.wanted", wanted)?,
+    })
+}
+
 fn read_report(path: &str, form: wire::TaskReport) -> Result<TaskReport, BadMessage> {
     let bad = |name: &str, why: &dyn ToString| BadMessage::new(format!("{path}.{name}"), why.to_string());
     let latest = form.latest.as_ref().ok_or_else(|| BadMessage::missing(format!("{path}.latest")))?;
@@ -83,12 +97,18 @@ fn read_report(path: &str, form: wire::TaskReport) -> Result<TaskReport, BadMess
     // to lose an agent with all its tasks.
     let owner = Owner { framework: framework.clone(), role: role.clone() };
     let spec = task::read(&message, owner).ok();
+    let size = form.size.as_ref().map(|form| read_size(&format!("{path}.size"), form)).transpose()?;
+    let resizing = form.resizing.as_ref();
+    let resizing = resizing.map(|form| read_size(&format!("{path}.resizing"), form)).transpose()?;
     let task = TaskInfo {
         id,
         name: message.name.clone().unwrap_or_default(),
         agent,
         resources,
-        limits: spec.as_ref().map(limits).unwrap_or_default(),
+        limits: match &size {
+            Some(size) => limits(&size.limits),
+            None => spec.as_ref().map(|spec| limits(&spec.limits)).unwrap_or_default(),
+        },
         kill_policy: health::read_kill_policy(message.kill_policy.as_ref()).unwrap_or_default(),
         labels: labels::read(message.labels.as_ref()).unwrap_or_else(|_| Labels::new()),
         command: message
@@ -99,13 +119,22 @@ fn read_report(path: &str, form: wire::TaskReport) -> Result<TaskReport, BadMess
             .unwrap_or_default(),
         message: form.task_info,
     };
-    Ok(TaskReport { framework, task, role, latest: read_status(&format!("{path}.latest"), latest)? })
+    Ok(TaskReport {
+        framework,
+        task,
+        role,
+        latest: read_status(&format!("{path}.latest"), latest)?,
+        resized: size.is_some(),
+        resizing,
+    })
 }
 
-pub(super) fn limits(
-    spec: &bourse_types::TaskSpec,
-) -> std::collections::BTreeMap<String, Option<bourse_types::Milli>> {
-    spec.limits.iter().map(|(name, limit)| (name.as_str().to_owned(), *limit)).collect()
+pub(super) fn limits(limits: &BTreeMap<Name, Option<Milli>>) -> BTreeMap<String, Option<Milli>> {
+    limits.iter().map(|(name, limit)| (name.as_str().to_owned(), *limit)).collect()
+}
+
+fn read_size(path: &str, form: &v1::TaskSize) -> Result<Size, BadMessage> {
+    size::read(form).map_err(|why| BadMessage::new(path, why))
 }
 
 fn read_status(path: &str, form: &v1::TaskStatus) -> Result<TaskStatus, BadMessage> {
@@ -147,6 +176,11 @@ pub fn write(epoch: Epoch, message: ToAgent) -> wire::ToAgent {
             task_id: task.to_string(),
             kill_policy: policy.and_then(health::write_kill_policy),
             reason: reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default(),
+        }),
+        ToAgent::Resize { framework, task, size: wanted } => Say::ResizeTask(wire::ResizeTask {
+            framework_id: framework.to_string(),
+            task_id: task.to_string(),
+            size: Some(size::write(&wanted, Form::Refined)),
         }),
         ToAgent::Acknowledge { framework, task, uuid } => Say::AcknowledgeUpdate(wire::AcknowledgeUpdate {
             framework_id: framework.to_string(),

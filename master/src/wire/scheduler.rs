@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use bourse_master_core::frameworks::check_roles;
-use bourse_master_core::{Accept, Call, Launch, OfferMade, TaskInfo};
+use bourse_master_core::{Accept, Call, Launch, OfferMade, Resize, TaskInfo};
 use bourse_proto::Required;
 use bourse_proto::v1::scheduler as wire;
 use bourse_proto::v1::{self, carrier};
 use bourse_types::{AgentInfo, Command, FrameworkId, FrameworkInfo, MasterId, OfferId, Role, TaskId};
 use bourse_wire::ids::{BadWireId, WireId};
 use bourse_wire::task::Owner;
-use bourse_wire::{Form, attributes, filters, framework, health, ids, resources, role, status, task, time};
+use bourse_wire::{
+    Form, attributes, filters, framework, health, ids, resources, role, size, status, task, time,
+};
 use bytes::Bytes;
 use prost::Message;
 
@@ -175,7 +177,10 @@ pub fn read(call: carrier::Call, role_of: &dyn Fn(&OfferId) -> Option<Role>) -> 
         Type::Message => return unsupported("MESSAGE", "tasks have no executor that could read it"),
         Type::Shutdown => return unsupported("SHUTDOWN", "tasks have no executor of their own; use KILL"),
         Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {
-            return unsupported("operation feedback", "there are no operations but launches");
+            return unsupported(
+                "operation feedback",
+                "launches and resizes tell by their tasks, and there are no others",
+            );
         }
     };
     Ok(Heard::Call { framework, call })
@@ -253,7 +258,7 @@ fn read_accept(
     use v1::offer::operation::Type;
     let offers: Vec<OfferId> = ids::list("accept.offer_ids", &accept.offer_ids).map_err(place)?;
     let role = offers.iter().find_map(role_of);
-    let mut launches = Vec::new();
+    let (mut launches, mut resizes) = (Vec::new(), Vec::new());
     for (at, operation) in accept.operations.into_iter().enumerate() {
         let path = format!("accept.operations[{at}]");
         let number = operation.r#type.ok_or_else(|| BadCall::missing(format!("{path}.type")))?;
@@ -284,6 +289,10 @@ fn read_accept(
                     launches.push(invalid(&format!("{path}.tasks[{at}]"), form, why)?);
                 }
             }
+            Type::Resize => {
+                let resize = operation.resize.ok_or_else(|| BadCall::missing(format!("{path}.resize")))?;
+                resizes.push(read_resize(&format!("{path}.resize"), operation.id.is_some(), &resize)?);
+            }
             Type::Unknown => {
                 return Err(BadCall::malformed(format!("{path}.type"), "UNKNOWN is no operation"));
             }
@@ -303,7 +312,19 @@ fn read_accept(
             }
         }
     }
-    Ok(Accept { offers, launches, refuse: filters::read(accept.filters.as_ref()) })
+    Ok(Accept { offers, launches, resizes, refuse: filters::read(accept.filters.as_ref()) })
+}
+
+/// A resize that can be understood, or one that is refused by itself while the rest of the call goes on.
+fn read_resize(path: &str, named: bool, form: &v1::offer::operation::Resize) -> Result<Resize, BadCall> {
+    let task = ids::needed(&format!("{path}.task_id"), &form.task_id).map_err(place)?;
+    let wanted = match &form.size {
+        // Like launches, resizes tell what became of them by the updates of their tasks.
+        _ if named => Err("a RESIZE has no operation id; leave id out".to_owned()),
+        None => Err("size: the field is required and was not sent; set it".to_owned()),
+        Some(form) => size::read(form).map_err(|why| format!("size.{why}")),
+    };
+    Ok(Resize { task, wanted })
 }
 
 fn decode_task(path: &str, bytes: &Bytes) -> Result<v1::TaskInfo, BadCall> {
@@ -330,7 +351,7 @@ fn read_launch(
     let role = role.cloned().or_else(|| allocated_to(form)).unwrap_or_else(Role::any);
     match task::read(form, Owner { framework: framework.clone(), role }) {
         Ok(spec) => Ok(Launch::Task(Box::new(TaskInfo {
-            limits: super::agent::limits(&spec),
+            limits: super::agent::limits(&spec.limits),
             command: in_words(&spec.command),
             id: spec.id,
             name: spec.name,

@@ -269,6 +269,7 @@ async fn a_registration_of_several_pages_is_admitted_once_the_last_one_is_there(
                 ..Default::default()
             }),
             task_info: info.encode_to_vec().into(),
+            ..Default::default()
         }
     };
     let page = |id: &str, more| link::RegisterPage { tasks: vec![report(id)], frameworks: vec![], more };

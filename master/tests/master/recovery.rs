@@ -30,6 +30,7 @@ async fn a_master_that_was_killed_goes_on_with_its_agents_frameworks_and_tasks()
         role: run.role,
         resources: run.resources,
         latest: Some(agent.status("t1", TaskState::Running)),
+        ..Default::default()
     };
     let register = link::Register {
         agent_id: Some(agent.id.clone()),
@@ -88,6 +89,7 @@ async fn agents_and_frameworks_are_adopted_by_a_master_whose_registry_was_lost()
         role: run.role,
         resources: run.resources,
         latest: Some(agent.status("t1", TaskState::Running)),
+        ..Default::default()
     };
     let register = link::Register {
         agent_id: Some(agent.id.clone()),

@@ -77,6 +77,64 @@ async fn what_is_left_of_an_offer_is_offered_again() {
 }
 
 #[tokio::test]
+async fn a_resize_goes_to_the_tasks_agent_and_its_answer_is_seen() {
+    let cluster = Cluster::start().await;
+    let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;
+    let mut scheduler = cluster.scheduler("batch").await;
+    let offer = scheduler.offer().await;
+    scheduler.launch(&offer, &task(&offer, "t1", "cpus:1; mem:64")).await.expect("taken");
+    agent.run_task().await;
+    agent.update(&scheduler.framework, "t1", TaskState::Running).await;
+    scheduler.update().await;
+
+    let offer = scheduler.offer().await;
+    let size = v1::TaskSize {
+        resources: bourse_wire::resources::write(&resources("cpus:2; mem:64"), bourse_wire::Form::Refined),
+        limits: [("cpus".to_owned(), v1::value::Scalar { value: Some(f64::INFINITY) })].into(),
+    };
+    let resize = v1::offer::operation::Resize { task_id: Some(task_id("t1")), size: Some(size.clone()) };
+    let operation = carrier::Operation {
+        r#type: Some(v1::offer::operation::Type::Resize as i32),
+        resize: Some(resize),
+        ..carrier::Operation::default()
+    };
+    let accept = carrier::Accept {
+        offer_ids: offer.id.into_iter().collect(),
+        operations: vec![operation],
+        filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
+    };
+    let call = carrier::Call { accept: Some(accept), ..scheduler.blank(Type::Accept) };
+    scheduler.call(call).await.expect("taken");
+    let told = match agent.hear().await {
+        Some(Told::ResizeTask(resize)) => resize,
+        other => panic!("instead of a resize came {other:?}"),
+    };
+    assert_eq!((told.task_id.as_str(), &told.size), ("t1", &Some(size.clone())));
+    // What is left is offered at once, and no more of it before the agent has answered.
+    let rest = bourse_wire::resources::read(&scheduler.offer().await.resources).expect("resources");
+    assert_eq!(rest, resources("cpus:2; mem:960"));
+
+    agent
+        .say(Said::TaskResized(link::TaskResized {
+            framework_id: scheduler.framework.clone(),
+            task_id: "t1".into(),
+            size: Some(size.clone()),
+            wanted: Some(size),
+        }))
+        .await;
+    let refused = v1::offer::operation::Resize { task_id: Some(task_id("t1")), size: None };
+    let operation = carrier::Operation {
+        r#type: Some(v1::offer::operation::Type::Resize as i32),
+        resize: Some(refused),
+        ..carrier::Operation::default()
+    };
+    let accept = carrier::Accept { operations: vec![operation], ..Default::default() };
+    let call = carrier::Call { accept: Some(accept), ..scheduler.blank(Type::Accept) };
+    let status = scheduler.call(call).await.expect_err("it says no size");
+    assert!(status.message().contains("accept.operations[0].resize.size"), "{status}");
+}
+
+#[tokio::test]
 async fn a_kill_reaches_the_agent_with_the_frameworks_grace() {
     let cluster = Cluster::start().await;
     let mut agent = cluster.agent("host-a", "cpus:4; mem:1024").await;

@@ -70,6 +70,19 @@ impl Containers {
             found.push(format!("{task} runs on machines {other} and {machine} at a time"));
         }
         self.started.insert(task.clone());
+        self.resized(machine, task, container, held, counts, found);
+    }
+
+    /// It has this much from now on.
+    pub fn resized(
+        &mut self,
+        machine: usize,
+        task: &TaskKey,
+        container: &ContainerId,
+        held: &Resources,
+        counts: impl Fn(&TaskKey) -> bool,
+        found: &mut Vec<String>,
+    ) {
         self.running.insert((machine, container.clone()), (task.clone(), held.clone()));
         // What is left of a framework that was torn down may be in its last seconds: the master has given its resources
         // away, as Mesos does.

@@ -154,6 +154,12 @@ impl Checks {
         self.containers.started(machine, task, container, held, counts, &mut self.found);
     }
 
+    /// A container that runs has other limits.
+    pub fn resized(&mut self, machine: usize, task: &TaskKey, container: &ContainerId, held: &Resources) {
+        let counts = |task: &TaskKey| !self.removed.contains(&task.framework);
+        self.containers.resized(machine, task, container, held, counts, &mut self.found);
+    }
+
     /// The container has ended, by itself or by a signal; `None`: with its machine, or because it was removed.
     pub fn ended(&mut self, machine: usize, task: &TaskKey, container: &ContainerId, exit: Option<Exit>) {
         self.containers.ended(machine, task, container, exit);

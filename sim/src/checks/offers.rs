@@ -7,7 +7,7 @@ use std::time::Duration;
 use bourse_master_core::{
     Accept, Call, Change, Config, Effect, Event, LinkId, OfferMade, StreamId, ToAgent, ToScheduler,
 };
-use bourse_types::{AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Resources, Role, TaskId};
+use bourse_types::{AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Resources, Role, Size, TaskId};
 
 type Key = (FrameworkId, TaskId);
 
@@ -19,6 +19,8 @@ pub struct OfferBook {
     /// Every offer that was ever made; `None` once it has ended.
     offers: BTreeMap<OfferId, Option<Live>>,
     held: BTreeMap<Key, (AgentId, Resources)>,
+    /// What was ordered last, and not answered.
+    resizing: BTreeMap<Key, Size>,
     /// By link, what came with a registration.
     registering: BTreeMap<LinkId, (AgentInfo, Vec<(Key, Resources)>)>,
     declined: BTreeMap<Place, Vec<(Resources, Mono)>>,
@@ -54,7 +56,9 @@ impl OfferBook {
             Event::AgentRegisters { link, registration } => {
                 let told = registration.tasks.iter();
                 let told = told.map(|task| {
-                    ((task.framework.clone(), task.task.id.clone()), task.task.resources.clone())
+                    let given = task.resizing.as_ref().map(|size| size.resources.clone()).unwrap_or_default();
+                    let held = task.task.resources.covering(&given);
+                    ((task.framework.clone(), task.task.id.clone()), held)
                 });
                 self.registering.insert(*link, (registration.info.clone(), told.collect()));
             }
@@ -69,6 +73,17 @@ impl OfferBook {
                 let here = self.held.get(&key).is_some_and(|(on, _)| on == agent);
                 if current && here && update.latest.state.is_terminal() {
                     self.held.remove(&key);
+                }
+            }
+            Event::TaskResized { agent, link, resized } => {
+                let current = self.agents.get(agent).is_some_and(|known| known.link == Some(*link));
+                let key = (resized.framework.clone(), resized.task.clone());
+                let awaited = self.resizing.get(&key) == Some(&resized.wanted);
+                if let Some((on, held)) = self.held.get_mut(&key).filter(|_| current && awaited)
+                    && *on == *agent
+                {
+                    held.clone_from(&resized.size.resources);
+                    self.resizing.remove(&key);
                 }
             }
             Event::StreamClosed { framework, stream } => {
@@ -135,6 +150,18 @@ impl OfferBook {
                 if let Some((on, _)) = self.held.insert(key, (agent.clone(), task.resources.clone())) {
                     found.push(format!("task {} is launched on {agent} while it is on {on}", task.id));
                 }
+            }
+            Effect::ToAgent { agent, message: ToAgent::Resize { framework, task, size }, .. } => {
+                let key = (framework.clone(), task.clone());
+                let Some((_, held)) = self.held.get_mut(&key) else { return };
+                let covering = held.covering(&size.resources);
+                if let Some(((by, _, of), left, _)) = &mut self.accepting
+                    && (&*by, &*of) == (framework, agent)
+                {
+                    *left = left.checked_sub(&covering.saturating_sub(held)).unwrap_or_default();
+                }
+                *held = covering;
+                self.resizing.insert(key, size.clone());
             }
             Effect::ToScheduler { framework, stream, message } => match message {
                 ToScheduler::Subscribed { .. } => {

@@ -16,6 +16,9 @@ use crate::nodes::Inbox;
 use crate::plant::Plant;
 use crate::world::{Happening, Node, Outside, Process};
 
+/// The cores of each machine: few, so that they run out.
+const CORES: std::ops::Range<u32> = 0..3;
+
 /// Why an agent does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
@@ -92,7 +95,7 @@ impl AgentNode {
         }
         let clocks = Clocks::start(outside.now, self.ahead);
         let start = Start {
-            config: Config::new(self.info.clone()),
+            config: Config { cores: CORES.collect(), ..Config::new(self.info.clone()) },
             boot: self.machine.boot(),
             incarnation: outside.random.bits(),
             state,
@@ -380,6 +383,7 @@ impl AgentNode {
                         running.inbox.push(event);
                     }
                 }
+                Effect::Resize(resize) => self.machine.resize(&resize, outside),
                 Effect::Signal { container, signal: Signal::Term } => {
                     self.machine.terminate(&container, outside)
                 }

@@ -163,6 +163,10 @@ impl MasterNode {
                         let update = Box::new(translate::update(*update));
                         self.takes(Event::StatusUpdate { agent, link: LinkId(conn.0), update }, outside);
                     }
+                    FromAgent::Resized(resized) => {
+                        let resized = Box::new(translate::resized(*resized));
+                        self.takes(Event::TaskResized { agent, link: LinkId(conn.0), resized }, outside);
+                    }
                     FromAgent::Heartbeat | FromAgent::Register(_) => {
                         self.tells_agent(conn, bourse_agent_core::FromMaster::HeartbeatAck, outside);
                     }

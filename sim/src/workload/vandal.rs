@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bourse_master_core::{Accept, Call, Launch};
+use bourse_master_core::{Accept, Call, Launch, Resize};
 use bourse_sdk_core::{FromMaster, OfferMade};
 use bourse_types::{
-    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Milli, OfferId, Resources, Role,
-    TaskId, TaskSpec,
+    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Milli, OfferId, Resources, Role, Size,
+    TaskId, TaskSpec, TaskState,
 };
 
 use crate::letter::Letter;
@@ -29,6 +29,8 @@ pub struct Vandal {
     offers: Vec<OfferMade>,
     /// Names that it used, alive or not.
     names: BTreeSet<TaskId>,
+    /// What of it was told to run last, and on which agent.
+    running: BTreeMap<TaskId, AgentId>,
     owed: BTreeMap<TaskId, (AgentId, [u8; 16])>,
     made: u64,
     /// It has had its fun, and shall go.
@@ -49,6 +51,7 @@ impl Vandal {
             subscribed: false,
             offers: Vec::new(),
             names: BTreeSet::new(),
+            running: BTreeMap::new(),
             owed: BTreeMap::new(),
             made: 0,
             leaves: false,
@@ -138,6 +141,10 @@ impl Vandal {
             }
             FromMaster::Offers(offers) => self.offers.extend(offers),
             FromMaster::Update(status) => {
+                match (status.state, status.agent_id.clone()) {
+                    (TaskState::Running, Some(agent)) => self.running.insert(status.task_id.clone(), agent),
+                    _ => self.running.remove(&status.task_id),
+                };
                 if let (Some(agent), Some(uuid)) = (status.agent_id, status.uuid) {
                     self.owed.insert(status.task_id, (agent, uuid));
                 }
@@ -159,7 +166,8 @@ impl Vandal {
 
     fn mischief(&mut self, outside: &mut Outside) -> Call {
         let refuse = self.random.millis(0, 10_000);
-        match self.random.below(12) {
+        match self.random.below(14) {
+            12..=13 => self.resize(refuse),
             0..=5 => self.accept(refuse, outside),
             6 => {
                 let offers = self.some_offers();
@@ -221,7 +229,9 @@ impl Vandal {
                 continue;
             }
             let offered = newest.as_ref().map(|offer| offer.resources.clone()).unwrap_or_default();
+            let exclusive_cpus = self.random.chance(0.2);
             let resources: Resources = match self.random.below(4) {
+                _ if exclusive_cpus => "cpus:1; mem:32".parse().expect("valid"),
                 0 => offered,
                 1 => "cpus:100; mem:1".parse().expect("valid"),
                 2 => Resources::new(),
@@ -245,6 +255,7 @@ impl Vandal {
                     false => BTreeMap::new(),
                 },
                 controls: Default::default(),
+                exclusive_cpus,
                 command: Command::shell(program.to_string()),
                 rootfs: None,
                 volumes: Vec::new(),
@@ -257,7 +268,35 @@ impl Vandal {
             };
             launches.push(outside.messages.launch(spec));
         }
-        Call::Accept(Accept { offers, launches, refuse })
+        Call::Accept(Accept { offers, launches, resizes: Vec::new(), refuse })
+    }
+
+    /// Of what runs, as far as it knows: mostly with an offer of its agent, now and then of another or with none.
+    fn resize(&mut self, refuse: Duration) -> Call {
+        let known: Vec<(TaskId, AgentId)> =
+            self.running.iter().map(|(task, agent)| (task.clone(), agent.clone())).collect();
+        let (task, agent) = match self.random.pick(&known) {
+            Some(known) => known.clone(),
+            None => (self.some_name(), self.some_agent()),
+        };
+        let of_agent = self.offers.iter().rev().find(|offer| offer.agent == agent);
+        let offers = match self.random.below(4) {
+            0 => Vec::new(),
+            1 => self.some_offers(),
+            _ => of_agent.map(|offer| offer.id.clone()).into_iter().collect(),
+        };
+        let size = match self.random.below(5) {
+            0 => "cpus:0.1; mem:32",
+            1 => "cpus:0.4; mem:16",
+            2 => "cpus:1; mem:64",
+            3 => "cpus:2; mem:32",
+            _ => "cpus:100; mem:1",
+        };
+        let wanted = match self.random.chance(0.05) {
+            true => Err("it makes no sense".to_owned()),
+            false => Ok(Size::of(size.parse().expect("valid"))),
+        };
+        Call::Accept(Accept { offers, launches: Vec::new(), resizes: vec![Resize { task, wanted }], refuse })
     }
 
     /// Mostly a new name, now and then one that was used before.

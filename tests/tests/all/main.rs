@@ -11,6 +11,7 @@ mod house;
 mod kill9;
 mod limits;
 mod page;
+mod resize;
 mod run;
 mod services;
 mod stopped;

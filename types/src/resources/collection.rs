@@ -117,6 +117,40 @@ impl Resources {
         complete.then_some(Resources { entries: left })
     }
 
+    /// What is left without the other, and nothing of what is not there: of each amount what is more than the other's,
+    /// ports and items that are only here, and of equal whole things as many as are more.
+    pub fn saturating_sub(&self, other: &Resources) -> Resources {
+        let mut left = Vec::with_capacity(self.entries.len());
+        let mut theirs = other.entries.iter().peekable();
+        for ours in &self.entries {
+            let order = |their: &Resource| match ours.key.is_whole() {
+                true => their.cmp(ours),
+                false => their.slot_cmp(ours),
+            };
+            // Both lists are sorted: one that sorts before ours is not here.
+            while theirs.next_if(|their| order(their).is_lt()).is_some() {}
+            match theirs.next_if(|their| order(their).is_eq()) {
+                None => left.push(ours.clone()),
+                Some(_) if ours.key.is_whole() => {}
+                Some(their) => {
+                    let value = ours.value.saturating_sub(&their.value);
+                    if !value.is_empty() {
+                        left.push(Resource { key: ours.key.clone(), value });
+                    }
+                }
+            }
+        }
+        Resources { entries: left }
+    }
+
+    /// The least that contains both: of each amount the greater one, the ports and items of either, and of equal whole
+    /// things as many as are in the one that has more.
+    pub fn covering(&self, other: &Resources) -> Resources {
+        let mut both = self.clone();
+        both.add(&other.saturating_sub(self));
+        both
+    }
+
     /// Whether all of the other is here; exactly when [`Resources::checked_sub`] would give something.
     pub fn contains(&self, other: &Resources) -> bool {
         self.walk(other, |ours, taken| {

@@ -353,6 +353,17 @@ proptest! {
     }
 
     #[test]
+    fn what_is_more_than_the_other_and_what_covers_both_add_up(a in any_resources(), b in any_resources()) {
+        let (more, all) = (a.saturating_sub(&b), a.covering(&b));
+        prop_assert!(is_canonical(&more) && is_canonical(&all), "{more} {all}");
+        prop_assert!(a.contains(&more) && all.contains(&a) && all.contains(&b));
+        prop_assert_eq!(&all, &b.covering(&a));
+        prop_assert_eq!(sum(&[&b, &more]), all.clone());
+        prop_assert_eq!(all.checked_sub(&b), Some(more));
+        prop_assert!(a.saturating_sub(&a).is_empty());
+    }
+
+    #[test]
     fn adding_then_taking_gives_back_the_same_where_no_number_or_item_is_in_both(
         a in any_resources(), b in any_resources(),
     ) {

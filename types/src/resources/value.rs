@@ -47,6 +47,19 @@ impl ResourceValue {
         }
     }
 
+    /// What is left without `other`, and nothing of what is not there. A value of another kind takes nothing.
+    pub fn saturating_sub(&self, other: &ResourceValue) -> ResourceValue {
+        match (self, other) {
+            (Scalar(ours), Scalar(theirs)) => Scalar(ours.saturating_sub(*theirs)),
+            (Numbers(ours), Numbers(theirs)) => Numbers(ours.difference(theirs)),
+            (Set(ours), Set(theirs)) => {
+                let both = ours.intersection(theirs);
+                Set(ours.checked_sub(&both).expect("an intersection is contained in both"))
+            }
+            (Scalar(_) | Numbers(_) | Set(_), _) => self.clone(),
+        }
+    }
+
     /// Whether all of `other` is there. A value of another kind is not.
     pub fn contains(&self, other: &ResourceValue) -> bool {
         match (self, other) {

@@ -300,19 +300,24 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
     let how = (
         some,
         limits,
-        (command(), option::of(rootfs()), volumes(), controls(), namespaces()),
+        (command(), option::of(rootfs()), volumes(), (controls(), namespaces(), any::<bool>())),
         option::of(health()),
         option::of(nanos()),
         option::of(nanos()),
         labels(),
     );
     (whose, how).prop_map(|((id, name, framework, agent, role), how)| {
-        let (resources, limits, what, health, grace, max_completion_time, labels) = how;
-        let (command, rootfs, volumes, controls, namespaces) = what;
+        let (mut resources, limits, what, health, grace, max_completion_time, labels) = how;
+        let (command, rootfs, volumes, (controls, namespaces, exclusive_cpus)) = what;
         // A network of its own is reached by commands only.
         let reaches =
             |check: &HealthCheck| namespaces.network == Network::Host || !check.kind.asks_the_network();
         let health = health.filter(reaches);
+        if exclusive_cpus {
+            // Only whole cpus can be had for oneself.
+            let missing = 1000 - resources.cpus().thousandths() % 1000;
+            resources.insert(Resource::scalar(Name::cpus(), Milli::new(missing)));
+        }
         TaskSpec {
             id,
             name,
@@ -322,6 +327,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             resources,
             limits,
             controls,
+            exclusive_cpus,
             command,
             rootfs,
             volumes,
@@ -332,6 +338,18 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
             labels,
         }
     })
+}
+
+/// One that the form before refinement can say as well.
+fn size() -> impl Strategy<Value = Size> {
+    let limited = prop_oneof![Just(Name::cpus()), Just(Name::mem())];
+    let cpus = Resource::scalar(Name::cpus(), Milli::new(1));
+    (unrefined_resources(), btree_map(limited, option::of(milli()), 0..3)).prop_map(
+        move |(mut resources, limits)| {
+            resources.insert(cpus.clone());
+            Size { resources, limits }
+        },
+    )
 }
 
 pub fn status() -> impl Strategy<Value = TaskStatus> {
@@ -355,10 +373,11 @@ pub fn status() -> impl Strategy<Value = TaskStatus> {
         unrefined_resources(),
         option::of(container),
         option::of(exit),
+        option::of(size()),
     );
     (ids, state, rest).prop_map(|((task_id, agent_id, executor_id), state, rest)| {
         let (state, source, reason, message, timestamp) = state;
-        let (uuid, healthy, labels, data, unreachable_since, limitation, container, exit) = rest;
+        let (uuid, healthy, labels, data, unreachable_since, limitation, container, exit, size) = rest;
         TaskStatus {
             task_id,
             agent_id,
@@ -376,6 +395,7 @@ pub fn status() -> impl Strategy<Value = TaskStatus> {
             limitation,
             container,
             exit,
+            size,
         }
     })
 }

@@ -145,6 +145,11 @@ fn a_task_is_refused_with_the_remedy() {
         linux_info: Some(v1::LinuxInfo { own_network: Some(true), ..Default::default() }),
         ..container(v1::container_info::Type::Mesos)
     };
+    let with_linux = |linux: v1::LinuxInfo| v1::ContainerInfo {
+        linux_info: Some(linux),
+        ..container(v1::container_info::Type::Mesos)
+    };
+    let alone = || with_linux(v1::LinuxInfo { exclusive_cpus: Some(true), ..Default::default() });
     check(
         &valid_task(),
         |form| task::read(form, owner()),
@@ -193,6 +198,11 @@ fn a_task_is_refused_with_the_remedy() {
                 t.container =
                     Some(v1::ContainerInfo { linux_info, ..container(v1::container_info::Type::Mesos) });
             },
+            &|t| t.container = Some(alone()),
+            &|t| {
+                t.resources[0] = scalar("cpus", 1.5);
+                t.container = Some(alone());
+            },
             &|t| {
                 t.limits.insert("mem".into(), v1::value::Scalar { value: Some(f64::NEG_INFINITY) });
             },
@@ -221,6 +231,8 @@ fn a_task_is_refused_with_the_remedy() {
             health_check.type: the task has a network of its own, where checks by HTTP and TCP do not reach it; use a command check, which runs inside
             container.linux_info.shm_size: this release's agents decide that for every task; leave shm_size out
             container.linux_info.oom_score: the OOM score is 1001; it must be from 0 to 1000
+            accepted
+            container.linux_info.exclusive_cpus: the task wants 1.5 cpus for itself alone; take a whole number of them
             limits["mem"].value: mem is -inf; it must be a number from 0 to 1e12
             limits["gpus"]: "gpus" cannot have a limit; limits are for cpus and mem
             max_completion_time.nanoseconds: -1 ns is negative; send 0 or more
@@ -432,6 +444,7 @@ fn a_status_is_refused_with_the_remedy() {
             &|s| s.unreachable_time = Some(v1::TimeInfo { nanoseconds: Some(-5) }),
             &|s| s.exit = Some(v1::Exit::default()),
             &|s| s.exit = Some(v1::Exit { code: Some(1), signal: Some(9) }),
+            &|s| s.size = Some(v1::TaskSize::default()),
         ],
         expect![[r#"
             state: the field is required and was not sent; set it
@@ -444,6 +457,7 @@ fn a_status_is_refused_with_the_remedy() {
             unreachable_time.nanoseconds: -5 ns is negative; send 0 or more
             exit: a process ends by a code or by a signal; send exactly one of the two
             exit: a process ends by a code or by a signal; send exactly one of the two
+            size.resources: the task uses no resources; give it at least cpus and mem
         "#]],
     );
 }

@@ -156,12 +156,20 @@ impl V1 {
     }
 
     fn joins(&self, container: &str) -> Joins {
-        let procs = |dir: PathBuf| dir.join("cgroup.procs");
-        let of_init = self.controllers().into_iter().chain(self.killer_dir());
+        let tasks = |dir: PathBuf| dir.join("tasks");
+        let (unified, freezer) = match &self.killer {
+            Killer::Unified(base) => (Some(base), None),
+            Killer::Freezer(base) => (None, Some(base)),
+            Killer::Signals => (None, None),
+        };
+        let of_init = self.controllers().into_iter().chain(freezer);
         let of_task = self.controllers_of(container).into_iter();
         Joins {
-            init: of_init.map(|base| procs(base.join(container))).collect(),
-            task: of_task.map(|base| procs(task(base, container))).collect(),
+            init_in: unified.map(|base| base.join(container)),
+            init: of_init.map(|base| tasks(base.join(container))).collect(),
+            // The first process hands on its own.
+            task_in: None,
+            task: of_task.map(|base| tasks(task(base, container))).collect(),
         }
     }
 }
@@ -457,9 +465,9 @@ mod tests {
         let v1 = laid_out(&root);
         let joins = v1.create("c1", &limits()).expect("all files are there");
         assert_eq!(joins.init.len(), 5, "four controllers and the freezer");
-        assert!(joins.init.contains(&root.path().join("freezer/bourse/a1/c1/cgroup.procs")));
+        assert!(joins.init.contains(&root.path().join("freezer/bourse/a1/c1/tasks")));
         assert_eq!(joins.task.len(), 4);
-        assert!(joins.task.contains(&root.path().join("memory/bourse/a1/c1/task/cgroup.procs")));
+        assert!(joins.task.contains(&root.path().join("memory/bourse/a1/c1/task/tasks")));
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl V2 {
 
     fn joins(&self, container: &str) -> Joins {
         let [init, task, _] = self.dirs(container);
-        Joins { init: vec![init.join("cgroup.procs")], task: vec![task.join("cgroup.procs")] }
+        Joins { init_in: Some(init), task_in: Some(task), ..Joins::default() }
     }
 
     /// Keeps memory for a container. That takes a look at all of the agent's, so only for those that ask for it or did.
@@ -275,8 +275,8 @@ mod tests {
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.swap.max"), "0");
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.oom.group"), "1");
         assert_eq!(read(&root, "bourse/a1/c1/task/pids.max"), "100");
-        assert_eq!(joins.init, [root.path().join("bourse/a1/c1/init/cgroup.procs")]);
-        assert_eq!(joins.task, [root.path().join("bourse/a1/c1/task/cgroup.procs")]);
+        assert_eq!(joins.init_in, Some(root.path().join("bourse/a1/c1/init")));
+        assert_eq!(joins.task_in, Some(root.path().join("bourse/a1/c1/task")));
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn start(container: &Container, check: &Check) -> Result<(Conversation, Child), 
         pass.push(task.as_fd());
     }
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, container.id.as_str(), &pass, Around::Nothing))
+        .and_then(|program| spawn::spawn(program, container.id.as_str(), &pass, Around::Nothing, None))
         .map_err(container.io("start a check"))?;
     Ok((conversation, child))
 }
@@ -154,6 +154,7 @@ mod tests {
             init_groups: vec!["/g/init".into()],
             task_groups: vec!["/g/task".into()],
             oom_score: 300,
+            task_group: Some("/g/task".into()),
             own_network: true,
             users: Some(UserRange { first: 1 << 20 }),
         };

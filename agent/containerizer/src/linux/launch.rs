@@ -4,7 +4,7 @@
 //! process (which sets up, makes the task's process and waits), who it is, and only then the word to go on.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, lchown};
@@ -114,7 +114,7 @@ fn set_up(
 ) -> Result<Launched, LaunchError> {
     let id = &spec.container_id;
     let joins = match spec.isolation {
-        Isolation::Process => Joins { init: Vec::new(), task: Vec::new() },
+        Isolation::Process => Joins::default(),
         Isolation::Linux => {
             let groups = inner.groups.as_ref().map_err(|missing| missing.clone())?;
             let joins = groups
@@ -144,6 +144,7 @@ fn set_up(
     let map = inner.user_map.as_ref().filter(|_| isolated);
     let is_root =
         map.is_none() && own.is_none() && identity.as_ref().is_some_and(|identity| identity.uid == 0);
+    let init_in = joins.init_in.clone();
     let plan = plan(spec, identity, users, is_root, root, joins, dir);
     // Without root it belongs to the only user to whom it can.
     if let Some(owner) = plan.owner().filter(|_| map.is_none()) {
@@ -190,8 +191,11 @@ fn set_up(
         (true, None) => Around::Namespaces(network),
         (true, Some(map)) => Around::Users(map, network),
     };
+    let group = init_in.as_ref().map(File::open).transpose().map_err(no_start)?;
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, id.as_str(), &pass, around))
+        .and_then(|program| {
+            spawn::spawn(program, id.as_str(), &pass, around, group.as_ref().map(AsFd::as_fd))
+        })
         .map_err(no_start)?;
     reached(Failpoint::FirstProcessMade);
     // The container has its own copies; with ours open, we would never see it hang up.
@@ -309,6 +313,7 @@ fn plan(
         record: Some(dir.record_path()),
         init_groups: joins.init,
         task_groups: joins.task,
+        task_group: joins.task_in,
         oom_score: spec.limits.oom_score.into(),
         own_network: spec.namespaces.network == Network::Loopback,
         users,

@@ -181,11 +181,12 @@ mod tests {
             oom_score: 0,
             own_network: false,
             users: None,
+            task_group: None,
         };
         let plan = dir.write_plan(&plan).expect("it is writable");
         let (conversation, theirs) = Conversation::begin().expect("a socket");
         let program = init_image::image().expect("memory for it");
-        let child = spawn::spawn(program, "c1", &[plan.as_fd(), theirs.as_fd()], Around::Nothing)
+        let child = spawn::spawn(program, "c1", &[plan.as_fd(), theirs.as_fd()], Around::Nothing, None)
             .expect("it can be made");
         drop(theirs);
         let Message::Ready(task) = conversation.next(Duration::from_secs(20)).expect("it talks") else {

@@ -28,10 +28,10 @@ pub fn resize(inner: &Inner, container: &Container, limits: &Limits) -> Result<(
 /// What is started in the container later, a health check, joins what its task is in now.
 fn note(id: &ContainerId, container: &Container, joins: Joins) {
     let noted = container.dir.read_plan().and_then(|mut plan| {
-        if plan.task_groups == joins.task {
+        if plan.task_groups == joins.task && plan.task_group == joins.task_in {
             return Ok(());
         }
-        plan.task_groups = joins.task;
+        (plan.task_groups, plan.task_group) = (joins.task, joins.task_in);
         container.dir.rewrite_plan(&plan)
     });
     if let Err(error) = noted {

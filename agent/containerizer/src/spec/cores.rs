@@ -20,6 +20,16 @@ pub struct Cores(BTreeSet<u32>);
 pub struct BadCores(String);
 
 impl Cores {
+    /// These; `None` where there are none, or a number is higher than [`CORE_MAX`].
+    pub fn of(cores: BTreeSet<u32>) -> Option<Cores> {
+        (!cores.is_empty() && cores.iter().all(|core| *core <= CORE_MAX)).then_some(Cores(cores))
+    }
+
+    /// Their numbers, lowest first.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Whether all of them are among the others.
     pub fn are_within(&self, others: &Cores) -> bool {
         self.0.is_subset(&others.0)
@@ -94,6 +104,13 @@ mod tests {
             let bad = text.parse::<Cores>().expect_err(text);
             assert!(bad.to_string().contains("such as 0-3,8"), "{bad}");
         }
+    }
+
+    #[test]
+    fn cpus_are_made_of_their_numbers_and_give_them_back() {
+        let some = Cores::of([3, 1].into()).expect("some");
+        assert_eq!((some.to_string().as_str(), some.iter().collect::<Vec<_>>()), ("1,3", vec![1, 3]));
+        assert_eq!((Cores::of([].into()), Cores::of([CORE_MAX + 1].into())), (None, None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod world;
 
+mod cores;
 mod disk;
 mod health;
 mod killing;
@@ -10,5 +11,6 @@ mod link;
 mod promises;
 mod random;
 mod recovery;
+mod resizing;
 mod stopping;
 mod updates;

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 const PROMISES: &str = include_str!("promises.txt");
 
 const SOURCES: &[(&str, &str)] = &[
+    ("cores", include_str!("cores.rs")),
     ("health", include_str!("health.rs")),
     ("killing", include_str!("killing.rs")),
     ("launching", include_str!("launching.rs")),
     ("link", include_str!("link.rs")),
     ("recovery", include_str!("recovery.rs")),
+    ("resizing", include_str!("resizing.rs")),
     ("stopping", include_str!("stopping.rs")),
     ("updates", include_str!("updates.rs")),
 ];

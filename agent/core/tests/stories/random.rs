@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Checked, Condition, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record, Start,
-    State, TaskKey,
+    Agent, Checked, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record,
+    Start, State, TaskKey,
 };
 use bourse_types::{
-    AgentId, ContainerId, Epoch, Exit, KillPolicy, MasterId, Mono, Now, TaskSpec, TaskState, Wall,
+    AgentId, ContainerId, Epoch, Exit, KillPolicy, MasterId, Mono, Now, Size, TaskSpec, TaskState, Wall,
 };
 use proptest::prelude::*;
 
@@ -21,6 +21,7 @@ enum Step {
         task: u8,
         checked: bool,
         refused: bool,
+        alone: bool,
     },
     Kill {
         task: u8,
@@ -49,6 +50,14 @@ enum Step {
         which: u8,
         mebibytes: u64,
     },
+    Resize {
+        task: u8,
+        mem: u64,
+    },
+    Resized {
+        which: u8,
+        done: bool,
+    },
     Pass {
         millis: u64,
     },
@@ -68,8 +77,10 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let task = 0..4_u8;
     let step = prop_oneof![
-        4 => (task.clone(), any::<bool>(), prop::bool::weighted(0.1))
-            .prop_map(|(task, checked, refused)| Step::Run { task, checked, refused }),
+        4 => (task.clone(), any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.3))
+            .prop_map(|(task, checked, refused, alone)| Step::Run { task, checked, refused, alone }),
+        2 => (task.clone(), 60..64_u64).prop_map(|(task, mem)| Step::Resize { task, mem }),
+        3 => (any::<u8>(), any::<bool>()).prop_map(|(which, done)| Step::Resized { which, done }),
         2 => (task.clone(), prop::option::of(0..20_u64)).prop_map(|(task, grace)| Step::Kill { task, grace }),
         1 => Just(Step::Shutdown),
         6 => (task, prop::bool::weighted(0.2)).prop_map(|(task, stale)| Step::Acknowledge { task, stale }),
@@ -107,6 +118,8 @@ struct Outside {
     /// By task, the states in the order the master first heard them.
     heard: BTreeMap<TaskKey, Vec<([u8; 16], TaskState)>>,
     probes: BTreeMap<ContainerId, u64>,
+    /// Containers that are being given other limits.
+    resizing: BTreeSet<ContainerId>,
     /// Refused for good, or silenced: their updates follow other rules.
     silent: BTreeSet<TaskKey>,
     /// Began and ended while no agent looked.
@@ -115,7 +128,8 @@ struct Outside {
 }
 
 fn first(boot: &str, incarnation: u64) -> Start {
-    Start { config: config(), boot: boot.into(), incarnation, state: State::default(), found: vec![] }
+    let config = Config { cores: (0..3).collect(), ..config() };
+    Start { config, boot: boot.into(), incarnation, state: State::default(), found: vec![] }
 }
 
 impl Outside {
@@ -136,6 +150,7 @@ impl Outside {
             in_flight: BTreeMap::new(),
             heard: BTreeMap::new(),
             probes: BTreeMap::new(),
+            resizing: BTreeSet::new(),
             silent: BTreeSet::new(),
             unseen: BTreeSet::new(),
             log: Vec::new(),
@@ -193,10 +208,18 @@ impl Outside {
                     );
                     self.containers.insert(launch.container, None);
                 }
+                Effect::Resize(resize) => {
+                    assert!(
+                        matches!(self.containers[&resize.container], Some(Condition::Running { .. })),
+                        "only what runs is resized"
+                    );
+                    assert!(self.resizing.insert(resize.container.clone()), "one resize at a time");
+                }
                 Effect::Watch { container } => assert!(self.containers.contains_key(&container)),
                 Effect::Signal { .. } | Effect::KillAll { .. } => {}
                 Effect::Destroy { container } => {
                     self.containers.remove(&container);
+                    self.resizing.remove(&container);
                 }
                 Effect::Probe { container, round, .. } => {
                     self.probes.insert(container, round);
@@ -226,6 +249,11 @@ impl Outside {
                 Some(Event::FromMaster { link, epoch: Epoch(1), message })
             }
             FromAgent::Heartbeat => None,
+            FromAgent::Resized(resized) => {
+                let key = TaskKey { framework: resized.framework, task: resized.task };
+                assert_eq!(resized.size, self.disk.tasks[&key].size(), "what is told is written down");
+                None
+            }
             FromAgent::Update(update) => {
                 let key = TaskKey { framework: update.framework, task: update.status.task_id.clone() };
                 let uuid = update.status.uuid.expect("an agent's update has a uuid");
@@ -282,6 +310,7 @@ impl Outside {
         self.boot = boot;
         self.link = None;
         self.probes.clear();
+        self.resizing.clear();
         if !same {
             self.containers.clear();
         }
@@ -327,12 +356,19 @@ impl Outside {
         self.apply(Event::Ended { container, end });
     }
 
+    fn resizes(&mut self, container: ContainerId, done: bool) {
+        self.resizing.remove(&container);
+        let outcome = if done { Ok(()) } else { Err("in use".into()) };
+        self.apply(Event::Resized { container, outcome });
+    }
+
     fn step(&mut self, step: Step) {
         let name = |task: u8| format!("t{task}");
         match step {
-            Step::Run { task, checked: with_check, refused } => {
+            Step::Run { task, checked: with_check, refused, alone } => {
                 let made: TaskSpec = if with_check { checked(&name(task)) } else { spec(&name(task)) };
-                let made = TaskSpec { resources: "cpus:1; mem:64; disk:10".parse().expect("valid"), ..made };
+                let resources = "cpus:1; mem:64; disk:10".parse().expect("valid");
+                let made = TaskSpec { resources, exclusive_cpus: alone, ..made };
                 let mut assignment = assignment(made);
                 if refused {
                     assignment.work = bourse_agent_core::Work::Refuse("cannot".into());
@@ -397,6 +433,17 @@ impl Outside {
                     self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
                 }
             }
+            Step::Resize { task, mem } => {
+                let size = Size::of(format!("cpus:1; mem:{mem}; disk:10").parse().expect("valid"));
+                self.tell(FromMaster::Resize { task: key(&name(task)), size: Box::new(size) });
+            }
+            Step::Resized { which, done } => {
+                let asked: Vec<&ContainerId> = self.resizing.iter().collect();
+                let container = asked.get(usize::from(which) % asked.len().max(1)).copied().cloned();
+                if let Some(container) = container {
+                    self.resizes(container, done);
+                }
+            }
             Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
             Step::LinkLost => {
                 if let Some(link) = self.link.take() {
@@ -414,6 +461,8 @@ impl Outside {
         self.torn = None;
         for _ in 0..200 {
             self.pass(secs(5));
+            let resizing: Vec<ContainerId> = self.resizing.iter().cloned().collect();
+            resizing.into_iter().for_each(|container| self.resizes(container, true));
             let started: Vec<ContainerId> = self.containers.keys().cloned().collect();
             for container in started {
                 match self.containers.get(&container) {
@@ -453,6 +502,13 @@ impl Outside {
             };
             assert_eq!(latest.state == TaskState::Running, task.started.is_some(), "{key}: {latest:?}");
             assert_eq!(latest.healthy, task.health.healthy, "{key}: {latest:?}");
+        }
+        let alive = || self.disk.tasks.values().filter(|task| !task.has_ended());
+        let taken: Vec<u32> = alive().flat_map(|task| task.cores.iter().copied()).collect();
+        let apart: BTreeSet<u32> = taken.iter().copied().collect();
+        assert!(taken.len() == apart.len() && apart.len() < 3, "cores are taken twice, or all: {taken:?}");
+        for task in alive().filter(|task| task.resize.is_some()) {
+            assert!(self.resizing.contains(&task.container), "nobody asks for {:?}", task.resize);
         }
     }
 

@@ -10,7 +10,7 @@ use bourse_agent_core::{
 };
 use bourse_types::{
     Address, AgentId, AgentInfo, Attributes, Command, ContainerId, Epoch, Exit, FrameworkId, FrameworkInfo,
-    HealthCheck, HealthKind, KillPolicy, Labels, MasterId, Mono, Now, Reason, Resources, Role, TaskId,
+    HealthCheck, HealthKind, KillPolicy, Labels, MasterId, Mono, Now, Reason, Resources, Role, Size, TaskId,
     TaskSpec, Wall,
 };
 use bytes::Bytes;
@@ -26,6 +26,7 @@ pub struct World {
     /// Every effect so far.
     pub all: Vec<Effect>,
     pub epoch: Epoch,
+    config: Config,
 }
 
 pub fn secs(seconds: u64) -> Duration {
@@ -55,6 +56,7 @@ pub fn spec(task: &str) -> TaskSpec {
         resources: "cpus:1; mem:64".parse().expect("valid"),
         limits: Default::default(),
         controls: Default::default(),
+        exclusive_cpus: false,
         command: Command::shell("echo hello"),
         rootfs: None,
         volumes: Vec::new(),
@@ -94,8 +96,16 @@ pub fn config() -> Config {
 }
 
 /// Stories keep the incarnation 0, so that their ids are short.
-pub fn start(state: State, boot: &str, found: Vec<Found>, now: Now, out: &mut Vec<Effect>) -> Agent {
-    Agent::start(Start { config: config(), boot: boot.into(), incarnation: 0, state, found }, now, out)
+fn start(
+    config: &Config,
+    state: State,
+    boot: &str,
+    found: Vec<Found>,
+    now: Now,
+    out: &mut Vec<Effect>,
+) -> Agent {
+    let config = config.clone();
+    Agent::start(Start { config, boot: boot.into(), incarnation: 0, state, found }, now, out)
 }
 
 /// `c5` for the container whose number the ids' counter gave as 5.
@@ -107,20 +117,35 @@ fn short(text: &str) -> String {
 impl World {
     /// An agent that no master knows yet, at its very first event.
     pub fn fresh() -> World {
+        World::fresh_with(config())
+    }
+
+    fn fresh_with(config: Config) -> World {
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let mut out = Vec::new();
-        let agent = start(State::default(), BOOT, vec![], now, &mut out);
-        World { agent, now, out, all: vec![], epoch: Epoch(1) }
+        let agent = start(&config, State::default(), BOOT, vec![], now, &mut out);
+        World { agent, now, out, all: vec![], epoch: Epoch(1), config }
+    }
+
+    /// A registered agent that has the cores from 0 on, so many of them.
+    pub fn with_cores(count: u32) -> World {
+        let mut world = World::fresh_with(Config { cores: (0..count).collect(), ..config() });
+        world.comes_up();
+        world
     }
 
     /// An agent whose link is up, with what that took forgotten.
     pub fn registered() -> World {
         let mut world = World::fresh();
-        world.tick();
-        world.apply(Event::LinkOpened { link: LinkId(1) });
-        world.registers(&[]);
-        world.skip();
+        world.comes_up();
         world
+    }
+
+    fn comes_up(&mut self) {
+        self.tick();
+        self.apply(Event::LinkOpened { link: LinkId(1) });
+        self.registers(&[]);
+        self.skip();
     }
 
     /// An agent with one running task `t1` of pid 7 whose updates are all acknowledged.
@@ -241,6 +266,18 @@ impl World {
         self.hears(FromMaster::Kill { task: key(task), policy, reason });
     }
 
+    /// The master gives the task another size.
+    pub fn resize(&mut self, task: &str, size: &str) {
+        let size = Box::new(Size::of(size.parse().expect("valid")));
+        self.hears(FromMaster::Resize { task: key(task), size });
+    }
+
+    /// The limits of the task's container are set, or not.
+    pub fn resized(&mut self, task: &str, outcome: Result<(), &str>) {
+        let container = self.container(task);
+        self.apply(Event::Resized { container, outcome: outcome.map_err(str::to_owned) });
+    }
+
     /// The uuid of the update of this task that was sent last.
     pub fn in_flight(&self, task: &str) -> Option<[u8; 16]> {
         self.all.iter().chain(&self.out).rev().find_map(|effect| match effect {
@@ -295,7 +332,7 @@ impl World {
         self.advance(between);
         // A monotonic clock of another process starts somewhere else.
         self.now.mono = Mono::from_nanos(5);
-        self.agent = start(state, boot, found, self.now, &mut self.out);
+        self.agent = start(&self.config, state, boot, found, self.now, &mut self.out);
     }
 
     pub fn found_running(&self, task: &str, pid: u32) -> Found {

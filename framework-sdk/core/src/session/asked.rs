@@ -6,7 +6,7 @@ use bourse_types::{AgentId, Now, OfferId, Reason, Role, Source, TaskId, TaskStat
 
 use super::tasks::Verdict;
 use super::{Link, Note, Output, Session};
-use crate::calls::{Acknowledgement, Asked, Call};
+use crate::calls::{Acknowledgement, Asked, Call, Resize};
 use crate::offer::Answer;
 use crate::scheduler::{Event, Scheduler};
 
@@ -21,6 +21,14 @@ impl<S: Scheduler> Session<S> {
                     let agent = self.tasks.agent_of(&task);
                     out.push(Output::Call(Call::Kill { task, agent, policy }));
                 }
+            }
+            Asked::Resize(resize) if subscribed => {
+                let (offers, tasks, refuse) = (Vec::new(), Vec::new(), Duration::ZERO);
+                out.push(Output::Call(Call::Accept { offers, tasks, resizes: vec![resize], refuse }));
+            }
+            Asked::Resize(resize) => {
+                let why = "the master cannot be reached; ask again when it can";
+                self.not_resized(now, vec![resize], Reason::MasterDisconnected, why);
             }
             Asked::Revive { roles } => {
                 let roles = self.roles_or_all(roles);
@@ -54,10 +62,10 @@ impl<S: Scheduler> Session<S> {
     }
 
     pub(super) fn on_answer(&mut self, now: Now, answer: Answer, out: &mut Vec<Output>) {
-        if answer.tasks.is_empty() {
+        if answer.tasks.is_empty() && answer.resizes.is_empty() {
             return self.decline(answer.ids, self.decline_for, out);
         }
-        let mut tasks = answer.tasks;
+        let (mut tasks, resizes) = (answer.tasks, answer.resizes);
         tasks.retain(|task| {
             let fresh = self.tasks.launched(&task.id, &task.agent);
             if !fresh {
@@ -72,7 +80,7 @@ impl<S: Scheduler> Session<S> {
             fresh
         });
         let holds = answer.ids.iter().all(|id| self.offers.contains(id));
-        if !holds || tasks.is_empty() {
+        if !holds || tasks.is_empty() && resizes.is_empty() {
             // Those of the offers that hold go back without a filter: they are wanted, only not like this.
             self.decline(answer.ids, Duration::ZERO, out);
             for task in tasks {
@@ -80,12 +88,30 @@ impl<S: Scheduler> Session<S> {
                 let agent = Some(task.agent);
                 self.own_status(now, task.id, agent, TaskState::Dropped, Reason::InvalidOffers, why);
             }
+            let why = "the offer holds no longer; resize the task with another one";
+            self.not_resized(now, resizes, Reason::InvalidOffers, why);
             return;
         }
         for id in &answer.ids {
             self.offers.remove(id);
         }
-        out.push(Output::Call(Call::Accept { offers: answer.ids, tasks, refuse: self.decline_for }));
+        let refuse = self.decline_for;
+        out.push(Output::Call(Call::Accept { offers: answer.ids, tasks, resizes, refuse }));
+    }
+
+    /// Tasks keep the size that they have, in the state that they are in. One that is not alive has nothing to keep.
+    pub(super) fn not_resized(&mut self, now: Now, resizes: Vec<Resize>, reason: Reason, why: &str) {
+        for Resize { task, size: _ } in resizes {
+            let Some(state) = self.tasks.state_of(&task) else { continue };
+            let agent_id = self.tasks.agent_of(&task);
+            let status = TaskStatus {
+                agent_id,
+                reason: Some(reason),
+                message: Some(why.to_owned()),
+                ..TaskStatus::new(task, state, Source::Master, now.wall)
+            };
+            self.own.push_back(Event::Update(status));
+        }
     }
 
     fn decline(&mut self, ids: Vec<OfferId>, refuse: Duration, out: &mut Vec<Output>) {

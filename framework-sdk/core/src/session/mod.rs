@@ -380,12 +380,15 @@ impl<S: Scheduler> Session<S> {
         out.push(Output::Note(Note::Refused(why.clone())));
         // No task that was put into an offer is silent: the master has not even looked at these. Nor has it taken the
         // offers, and nobody here knows them any more: they go back without a filter.
-        if let Call::Accept { offers, tasks, .. } = call {
-            out.push(Output::Call(Call::Decline { offers, refuse: Duration::ZERO }));
+        if let Call::Accept { offers, tasks, resizes, .. } = call {
+            if !offers.is_empty() {
+                out.push(Output::Call(Call::Decline { offers, refuse: Duration::ZERO }));
+            }
             for task in tasks {
                 let agent = Some(task.agent);
                 self.own_status(now, task.id, agent, TaskState::Error, Reason::TaskInvalid, why.clone());
             }
+            self.not_resized(now, resizes, Reason::ContainerUpdateFailed, &why);
         }
         self.tell(now, Event::Error(why), out);
     }

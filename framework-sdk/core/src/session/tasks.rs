@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bourse_types::{AgentId, Reason, TaskId, TaskState, TaskStatus};
+use bourse_types::{AgentId, Reason, Size, TaskId, TaskState, TaskStatus};
 
 /// At most this many tasks that have ended are remembered, so that a late repeat of their last update is not shown
 /// again. A repeat comes after 10 s to 10 min; this is enough for sixteen ends a second all that time.
@@ -21,6 +21,8 @@ struct Live {
     agent: Option<AgentId>,
     /// `None`: nobody has told yet, as of a task of a former life.
     state: Option<TaskState>,
+    /// What it was told to have last; `None`: nobody has told that it was resized.
+    size: Option<Size>,
     shown: Shown,
 }
 
@@ -86,7 +88,7 @@ pub(super) enum Verdict {
 impl Tasks {
     /// A task that may be alive, of a former life.
     pub(super) fn remember(&mut self, task: TaskId, agent: Option<AgentId>) {
-        self.live.entry(task).or_insert(Live { agent, state: None, shown: Shown::default() });
+        self.live.entry(task).or_insert(Live { agent, state: None, size: None, shown: Shown::default() });
     }
 
     /// A task is being launched. `false`: there is or was a task of this id.
@@ -94,8 +96,12 @@ impl Tasks {
         if self.live.contains_key(task) || self.ended.contains_key(task) {
             return false;
         }
-        let live =
-            Live { agent: Some(agent.clone()), state: Some(TaskState::Staging), shown: Shown::default() };
+        let live = Live {
+            agent: Some(agent.clone()),
+            state: Some(TaskState::Staging),
+            size: None,
+            shown: Shown::default(),
+        };
         self.live.insert(task.clone(), live);
         true
     }
@@ -113,6 +119,7 @@ impl Tasks {
         let live = self.live.entry(status.task_id.clone()).or_insert(Live {
             agent: None,
             state: None,
+            size: None,
             shown: Shown::default(),
         });
         if let Some(verdict) = live.shown.verdict(status.uuid) {
@@ -121,16 +128,22 @@ impl Tasks {
         if status.agent_id.is_some() {
             live.agent.clone_from(&status.agent_id);
         }
+        let resized = status.size.is_some() && status.size != live.size;
         match live.state {
             None => live.state = Some(status.state),
             // An answer to a reconciliation that changes nothing.
-            Some(state) if state == status.state && status.reason == Some(Reason::Reconciliation) => {
+            Some(state)
+                if state == status.state && status.reason == Some(Reason::Reconciliation) && !resized =>
+            {
                 return Verdict::Stale;
             }
             Some(state) => match state.step(status.state) {
                 Some(next) => live.state = Some(next),
                 None => return Verdict::Stale,
             },
+        }
+        if resized {
+            live.size.clone_from(&status.size);
         }
         if let Some(uuid) = status.uuid {
             live.shown.insert(uuid);
@@ -154,6 +167,11 @@ impl Tasks {
     /// Where a task is, if it is alive and that is known.
     pub(super) fn agent_of(&self, task: &TaskId) -> Option<AgentId> {
         self.live.get(task)?.agent.clone()
+    }
+
+    /// In which state a task is, if it is alive and that is known.
+    pub(super) fn state_of(&self, task: &TaskId) -> Option<TaskState> {
+        self.live.get(task)?.state
     }
 
     /// Whether it is known to have ended.

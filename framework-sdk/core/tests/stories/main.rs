@@ -6,5 +6,6 @@ mod gaps;
 mod goodbye;
 mod kills;
 mod offers;
+mod resizing;
 mod subscribe;
 mod world;

@@ -193,7 +193,8 @@ fn the_tasks_of_an_accept_that_the_master_refuses_are_told_as_errors() {
     }
     .expect("accepted");
     let offers = vec!["o2".parse().expect("valid")];
-    world.refused(Call::Accept { offers, tasks, refuse: Duration::ZERO }, "task t2 is too large");
+    let refused = Call::Accept { offers, tasks, resizes: vec![], refuse: Duration::ZERO };
+    world.refused(refused, "task t2 is too large");
     world.check(expect![[r#"
         > Offer(Offer(o1 of a1.example: cpus:1; mem:128; ports:[31000-31009] left, 0 tasks))
         ACCEPT o1 launch t1 (cpus:0.5; mem:32), rest not for 300s

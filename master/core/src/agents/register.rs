@@ -72,6 +72,7 @@ impl Master {
             self.command(&id, order, out);
         }
         self.repeat_kills(&id, out);
+        self.repeat_resizes(&id, out);
         self.drain_on_return(now, &id, out);
         self.mark_dirty(&id);
 

@@ -11,7 +11,7 @@ use crate::effect::Effects;
 use crate::event::{Accept, Launch};
 use crate::master::Master;
 use crate::offers::Offer;
-use crate::tasks::Place;
+use crate::tasks::{BadResize, Place};
 
 /// Why offers cannot be accepted together.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum BadOffers {
     TwoRoles(Role, Role),
 }
 
-/// Tasks of one ACCEPT. What one call makes the master say to an agent must fit in the queue of its link: an agent whose
+/// Tasks of one ACCEPT, launched and resized. What one call makes the master say to an agent must fit in the queue of its link: an agent whose
 /// queue overflows is cut off, and everybody's tasks there with it.
 pub const LAUNCHES_PER_ACCEPT_MAX: usize = 1_000;
 
@@ -62,10 +62,14 @@ impl Master {
     /// nothing is launched: every task is told as TASK_DROPPED with REASON_INVALID_OFFERS (one that runs already, with
     /// the state that it is in), and the valid offers are given back without a filter. So a repeat fails cleanly.
     ///
-    /// Else each task is launched or refused in order, each from what those before it left; what is left in the end
-    /// is declined for `refuse`. Tasks beyond what one call may launch, and one agent have, are told as TASK_DROPPED.
+    /// Else each task is resized, and each new one launched, or refused, in order, each from what those before it left;
+    /// what is left in the end is declined for `refuse`. Tasks beyond what one call may launch, and one agent have, are
+    /// told as TASK_DROPPED. Without offers, tasks are resized to what they have or less.
     pub(crate) fn on_accept(&mut self, now: Now, framework: &FrameworkId, accept: Accept, out: &mut Effects) {
-        let Accept { offers, launches, refuse } = accept;
+        let Accept { offers, launches, resizes, refuse } = accept;
+        if offers.is_empty() && launches.is_empty() && !resizes.is_empty() {
+            return self.resize_in_place(now, framework, resizes, out);
+        }
         let checked = self.check_offers(framework, &offers);
         let taken: Vec<Arc<Offer>> = offers
             .iter()
@@ -77,14 +81,27 @@ impl Master {
             .collect();
         let (agent, role) = match checked {
             Ok(agent_and_role) => agent_and_role,
-            Err(refusal) => return self.refuse_launches(now, framework, launches, &refusal, out),
+            Err(refusal) => {
+                self.refuse_resizes(now, framework, &resizes, &refusal, out);
+                return self.refuse_launches(now, framework, launches, &refusal, out);
+            }
         };
         let mut left: Resources = taken.iter().map(|offer| &offer.resources).sum();
         let place = Place { framework, agent: &agent, role: &role };
-        let count = launches.len();
+        let (before, count) = (resizes.len(), resizes.len() + launches.len());
+        for (number, resize) in resizes.into_iter().enumerate() {
+            match number >= LAUNCHES_PER_ACCEPT_MAX {
+                true => {
+                    let why = BadResize::InCall(count).to_string();
+                    let reason = Reason::ContainerUpdateFailed;
+                    self.refuse_resize(now, framework, &resize.task, reason, &why, out);
+                }
+                false => left = self.resize(now, &place, left, resize, out),
+            }
+        }
         for (number, launch) in launches.into_iter().enumerate() {
             let full = self.agents.get(&agent).is_some_and(|it| it.tasks.len() >= TASKS_PER_AGENT_MAX);
-            let too_many = match number >= LAUNCHES_PER_ACCEPT_MAX {
+            let too_many = match before + number >= LAUNCHES_PER_ACCEPT_MAX {
                 true => Some(TooMany::InCall(count)),
                 false => full.then(|| TooMany::OnAgent(agent.clone())),
             };

@@ -58,7 +58,8 @@ impl Master {
             }
             match self.task(&framework, &id) {
                 Some(known) if known.agent == *agent => {
-                    self.move_task(now, &framework, &id, &report.latest, out)
+                    self.move_task(now, &framework, &id, &report.latest, out);
+                    self.adopt_size(&report, out);
                 }
                 // The id was given again while this agent was away: only one of the two may go on.
                 Some(_) => orders.push(ToAgent::Kill { framework, task: id, policy: None, reason: None }),
@@ -145,14 +146,11 @@ impl Master {
         report: TaskReport,
         out: &mut Effects,
     ) {
-        let TaskReport { framework, task: info, role, latest } = report;
+        let TaskReport { framework, task: info, role, latest, resized, resizing } = report;
         let (id, state) = (info.id.clone(), latest.state);
         let untold = self.take_untold(&framework, &id, agent);
         let was_unreachable = self.framework_mut(&framework).unreachable.remove(&id);
         let holds = !state.is_terminal();
-        if holds {
-            self.hold_allocated(agent, &framework, &role, &info.resources);
-        }
         self.agent_mut(agent).tasks.insert((framework.clone(), id.clone()));
         let mut task = Task {
             info,
@@ -164,10 +162,15 @@ impl Master {
             launched: latest.timestamp,
             changed: latest.timestamp,
             holds,
+            resized,
+            resize: resizing.filter(|_| holds),
             pending: None,
             acknowledged: None,
             kill: None,
         };
+        if holds {
+            self.hold_allocated(agent, &framework, &task.role, &task.held());
+        }
         if let Some(known) = was_unreachable.as_ref().or(untold.as_ref()) {
             task.statuses.clone_from(&known.statuses);
             task.kill.clone_from(&known.kill);

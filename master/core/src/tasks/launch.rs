@@ -1,5 +1,7 @@
 //! Whether a task may be launched from what was offered, and its first moment.
 
+use std::collections::BTreeMap;
+
 use bourse_types::{
     AgentId, FrameworkId, Milli, Name, Now, Reason, ResourceValue, Resources, Role, Source, TaskState,
     TaskStatus,
@@ -127,7 +129,7 @@ impl Master {
         if task.agent != *place.agent {
             return Err(BadTask::OtherAgent { named: task.agent.clone(), offered: place.agent.clone() });
         }
-        check_resources(task)?;
+        check_size(&task.resources, &task.limits)?;
         left.checked_sub(&task.resources)
             .ok_or_else(|| BadTask::TooMuch { wanted: task.resources.clone(), left: left.clone() })
     }
@@ -149,6 +151,8 @@ impl Master {
             launched: now.wall,
             changed: now.wall,
             holds: true,
+            resized: false,
+            resize: None,
             pending: None,
             acknowledged: None,
             kill: None,
@@ -161,14 +165,16 @@ impl Master {
     }
 }
 
-/// What can be said of a task's resources without knowing the offers.
-fn check_resources(task: &TaskInfo) -> Result<(), BadTask> {
-    if task.resources.is_empty() {
+/// What can be said of the size of a task without knowing the offers.
+pub(super) fn check_size(
+    resources: &Resources,
+    limits: &BTreeMap<String, Option<Milli>>,
+) -> Result<(), BadTask> {
+    if resources.is_empty() {
         return Err(BadTask::NoResources);
     }
-    let plain = task.resources.non_revocable();
-    if let Some(both) =
-        task.resources.revocable().iter().find(|r| plain.iter().any(|p| p.key.name == r.key.name))
+    let plain = resources.non_revocable();
+    if let Some(both) = resources.revocable().iter().find(|r| plain.iter().any(|p| p.key.name == r.key.name))
     {
         return Err(BadTask::RevocableMix(both.key.name.clone()));
     }
@@ -178,14 +184,14 @@ fn check_resources(task: &TaskInfo) -> Result<(), BadTask> {
         }
         ResourceValue::Ranges(_) | ResourceValue::Set(_) => false,
     };
-    if task.resources.iter().any(|resource| parts(&resource)) {
-        return Err(BadTask::PartOfGpu(task.resources.gpus()));
+    if resources.iter().any(|resource| parts(&resource)) {
+        return Err(BadTask::PartOfGpu(resources.gpus()));
     }
-    for (name, limit) in &task.limits {
+    for (name, limit) in limits {
         if name != "cpus" && name != "mem" {
             return Err(BadTask::LimitOf(name.clone()));
         }
-        let request = task.resources.scalar(name);
+        let request = resources.scalar(name);
         if let Some(limit) = limit.filter(|limit| *limit < request) {
             return Err(BadTask::LimitBelow { name: name.clone(), limit, request });
         }

@@ -148,7 +148,7 @@ fn end(task: &Task, at: Wall) -> TaskStatus {
     in_short(task, told.map_or(task.state, |status| status.state), told.or(task.latest()), at)
 }
 
-fn in_short(task: &Task, state: TaskState, told: Option<&TaskStatus>, at: Wall) -> TaskStatus {
+pub(super) fn in_short(task: &Task, state: TaskState, told: Option<&TaskStatus>, at: Wall) -> TaskStatus {
     TaskStatus {
         agent_id: Some(task.agent.clone()),
         executor_id: told.and_then(|status| status.executor_id.clone()),
@@ -159,6 +159,7 @@ fn in_short(task: &Task, state: TaskState, told: Option<&TaskStatus>, at: Wall) 
         unreachable_since: told
             .filter(|_| state == TaskState::Unreachable)
             .and_then(|status| status.unreachable_since),
+        size: task.resized.then(|| task.size()),
         ..TaskStatus::new(task.info.id.clone(), state, Source::Master, at)
     }
 }

@@ -219,7 +219,7 @@ fn what_the_door_found_wrong_is_told_as_an_error_in_its_turn() {
         },
         Launch::Task(Box::new(task_info("t3", &agent, "cpus:1;mem:64"))),
     ];
-    w.check(framework.call(Call::Accept(Accept { offers, launches, refuse: secs(5) })), expect![[r#"
+    w.check(framework.call(Call::Accept(Accept { offers, launches, resizes: vec![], refuse: secs(5) })), expect![[r#"
         m-S0@1 <- Run m-0000/t1 * cpus:1; mem:64
         m-0000@1 <- Update t2 TASK_ERROR REASON_TASK_INVALID SOURCE_MASTER m-S0 "task_infos[1].command is missing; say what to run"
         m-S0@1 <- Run m-0000/t3 * cpus:1; mem:64

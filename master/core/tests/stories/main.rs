@@ -15,6 +15,7 @@ mod launching;
 mod offers;
 mod reading;
 mod reconciling;
+mod resizing;
 mod restarts;
 mod updates;
 

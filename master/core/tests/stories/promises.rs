@@ -14,6 +14,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("offers", include_str!("offers.rs")),
     ("reading", include_str!("reading.rs")),
     ("reconciling", include_str!("reconciling.rs")),
+    ("resizing", include_str!("resizing.rs")),
     ("restarts", include_str!("restarts.rs")),
     ("updates", include_str!("updates.rs")),
 ];

@@ -44,6 +44,8 @@ enum Step {
     Suppress { framework: usize },
     Revive { framework: usize },
     Kill { framework: usize, task: usize },
+    Resize { framework: usize, task: usize, size: usize, offered: bool },
+    Resized { task: usize, size: usize, done: bool },
     Acknowledge { framework: usize, task: usize },
     Reconcile { framework: usize },
     UpdateRoles { framework: usize, role: usize },
@@ -68,6 +70,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => n().prop_map(|framework| Step::Suppress { framework }),
         2 => n().prop_map(|framework| Step::Revive { framework }),
         2 => (n(), n()).prop_map(|(framework, task)| Step::Kill { framework, task }),
+        4 => (n(), n(), n(), any::<bool>())
+            .prop_map(|(framework, task, size, offered)| Step::Resize { framework, task, size, offered }),
+        4 => (n(), n(), any::<bool>()).prop_map(|(task, size, done)| Step::Resized { task, size, done }),
         6 => (n(), n()).prop_map(|(framework, task)| Step::Acknowledge { framework, task }),
         1 => n().prop_map(|framework| Step::Reconcile { framework }),
         1 => (n(), n()).prop_map(|(framework, role)| Step::UpdateRoles { framework, role }),
@@ -202,7 +207,12 @@ impl Outside {
                     task_info(&format!("t{}", id + more), &agent, SIZES[(size + usize::from(more)) % 4])
                 });
                 let launches = tasks.into_iter().map(|task| Launch::Task(Box::new(task))).collect();
-                sub.call(Call::Accept(Accept { offers: named, launches, refuse: secs(*refuse) }))
+                sub.call(Call::Accept(Accept {
+                    offers: named,
+                    launches,
+                    resizes: vec![],
+                    refuse: secs(*refuse),
+                }))
             }
             Step::Decline { framework: which, refuse } => {
                 let sub = framework(self, which)?;
@@ -214,6 +224,31 @@ impl Outside {
             Step::Kill { framework: which, task } => {
                 let (_, task, _, _) = pick(&self.tasks, *task)?.clone();
                 framework(self, which)?.kill(task.as_str(), None, None)
+            }
+            Step::Resize { framework: which, task, size, offered } => {
+                let sub = framework(self, which)?;
+                let task = self.tasks.get(*task).map_or("t0", |(_, task, _, _)| task.as_str()).to_owned();
+                let held = w.offers_of(&sub);
+                let named: Vec<&OfferId> = held.iter().take(usize::from(*offered)).collect();
+                sub.resize(&named, &[(&task, SIZES[size % 4])])
+            }
+            Step::Resized { task, size, done } => {
+                let at = task % self.tasks.len().max(1);
+                let (sub, task, of, had) = self.tasks.get(at)?.clone();
+                let link = self.agents.iter().find(|(id, _)| *id == of).map(|(_, link)| *link)?;
+                let ordered = w
+                    .view()
+                    .task(&sub.id, &task)
+                    .and_then(|task| task.resize.as_ref().map(|it| it.resources.to_string()));
+                let wanted = ordered.unwrap_or_else(|| SIZES[size % 4].to_owned());
+                // Now and then an agent gives it something that nobody asked for.
+                let has = match (done, size % 8) {
+                    (true, 7) => SIZES[2].to_owned(),
+                    (true, _) => wanted.clone(),
+                    (false, _) => had,
+                };
+                self.tasks[at].3.clone_from(&has);
+                task_resized(&of, link, &sub, task.as_str(), &wanted, &has)
             }
             Step::Acknowledge { framework: which, task } => {
                 let (sub, agent, task, uuid) =

@@ -85,6 +85,7 @@ fn to_agent(message: &ToAgent) -> String {
             let reason = reason.map(|reason| format!(" {reason}"));
             format!("Kill {framework}/{task}{}{}", grace.unwrap_or_default(), reason.unwrap_or_default())
         }
+        ToAgent::Resize { framework, task, size } => format!("Resize {framework}/{task} {size}"),
         ToAgent::Acknowledge { framework, task, uuid } => {
             format!("Acknowledge {framework}/{task} #{}", uuid[0])
         }
@@ -128,6 +129,9 @@ fn update(status: &TaskStatus) -> String {
     }
     if let Some(message) = &status.message {
         write!(text, " {message:?}").expect("a string takes all text");
+    }
+    if let Some(size) = &status.size {
+        write!(text, " with {size}").expect("a string takes all text");
     }
     text
 }

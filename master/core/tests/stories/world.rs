@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bourse_master_core::effect::Effect;
 use bourse_master_core::event::{
-    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, StatusUpdate, StreamId,
-    Subscription, TaskInfo, TaskReport,
+    Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, Resize, StatusUpdate, StreamId,
+    Subscription, TaskInfo, TaskReport, TaskResized,
 };
 use bourse_master_core::registry::Snapshot;
 use bourse_master_core::{Config, Master, View};
 use bourse_types::{
     Address, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, MasterId,
-    Mono, Now, OfferId, Resources, Role, Source, TaskId, TaskState, TaskStatus, Wall,
+    Mono, Now, OfferId, Resources, Role, Size, Source, TaskId, TaskState, TaskStatus, Wall,
 };
 use bytes::Bytes;
 use expect_test::Expect;
@@ -296,7 +296,26 @@ impl Sub {
     pub fn accept(&self, offers: &[&OfferId], tasks: Vec<TaskInfo>) -> Event {
         let launches = tasks.into_iter().map(|task| Launch::Task(Box::new(task))).collect();
         let offers = offers.iter().map(|offer| (*offer).clone()).collect();
-        self.call(Call::Accept(Accept { offers, launches, refuse: Duration::from_secs(5) }))
+        self.call(Call::Accept(Accept {
+            offers,
+            launches,
+            resizes: Vec::new(),
+            refuse: Duration::from_secs(5),
+        }))
+    }
+
+    /// Resizes tasks with what is offered.
+    pub fn resize(&self, offers: &[&OfferId], tasks: &[(&str, &str)]) -> Event {
+        let resize = |(task, wanted): &(&str, &str)| Resize {
+            task: task_id(task),
+            wanted: Ok(Size::of(resources(wanted))),
+        };
+        self.call(Call::Accept(Accept {
+            offers: offers.iter().map(|offer| (*offer).clone()).collect(),
+            launches: Vec::new(),
+            resizes: tasks.iter().map(resize).collect(),
+            refuse: Duration::from_secs(5),
+        }))
     }
 
     pub fn decline(&self, offers: &[&OfferId], refuse: Duration) -> Event {
@@ -472,7 +491,27 @@ pub fn report(
         task: task_info(task, agent, wanted),
         role: Role::any(),
         latest: status(task, agent, state, 200),
+        resized: false,
+        resizing: None,
     }
+}
+
+/// The agent was to give the task one size, and this is what the task has.
+pub fn task_resized(
+    agent: &AgentId,
+    link: LinkId,
+    framework: &Sub,
+    task: &str,
+    wanted: &str,
+    has: &str,
+) -> Event {
+    let resized = TaskResized {
+        framework: framework.id.clone(),
+        task: task_id(task),
+        wanted: Size::of(resources(wanted)),
+        size: Size::of(resources(has)),
+    };
+    Event::TaskResized { agent: agent.clone(), link, resized: Box::new(resized) }
 }
 
 pub fn operate(command: Command) -> Event {

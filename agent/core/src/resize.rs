@@ -1,0 +1,146 @@
+//! Other limits for a task that runs: because it is to have another size, or other cores.
+//!
+//! What the container shall have is always worked out anew from what was written down, and one question about a
+//! container is under way at a time: what changes meanwhile is asked for after its answer. A new size is written down
+//! before it is asked for, so it is asked for again by an agent that comes back, and once more where the answer came and
+//! was not written down: the containerizer does nothing then.
+
+use bourse_types::{ContainerId, Now, Reason, Size, Source, TaskState};
+
+use crate::agent::Agent;
+use crate::checkpoint::{Record, Task};
+use crate::cores::Cores;
+use crate::disk;
+use crate::effect::{Effect, FromAgent, Resize, TaskResized};
+use crate::event::{TaskKey, Work};
+
+/// A question that waits for its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Asked {
+    /// Whether it is for the size that is under way, and not only for cores.
+    size: bool,
+    /// For these cores; `None`: for all.
+    cores: Option<Cores>,
+}
+
+impl Agent {
+    /// Gives a task another size, and answers when that is done or was refused. A repeat while it is under way changes
+    /// nothing; nor does another size, as the master has one under way at a time and takes any answer for an end of it.
+    /// One that has ended is left alone: its end is on the way. Answers for a task that is not ours.
+    pub(crate) fn on_resize(&mut self, now: Now, key: &TaskKey, size: Size, out: &mut Vec<Effect>) {
+        let Some(task) = self.state.tasks.get(key).filter(|task| !task.silent) else {
+            self.answer_unknown(now, key, out);
+            return;
+        };
+        if task.has_ended() || task.resize.is_some() {
+            return;
+        }
+        let used_bytes = self.live.get(key).and_then(|live| live.used_bytes);
+        let used_bytes = used_bytes.filter(|_| self.config.enforce_disk);
+        if let Some(why) = refusal(task, &size, used_bytes) {
+            return self.answer_resize(now, key, size, Some(why), out);
+        }
+        self.keep(Record::ResizeBegun { task: key.clone(), size: Box::new(size) }, out);
+        self.ask(key, out);
+    }
+
+    /// Asks for all that the container of a task shall have by now. Nothing while an answer is waited for, which asks
+    /// again, or before the task runs.
+    pub(crate) fn ask(&mut self, key: &TaskKey, out: &mut Vec<Effect>) {
+        let runs = |task: &&Task| task.started.is_some() && !task.has_ended();
+        let Some(task) = self.state.tasks.get(key).filter(runs) else { return };
+        let Work::Run(spec) = &task.assignment.work else { return };
+        let spec = task.resize.as_ref().map_or_else(|| (**spec).clone(), |size| spec.resized(size));
+        let (container, cores, size) = (task.container.clone(), self.cores_for(task), task.resize.is_some());
+        let Some(live) = self.live.get_mut(key).filter(|live| live.asked.is_none()) else { return };
+        live.asked = Some(Asked { size, cores: cores.clone() });
+        out.push(Effect::Resize(Box::new(Resize { container, spec, cores })));
+    }
+
+    /// The same, where its cores are not those that it was given last.
+    pub(crate) fn ask_if_moved(&mut self, key: &TaskKey, out: &mut Vec<Effect>) {
+        let Some(task) = self.state.tasks.get(key) else { return };
+        if self.live.get(key).is_some_and(|live| live.cores != self.cores_for(task)) {
+            self.ask(key, out);
+        }
+    }
+
+    /// The limits are set, or could not be. Without a question, and for a task that has ended: dropped.
+    pub(crate) fn on_resized(
+        &mut self,
+        now: Now,
+        container: &ContainerId,
+        outcome: Result<(), String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.containers.get(container).cloned() else { return };
+        let Some(live) = self.live.get_mut(&key) else { return };
+        let Some(asked) = live.asked.take() else { return };
+        // Cores that were refused by themselves are asked for again when they change, and not at once.
+        if outcome.is_ok() || !asked.size {
+            live.cores = asked.cores;
+        }
+        let Some(task) = self.state.tasks.get(&key).filter(|task| !task.has_ended()) else { return };
+        let wanted = task.resize.clone().filter(|_| asked.size);
+        match (wanted, outcome) {
+            (Some(size), Ok(())) => {
+                self.keep(Record::Resized { task: key.clone(), size: Box::new(size.clone()) }, out);
+                self.answer_resize(now, &key, size, None, out);
+            }
+            (Some(size), Err(why)) => {
+                self.keep(Record::ResizeRefused { task: key.clone() }, out);
+                self.answer_resize(now, &key, size, Some(why), out);
+            }
+            (None, _) => {}
+        }
+        match self.state.tasks.get(&key).is_some_and(|task| task.resize.is_some()) {
+            true => self.ask(&key, out),
+            false => self.ask_if_moved(&key, out),
+        }
+    }
+
+    /// Tells the master what the task has now, and the framework too, with the reason where it is what it had.
+    fn answer_resize(
+        &mut self,
+        now: Now,
+        key: &TaskKey,
+        wanted: Size,
+        refused: Option<String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(task) = self.state.tasks.get(key).filter(|task| !task.silent) else { return };
+        let (size, healthy) = (task.size(), task.health.healthy);
+        let state = task.latest.as_ref().map_or(TaskState::Running, |latest| latest.state);
+        if let Some(link) = self.link.registered() {
+            let (framework, task) = (key.framework.clone(), key.task.clone());
+            let resized = TaskResized { framework, task, wanted, size: size.clone() };
+            out.push(Effect::Send { link, message: FromAgent::Resized(Box::new(resized)) });
+        }
+        let source = if refused.is_some() { Source::Agent } else { Source::Executor };
+        let mut status = self.status(now, key, state, source);
+        status.healthy = healthy;
+        status.reason = refused.is_some().then_some(Reason::ContainerUpdateFailed);
+        status.message = Some(refused.unwrap_or_else(|| format!("resized to {size}")));
+        status.size = Some(size);
+        self.tell(now, key, status, out);
+    }
+}
+
+/// Why a task cannot have this size, if that can be said without trying. `used_bytes`: what its sandbox holds, where that
+/// matters and is known.
+fn refusal(task: &Task, size: &Size, used_bytes: Option<u64>) -> Option<String> {
+    if task.started.is_none() {
+        return Some("the task does not run yet; resize it while it is TASK_RUNNING".into());
+    }
+    if task.kill.is_some() {
+        return Some("the task is being killed; launch another one".into());
+    }
+    if !task.cores.is_empty() && size.resources.cpus() != task.assignment.resources.cpus() {
+        let why = "the task has its cores for itself alone, and keeps them while it runs; launch another task for other \
+                   cpus";
+        return Some(why.into());
+    }
+    let limit = disk::limit_of(&size.resources)?;
+    let used_bytes = used_bytes.filter(|used| disk::exceeds(*used, limit))?;
+    Some(format!("{}; remove some of it, or give the task more", disk::message(used_bytes, limit)))
+}

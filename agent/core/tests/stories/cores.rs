@@ -1,0 +1,148 @@
+use bourse_types::{Exit, TaskSpec};
+use expect_test::expect;
+
+use crate::world::{BOOT, World, secs, spec};
+
+/// A task that wants so many cores for itself.
+fn alone(task: &str, cores: u64) -> TaskSpec {
+    let resources = format!("cpus:{cores}; mem:64").parse().expect("valid");
+    TaskSpec { resources, exclusive_cpus: true, ..spec(task) }
+}
+
+/// An agent with four cores and a running task `t1` that has none for itself.
+fn shared() -> World {
+    let mut world = World::with_cores(4);
+    world.run(spec("t1"));
+    world.launched("t1", 7);
+    world.acknowledge_all();
+    world.skip();
+    world
+}
+
+#[test]
+fn a_task_gets_the_lowest_free_cores_and_all_others_are_moved_to_the_rest() {
+    let mut world = shared();
+    world.run(alone("t2", 2));
+    world.expect(expect![[r#"
+        Checkpoint(TaskAccepted F/t2 in c4)
+        Checkpoint(CoresTaken F/t2 {0, 1})
+        Checkpoint(UpdateMade F/t2 TASK_STARTING#5)
+        Send(1: Update F/t2 TASK_STARTING#5)
+        Launch(F/t2 in c4 on 0,1)
+        Resize(c1 to cpus:1; mem:64 on 2,3)"#]]);
+    world.resized("t1", Ok(()));
+    world.launched("t2", 8);
+    world.skip();
+    world.run(spec("t3"));
+    world.expect(expect![[r#"
+        Checkpoint(TaskAccepted F/t3 in c7)
+        Checkpoint(UpdateMade F/t3 TASK_STARTING#8)
+        Send(1: Update F/t3 TASK_STARTING#8)
+        Launch(F/t3 in c7 on 2,3)"#]]);
+}
+
+#[test]
+fn after_its_end_the_cores_go_back_to_all() {
+    let mut world = shared();
+    world.run(alone("t2", 2));
+    world.launched("t2", 8);
+    world.resized("t1", Ok(()));
+    world.acknowledge_all();
+    world.skip();
+    world.exits("t2", Exit::Code(0));
+    world.expect(expect![[r#"
+        Checkpoint(UpdateMade F/t2 TASK_FINISHED#7 "exited with 0")
+        Send(1: Update F/t2 TASK_FINISHED#7 "exited with 0")
+        Destroy(c4)
+        Resize(c1 to cpus:1; mem:64)"#]]);
+    world.resized("t1", Ok(()));
+    world.run(alone("t4", 3));
+    let taken = world.agent.state().tasks.values().find(|task| !task.cores.is_empty() && !task.has_ended());
+    assert_eq!(taken.map(|task| task.cores.iter().copied().collect::<Vec<u32>>()), Some(vec![0, 1, 2]));
+}
+
+#[test]
+fn a_task_that_would_leave_no_core_for_the_others_is_not_launched() {
+    let mut world = World::with_cores(4);
+    world.run(alone("t1", 4));
+    world.expect(expect![[r#"
+        Checkpoint(FrameworkKnown F)
+        Checkpoint(TaskAccepted F/t1 in c1)
+        Checkpoint(UpdateMade F/t1 TASK_FAILED#2 REASON_CONTAINER_LAUNCH_FAILED "the task wants 4 of the agent's 4 cores for itself alone; 4 are free, and one of them stays for the others; launch it on another agent, or want fewer")
+        Send(1: Update F/t1 TASK_FAILED#2 REASON_CONTAINER_LAUNCH_FAILED "the task wants 4 of the agent's 4 cores for itself alone; 4 are free, and one of them stays for the others; launch it on another agent, or want fewer")"#]]);
+    world.run(alone("t2", 3));
+    world.acknowledge_all();
+    world.skip();
+    world.run(alone("t3", 1));
+    world.expect(expect![[r#"
+        Checkpoint(TaskAccepted F/t3 in c5)
+        Checkpoint(UpdateMade F/t3 TASK_FAILED#6 REASON_CONTAINER_LAUNCH_FAILED "the task wants 1 of the agent's 4 cores for itself alone; 1 are free, and one of them stays for the others; launch it on another agent, or want fewer")
+        Send(1: Update F/t3 TASK_FAILED#6 REASON_CONTAINER_LAUNCH_FAILED "the task wants 1 of the agent's 4 cores for itself alone; 1 are free, and one of them stays for the others; launch it on another agent, or want fewer")"#]]);
+}
+
+#[test]
+fn an_agent_without_cores_to_give_says_so() {
+    let mut world = World::registered();
+    world.run(alone("t1", 1));
+    world.expect(expect![[r#"
+        Checkpoint(FrameworkKnown F)
+        Checkpoint(TaskAccepted F/t1 in c1)
+        Checkpoint(UpdateMade F/t1 TASK_FAILED#2 REASON_CONTAINER_LAUNCH_FAILED "this agent can keep no cores for one task alone: it does not isolate tasks, or could not find out which cores it may use; launch the task on another agent")
+        Send(1: Update F/t1 TASK_FAILED#2 REASON_CONTAINER_LAUNCH_FAILED "this agent can keep no cores for one task alone: it does not isolate tasks, or could not find out which cores it may use; launch the task on another agent")"#]]);
+}
+
+#[test]
+fn what_changes_while_a_question_is_under_way_is_asked_after_its_answer() {
+    let mut world = shared();
+    world.run(alone("t2", 1));
+    world.run(alone("t3", 1));
+    world.resize("t1", "cpus:0.5; mem:64");
+    world.skip();
+    // The question was about the first core only, and is one of cores: it says nothing of the size.
+    world.resized("t1", Ok(()));
+    world.expect(expect![[r#"Resize(c1 to cpus:0.5; mem:64 on 2,3)"#]]);
+    // The size is refused, and the cores with it: they are asked for again, by themselves.
+    world.resized("t1", Err("in use"));
+    world.expect(expect![[r#"
+        Checkpoint(ResizeRefused F/t1)
+        Send(1: Resized F/t1 cpus:1; mem:64 and not cpus:0.5; mem:64)
+        Checkpoint(UpdateMade F/t1 TASK_RUNNING#8 REASON_CONTAINER_UPDATE_FAILED "in use")
+        Send(1: Update F/t1 TASK_RUNNING#8 REASON_CONTAINER_UPDATE_FAILED "in use")
+        Resize(c1 to cpus:1; mem:64 on 2,3)"#]]);
+    // Cores that cannot be had are not asked for again and again.
+    world.resized("t1", Err("no cpuset"));
+    world.expect(expect![[r#""#]]);
+}
+
+#[test]
+fn cores_are_kept_over_a_restart_of_the_agent() {
+    let mut world = shared();
+    world.run(alone("t2", 2));
+    world.launched("t2", 8);
+    world.acknowledge_all();
+    let found = vec![world.found_running("t1", 7), world.found_running("t2", 8)];
+    world.restarts(secs(1), BOOT, found);
+    world.expect(expect![[r#"
+        Watch(c1)
+        Resize(c1 to cpus:1; mem:64 on 2,3)
+        Watch(c4)
+        Resize(c4 to cpus:2; mem:64 on 0,1)"#]]);
+}
+
+#[test]
+fn a_task_keeps_its_own_cores_and_their_number() {
+    let mut world = World::with_cores(4);
+    world.run(alone("t1", 2));
+    world.launched("t1", 7);
+    world.acknowledge_all();
+    world.skip();
+    world.resize("t1", "cpus:3; mem:64");
+    world.expect(expect![[r#"
+        Send(1: Resized F/t1 cpus:2; mem:64 and not cpus:3; mem:64)
+        Checkpoint(UpdateMade F/t1 TASK_RUNNING#4 REASON_CONTAINER_UPDATE_FAILED "the task has its cores for itself alone, and keeps them while it runs; launch another task for other cpus")
+        Send(1: Update F/t1 TASK_RUNNING#4 REASON_CONTAINER_UPDATE_FAILED "the task has its cores for itself alone, and keeps them while it runs; launch another task for other cpus")"#]]);
+    world.resize("t1", "cpus:2; mem:32");
+    world.expect(expect![[r#"
+        Checkpoint(ResizeBegun F/t1 cpus:2; mem:32)
+        Resize(c1 to cpus:2; mem:32 on 0,1)"#]]);
+}
