@@ -30,7 +30,7 @@ impl Agent {
         }
         let cpus = spec.resources.cpus();
         let wanted = usize::try_from(cpus.thousandths() / 1000).unwrap_or(usize::MAX);
-        if wanted == 0 || cpus.thousandths() % 1000 != 0 {
+        if wanted == 0 || !cpus.thousandths().is_multiple_of(1000) {
             return Err(format!("the task wants {cpus} cores for itself alone; take a whole number of them"));
         }
         let taken = self.taken_cores();
