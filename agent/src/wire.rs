@@ -181,8 +181,9 @@ fn write_registration(registration: Registration) -> Vec<link::from_agent::Messa
         Capability::AgentDraining,
         Capability::TaskResourceLimits,
     ];
-    let frameworks = frameworks.iter().map(|info| Part::Framework(framework::write(info)));
-    let mut pages = pages(frameworks.chain(tasks.into_iter().map(|task| Part::Task(write_report(task)))));
+    let frameworks = frameworks.iter().map(|info| Part::Framework(Box::new(framework::write(info))));
+    let mut pages =
+        pages(frameworks.chain(tasks.into_iter().map(|task| Part::Task(Box::new(write_report(task))))));
     let first = pages.remove(0);
     let register = link::Register {
         info: Some(bourse_wire::agent::write(id.as_ref(), &info)),
@@ -203,8 +204,8 @@ fn write_registration(registration: Registration) -> Vec<link::from_agent::Messa
 
 /// What can stand on any page of a registration.
 enum Part {
-    Framework(v1::FrameworkInfo),
-    Task(link::TaskReport),
+    Framework(Box<v1::FrameworkInfo>),
+    Task(Box<link::TaskReport>),
 }
 
 /// At least one page, each with at least one part where there are any, and all but the last saying that more follow.
@@ -224,8 +225,8 @@ fn pages(parts: impl Iterator<Item = Part>) -> Vec<link::RegisterPage> {
         bytes += size;
         let page = pages.last_mut().expect("it begins with one");
         match part {
-            Part::Framework(info) => page.frameworks.push(info),
-            Part::Task(report) => page.tasks.push(report),
+            Part::Framework(info) => page.frameworks.push(*info),
+            Part::Task(report) => page.tasks.push(*report),
         }
     }
     pages

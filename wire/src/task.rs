@@ -141,7 +141,7 @@ pub fn read(form: &v1::TaskInfo, owner: Owner) -> Result<TaskSpec, At<BadTask>> 
 fn read_exclusive(form: Option<&v1::ContainerInfo>, cpus: Milli) -> Result<bool, At<BadTask>> {
     let exclusive =
         form.and_then(|container| container.linux_info.as_ref()?.exclusive_cpus).unwrap_or_default();
-    match exclusive && (cpus.is_zero() || cpus.thousandths() % 1000 != 0) {
+    match exclusive && (cpus.is_zero() || !cpus.thousandths().is_multiple_of(1000)) {
         true => Err(At::new("container.linux_info.exclusive_cpus", BadTask::PartOfCore(cpus))),
         false => Ok(exclusive),
     }

@@ -224,6 +224,9 @@ async fn an_agent_with_tasks_comes_back_with_more_and_with_less_only_when_they_a
     assert_eq!(resources, ["cpus:6", "gpus:1", "mem:1024", "ports:[31000-32000]"]);
     assert_eq!(attributes, ["rack:a", "zone:z"]);
     assert_eq!(start_time(pid), started);
+    // What it told holds once the master has taken it, and that it has by the time that it launches something.
+    lab.run(&shell("t2", "true"));
+    lab.until_state("t2", TaskFinished).await;
 
     lab.kill_agent().await;
     (lab.resources, lab.attributes) = ("cpus:2; mem:1024".into(), "rack:b".into());

@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(read(v1.pids.join("c1/task/pids.max")), "7");
         assert_eq!(read(inside.clone()), "41", "what runs is moved there");
         assert_eq!((before.task.len(), joins.task.len()), (4, 5));
-        assert!(joins.task.contains(&inside));
+        assert!(joins.task.contains(&inside.with_file_name("tasks")));
 
         v1.resize("c1", &Limits::unlimited(Milli::new(500))).expect("all files are there");
         assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), "-1");

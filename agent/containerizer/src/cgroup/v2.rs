@@ -363,7 +363,7 @@ mod tests {
         put(&root, &of_task("memory.high"), "max\n");
         let with = |bytes| Limits { memory_bytes: Some(bytes), ..limits() };
         let joins = v2.resize("c1", &with(30 << 20)).expect("it uses less").expect("it has groups");
-        assert_eq!(joins.task, [root.path().join("bourse/a1/c1/task/cgroup.procs")]);
+        assert_eq!(joins.task_in, Some(root.path().join("bourse/a1/c1/task")));
         assert_eq!(read(&root, &of_task("memory.max")), (30 << 20).to_string());
         assert_eq!(read(&root, &of_task("memory.high")), "max");
 
