@@ -107,9 +107,11 @@ fn start(
     let gate = users.map(|_| io::pipe()).transpose()?;
     let ends = gate.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]);
 
-    let child = made_with_signals_blocked(namespaces, group, |to_join| {
-        // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, not
-        // shared.
+    // One that waits for us needs memory of its own, as we are to go on meanwhile.
+    let memory = if ends.is_some() { Memory::Copied } else { Memory::Lent };
+    let child = made_with_signals_blocked(namespaces, group, memory, |to_join| {
+        // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, or left alone by
+        // a parent that waits.
         unsafe {
             if let Some(group) = to_join {
                 let file = libc::openat(
@@ -156,7 +158,7 @@ fn start(
 /// Makes a user namespace that stays as long as its descriptor. A repeat makes another one. For other users than our own it
 /// needs the rights of root in the namespace that we are in.
 pub fn user_namespace(users: &UserMap) -> io::Result<OwnedFd> {
-    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, |_| {
+    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, Memory::Copied, |_| {
         // SAFETY: in the child; waits for the signal that ends it.
         unsafe { libc::pause() }
     })?;
@@ -173,17 +175,35 @@ fn end(child: &Child) -> io::Result<()> {
     Ok(())
 }
 
+/// What memory a child has until it is another program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// Its own, as after a fork. The tables that say what is where are copied, which for an agent is the most of all work
+    /// here.
+    Copied,
+    /// Ours, and this thread waits meanwhile, as with posix_spawn(3). Where that cannot be, a copy.
+    Lent,
+}
+
 /// Makes a child that does `work` (system calls only) and exits with its result; it is told the group that it has yet to
 /// join. Signals are blocked in between: one that came to the child before it is another program would run the agent's
 /// handler there.
 fn made_with_signals_blocked<'a>(
     namespaces: u64,
     group: Option<BorrowedFd<'a>>,
-    work: impl FnOnce(Option<BorrowedFd<'a>>) -> i32,
+    memory: Memory,
+    mut work: impl FnMut(Option<BorrowedFd<'a>>) -> i32,
 ) -> io::Result<Child> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-    let (made, to_join) = clone(namespaces, group);
+    let lent = match memory {
+        Memory::Copied => Err(io::ErrorKind::Unsupported.into()),
+        Memory::Lent => clone3_lending(namespaces, group, &mut || work(None)),
+    };
+    let (made, to_join) = match lent {
+        Ok(child) => (Ok(Some(child)), None),
+        Err(_) => clone(namespaces, group),
+    };
     if let Ok(None) = made {
         let code = work(to_join);
         // SAFETY: in the child; ends it without running anything of the parent's.
@@ -215,9 +235,9 @@ fn clone<'a>(
     }
 }
 
-fn clone3(namespaces: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
+/// What `clone3` is asked for; the pid descriptor goes to `fd`.
+fn clone_args(namespaces: u64, group: Option<BorrowedFd<'_>>, fd: &mut RawFd) -> libc::clone_args {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-    let mut fd: RawFd = -1;
     // SAFETY: all zero is the valid "nothing asked for".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces | libc::CLONE_PIDFD as u64;
@@ -225,8 +245,79 @@ fn clone3(namespaces: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<C
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = group.as_raw_fd() as u64;
     }
-    args.pidfd = (&raw mut fd) as u64;
+    args.pidfd = ptr::from_mut(fd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
+    args
+}
+
+/// A child that does `work` with our memory, on a stack of its own, while this thread waits until it is another program or
+/// has ended.
+#[cfg(target_arch = "x86_64")]
+fn clone3_lending(
+    namespaces: u64,
+    group: Option<BorrowedFd<'_>>,
+    mut work: &mut dyn FnMut() -> i32,
+) -> io::Result<Child> {
+    /// In bytes; `work` makes a few system calls.
+    const STACK: usize = 64 << 10;
+
+    unsafe extern "C" fn begin(work: *mut &mut dyn FnMut() -> i32) -> i32 {
+        // SAFETY: the parent's `work`, which it does not touch while it waits.
+        unsafe { (*work)() }
+    }
+
+    let mut stack = vec![0_u128; STACK / size_of::<u128>()];
+    let mut fd: RawFd = -1;
+    let mut args = clone_args(namespaces, group, &mut fd);
+    args.flags |= (libc::CLONE_VM | libc::CLONE_VFORK) as u64;
+    args.stack = stack.as_mut_ptr() as u64;
+    args.stack_size = STACK as u64;
+    let pid: libc::c_long;
+    // SAFETY: The kernel gets arguments that outlive the call. The child begins behind the first `syscall` with copies of
+    // our registers and an empty stack of its own, aligned to 16 bytes as a `call` wants it; it never comes back here,
+    // as it ends by `exit_group`. Our memory it changes by way of `work` only: this thread, and with it all that is
+    // borrowed here, stands still until it has gone (CLONE_VFORK), and what other threads do to the memory does not concern
+    // a few system calls. Of our registers the call changes those that are named.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "mov edi, eax",
+            "mov eax, {exit_group}",
+            "syscall",
+            "ud2",
+            "2:",
+            exit_group = const libc::SYS_exit_group,
+            inlateout("rax") libc::SYS_clone3 => pid,
+            in("rdi") &raw mut args,
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") &raw mut work,
+            in("r13") begin as unsafe extern "C" fn(*mut &mut dyn FnMut() -> i32) -> i32,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    drop(stack);
+    match pid {
+        // SAFETY: the kernel has just made it for us (it closes on exec); nobody else owns it.
+        1.. => Ok(Child { pid: pid as u32, fd: unsafe { OwnedFd::from_raw_fd(fd) } }),
+        error => Err(io::Error::from_raw_os_error(-error as i32)),
+    }
+}
+
+/// On other machines the memory is copied.
+#[cfg(not(target_arch = "x86_64"))]
+fn clone3_lending(_: u64, _: Option<BorrowedFd<'_>>, _: &mut dyn FnMut() -> i32) -> io::Result<Child> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn clone3(namespaces: u64, group: Option<BorrowedFd<'_>>) -> io::Result<Option<Child>> {
+    let mut fd: RawFd = -1;
+    let mut args = clone_args(namespaces, group, &mut fd);
     // SAFETY: no memory is shared with the child (no CLONE_VM) and it keeps this stack (no new one), so it
     // goes on as after fork; the descriptor is written before the call returns.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
@@ -266,6 +357,20 @@ mod tests {
         let ours = fs::metadata("/proc/self/ns/user").expect("/proc is mounted");
         let made = File::from(one).metadata().expect("it is open");
         assert_ne!(std::os::unix::fs::MetadataExt::ino(&made), std::os::unix::fs::MetadataExt::ino(&ours));
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_child_that_was_lent_our_memory_does_its_work_and_ends_before_we_go_on() {
+        let mut done = 0;
+        let child = clone3_lending(0, None, &mut || {
+            done += 1;
+            7
+        });
+        let child = child.expect("it can be made");
+        assert_eq!(done, 1);
+        let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
+        assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 7));
     }
 
     /// This thread may not make processes by `clone3` any more: a filter as Docker sets it, on a thread of its own.
