@@ -124,13 +124,10 @@ fn start(
                     return NOT_EXECUTED;
                 }
             }
-            if let Some([theirs, ours]) = ends {
-                // With a copy of it open it would wait for ever for an agent that is gone.
-                libc::close(ours);
-                let mut word = 0_u8;
-                if libc::read(theirs, (&raw mut word).cast(), 1) != 1 {
-                    return NOT_EXECUTED;
-                }
+            if let Some(ends) = ends
+                && !wait_for_word(ends)
+            {
+                return NOT_EXECUTED;
             }
             for &fd in pass {
                 libc::fcntl(fd, libc::F_SETFD, 0);
@@ -155,12 +152,30 @@ fn start(
     Ok(child)
 }
 
+/// Waits for a word of the agent by a pipe, of which it is given both ends; tells whether it came. It does not when the
+/// agent is gone.
+///
+/// # Safety
+/// Only in a child, whose own copies of the ends these are.
+unsafe fn wait_for_word([theirs, ours]: [RawFd; 2]) -> bool {
+    let mut word = 0_u8;
+    // SAFETY: system calls only, on memory of this function.
+    unsafe {
+        // With a copy of it open it would wait for ever for an agent that is gone.
+        libc::close(ours);
+        libc::read(theirs, (&raw mut word).cast(), 1) == 1
+    }
+}
+
 /// Makes a user namespace that stays as long as its descriptor. A repeat makes another one. For other users than our own it
 /// needs the rights of root in the namespace that we are in.
 pub fn user_namespace(users: &UserMap) -> io::Result<OwnedFd> {
+    let (theirs, ours) = io::pipe()?;
+    let ends = [theirs.as_raw_fd(), ours.as_raw_fd()];
     let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, Memory::Copied, |_| {
-        // SAFETY: in the child; waits for the signal that ends it.
-        unsafe { libc::pause() }
+        // SAFETY: in the child; waits for the signal that ends it, or for the end of an agent that cannot send it any more.
+        unsafe { wait_for_word(ends) };
+        0
     })?;
     let place = Path::new("/proc").join(child.pid.to_string()).join("ns/user");
     let made = users.apply(child.pid).and_then(|()| File::open(place));
