@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_agent_core::{Event, TaskKey};
@@ -19,7 +20,7 @@ use tracing::warn;
 use crate::driver::Input;
 use crate::du::{self, Size};
 use crate::sandbox;
-use crate::view::{TaskView, Views};
+use crate::view::{TaskView, View, Views};
 
 /// The rest of one sandbox after it was measured, in lengths of that.
 const REST: u32 = 10;
@@ -42,19 +43,26 @@ pub async fn watch(
     let began = Instant::now();
     let mut turns = Turns::new(every);
     let mut gaps: BTreeMap<ContainerId, Gaps> = BTreeMap::new();
+    let mut last: Option<Arc<View>> = None;
+    let mut owners: BTreeMap<ContainerId, TaskKey> = BTreeMap::new();
     while !inbox.is_closed() {
         let (now, view) = (began.elapsed(), views.borrow().clone());
-        let known: BTreeSet<&ContainerId> = view.tasks.values().map(|task| &task.container).collect();
-        gaps.retain(|container, _| known.contains(container));
-        sizes.send_modify(|sizes| sizes.retain(|container, _| known.contains(container)));
-        let running = view.tasks.values().filter(|task| runs(task)).map(|task| &task.container);
-        turns.keep(now, &running.collect());
+        // With thousands of tasks that takes longer than measuring one, so only when something has changed.
+        if last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &view)) {
+            let owner = |(key, task): (&TaskKey, &TaskView)| (task.container.clone(), key.clone());
+            owners = view.tasks.iter().map(owner).collect();
+            gaps.retain(|container, _| owners.contains_key(container));
+            sizes.send_modify(|sizes| sizes.retain(|container, _| owners.contains_key(container)));
+            let running = view.tasks.values().filter(|task| runs(task)).map(|task| &task.container);
+            turns.keep(now, &running.collect());
+            last = Some(view.clone());
+        }
         let Some(container) = turns.due(now).cloned() else {
             sleep(turns.rest(now)).await;
             continue;
         };
-        let found = view.tasks.iter().find(|(_, task)| task.container == container).zip(view.agent.as_ref());
-        let Some(((key, task), agent)) = found else {
+        let found = owners.get(&container).and_then(|key| Some((key, view.tasks.get(key)?)));
+        let Some(((key, task), agent)) = found.zip(view.agent.as_ref()) else {
             // There is no sandbox before a master has admitted the agent.
             turns.measured(&container, now, Duration::ZERO);
             continue;

@@ -16,7 +16,7 @@ use bourse_containerizer as containers;
 use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
 use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
@@ -31,6 +31,10 @@ pub use volumes::Mountable;
 const DESTROY_AGAIN: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
 
+/// So many launches are under way at most: more make each other slow, and the threads that wait for them take memory. Not
+/// fewer, as one may have to wait for a disk that does not answer.
+const LAUNCHES_AT_ONCE: usize = 64;
+
 /// Between two attempts to hear of the end of a container.
 const WAIT_AGAIN: Duration = Duration::from_secs(1);
 
@@ -41,24 +45,38 @@ pub struct Launcher<C> {
     work_dir: PathBuf,
     habits: Arc<Habits>,
     inbox: mpsc::Sender<Input>,
+    /// Taken by each launch until the task runs or has failed.
+    launches: Arc<Semaphore>,
     /// Jobs that end by themselves soon. Watching is not among them.
     jobs: JoinSet<()>,
 }
 
 impl<C: Containerizer + Clone> Launcher<C> {
     pub fn new(containers: C, work_dir: PathBuf, habits: Habits, inbox: mpsc::Sender<Input>) -> Launcher<C> {
-        Launcher { containers, work_dir, habits: Arc::new(habits), inbox, jobs: JoinSet::new() }
+        Launcher {
+            containers,
+            work_dir,
+            habits: Arc::new(habits),
+            inbox,
+            launches: Arc::new(Semaphore::new(LAUNCHES_AT_ONCE)),
+            jobs: JoinSet::new(),
+        }
     }
 
     pub fn launch(&mut self, launch: Launch) {
         let (containers, inbox) = (self.containers.clone(), self.inbox.clone());
-        let (work_dir, habits) = (self.work_dir.clone(), self.habits.clone());
+        let (work_dir, habits, launches) =
+            (self.work_dir.clone(), self.habits.clone(), self.launches.clone());
         // Not among the jobs that a stopping agent waits for: it goes on as long as the task does.
         tokio::spawn(async move {
             let container = launch.container.clone();
             let starting = {
                 let containers = containers.clone();
-                tokio::spawn(async move { start(&containers, work_dir, habits, launch).await })
+                tokio::spawn(async move {
+                    // It is never closed.
+                    let _turn = launches.acquire().await;
+                    start(&containers, work_dir, habits, launch).await
+                })
             };
             let started = starting.await.unwrap_or_else(|panic| Err(broken(&panic)));
             let runs = started.is_ok();

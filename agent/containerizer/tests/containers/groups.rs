@@ -49,9 +49,10 @@ fn hierarchies(instance: &str) -> Vec<Box<dyn Hierarchy>> {
     killers.into_iter().flatten().map(with).collect()
 }
 
-fn in_group(joins: &[PathBuf]) -> Child {
+/// A process that was moved into a group of version 2, if there is one, and by these files into others.
+fn in_group(group: Option<&PathBuf>, joins: &[PathBuf]) -> Child {
     let child = Command::new("sleep").arg("1000").spawn().expect("it can be started");
-    for join in joins {
+    for join in group.map(|group| group.join("cgroup.procs")).iter().chain(joins) {
         fs::write(join, child.id().to_string()).unwrap_or_else(|error| panic!("{}: {error}", join.display()));
     }
     child
@@ -71,7 +72,8 @@ fn every_way_of_killing_empties_the_groups_so_that_they_can_be_removed() {
             ..Limits::unlimited(Milli::new(100))
         };
         let joins = groups.create("c1", &limits).unwrap_or_else(|error| panic!("{groups:?}: {error}"));
-        let mut children = [in_group(&joins.init), in_group(&joins.task), in_group(&joins.task)];
+        let task = || in_group(joins.task_in.as_ref(), &joins.task);
+        let mut children = [in_group(joins.init_in.as_ref(), &joins.init), task(), task()];
         let mut expected: Vec<u32> = children.iter().map(Child::id).collect();
         expected.sort_unstable();
         assert_eq!(groups.processes("c1"), expected, "{groups:?}");

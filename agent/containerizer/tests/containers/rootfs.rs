@@ -59,7 +59,7 @@ async fn what_a_task_writes_to_its_root_is_its_own_and_the_directory_stays_as_it
     let writer = in_root(&lab, "c1", &image, script);
     lab.launch(&writer).await;
     until("it has written", || read(&writer, "s") == "s\n").await;
-    assert_eq!(read(&writer, "stdout"), "image\nnew\n/mnt/mesos/sandbox\n");
+    until("that is in its log", || read(&writer, "stdout") == "image\nnew\n/mnt/mesos/sandbox\n").await;
     assert_eq!(read(&writer, "tmp/t"), "t\n");
     assert_eq!(
         read(&writer, ".rootfs/upper/more"),
