@@ -2,7 +2,7 @@
 //!
 //! One at a time. A sandbox that takes long is measured the less often for it, and keeps the others waiting for little
 //! more than the time that it takes. Between any two the watch rests, so that no number of small sandboxes costs more than
-//! a hundredth of a core, and no number of files in large ones more than half of one.
+//! a three-hundredth of a core, and no number of files in large ones more than half of one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -83,7 +83,7 @@ pub async fn watch(
 
 /// The rest after a measurement that took so long, before the next one of any sandbox.
 fn between(took: Duration) -> Duration {
-    took.max(took.saturating_mul(100).min(Duration::from_secs(1)))
+    took.max(took.saturating_mul(300).min(Duration::from_secs(1)))
 }
 
 fn runs(task: &TaskView) -> bool {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn many_small_sandboxes_cost_little_and_a_large_one_keeps_nobody_waiting_for_long() {
-        assert_eq!(between(Duration::from_micros(200)), Duration::from_millis(20));
+        assert_eq!(between(Duration::from_micros(200)), Duration::from_millis(60));
         assert_eq!(between(Duration::from_millis(100)), SECOND);
         assert_eq!(between(60 * SECOND), 60 * SECOND);
     }

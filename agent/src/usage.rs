@@ -16,9 +16,9 @@ use crate::disk::Sizes;
 use crate::driver::Input;
 use crate::view::{TaskView, Views};
 
-/// The rest after a round, at least, in lengths of that: so that measuring takes less than a hundredth of a core, however
+/// The rest after a round, at least, in lengths of that: so that measuring takes a three-hundredth of a core at most, however
 /// many tasks there are.
-const REST: u32 = 150;
+const REST: u32 = 300;
 
 /// Measures every running task at the interval, and less often where a round takes long, for ever. Of their sandboxes it
 /// tells what was measured last.
