@@ -16,6 +16,7 @@ use bourse_containerizer as containers;
 use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
 use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -210,7 +211,14 @@ async fn start<C: Containerizer>(
     });
     let spec = spec.await.unwrap_or_else(|panic| Err(broken(&panic)))?;
     let root = match &launch.spec.rootfs {
-        Some(rootfs) => Some(roots::find(&habits, rootfs, &work_dir, &launch.container).await?),
+        // It may be on such a disk, too.
+        Some(rootfs) => {
+            let (rootfs, container, runtime) = (rootfs.clone(), launch.container.clone(), Handle::current());
+            let found = spawn_blocking(move || {
+                runtime.block_on(roots::find(&habits, &rootfs, &work_dir, &container))
+            });
+            Some(found.await.unwrap_or_else(|panic| Err(broken(&panic)))?)
+        }
         None => None,
     };
     let spec = containers::ContainerSpec { root, ..spec };

@@ -36,6 +36,8 @@ pub struct Agent {
     pub(crate) stopping: Option<Stopping>,
     /// There is no room to write down another task.
     pub(crate) disk_full: bool,
+    /// It has just started and does not know of every task yet whether it still runs.
+    pub(crate) recovering: bool,
 }
 
 /// What is only true of a task while this agent runs.

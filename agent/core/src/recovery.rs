@@ -75,6 +75,7 @@ impl Agent {
             answers: Default::default(),
             stopping: None,
             disk_full: false,
+            recovering: true,
         };
         if !same_boot {
             agent.keep(Record::Booted { boot }, out);
@@ -87,6 +88,7 @@ impl Agent {
             });
             agent.recover(now, key, condition, same_boot, out);
         }
+        agent.recovering = false;
         agent.forget_empty_frameworks(out);
         for found in found.into_iter().filter(|found| !agent.containers.contains_key(&found.container)) {
             out.push(Effect::Destroy { container: found.container });

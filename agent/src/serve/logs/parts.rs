@@ -9,12 +9,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// So many that were put aside are read at most, the newest: an agent keeps fewer.
 const ASIDE_MAX: usize = 1000;
 
-/// Looks at a log that is being put aside right now before it is taken to be gone: that takes its writer microseconds.
-const LOOKS: usize = 1000;
+/// Looks at a log that is being put aside right now before it is taken to be gone, and the pause between two: that takes its
+/// writer microseconds.
+const LOOKS: usize = 5;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// Offsets beyond are lies: nobody writes so much.
 const OFFSET_MAX: u64 = 1 << 60;
@@ -60,7 +64,7 @@ impl Parts {
                     break;
                 }
                 // Between its going aside and the next one's coming.
-                std::thread::yield_now();
+                thread::sleep(BETWEEN_LOOKS);
                 continue;
             };
             let current =
