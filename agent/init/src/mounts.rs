@@ -465,8 +465,9 @@ fn devices(shm_bytes: u64) -> io::Result<()> {
     fs::create_dir("/dev/pts")?;
     sys::mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")?;
     fs::create_dir("/dev/shm")?;
-    // A size of 0 is none to the kernel.
-    sys::mount("shm", "/dev/shm", "tmpfs", QUIET, &format!("mode=1777,size={shm_bytes}"))?;
+    // A size of 0 is no limit to the kernel, and none that is said is half of the machine's memory.
+    let size = if shm_bytes == 0 { String::new() } else { format!(",size={shm_bytes}") };
+    sys::mount("shm", "/dev/shm", "tmpfs", QUIET, &format!("mode=1777{size}"))?;
     for (target, name) in [
         ("pts/ptmx", "/dev/ptmx"),
         ("/proc/self/fd", "/dev/fd"),

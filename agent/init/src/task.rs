@@ -15,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use bourse_init::plan::{Identity, Plan};
+use bourse_init::plan::{Identity, Plan, SANDBOX};
 use bourse_init::record::Failure;
 use bourse_init::report;
 use bourse_init::step::Step;
@@ -81,9 +81,13 @@ pub fn join(groups: &[File], paths: &[PathBuf]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Does not follow a link in its place.
-fn open_directory(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(sys::O_NOFOLLOW).open(path)
+/// Follows no link in its place. In a container none on the way either: the task may be able to put one there by now, to
+/// what only this process may open, such as the descriptors of the first one.
+fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    match path == Path::new(SANDBOX) {
+        true => sys::open_place(path, sys::Links::Refuse),
+        false => OpenOptions::new().read(true).custom_flags(sys::O_NOFOLLOW).open(path).map(OwnedFd::from),
+    }
 }
 
 /// Becomes the task's program; returns only with the reason why it could not. `joins` as [`Files::make_child`] told; `users` are the task's own, if it has such;

@@ -150,13 +150,14 @@ pub fn limit_v2(dir: &Path, limits: &Limits, change: &mut Change) -> Result<(), 
             } else {
                 change.write(dir, MAX, bytes)?;
             }
-            change.write_if_there(dir, "memory.oom.group", 1)?;
         }
         None => {
             change.write(dir, MAX, "max")?;
             change.write_if_there(dir, "memory.swap.max", "max")?;
         }
     }
+    // Also without a limit of its own: the machine may be out of memory.
+    change.write_if_there(dir, "memory.oom.group", 1)?;
     Ok(())
 }
 

@@ -247,3 +247,28 @@ async fn a_root_of_a_path_with_every_kind_of_character_is_had() {
     assert_eq!(lab.output(&spec).await, "a:b,c\\d \"e\" ü=%\n");
     lab.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_does_not_follow_what_a_task_put_in_the_way_to_its_sandbox() {
+    let lab = Lab::new();
+    let image = image(&lab, "image");
+    let script =
+        "mv /mnt/mesos /mnt/moved && mkdir /mnt/mesos && ln -s /proc/1/fd /mnt/mesos/fds; touch /moved
+        i=3; while [ $i -lt 30 ]; do ln -s /proc/1/fd/$i /mnt/to-$i; i=$((i+1)); done; exec sleep 1000";
+    let spec = in_root(&lab, "c1", &image, script);
+    lab.launch(&spec).await;
+    until("it has moved it", || spec.sandbox.join(".rootfs/upper/moved").exists()).await;
+    let mnt = spec.sandbox.join(".rootfs/upper/mnt");
+    for number in 3..30 {
+        // As the task could, in turns with the checks.
+        fs::remove_dir_all(mnt.join("mesos"))
+            .or_else(|_| fs::remove_file(mnt.join("mesos")))
+            .expect("it is there");
+        std::os::unix::fs::symlink(format!("/proc/1/fd/{number}"), mnt.join("mesos")).expect("linked");
+        let argv = ["/bin/sh", "-c", "cd ../../../../../..; ls"].map(str::to_owned).to_vec();
+        let check = Check { argv, env: Vec::new(), timeout: DEADLINE };
+        let refused = lab.containerizer.exec(&spec.container_id, &check).await.expect_err("no such way");
+        assert!(refused.to_string().contains("`cwd`"), "{number}: {refused}");
+    }
+    lab.finish().await;
+}
