@@ -106,6 +106,9 @@ fn start(
     let env: [*const c_char; 1] = [ptr::null()];
     let gate = users.map(|_| io::pipe()).transpose()?;
     let ends = gate.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]);
+    let mut keep = [&[0, 1, 2, program.as_raw_fd()], pass].concat();
+    keep.extend(ends.map(|[theirs, _]| theirs));
+    keep.sort_unstable();
 
     // One that waits for us needs memory of its own, as we are to go on meanwhile.
     let memory = if ends.is_some() { Memory::Copied } else { Memory::Lent };
@@ -125,7 +128,7 @@ fn start(
                 }
             }
             if let Some(ends) = ends
-                && !wait_for_word(ends)
+                && !wait_for_word(ends, &keep)
             {
                 return NOT_EXECUTED;
             }
@@ -153,16 +156,25 @@ fn start(
 }
 
 /// Waits for a word of the agent by a pipe, of which it is given both ends; tells whether it came. It does not when the
-/// agent is gone.
+/// agent is gone. `keep`, in order, are the descriptors that stay open besides: of all others it has copies too, and two
+/// that wait would each keep the other's pipe open, and the agent's lock with it.
 ///
 /// # Safety
-/// Only in a child, whose own copies of the ends these are.
-unsafe fn wait_for_word([theirs, ours]: [RawFd; 2]) -> bool {
+/// Only in a child, whose own copies all of its descriptors are.
+unsafe fn wait_for_word([theirs, ours]: [RawFd; 2], keep: &[RawFd]) -> bool {
     let mut word = 0_u8;
     // SAFETY: system calls only, on memory of this function.
     unsafe {
-        // With a copy of it open it would wait for ever for an agent that is gone.
+        // Where ranges cannot be closed, at least its own copy.
         libc::close(ours);
+        let mut first = 0;
+        for &fd in keep {
+            if first < fd {
+                libc::syscall(libc::SYS_close_range, first, fd - 1, 0);
+            }
+            first = fd + 1;
+        }
+        libc::syscall(libc::SYS_close_range, first, RawFd::MAX, 0);
         libc::read(theirs, (&raw mut word).cast(), 1) == 1
     }
 }
@@ -174,7 +186,7 @@ pub fn user_namespace(users: &UserMap) -> io::Result<OwnedFd> {
     let ends = [theirs.as_raw_fd(), ours.as_raw_fd()];
     let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, Memory::Copied, |_| {
         // SAFETY: in the child; waits for the signal that ends it, or for the end of an agent that cannot send it any more.
-        unsafe { wait_for_word(ends) };
+        unsafe { wait_for_word(ends, &[ends[0]]) };
         0
     })?;
     let place = Path::new("/proc").join(child.pid.to_string()).join("ns/user");
