@@ -4,6 +4,7 @@
 //! in an order in which they do not hurt each other: it is signalled once it was launched, destroyed once it has ended.
 
 mod container;
+mod paths;
 mod roots;
 mod volumes;
 
@@ -16,7 +17,6 @@ use bourse_containerizer as containers;
 use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
 use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -196,32 +196,23 @@ async fn start<C: Containerizer>(
     habits: Arc<Habits>,
     launch: Launch,
 ) -> Result<containers::Launched, String> {
-    // A volume may be on a disk of another machine that does not answer: only this task waits for it.
-    let (work, own, task) = (work_dir.clone(), habits.clone(), launch.clone());
+    // A volume or a root may be on a disk of another machine that does not answer: only this task waits for it.
     let spec = spawn_blocking(move || {
-        let sandbox = sandbox::make(&work, &task.agent, &task.task, &task.container);
+        let sandbox = sandbox::make(&work_dir, &launch.agent, &launch.task, &launch.container);
         let sandbox = sandbox.map_err(|error| {
             format!(
                 "the agent could not make a sandbox under {}: {error}; see whether its disk is full",
-                work.display()
+                work_dir.display()
             )
         })?;
         reached(Failpoint::SandboxMade);
-        container::spec(&own, &task, sandbox)
+        let spec = container::spec(&habits, &launch, sandbox)?;
+        let rootfs = launch.spec.rootfs.as_ref();
+        let root =
+            rootfs.map(|rootfs| roots::find(&habits, rootfs, &work_dir, &launch.container)).transpose()?;
+        Ok(containers::ContainerSpec { root, ..spec })
     });
     let spec = spec.await.unwrap_or_else(|panic| Err(broken(&panic)))?;
-    let root = match &launch.spec.rootfs {
-        // It may be on such a disk, too.
-        Some(rootfs) => {
-            let (rootfs, container, runtime) = (rootfs.clone(), launch.container.clone(), Handle::current());
-            let found = spawn_blocking(move || {
-                runtime.block_on(roots::find(&habits, &rootfs, &work_dir, &container))
-            });
-            Some(found.await.unwrap_or_else(|panic| Err(broken(&panic)))?)
-        }
-        None => None,
-    };
-    let spec = containers::ContainerSpec { root, ..spec };
     containers.launch(&spec).await.map_err(|error| error.to_string())
 }
 

@@ -13,13 +13,12 @@ use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail, ensure};
 use bourse_types::ContainerId;
 use nix::unistd::{geteuid, syncfs};
 use tar::Archive;
-use tokio::task::spawn_blocking;
 use tracing::{info, warn};
 
 use crate::tree;
@@ -46,15 +45,14 @@ const READ: usize = 1 << 18;
 const HEAD_MAX: u64 = 1 << 20;
 
 /// Held while it is decided whether one is used or goes.
-static CHANGES: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static CHANGES: Mutex<()> = Mutex::new(());
 
-/// Held while one is unpacked: many tasks may begin with the same one, and one after the other is as fast for a disk. Those
-/// that wait take no thread.
-static UNPACKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// Held while one is unpacked: many tasks may begin with the same one, and one after the other is as fast for a disk.
+static UNPACKING: Mutex<()> = Mutex::new(());
 
 /// The directory with what is in a tar, for a container; a repeat gives the same. The container counts as one that uses it
-/// for as long as the agent has its task.
-pub async fn directory(work_dir: &Path, tar: &Path, container: &ContainerId) -> anyhow::Result<PathBuf> {
+/// for as long as the agent has its task. This thread waits while one is unpacked.
+pub fn directory(work_dir: &Path, tar: &Path, container: &ContainerId) -> anyhow::Result<PathBuf> {
     let opening = || format!("opening {} of the agent's machine", tar.display());
     let file = File::open(tar).with_context(opening)?;
     let which = which(&file.metadata().with_context(opening)?);
@@ -62,26 +60,20 @@ pub async fn directory(work_dir: &Path, tar: &Path, container: &ContainerId) -> 
     if let Some(root) = take(&place, container)? {
         return Ok(root);
     }
-    let one = UNPACKING.lock().await;
-    let (tar, container) = (tar.to_owned(), container.clone());
-    let unpacking = spawn_blocking(move || {
-        let _one = one;
-        // Another task may have had it unpacked meanwhile.
-        if let Some(root) = take(&place, &container)? {
-            return Ok(root);
-        }
-        unpack(file, &place).with_context(|| {
-            format!(
-                "unpacking {}; see whether it is a whole tar file, without compression, and the agent's disk has room, or \
-                 unpack it and name the directory",
-                tar.display()
-            )
-        })?;
-        info!(tar = %tar.display(), place = %place.display(), "unpacked the root of a task");
-        take(&place, &container)?
-            .context("the directory of what was just unpacked is gone; launch the task again")
-    });
-    unpacking.await.context("unpacking a tar")?
+    let _one = UNPACKING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Another task may have had it unpacked meanwhile.
+    if let Some(root) = take(&place, container)? {
+        return Ok(root);
+    }
+    unpack(file, &place).with_context(|| {
+        format!(
+            "unpacking {}; see whether it is a whole tar file, without compression, and the agent's disk has room, or \
+             unpack it and name the directory",
+            tar.display()
+        )
+    })?;
+    info!(tar = %tar.display(), place = %place.display(), "unpacked the root of a task");
+    take(&place, container)?.context("the directory of what was just unpacked is gone; launch the task again")
 }
 
 /// Names a file and what is in it.

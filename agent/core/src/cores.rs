@@ -67,8 +67,7 @@ impl Agent {
 
     /// A task took cores for itself, or gave them up: the others are moved to what is left now.
     pub(crate) fn share_cores(&mut self, out: &mut Vec<Effect>) {
-        // Whether the others still run is not known yet. Those that do are asked for one by one, and once more after the
-        // answer where it is no longer right.
+        // Whether the others still run is not known yet; those that do are asked for when it is.
         if self.recovering {
             return;
         }

@@ -61,6 +61,7 @@ impl Agent {
     pub fn start(start: Start, now: Now, out: &mut Vec<Effect>) -> Agent {
         let Start { config, boot, incarnation, state, found } = start;
         let same_boot = state.boot.as_ref() == Some(&boot);
+        let some_alone = state.tasks.values().any(|task| !task.cores.is_empty());
         let tasks = || state.tasks.iter();
         let live = tasks().map(|(key, _)| (key.clone(), Live::default())).collect();
         let containers = tasks().map(|(key, task)| (task.container.clone(), key.clone())).collect();
@@ -89,6 +90,9 @@ impl Agent {
             agent.recover(now, key, condition, same_boot, out);
         }
         agent.recovering = false;
+        for key in &keys {
+            agent.limit_again(key, some_alone, out);
+        }
         agent.forget_empty_frameworks(out);
         for found in found.into_iter().filter(|found| !agent.containers.contains_key(&found.container)) {
             out.push(Effect::Destroy { container: found.container });
@@ -154,7 +158,6 @@ impl Agent {
             (true, true) => self.carry_on_kill(now, key, out),
             (true, false) => self.start_timers(now, key),
         }
-        self.go_on_with_limits(key, out);
         let checkpoints = self.state.frameworks.get(&key.framework).is_some_and(|info| info.checkpoint);
         let cause = match (killed, silent, checkpoints) {
             // The log was cut before the kill that goes with the silence.
@@ -166,10 +169,9 @@ impl Agent {
         self.begin_kill(now, key, cause, self.own_grace(key), out);
     }
 
-    /// A resize may not have been asked for yet, or its answer was lost. Where some task has cores for itself, or had some
-    /// until just now, the others may not have been moved yet.
-    fn go_on_with_limits(&mut self, key: &TaskKey, out: &mut Vec<Effect>) {
-        let some_alone = self.state.tasks.values().any(|task| !task.cores.is_empty());
+    /// A resize may not have been asked for yet, or its answer was lost. Where some task had cores for itself, the others
+    /// may not have been moved yet, or back since it has ended.
+    fn limit_again(&mut self, key: &TaskKey, some_alone: bool, out: &mut Vec<Effect>) {
         let resizing = self.state.tasks.get(key).is_some_and(|task| task.resize.is_some());
         if some_alone || resizing {
             self.ask(key, out);

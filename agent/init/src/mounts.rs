@@ -73,7 +73,7 @@ const HARMLESS: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
 /// Files and directories of `/proc` and `/sys` that tell or steer too much; the list is the one that Docker and Podman
 /// use, and what root may steer there without any capability.
-const MASKED: [&str; 14] = [
+const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/dynamic_debug",
@@ -81,7 +81,6 @@ const MASKED: [&str; 14] = [
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/net/xt_recent",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",

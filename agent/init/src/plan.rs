@@ -20,6 +20,10 @@ const VERSION_WITHOUT_LOGS: u8 = 2;
 /// Where a task finds its sandbox in a container: where Mesos puts it in those that have a root of their own.
 pub const SANDBOX: &str = "/mnt/mesos/sandbox";
 
+/// The `PATH` of a task that brings none; the last is where NixOS has its programs.
+pub const DEFAULT_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
+
 /// The directory of the sandbox that is a container's `/tmp` and `/var/tmp`.
 pub const TMP: &str = "tmp";
 
@@ -561,20 +565,12 @@ mod tests {
         }
     }
 
-    /// As the program wrote it that had a task write its logs itself.
-    const BEFORE: &[u8] =
-        b"BPLN\x02\0\x01\x01\0\0\0h\x02\0\0\0/s\x07\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0/v\x02\0\
-            \0\0/d\x01\x01\0\0\0\x02\0\0\0/a\x01\0\0\0\x02\0\0\0sh\x01\0\0\0\x03\0\0\0A=1\x02\0\
-            \0\0/c\x01\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\
-            \0\x01\0\0\0\x08\0\0\0\x06\x06\x06\x06\x06\x06\x06\x06\x01\x09\0\0\0/s/stdout\x01\
-            \x09\0\0\0/s/stderr\x01\x02\0\0\0/r\x01\0\0\0\x02\0\0\0/i\x01\0\0\0\x02\0\0\0/t";
-
-    #[test]
-    fn a_plan_of_the_version_before_is_read() {
-        let expected = Plan {
+    /// The plan of which the bytes below are, with a root or without; what only later versions have is as if it was not said.
+    fn written(root: Option<Root>) -> Plan {
+        Plan {
             place: Place::Container {
                 hostname: Some("h".into()),
-                root: None,
+                root,
                 sandbox: "/s".into(),
                 shm_bytes: 7,
                 volumes: vec![Bind { source: "/v".into(), target: "/d".into(), writable: true }],
@@ -594,8 +590,20 @@ mod tests {
             own_network: false,
             users: None,
             task_group: None,
-        };
-        assert_eq!(Plan::decode(BEFORE), Ok(expected));
+        }
+    }
+
+    /// As the program wrote it that had a task write its logs itself.
+    const BEFORE: &[u8] =
+        b"BPLN\x02\0\x01\x01\0\0\0h\x02\0\0\0/s\x07\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0/v\x02\0\
+            \0\0/d\x01\x01\0\0\0\x02\0\0\0/a\x01\0\0\0\x02\0\0\0sh\x01\0\0\0\x03\0\0\0A=1\x02\0\
+            \0\0/c\x01\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\
+            \0\x01\0\0\0\x08\0\0\0\x06\x06\x06\x06\x06\x06\x06\x06\x01\x09\0\0\0/s/stdout\x01\
+            \x09\0\0\0/s/stderr\x01\x02\0\0\0/r\x01\0\0\0\x02\0\0\0/i\x01\0\0\0\x02\0\0\0/t";
+
+    #[test]
+    fn a_plan_of_the_version_before_is_read() {
+        assert_eq!(Plan::decode(BEFORE), Ok(written(None)));
     }
 
     /// As this release writes it: the next one finds such plans of containers that it did not launch.
@@ -610,29 +618,14 @@ mod tests {
     #[test]
     fn a_plan_of_this_version_is_read_from_the_bytes_that_are_on_disks() {
         let limits = LogLimits { file_bytes: 8, files: 9, bytes_per_second: 10 };
+        let root = Root { lower: "/l".into(), upper: "/u".into(), work: "/w".into() };
         let expected = Plan {
-            place: Place::Container {
-                hostname: Some("h".into()),
-                root: Some(Root { lower: "/l".into(), upper: "/u".into(), work: "/w".into() }),
-                sandbox: "/s".into(),
-                shm_bytes: 7,
-                volumes: vec![Bind { source: "/v".into(), target: "/d".into(), writable: true }],
-                hide: vec!["/a".into()],
-            },
-            argv: vec!["sh".into()],
-            env: vec!["A=1".into()],
-            cwd: "/c".into(),
-            identity: Some(Identity { uid: 1, gid: 2, groups: vec![3], capabilities: 4 }),
-            open_files: 5,
-            filters: vec![vec![6; 8]],
             logs: Some(Logs { directory: "/s".into(), limits }),
-            record: Some("/r".into()),
-            init_groups: vec!["/i".into()],
-            task_groups: vec!["/t".into()],
             oom_score: 11,
             own_network: true,
             users: Some(UserRange { first: 8 << 16 }),
             task_group: Some("/g".into()),
+            ..written(Some(root))
         };
         assert_eq!(Plan::decode(NOW), Ok(expected));
     }

@@ -15,17 +15,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use bourse_init::plan::{Identity, Plan, SANDBOX};
+use bourse_init::plan::{DEFAULT_PATH, Identity, Plan, SANDBOX};
 use bourse_init::record::Failure;
 use bourse_init::report;
 use bourse_init::step::Step;
 
 use crate::failure::{At, failure};
 use crate::sys;
-
-/// Where programs are looked up when the task's environment has no `PATH`.
-const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
 /// The files of a task that have to be opened before the view of the file system changes.
 pub struct Files {
@@ -90,8 +86,9 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Becomes the task's program; returns only with the reason why it could not. `joins` as [`Files::make_child`] told; `users` are the task's own, if it has such;
-/// `gate` is the report socket when the agent wants to write down who runs before anything runs.
+/// Becomes the task's program; returns only with the reason why it could not. `joins` as [`Files::make_child`] told; `users`
+/// are the task's own, if it has such; `gate` is the report socket when the agent wants to write down who runs before
+/// anything runs.
 pub fn become_task(
     plan: &Plan,
     files: Files,

@@ -1,18 +1,18 @@
 //! Which directories and tars of the machine a task may have as its root, and what they are on this machine.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bourse_containerizer::Isolation;
 use bourse_types::{ContainerId, Rootfs};
 
-use super::Habits;
+use super::{Habits, paths};
 use crate::unpacked;
 
 /// The directory that is the root of a task, or why it cannot have it, in words for its framework's author. A tar is
-/// unpacked, unless it was for an earlier task.
-pub async fn find(
+/// unpacked, unless it was for an earlier task; this thread waits for that.
+pub fn find(
     habits: &Habits,
     rootfs: &Rootfs,
     work_dir: &Path,
@@ -34,18 +34,14 @@ pub async fn find(
     if !there.is_file() {
         return Err(refused("it is neither a directory nor a tar file; name one".into()));
     }
-    unpacked::directory(work_dir, &real, container).await.map_err(|error| refused(format!("{error:#}")))
+    unpacked::directory(work_dir, &real, container).map_err(|error| refused(format!("{error:#}")))
 }
 
 /// The real path, as what is allowed is judged by where a path leads.
 fn on_machine(habits: &Habits, path: &Path) -> Result<PathBuf, String> {
-    let real = path.canonicalize().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => format!("the agent's machine has no {}", path.display()),
-        _ => format!("looking at {} of the agent's machine: {error}", path.display()),
-    })?;
+    let real = paths::real(path)?;
     if !habits.roots.iter().any(|allowed| real.starts_with(allowed)) {
-        let allowed: Vec<String> = habits.roots.iter().map(|path| path.display().to_string()).collect();
-        let allowed = if allowed.is_empty() { "nothing".into() } else { allowed.join(", ") };
+        let allowed = paths::listed(&habits.roots);
         return Err(format!(
             "{} is not among what this agent lets tasks have as their root ({allowed}); its operator can add it with \
              --rootfs",
@@ -86,8 +82,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_task_has_the_root_that_is_allowed_by_where_its_path_leads() {
+    #[test]
+    fn a_task_has_the_root_that_is_allowed_by_where_its_path_leads() {
         let folder = tempfile::tempdir().expect("a folder");
         let top = folder.path().canonicalize().expect("there");
         for path in ["images/web", "images/secret", "images2", "work"] {
@@ -99,15 +95,15 @@ mod tests {
         fs::write(top.join("images/text"), "no tar").expect("writable");
         let habits = habits(vec![top.join("images")], vec![top.join("images/secret")]);
         let container = ContainerId::new("c1").expect("valid");
-        let ask = async |path: &str| {
+        let ask = |path: &str| {
             let rootfs = Rootfs::new(&top.join(path).display().to_string()).expect("absolute");
-            find(&habits, &rootfs, &top.join("work"), &container).await
+            find(&habits, &rootfs, &top.join("work"), &container)
         };
         for path in ["images/web", "link/web"] {
-            assert_eq!(ask(path).await, Ok(top.join("images/web")), "{path}");
+            assert_eq!(ask(path), Ok(top.join("images/web")), "{path}");
         }
         for path in ["images2", "images/out", "work"] {
-            let why = ask(path).await.expect_err("it is not allowed");
+            let why = ask(path).expect_err("it is not allowed");
             assert!(why.contains("--rootfs") && why.contains("/images)"), "{why}");
         }
         for (path, said) in [
@@ -116,7 +112,7 @@ mod tests {
             ("images/pipe", "neither a directory nor a tar file"),
             ("images/text", "unpacking"),
         ] {
-            let why = ask(path).await.expect_err("it is none");
+            let why = ask(path).expect_err("it is none");
             assert!(why.starts_with("the task cannot have the root /") && why.contains(said), "{why}");
         }
     }

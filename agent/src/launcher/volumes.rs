@@ -1,12 +1,13 @@
 //! Which paths of the machine a task may mount, and what a volume is on this machine.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bourse_containerizer::{Bind, SANDBOX};
 use bourse_types::{Volume, VolumeMode};
+
+use super::paths;
 
 /// What the operator lets tasks mount, by its real paths.
 #[derive(Clone, Debug, Default)]
@@ -42,10 +43,7 @@ impl Mountable {
 
     /// The real path, as what is allowed is judged by where a path leads.
     fn on_machine(&self, host: &Path, writable: bool) -> Result<PathBuf, String> {
-        let real = host.canonicalize().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => format!("the agent's machine has no {}", host.display()),
-            _ => format!("looking at {} of the agent's machine: {error}", host.display()),
-        })?;
+        let real = paths::real(host)?;
         let among = |allowed: &[PathBuf]| allowed.iter().any(|allowed| real.starts_with(allowed));
         if among(&self.writable) || !writable && among(&self.readable) {
             return Ok(real);
@@ -55,15 +53,9 @@ impl Mountable {
             false => format!(
                 "{} is not among what this agent lets tasks mount ({}); its operator can add it with --volumes",
                 real.display(),
-                self.list()
+                paths::listed(self.writable.iter().chain(&self.readable))
             ),
         })
-    }
-
-    fn list(&self) -> String {
-        let all = self.writable.iter().chain(&self.readable);
-        let all: Vec<String> = all.map(|path| path.display().to_string()).collect();
-        if all.is_empty() { "nothing".into() } else { all.join(", ") }
     }
 }
 

@@ -33,8 +33,9 @@ impl Lab {
 
     async fn directory(&self, tar: &Path, container: &str) -> Result<PathBuf, String> {
         let container = ContainerId::new(container).expect("valid");
-        let found = directory(&self.path("work"), tar, &container).await;
-        found.map_err(|error| format!("{error:#}"))
+        let (work, tar) = (self.path("work"), tar.to_owned());
+        let found = tokio::task::spawn_blocking(move || directory(&work, &tar, &container)).await;
+        found.expect("no panic").map_err(|error| format!("{error:#}"))
     }
 
     /// What is in the agent's folder of unpacked tars.

@@ -28,25 +28,22 @@ const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
 /// tells before it chooses one, and may find that there was memory after all.
 const KILLED_AFTER: (u32, Duration) = (20, Duration::from_millis(10));
 
-/// How long a killed task may take until its first process has seen it and gone, too.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a killed task may take until its first process has seen it and gone, and a first process that was killed itself.
+pub const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, ContainerError> {
     if let Life::Known { init, .. } = &container.life {
         let ended = process::ended(init.as_fd());
-        let gone = match inner
-            .groups
-            .as_ref()
-            .ok()
-            .map(|groups| (groups, groups.watch_memory(container.id.as_str())))
-        {
+        let groups = inner.groups.as_ref().ok();
+        let gone = match groups.map(|groups| (groups, groups.watch_memory(container.id.as_str()))) {
             None | Some((_, MemoryWatch::NotNeeded)) => ended.await,
-            Some((groups, MemoryWatch::Event(event))) => {
-                let event = process::watch(event.as_fd()).map_err(container.io("watch its memory"))?;
-                ended_or_out_of_memory(container, groups.as_ref(), ended, Some(&event)).await?
-            }
-            Some((groups, MemoryWatch::Look)) => {
-                ended_or_out_of_memory(container, groups.as_ref(), ended, None).await?
+            Some((groups, watch)) => {
+                let event = match &watch {
+                    MemoryWatch::Event(event) => Some(process::watch(event.as_fd())),
+                    MemoryWatch::Look | MemoryWatch::NotNeeded => None,
+                };
+                let event = event.transpose().map_err(container.io("watch its memory"))?;
+                ended_or_out_of_memory(container, groups.as_ref(), ended, event.as_ref()).await?
             }
         };
         gone.map_err(container.io("wait for its first process"))?;

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use bourse_init::plan::{Identity, LAYERS, Logs, Place, Plan, Root, TMP, UserRange};
+use bourse_init::plan::{DEFAULT_PATH, Identity, LAYERS, Logs, Place, Plan, Root, TMP, UserRange};
 use bourse_init::record::Record;
 use bourse_types::{ContainerId, Network, Users};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use super::end::GONE_WITHIN;
 use super::{Inner, Life};
 use crate::cgroup::Joins;
 use crate::containerizer::{LaunchError, Launched};
@@ -36,13 +37,6 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Open files that a task is allowed, cut to the agent's own hard limit: what Docker allows. Programs that
 /// close all descriptors up to the limit one by one are still fast with it.
 const OPEN_FILES: u64 = 1 << 20;
-
-/// The `PATH` of a task that brings none; the last is where NixOS has its programs.
-const DEFAULT_PATH: &str =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
-
-/// How long a first process that was killed may take to go.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Secrets of the machine that only its root may read, and a task of root could where the file system of the settings
 /// cannot have them belong to nobody (see `strangers`). Folders, where there is one: a file that the machine replaces by

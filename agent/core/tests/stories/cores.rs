@@ -124,8 +124,8 @@ fn cores_are_kept_over_a_restart_of_the_agent() {
     world.restarts(secs(1), BOOT, found);
     world.expect(expect![[r#"
         Watch(c1)
-        Resize(c1 to cpus:1; mem:64 on 2,3)
         Watch(c4)
+        Resize(c1 to cpus:1; mem:64 on 2,3)
         Resize(c4 to cpus:2; mem:64 on 0,1)"#]]);
 }
 
