@@ -25,6 +25,8 @@ use tracing::{debug, error, warn};
 use crate::driver::Input;
 use crate::{probe, sandbox};
 
+use roots::Root;
+
 pub use container::{Habits, flat};
 pub use volumes::Mountable;
 
@@ -46,7 +48,7 @@ pub struct Launcher<C> {
     work_dir: PathBuf,
     habits: Arc<Habits>,
     inbox: mpsc::Sender<Input>,
-    /// Taken by each launch until the task runs or has failed.
+    /// Taken by each launch until the task runs or has failed, but for the time in which it waits for a tar.
     launches: Arc<Semaphore>,
     /// Jobs that end by themselves soon. Watching is not among them.
     jobs: JoinSet<()>,
@@ -73,11 +75,7 @@ impl<C: Containerizer + Clone> Launcher<C> {
             let container = launch.container.clone();
             let starting = {
                 let containers = containers.clone();
-                tokio::spawn(async move {
-                    // It is never closed.
-                    let _turn = launches.acquire().await;
-                    start(&containers, work_dir, habits, launch).await
-                })
+                tokio::spawn(async move { start(&containers, &launches, work_dir, habits, launch).await })
             };
             let started = starting.await.unwrap_or_else(|panic| Err(broken(&panic)));
             let runs = started.is_ok();
@@ -192,12 +190,15 @@ pub async fn recover<C: Containerizer>(containers: &C) -> Result<Vec<Found>, con
 
 async fn start<C: Containerizer>(
     containers: &C,
+    launches: &Semaphore,
     work_dir: PathBuf,
     habits: Arc<Habits>,
     launch: Launch,
 ) -> Result<containers::Launched, String> {
+    // It is never closed.
+    let mut turn = launches.acquire().await;
     // A volume or a root may be on a disk of another machine that does not answer: only this task waits for it.
-    let spec = spawn_blocking(move || {
+    let prepared = spawn_blocking(move || {
         let sandbox = sandbox::make(&work_dir, &launch.agent, &launch.task, &launch.container);
         let sandbox = sandbox.map_err(|error| {
             format!(
@@ -210,10 +211,24 @@ async fn start<C: Containerizer>(
         let rootfs = launch.spec.rootfs.as_ref();
         let root =
             rootfs.map(|rootfs| roots::find(&habits, rootfs, &work_dir, &launch.container)).transpose()?;
-        Ok(containers::ContainerSpec { root, ..spec })
+        Ok((spec, root))
     });
-    let spec = spec.await.unwrap_or_else(|panic| Err(broken(&panic)))?;
-    containers.launch(&spec).await.map_err(|error| error.to_string())
+    let (spec, root) = prepared.await.unwrap_or_else(|panic| Err(broken(&panic)))?;
+    let root = match root {
+        Some(Root::Packed(mut packed)) => {
+            // Many may wait for one tar, and for long: others start meanwhile.
+            drop(turn);
+            packed.unpacked().await?;
+            turn = launches.acquire().await;
+            let taken = spawn_blocking(move || packed.take()).await;
+            Some(taken.unwrap_or_else(|panic| Err(broken(&panic)))?)
+        }
+        Some(Root::There(root)) => Some(root),
+        None => None,
+    };
+    let launched = containers.launch(&containers::ContainerSpec { root, ..spec }).await;
+    drop(turn);
+    launched.map_err(|error| error.to_string())
 }
 
 async fn watch<C: Containerizer + Clone>(containers: C, container: ContainerId, inbox: mpsc::Sender<Input>) {

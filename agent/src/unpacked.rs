@@ -5,23 +5,29 @@
 //! another. Only whole ones are there: a tar is unpacked under another name. Nobody but the agent's own user gets into
 //! `rootfs`, as there are programs in it that would run as root for everybody.
 
-use std::cell::Cell;
+mod archive;
+mod inside;
+mod under_way;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, PermissionsExt};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use bourse_types::ContainerId;
-use nix::unistd::{geteuid, syncfs};
-use tar::Archive;
+use nix::sys::statvfs::statvfs;
+use nix::unistd::syncfs;
 use tracing::{info, warn};
 
 use crate::tree;
+
+use archive::LeftOut;
+use under_way::Unpacking;
 
 /// The folder in the work directory.
 const FOLDER: &str = "rootfs";
@@ -38,42 +44,58 @@ const NEW: &str = ".new-";
 /// What the name of one begins with that is to go.
 const OLD: &str = ".old-";
 
-/// Bytes that are read of a tar at once.
-const READ: usize = 1 << 18;
+/// In characters: a tar may have names of a mebibyte, which no status of a task could carry.
+const MESSAGE_MAX: usize = 2000;
 
-/// In bytes: what an entry may have before its content, its name, attributes and holes. All of it is held in memory.
-const HEAD_MAX: u64 = 1 << 20;
+/// What is wrong where one is gone that was whole a moment ago.
+const GONE: &str = "the directory of what was just unpacked is gone; launch the task again";
 
 /// Held while it is decided whether one is used or goes.
 static CHANGES: Mutex<()> = Mutex::new(());
 
-/// Held while one is unpacked: many tasks may begin with the same one, and one after the other is as fast for a disk.
-static UNPACKING: Mutex<()> = Mutex::new(());
+/// What there is of a tar, for a container that counts as using it for as long as the agent has its task.
+#[derive(Debug)]
+pub enum Found {
+    /// The directory with what is in it.
+    There(PathBuf),
+    /// It is being unpacked, for all who wait for it.
+    Packed(Packed),
+}
 
-/// The directory with what is in a tar, for a container; a repeat gives the same. The container counts as one that uses it
-/// for as long as the agent has its task. This thread waits while one is unpacked.
-pub fn directory(work_dir: &Path, tar: &Path, container: &ContainerId) -> anyhow::Result<PathBuf> {
-    let opening = || format!("opening {} of the agent's machine", tar.display());
-    let file = File::open(tar).with_context(opening)?;
-    let which = which(&file.metadata().with_context(opening)?);
-    let place = work_dir.join(FOLDER).join(which);
-    if let Some(root) = take(&place, container)? {
-        return Ok(root);
+/// A tar that is being unpacked, and who is to have it.
+#[derive(Debug)]
+pub struct Packed {
+    place: PathBuf,
+    container: ContainerId,
+    unpacking: Unpacking,
+}
+
+impl Packed {
+    /// Waits until it is unpacked, without a thread; or tells why it cannot be, in words for a framework's author.
+    pub async fn unpacked(&mut self) -> Result<(), String> {
+        self.unpacking.end().await
     }
-    let _one = UNPACKING.lock().unwrap_or_else(PoisonError::into_inner);
-    // Another task may have had it unpacked meanwhile.
-    if let Some(root) = take(&place, container)? {
-        return Ok(root);
+
+    /// The directory with what was in it, once it is unpacked.
+    pub fn take(self) -> anyhow::Result<PathBuf> {
+        take(&self.place, &self.container)?.context(GONE)
     }
-    unpack(file, &place).with_context(|| {
-        format!(
-            "unpacking {}; see whether it is a whole tar file, without compression, and the agent's disk has room, or \
-             unpack it and name the directory",
-            tar.display()
-        )
-    })?;
-    info!(tar = %tar.display(), place = %place.display(), "unpacked the root of a task");
-    take(&place, container)?.context("the directory of what was just unpacked is gone; launch the task again")
+}
+
+/// What there is of a tar, which may be open for no more than to name it; `path` is for people only. Where nothing is, it is
+/// unpacked from now on, in the runtime of this thread. A repeat gives the same.
+pub fn find(work_dir: &Path, tar: File, path: &Path, container: &ContainerId) -> anyhow::Result<Found> {
+    let about = tar.metadata().with_context(|| format!("looking at {}", path.display()))?;
+    let place = work_dir.join(FOLDER).join(which(&about));
+    if let Some(root) = take(&place, container)? {
+        return Ok(Found::There(root));
+    }
+    let (path, to) = (path.to_owned(), place.clone());
+    match under_way::join(&place, || place.join(ROOT).is_dir(), move || unpack(&tar, &path, &to)) {
+        Some(unpacking) => Ok(Found::Packed(Packed { place, container: container.clone(), unpacking })),
+        // It became whole since it was looked for.
+        None => Ok(Found::There(take(&place, container)?.context(GONE)?)),
+    }
 }
 
 /// Names a file and what is in it.
@@ -116,20 +138,61 @@ fn beside(place: &Path, prefix: &str) -> PathBuf {
     place.with_file_name(name)
 }
 
+/// Unpacks the tar, and tells what came of it; an error is in words for a framework's author.
+fn unpack(tar: &File, path: &Path, place: &Path) -> Result<(), String> {
+    // By the descriptor: at the path there may be another by now.
+    let unpacked = File::open(Path::new("/proc/self/fd").join(tar.as_raw_fd().to_string()))
+        .context("opening it")
+        .and_then(|tar| unpack_to(&tar, place));
+    match unpacked {
+        Ok(LeftOut { devices, attributes, owners }) => {
+            info!(
+                tar = %path.display(),
+                place = %place.display(),
+                devices_left_out = devices,
+                attributes_left_out = attributes,
+                owners_left_out = owners,
+                "unpacked the root of a task"
+            );
+            Ok(())
+        }
+        Err(error) => {
+            let path = path.display();
+            let what = match has_no_room(&error) {
+                true => format!(
+                    "unpacking {path}: the disk of the agent's work directory has no room for it, for bytes or for \
+                     inodes; make room, or unpack it elsewhere and name the directory: {error:#}"
+                ),
+                false => format!(
+                    "unpacking {path}; see whether it is a whole tar file, without compression, or unpack it and \
+                     name the directory: {error:#}"
+                ),
+            };
+            Err(what.chars().take(MESSAGE_MAX).collect())
+        }
+    }
+}
+
+fn has_no_room(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
 /// Unpacks under another name, and gives it its own once all of it is on the disk: a machine that stops in between leaves
 /// nothing that looks whole.
-fn unpack(tar: File, place: &Path) -> anyhow::Result<()> {
+fn unpack_to(tar: &File, place: &Path) -> anyhow::Result<LeftOut> {
     let new = beside(place, NEW);
     // From an agent that ended while it was at it.
     if new.exists() {
         tree::remove(&new)?;
     }
     DirBuilder::new().recursive(true).mode(0o700).create(new.join(USED))?;
-    let root = new.join(ROOT);
-    let unpacked = unpack_to(tar, &root).and_then(|()| {
-        syncfs(File::open(&root)?)?;
+    let unpacked = fill(tar, &new).and_then(|left_out| {
+        let is_same = place.file_name() == Some(OsStr::new(&which(&tar.metadata()?)));
+        // It would be kept for what it was when it was looked at.
+        ensure!(is_same, "it was changed while it was read; launch the task again once it is whole");
         fs::rename(&new, place)?;
-        Ok(())
+        Ok(left_out)
     });
     if unpacked.is_err()
         && let Err(error) = tree::remove(&new)
@@ -139,79 +202,19 @@ fn unpack(tar: File, place: &Path) -> anyhow::Result<()> {
     unpacked
 }
 
-/// Owners, modes, times, attributes and links are those of the tar; an agent that is not root leaves owners and attributes
-/// out, as it may not give them. What would lead out of the directory is refused, and
-/// devices and pipes are left out: no device works in a container but those that it has anyway.
-fn unpack_to(tar: File, root: &Path) -> anyhow::Result<()> {
-    if let Some(compression) = compression(&tar)? {
-        bail!("it is compressed with {compression}, which is not read here");
+/// Puts what is in a tar into a new place, until it is on the disk.
+fn fill(tar: &File, new: &Path) -> anyhow::Result<LeftOut> {
+    // Not compressed, it takes about as much room as it has; tasks that run need theirs while it is found out.
+    let (wanted, disk) = (tar.metadata()?.len(), statvfs(new).map_err(io::Error::from)?);
+    let free = disk.blocks_available().saturating_mul(disk.fragment_size());
+    if wanted > free {
+        let why = format!("it has {} MiB, and {} MiB are free", wanted.div_ceil(1 << 20), free >> 20);
+        return Err(io::Error::new(ErrorKind::StorageFull, why).into());
     }
-    fs::create_dir(root)?;
-    fs::set_permissions(root, fs::Permissions::from_mode(0o755))?;
-    let left = Rc::new(Cell::new(0));
-    let mut archive =
-        Archive::new(Metered { tar: BufReader::with_capacity(READ, tar), left: Rc::clone(&left) });
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(geteuid().is_root());
-    archive.set_unpack_xattrs(geteuid().is_root());
-    let mut is_empty = true;
-    let mut entries = archive.entries_with_seek()?;
-    loop {
-        left.set(HEAD_MAX);
-        let Some(entry) = entries.next() else { break };
-        let mut entry = entry.context("reading the next entry")?;
-        left.set(u64::MAX);
-        let kind = entry.header().entry_type();
-        is_empty = false;
-        if kind.is_character_special() || kind.is_block_special() || kind.is_fifo() {
-            continue;
-        }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let inside = entry.unpack_in(root).with_context(|| format!("its entry {name:?}"))?;
-        ensure!(inside, "its entry {name:?} leads out of the directory");
-    }
-    ensure!(!is_empty, "nothing is in it");
-    Ok(())
-}
-
-/// A tar of which so much is read and no more.
-struct Metered {
-    tar: BufReader<File>,
-    left: Rc<Cell<u64>>,
-}
-
-impl Read for Metered {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.tar.read(into)?;
-        let left = self.left.get().checked_sub(read as u64);
-        let too_long =
-            || io::Error::other(format!("it has a name or attributes of more than {HEAD_MAX} bytes"));
-        self.left.set(left.ok_or_else(too_long)?);
-        Ok(read)
-    }
-}
-
-impl Seek for Metered {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        match to {
-            // Keeps what was read ahead, where that holds the place.
-            SeekFrom::Current(offset) => {
-                self.tar.seek_relative(offset)?;
-                self.tar.stream_position()
-            }
-            to => self.tar.seek(to),
-        }
-    }
-}
-
-/// How a file is compressed, as far as its beginning tells.
-fn compression(file: &File) -> io::Result<Option<&'static str>> {
-    const KNOWN: [(&[u8], &str); 4] =
-        [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
-    let mut beginning = [0; 6];
-    let length = file.read_at(&mut beginning, 0)?;
-    let known = KNOWN.iter().find(|(magic, _)| beginning[..length].starts_with(magic));
-    Ok(known.map(|(_, name)| *name))
+    let root = new.join(ROOT);
+    let left_out = archive::unpack(tar, &root)?;
+    syncfs(File::open(new)?).map_err(io::Error::from)?;
+    Ok(left_out)
 }
 
 /// Removes what no container in use has and what was not used for long, by the word of `is_old` on a path that was last
@@ -232,7 +235,9 @@ pub fn collect(
         }
     };
     let mut removed = 0;
-    for place in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+    // Names change on the way.
+    let places: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    for place in places {
         match collect_one(&place, in_use, &is_old) {
             Ok(gone) => removed += usize::from(gone),
             Err(error) => {
@@ -248,16 +253,18 @@ fn collect_one(
     in_use: &BTreeSet<&str>,
     is_old: &impl Fn(&Path) -> io::Result<bool>,
 ) -> io::Result<bool> {
-    let begins = |prefix: &str| {
-        place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes()))
-    };
-    if begins(NEW) {
-        // Somebody is at it, or it is what an agent left that ended while it was.
-        let Ok(_one) = UNPACKING.try_lock() else { return Ok(false) };
+    let name = place.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    if name.starts_with(OLD) {
         return tree::remove(place).map(|()| true);
     }
-    if begins(OLD) {
-        return tree::remove(place).map(|()| true);
+    if let Some(name) = name.strip_prefix(NEW) {
+        let whole = place.with_file_name(name);
+        let old = beside(&whole, OLD);
+        // Somebody is at it, or it is what an agent left that ended while it was.
+        return match under_way::while_idle(&whole, || fs::rename(place, &old)) {
+            None => Ok(false),
+            Some(renamed) => renamed.and_then(|()| tree::remove(&old)).map(|()| true),
+        };
     }
     let old = beside(place, OLD);
     {
@@ -291,6 +298,9 @@ fn is_used(
     }
     Ok(used)
 }
+
+#[cfg(test)]
+pub use under_way::hold;
 
 #[cfg(test)]
 mod tests;

@@ -1,40 +1,79 @@
 //! Which directories and tars of the machine a task may have as its root, and what they are on this machine.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use bourse_containerizer::Isolation;
 use bourse_types::{ContainerId, Rootfs};
 
 use super::{Habits, paths};
-use crate::unpacked;
+use crate::unpacked::{self, Found};
 
-/// The directory that is the root of a task, or why it cannot have it, in words for its framework's author. A tar is
-/// unpacked, unless it was for an earlier task; this thread waits for that.
+/// The root of a task.
+#[derive(Debug)]
+pub enum Root {
+    /// This directory. No link was on the way to it, and who mounts it follows none.
+    There(PathBuf),
+    /// In a tar that is being unpacked.
+    Packed(Packed),
+}
+
+/// The root of a task in a tar that is being unpacked.
+#[derive(Debug)]
+pub struct Packed {
+    rootfs: Rootfs,
+    tar: unpacked::Packed,
+}
+
+impl Packed {
+    /// Waits until it is unpacked, without a thread; or tells why it cannot be, in words for the framework's author.
+    pub async fn unpacked(&mut self) -> Result<(), String> {
+        self.tar.unpacked().await.map_err(|why| refused(&self.rootfs, &why))
+    }
+
+    /// The directory, once it is unpacked. Reads and writes the agent's disk.
+    pub fn take(self) -> Result<PathBuf, String> {
+        self.tar.take().map_err(|error| refused(&self.rootfs, &format!("{error:#}")))
+    }
+}
+
+/// The root of a task, or why it cannot have it, in words for its framework's author. A tar that was not unpacked for an
+/// earlier task is from now on, in the runtime of this thread. A repeat is harmless.
 pub fn find(
     habits: &Habits,
     rootfs: &Rootfs,
     work_dir: &Path,
     container: &ContainerId,
-) -> Result<PathBuf, String> {
+) -> Result<Root, String> {
     let path = Path::new(rootfs.as_str());
     if habits.isolation == Isolation::Process {
         // The containerizer refuses it, whatever it is.
-        return Ok(path.into());
+        return Ok(Root::There(path.into()));
     }
-    let refused = |why: String| format!("the task cannot have the root {rootfs}: {why}");
-    let real = on_machine(habits, path).map_err(refused)?;
-    let looking =
-        |error: io::Error| refused(format!("looking at {} of the agent's machine: {error}", real.display()));
-    let there = fs::metadata(&real).map_err(looking)?;
+    let found = on_machine(habits, path).and_then(|real| at(&real, work_dir, container));
+    match found.map_err(|why| refused(rootfs, &why))? {
+        Found::There(directory) => Ok(Root::There(directory)),
+        Found::Packed(tar) => Ok(Root::Packed(Packed { rootfs: rootfs.clone(), tar })),
+    }
+}
+
+fn refused(rootfs: &Rootfs, why: &str) -> String {
+    format!("the task cannot have the root {rootfs}: {why}")
+}
+
+/// What is at a real path that a task may have as its root.
+fn at(real: &Path, work_dir: &Path, container: &ContainerId) -> Result<Found, String> {
+    // Judged by the descriptor from here on: what is at the path may be another a moment later.
+    let open = paths::open(real)?;
+    let there = open
+        .metadata()
+        .map_err(|error| format!("looking at {} of the agent's machine: {error}", real.display()))?;
     if there.is_dir() {
-        return Ok(real);
+        return Ok(Found::There(real.to_owned()));
     }
     if !there.is_file() {
-        return Err(refused("it is neither a directory nor a tar file; name one".into()));
+        return Err("it is neither a directory nor a tar file; name one".into());
     }
-    unpacked::directory(work_dir, &real, container).map_err(|error| refused(format!("{error:#}")))
+    unpacked::find(work_dir, open, real, container).map_err(|error| format!("{error:#}"))
 }
 
 /// The real path, as what is allowed is judged by where a path leads.
@@ -58,62 +97,4 @@ fn on_machine(habits: &Habits, path: &Path) -> Result<PathBuf, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use bourse_containerizer::{Filters, LogLimits};
-
-    use super::*;
-    use crate::launcher::Mountable;
-
-    fn habits(roots: Vec<PathBuf>, hide: Vec<PathBuf>) -> Habits {
-        Habits {
-            isolation: Isolation::Linux,
-            hostname: "host".into(),
-            filters: Filters::default(),
-            allow_root: false,
-            pids_limit: 1,
-            logs: LogLimits::NONE,
-            show: vec![],
-            mountable: Mountable::default(),
-            roots,
-            hide,
-            endpoint: String::new(),
-        }
-    }
-
-    #[test]
-    fn a_task_has_the_root_that_is_allowed_by_where_its_path_leads() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let top = folder.path().canonicalize().expect("there");
-        for path in ["images/web", "images/secret", "images2", "work"] {
-            fs::create_dir_all(top.join(path)).expect("writable");
-        }
-        symlink(top.join("images2"), top.join("images/out")).expect("writable");
-        symlink(top.join("images"), top.join("link")).expect("writable");
-        nix::unistd::mkfifo(&top.join("images/pipe"), nix::sys::stat::Mode::S_IRWXU).expect("writable");
-        fs::write(top.join("images/text"), "no tar").expect("writable");
-        let habits = habits(vec![top.join("images")], vec![top.join("images/secret")]);
-        let container = ContainerId::new("c1").expect("valid");
-        let ask = |path: &str| {
-            let rootfs = Rootfs::new(&top.join(path).display().to_string()).expect("absolute");
-            find(&habits, &rootfs, &top.join("work"), &container)
-        };
-        for path in ["images/web", "link/web"] {
-            assert_eq!(ask(path), Ok(top.join("images/web")), "{path}");
-        }
-        for path in ["images2", "images/out", "work"] {
-            let why = ask(path).expect_err("it is not allowed");
-            assert!(why.contains("--rootfs") && why.contains("/images)"), "{why}");
-        }
-        for (path, said) in [
-            ("images/none", "has no "),
-            ("images/secret", "hidden from tasks"),
-            ("images/pipe", "neither a directory nor a tar file"),
-            ("images/text", "unpacking"),
-        ] {
-            let why = ask(path).expect_err("it is none");
-            assert!(why.starts_with("the task cannot have the root /") && why.contains(said), "{why}");
-        }
-    }
-}
+mod tests;
