@@ -268,6 +268,10 @@ fn steps(record: &Record) -> Option<(Failpoint, Failpoint)> {
     match record {
         Record::TaskAccepted { .. } => Some((Failpoint::TaskDecided, Failpoint::TaskWritten)),
         Record::TaskStarted { .. } => Some((Failpoint::StartDecided, Failpoint::StartWritten)),
+        Record::CoresTaken { .. } => Some((Failpoint::CoresDecided, Failpoint::CoresWritten)),
+        Record::ResizeBegun { .. } => Some((Failpoint::ResizeDecided, Failpoint::ResizeWritten)),
+        Record::Resized { .. } => Some((Failpoint::ResizedDecided, Failpoint::ResizedWritten)),
+        Record::ResizeRefused { .. } => Some((Failpoint::RefusalDecided, Failpoint::RefusalWritten)),
         Record::KillBegun { .. } => Some((Failpoint::KillDecided, Failpoint::KillWritten)),
         Record::UpdateMade { status, .. } if status.state.is_terminal() => {
             Some((Failpoint::EndDecided, Failpoint::EndWritten))
@@ -283,10 +287,7 @@ fn steps(record: &Record) -> Option<(Failpoint, Failpoint)> {
         | Record::FrameworkForgotten { .. }
         | Record::UpdateMade { .. }
         | Record::HealthSeen { .. }
-        | Record::CoresTaken { .. }
-        | Record::ResizeBegun { .. }
-        | Record::Resized { .. }
-        | Record::ResizeRefused { .. }
+        | Record::CoresApart { .. }
         | Record::TaskSilenced { .. }
         | Record::TaskForgotten { .. } => None,
     }

@@ -102,17 +102,21 @@ impl<C: Containerizer + Clone> Launcher<C> {
         let inbox = self.inbox.clone();
         let limits = container::limits(&self.habits, &spec, cores.as_ref());
         self.job(|containers| async move {
-            let setting = {
-                let container = container.clone();
-                tokio::spawn(async move { containers.resize(&container, &limits).await })
+            let outcome = match limits {
+                Ok(limits) => {
+                    let container = container.clone();
+                    let setting = tokio::spawn(async move { containers.resize(&container, &limits).await });
+                    match setting.await {
+                        Ok(Ok(())) => Ok(()),
+                        // Whoever watches it tells its end.
+                        Ok(Err(ContainerError::Ended(_) | ContainerError::Unknown(_))) => return,
+                        Ok(Err(error)) => Err(error.to_string()),
+                        Err(panic) => Err(broken(&panic)),
+                    }
+                }
+                Err(why) => Err(why),
             };
-            let outcome = match setting.await {
-                Ok(Ok(())) => Ok(()),
-                // Whoever watches it tells its end.
-                Ok(Err(ContainerError::Ended(_) | ContainerError::Unknown(_))) => return,
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(panic) => Err(broken(&panic)),
-            };
+            reached(Failpoint::LimitsSet);
             if let Err(why) = &outcome {
                 warn!(container_id = %container, why, "the limits of a container could not be changed");
             }

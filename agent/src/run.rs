@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use bourse_agent_core::{Agent, Condition, Description, Found, Start, State};
+use bourse_agent_core::{Agent, Condition, Cores, Description, Found, Start, State};
 use bourse_containerizer::{Bind, Config as ContainerConfig, Isolation, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo, AttributeValue, Attributes, Name, Resources};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -63,7 +63,9 @@ pub async fn run(
     })?;
     let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
     let found = recover(&containers).await?;
-    let info = settle(&state, &found, info, &config.resources)?;
+    let cores = cores::find(config.isolation);
+    let machine = info.total.clone();
+    let info = settle(&state, &cores, &found, info, &config.resources)?;
     info!(tasks = state.tasks.len(), containers = found.len(), agent_id = ?state.agent, "recovered");
     match containers.try_out(config.isolation).await {
         Ok(Some(capabilities)) => {
@@ -106,7 +108,8 @@ pub async fn run(
 
     let clock = Clock::new();
     let core = bourse_agent_core::Config {
-        cores: cores::find(config.isolation),
+        total_without_tasks: (info.total != machine).then_some(machine),
+        cores,
         kill_grace: config.kill_grace,
         enforce_disk: config.enforce_disk,
         backoff_first: config.reconnect_wait,
@@ -222,10 +225,16 @@ fn attributes(config: &Config, is_root: bool) -> Attributes {
 }
 
 /// What the agent says of itself from now on: what the tasks that run were given has to be there.
-fn settle(state: &State, found: &[Found], info: AgentInfo, named: &Resources) -> anyhow::Result<AgentInfo> {
+fn settle(
+    state: &State,
+    cores: &Cores,
+    found: &[Found],
+    info: AgentInfo,
+    named: &Resources,
+) -> anyhow::Result<AgentInfo> {
     let now = Description::of(&info);
     let is_named = |name: &Name| named.iter().any(|resource| resource.key.name == *name);
-    let settled = state.settle(now.clone(), found, is_named)?;
+    let settled = state.settle(now.clone(), cores, found, is_named)?;
     if settled != now {
         let (has, told) = (&now.total, &settled.total);
         warn!(%has, %told, "this machine has less than before: until the tasks that run here have ended, it is told as it was");

@@ -127,8 +127,8 @@ kinds! {
 kinds! {
     /// What an agent wanted to survive.
     record RECORDS Record, "record":
-    Admitted Described EpochSeen Booted FrameworkKnown FrameworkForgotten TaskAccepted CoresTaken TaskStarted UpdateMade
-    UpdateAcknowledged KillBegun HealthSeen ResizeBegun Resized ResizeRefused TaskSilenced TaskForgotten
+    Admitted Described EpochSeen Booted FrameworkKnown FrameworkForgotten TaskAccepted CoresTaken CoresApart TaskStarted
+    UpdateMade UpdateAcknowledged KillBegun HealthSeen ResizeBegun Resized ResizeRefused TaskSilenced TaskForgotten
 }
 kinds! {
     /// What an agent said.

@@ -67,6 +67,25 @@ steps! {
     /// That the task runs is in the checkpoint.
     StartWritten
 
+    /// The task is to have cores for itself, and that is not written down.
+    CoresDecided
+    /// The cores that the task has for itself are in the checkpoint.
+    CoresWritten
+    /// The task is to have another size, and that is not written down.
+    ResizeDecided
+    /// That the task is to have another size is in the checkpoint.
+    ResizeWritten
+    /// The container was given other limits, for its size or for its cores, or they were refused.
+    LimitsSet
+    /// The task has another size, and that is not in the checkpoint.
+    ResizedDecided
+    /// The task's new size is in the checkpoint.
+    ResizedWritten
+    /// The task keeps its size, and that is not in the checkpoint.
+    RefusalDecided
+    /// That the task keeps its size is in the checkpoint.
+    RefusalWritten
+
     /// The task is to be killed, and that is not written down.
     KillDecided
     /// That the task is to be killed is in the checkpoint.

@@ -84,6 +84,8 @@ impl Agent {
             Event::Disk { full } => self.disk_full = full,
             Event::Tick => self.on_tick(now, out),
         }
+        self.note_cores_together(out);
+        self.tell_less_without_tasks(now, out);
         self.exit_when_done(now, out);
     }
 

@@ -66,12 +66,17 @@ pub enum Record {
         /// Its container.
         container: ContainerId,
     },
-    /// The task has these cores for itself until its end.
+    /// The task has these cores for itself from now on, in place of those that it had; others have to leave them.
     CoresTaken {
         /// Which task.
         task: TaskKey,
-        /// At least one.
+        /// None: it has lost those that it had, and is being killed for that.
         cores: Cores,
+    },
+    /// Whether some task may not run on all cores, besides what follows from the cores that were taken.
+    CoresApart {
+        /// `false`: no task has some for itself any more, and the others are back on all of them.
+        apart: bool,
     },
     /// The task's first process runs.
     TaskStarted {
@@ -153,6 +158,7 @@ impl Record {
             | Record::FrameworkForgotten { .. }
             | Record::TaskAccepted { .. }
             | Record::CoresTaken { .. }
+            | Record::CoresApart { .. }
             | Record::TaskStarted { .. }
             | Record::UpdateMade { .. }
             | Record::UpdateAcknowledged { .. }
@@ -196,6 +202,8 @@ pub enum KillCause {
         /// In MiB.
         limit: Milli,
     },
+    /// The agent came back with fewer cores, and not with as many for this task alone as it has.
+    CoresLost,
     /// The agent was restarted and the framework does not checkpoint.
     AgentRestarted,
     /// The agent stops.
@@ -268,6 +276,8 @@ pub struct State {
     pub epoch: Epoch,
     /// The boot that the agent was last started under.
     pub boot: Option<String>,
+    /// Some task has cores for itself, or has had some and the others may not be back on all of them.
+    pub cores_apart: bool,
     /// Frameworks with tasks here.
     pub frameworks: BTreeMap<FrameworkId, FrameworkInfo>,
     /// Every task that has not ended, or whose end is not acknowledged.
@@ -291,7 +301,8 @@ impl State {
                 self.frameworks.remove(framework);
             }
             Record::TaskAccepted { assignment, container } => self.accept(assignment, container),
-            Record::CoresTaken { task, cores } => self.with(task, |task| task.cores.clone_from(cores)),
+            Record::CoresTaken { task, cores } => self.take_cores(task, cores),
+            Record::CoresApart { apart } => self.cores_apart = *apart,
             Record::TaskStarted { task, pid, at } => self.with(task, |task| task.started = Some((*pid, *at))),
             Record::UpdateMade { task, status } => self.with(task, |task| task.tell(status)),
             Record::UpdateAcknowledged { task, uuid } => self.with(task, |task| task.acknowledge(uuid)),
@@ -325,6 +336,9 @@ impl State {
         for (key, task) in &self.tasks {
             task.records(key, &mut records);
         }
+        if self.cores_apart != self.tasks.values().any(|task| !task.cores.is_empty()) {
+            records.push(Record::CoresApart { apart: self.cores_apart });
+        }
         records
     }
 
@@ -349,6 +363,13 @@ impl State {
             silent: false,
         };
         self.tasks.insert(assignment.key.clone(), task);
+    }
+
+    fn take_cores(&mut self, key: &TaskKey, cores: &Cores) {
+        if let Some(task) = self.tasks.get_mut(key) {
+            task.cores.clone_from(cores);
+            self.cores_apart |= !cores.is_empty();
+        }
     }
 
     fn forget(&mut self, key: &TaskKey) {
@@ -448,6 +469,7 @@ impl fmt::Display for Record {
                 write!(f, "TaskAccepted {} in {container}", assignment.key)
             }
             Record::CoresTaken { task, cores } => write!(f, "CoresTaken {task} {cores:?}"),
+            Record::CoresApart { apart } => write!(f, "CoresApart {apart}"),
             Record::TaskStarted { task, pid, .. } => write!(f, "TaskStarted {task} pid {pid}"),
             Record::UpdateMade { task, status } => write!(f, "UpdateMade {task} {}", Brief(status)),
             Record::UpdateAcknowledged { task, .. } => write!(f, "UpdateAcknowledged {task}"),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bourse_types::AgentInfo;
+use bourse_types::{AgentInfo, Resources};
 
 use crate::cores::Cores;
 
@@ -11,7 +11,11 @@ use crate::cores::Cores;
 pub struct Config {
     /// What the agent tells about itself when it registers.
     pub info: AgentInfo,
-    /// The cores that the agent and its tasks may run on. Empty: no task can have some for itself.
+    /// What it really has by now, where that is less than `info` tells for the sake of tasks that run
+    /// ([`State::settle`](crate::State::settle)): told when none does any more. `None`: `info` is right.
+    pub total_without_tasks: Option<Resources>,
+    /// The cores that the agent and its tasks may run on. Empty: no task can have some for itself, and one that has is ended
+    /// when the agent starts.
     pub cores: Cores,
     /// Between SIGTERM and SIGKILL for a task without a kill policy. Mesos' `executor_shutdown_grace_period`.
     pub kill_grace: Duration,
@@ -41,6 +45,7 @@ impl Config {
     pub fn new(info: AgentInfo) -> Config {
         Config {
             info,
+            total_without_tasks: None,
             cores: Cores::new(),
             kill_grace: Duration::from_secs(5),
             enforce_disk: true,

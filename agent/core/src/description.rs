@@ -10,6 +10,7 @@ use std::fmt;
 use bourse_types::{AgentId, AgentInfo, AttributeValue, Attributes, Name, Resources};
 
 use crate::checkpoint::{State, Task};
+use crate::cores::Cores;
 use crate::recovery::{Condition, Found};
 
 /// What tasks and frameworks rely on of what an agent says about itself.
@@ -73,15 +74,18 @@ impl fmt::Display for Less {
 impl std::error::Error for Less {}
 
 impl State {
-    /// What an agent with this state says of itself from now on when it is started as `now` and these containers were
-    /// found. Refused is less than before while a task runs.
+    /// What an agent with this state says of itself from now on when it is started as `now`, may run tasks on these cores,
+    /// and these containers were found. Refused is less than before while a task runs, and to know of no cores while one
+    /// has some for itself. With fewer of them an agent is not refused: it would have to stay away from all its tasks for
+    /// the sake of those few, and its start settles what becomes of them.
     ///
     /// Only what the operator named can be refused. What was found may shrink by itself (the memory of a virtual machine, a
     /// pool of disks that others use too), and no agent should stay away from its tasks for that: it is told as it was
-    /// until the last of them has ended.
+    /// until none runs ([`Config::total_without_tasks`](crate::Config)).
     pub fn settle(
         &self,
         now: Description,
+        cores: &Cores,
         found: &[Found],
         is_named: impl Fn(&Name) -> bool,
     ) -> Result<Description, Less> {
@@ -96,6 +100,11 @@ impl State {
             return Ok(now);
         }
         let mut changes = changed(&before.attributes, &now.attributes);
+        if cores.is_empty() && self.tasks.values().any(|task| !task.cores.is_empty() && runs(task)) {
+            changes.push(
+                "cores for one task alone, which an agent with --isolation=process does not keep".into(),
+            );
+        }
         let mut total = now.total.clone();
         for had in &before.total {
             match now.total.iter().find(|has| has.key == had.key) {
@@ -184,7 +193,7 @@ mod tests {
     fn an_agent_comes_back_to_its_tasks_with_more_of_everything_and_with_new_things() {
         let more = "cpus:4.5; gpus:1; mem:2048; disk:10; ports:[10-30]";
         let now = description(more, "zone:z; rack:a; rack:b; open:[80-95]; cores:4");
-        let settled = admitted(HAD.0, HAD.1).settle(now.clone(), &running(), |_| true);
+        let settled = admitted(HAD.0, HAD.1).settle(now.clone(), &Cores::new(), &running(), |_| true);
         assert_eq!(settled, Ok(now));
     }
 
@@ -192,7 +201,7 @@ mod tests {
     fn less_than_tasks_rely_on_and_other_attributes_are_refused_with_each_difference_and_what_to_do() {
         let state = admitted(HAD.0, HAD.1);
         let now = description("cpus:2; mem:1024; ports:[15-30]", "rack:b; open:[80-85]");
-        let refused = state.settle(now, &running(), |_| true).expect_err("it has less");
+        let refused = state.settle(now, &Cores::new(), &running(), |_| true).expect_err("it has less");
         let expected = [
             "the attribute cores:4 is not there",
             "the attribute open:[80-90] is now open:[80-85]",
@@ -213,9 +222,22 @@ mod tests {
     fn what_nobody_named_and_is_less_by_itself_is_told_as_it_was_as_long_as_tasks_run() {
         let state = admitted(HAD.0, HAD.1);
         let now = description("cpus:8; mem:1000; ports:[15-30]", HAD.1);
-        let settled = state.settle(now.clone(), &running(), |name| *name == Name::cpus());
+        let settled = state.settle(now.clone(), &Cores::new(), &running(), |name| *name == Name::cpus());
         assert_eq!(settled, Ok(description("cpus:8; mem:1024; ports:[10-20]", HAD.1)));
-        assert_eq!(state.settle(now.clone(), &[], |_| false), Ok(now));
+        assert_eq!(state.settle(now.clone(), &Cores::new(), &[], |_| false), Ok(now));
+    }
+
+    #[test]
+    fn an_agent_that_can_keep_no_cores_apart_does_not_come_back_to_a_task_that_has_some_for_itself() {
+        let mut state = admitted(HAD.0, HAD.1);
+        let key = state.tasks.keys().next().expect("one").clone();
+        state.apply(&Record::CoresTaken { task: key, cores: [0].into() });
+        let now = description(HAD.0, HAD.1);
+        let refused = state.settle(now.clone(), &Cores::new(), &running(), |_| false).expect_err("it cannot");
+        assert!(refused.to_string().contains("--isolation=process"), "{refused}");
+        // With others it can, whichever they are: what becomes of the task is seen when the agent has started.
+        assert_eq!(state.settle(now.clone(), &[7].into(), &running(), |_| false), Ok(now.clone()));
+        assert_eq!(state.settle(now.clone(), &Cores::new(), &[], |_| false), Ok(now));
     }
 
     #[test]
@@ -223,10 +245,10 @@ mod tests {
         let now = description("cpus:1", "rack:z");
         let over = Found { container: container(), condition: Condition::Vanished };
         for found in [vec![], vec![over]] {
-            let settled = admitted(HAD.0, HAD.1).settle(now.clone(), &found, |_| true);
+            let settled = admitted(HAD.0, HAD.1).settle(now.clone(), &Cores::new(), &found, |_| true);
             assert_eq!(settled, Ok(now.clone()));
         }
         let of_an_earlier_release = State { described: None, ..admitted(HAD.0, HAD.1) };
-        assert_eq!(of_an_earlier_release.settle(now.clone(), &running(), |_| true), Ok(now));
+        assert_eq!(of_an_earlier_release.settle(now.clone(), &Cores::new(), &running(), |_| true), Ok(now));
     }
 }

@@ -96,7 +96,7 @@ pub struct Launch {
     pub framework_user: String,
     /// The agent's own id, for the sandbox path and the environment. A task only comes from a master that gave one.
     pub agent: AgentId,
-    /// The cores that it runs on; `None`: all.
+    /// The cores that it runs on, at least one; `None`: all.
     pub cores: Option<Cores>,
 }
 
@@ -107,7 +107,7 @@ pub struct Resize {
     pub container: ContainerId,
     /// What runs in it, with the limits that it shall have.
     pub spec: TaskSpec,
-    /// The cores that it shall run on; `None`: all.
+    /// The cores that it shall run on, at least one; `None`: all.
     pub cores: Option<Cores>,
 }
 

@@ -139,6 +139,7 @@ pub(crate) fn told_reason(cause: &KillCause) -> Option<Reason> {
         KillCause::Unhealthy => None,
         KillCause::TookTooLong => Some(Reason::MaxCompletionTimeReached),
         KillCause::OverDisk { .. } => Some(Reason::ContainerLimitationDisk),
+        KillCause::CoresLost => Some(Reason::ContainerUpdateFailed),
         KillCause::AgentRestarted => Some(Reason::AgentRestarted),
         KillCause::AgentStops => Some(Reason::AgentRemoved),
         KillCause::FrameworkGone => Some(Reason::FrameworkRemoved),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bourse_types::{AgentId, Epoch, Mono, Now};
 
 use crate::agent::Agent;
-use crate::checkpoint::Record;
+use crate::checkpoint::{Record, Task};
 use crate::config::Config;
 use crate::description::Description;
 use crate::effect::{Effect, FromAgent, Registration, TaskReport};
@@ -229,6 +229,25 @@ impl Agent {
                 }
             }
             Stage::Waiting { .. } | Stage::Connecting { .. } | Stage::Registering { .. } | Stage::Over => {}
+        }
+    }
+
+    /// After each event: a machine that became smaller while no agent ran was told as it was, for the sake of its tasks.
+    /// When the last of them has ended it is told as it is, by another registration.
+    pub(crate) fn tell_less_without_tasks(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.config.total_without_tasks.is_none() || !self.state.tasks.values().all(Task::has_ended) {
+            return;
+        }
+        let Some(total) = self.config.total_without_tasks.take() else { return };
+        self.config.info.total = total;
+        match self.link.stage {
+            Stage::Registering { link, .. } | Stage::Registered { link, .. } => {
+                let why = "the machine has less than the master was told, and no task relies on that any more: the \
+                           next link tells what it has";
+                self.give_up(now, link, why.into(), out);
+            }
+            // The registration is yet to come.
+            Stage::Waiting { .. } | Stage::Connecting { .. } | Stage::Over => {}
         }
     }
 

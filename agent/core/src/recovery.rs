@@ -61,7 +61,7 @@ impl Agent {
     pub fn start(start: Start, now: Now, out: &mut Vec<Effect>) -> Agent {
         let Start { config, boot, incarnation, state, found } = start;
         let same_boot = state.boot.as_ref() == Some(&boot);
-        let some_alone = state.tasks.values().any(|task| !task.cores.is_empty());
+        let apart = state.cores_apart;
         let tasks = || state.tasks.iter();
         let live = tasks().map(|(key, _)| (key.clone(), Live::default())).collect();
         let containers = tasks().map(|(key, task)| (task.container.clone(), key.clone())).collect();
@@ -89,9 +89,10 @@ impl Agent {
             });
             agent.recover(now, key, condition, same_boot, out);
         }
+        agent.settle_cores(now, out);
         agent.recovering = false;
         for key in &keys {
-            agent.limit_again(key, some_alone, out);
+            agent.limit_again(key, apart, out);
         }
         agent.forget_empty_frameworks(out);
         for found in found.into_iter().filter(|found| !agent.containers.contains_key(&found.container)) {
@@ -171,9 +172,9 @@ impl Agent {
 
     /// A resize may not have been asked for yet, or its answer was lost. Where some task had cores for itself, the others
     /// may not have been moved yet, or back since it has ended.
-    fn limit_again(&mut self, key: &TaskKey, some_alone: bool, out: &mut Vec<Effect>) {
+    fn limit_again(&mut self, key: &TaskKey, apart: bool, out: &mut Vec<Effect>) {
         let resizing = self.state.tasks.get(key).is_some_and(|task| task.resize.is_some());
-        if some_alone || resizing {
+        if apart || resizing {
             self.ask(key, out);
         }
     }

@@ -45,8 +45,11 @@ impl Agent {
     }
 
     /// Asks for all that the container of a task shall have by now. Nothing while an answer is waited for, which asks
-    /// again, or before the task runs.
+    /// again, before the task runs, or while it is not known yet which others do.
     pub(crate) fn ask(&mut self, key: &TaskKey, out: &mut Vec<Effect>) {
+        if self.recovering {
+            return;
+        }
         let runs = |task: &&Task| task.started.is_some() && !task.has_ended();
         let Some(task) = self.state.tasks.get(key).filter(runs) else { return };
         let Work::Run(spec) = &task.assignment.work else { return };
@@ -80,6 +83,8 @@ impl Agent {
         if outcome.is_ok() || !asked.size {
             live.cores = asked.cores;
         }
+        // Those that came with a size that was refused are: what the container has is not known to an agent that came back.
+        let cores_again = outcome.is_err() && asked.size && self.state.cores_apart;
         let Some(task) = self.state.tasks.get(&key).filter(|task| !task.has_ended()) else { return };
         let wanted = task.resize.clone().filter(|_| asked.size);
         match (wanted, outcome) {
@@ -93,7 +98,7 @@ impl Agent {
             }
             (None, _) => {}
         }
-        match self.state.tasks.get(&key).is_some_and(|task| task.resize.is_some()) {
+        match cores_again || self.state.tasks.get(&key).is_some_and(|task| task.resize.is_some()) {
             true => self.ask(&key, out),
             false => self.ask_if_moved(&key, out),
         }

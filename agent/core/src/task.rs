@@ -327,6 +327,11 @@ fn verdict(task: &Task, end: &End) -> Verdict {
             let limitation = disk::limitation(*limit);
             Verdict { limitation, ..plain(TaskState::Failed, reason, message) }
         }
+        KillCause::CoresLost => {
+            let why = "the agent has fewer cores than before, and not as many for this task alone as it asked for; launch \
+                       it on another agent, or ask for fewer";
+            plain(TaskState::Failed, reason, format!("{why}; {how}"))
+        }
         KillCause::AgentRestarted => {
             let why = "the agent was restarted and the framework does not checkpoint";
             plain(TaskState::Gone, reason, format!("{why}; {how}"))

@@ -107,6 +107,7 @@ fn write_one(record: &Record) -> form::CheckpointRecord {
             task: write_key(task),
             cores: cores.iter().copied().collect(),
         }),
+        Record::CoresApart { apart } => Change::CoresApart(form::CheckpointCoresApart { apart: *apart }),
         Record::TaskStarted { task, pid, at } => Change::TaskStarted(form::CheckpointTaskStarted {
             task: write_key(task),
             pid: *pid,
@@ -174,6 +175,7 @@ fn read_one(change: Change) -> Result<Record, BadRecord> {
         Change::CoresTaken(taken) => {
             Record::CoresTaken { task: read_key(taken.task)?, cores: taken.cores.into_iter().collect() }
         }
+        Change::CoresApart(apart) => Record::CoresApart { apart: apart.apart },
         Change::TaskStarted(started) => Record::TaskStarted {
             task: read_key(started.task)?,
             pid: started.pid,
@@ -241,6 +243,7 @@ fn write_kill(task: &TaskKey, kill: &Kill) -> form::CheckpointKillBegun {
             (begun.disk_used_bytes, begun.disk_limit) = (*used_bytes, limit.thousandths());
             Cause::OverDisk
         }
+        KillCause::CoresLost => Cause::CoresLost,
         KillCause::AgentRestarted => Cause::AgentRestarted,
         KillCause::AgentStops => Cause::AgentStops,
         KillCause::FrameworkGone => Cause::FrameworkGone,
@@ -259,6 +262,7 @@ fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
         Cause::OverDisk => {
             KillCause::OverDisk { used_bytes: form.disk_used_bytes, limit: Milli::new(form.disk_limit) }
         }
+        Cause::CoresLost => KillCause::CoresLost,
         Cause::AgentRestarted => KillCause::AgentRestarted,
         Cause::AgentStops => KillCause::AgentStops,
         Cause::FrameworkGone => KillCause::FrameworkGone,
@@ -367,6 +371,7 @@ mod tests {
             kill(KillCause::Unhealthy),
             kill(KillCause::TookTooLong),
             kill(KillCause::OverDisk { used_bytes: u64::MAX, limit: Milli::new(1) }),
+            kill(KillCause::CoresLost),
             kill(KillCause::AgentRestarted),
             kill(KillCause::AgentStops),
             kill(KillCause::FrameworkGone),
@@ -376,6 +381,9 @@ mod tests {
             },
             Record::HealthSeen { task: key(), health: Health::default() },
             Record::CoresTaken { task: key(), cores: [0, 3].into() },
+            Record::CoresTaken { task: key(), cores: [].into() },
+            Record::CoresApart { apart: true },
+            Record::CoresApart { apart: false },
             Record::ResizeBegun { task: key(), size: size() },
             Record::Resized { task: key(), size: size() },
             Record::ResizeRefused { task: key() },

@@ -59,7 +59,7 @@ pub fn spec(habits: &Habits, launch: &Launch, sandbox: PathBuf) -> Result<Contai
         sandbox,
         cwd: None,
         hostname: Some(short(&habits.hostname).to_owned()),
-        limits: limits(habits, spec, launch.cores.as_ref()),
+        limits: limits(habits, spec, launch.cores.as_ref())?,
         logs: habits.logs,
         root: None,
         volumes,
@@ -173,14 +173,18 @@ fn uid(user: &str) -> Option<Uid> {
 
 /// What it asked for is its share of the cpus and what it keeps of the memory; what it may use at most is hard.
 ///
-/// The same when it is launched and when it is resized.
-pub fn limits(habits: &Habits, spec: &TaskSpec, cores: Option<&Cores>) -> Limits {
+/// The same when it is launched and when it is resized. Refuses one that is to run on some cores of which there are none:
+/// the kernel would take that for all, which are others' for themselves alone.
+pub fn limits(habits: &Habits, spec: &TaskSpec, cores: Option<&Cores>) -> Result<Limits, String> {
+    const NO_CORE: &str = "no core is left for the task, as other tasks have all of them for themselves alone; launch it \
+                           on another agent";
     let Controls { cpu_burst, swap, pids, io_weight, huge_pages, oom_score } = &spec.controls;
     let request = spec.resources.mem();
     let most = spec.limit_of(&Name::mem());
     // What is kept costs a look at what all others keep, so only where the limit does not say it already.
     let is_kept = !request.is_zero() && most.is_none_or(|most| request < most);
-    Limits {
+    let cores = cores.map(|cores| containers::Cores::of(cores.clone()).ok_or(NO_CORE)).transpose()?;
+    Ok(Limits {
         cpu_quota: spec.limit_of(&Name::cpus()),
         cpu_burst: Some(*cpu_burst).filter(|burst| !burst.is_zero()),
         memory_request_bytes: is_kept.then(|| bytes(request)),
@@ -196,9 +200,9 @@ pub fn limits(habits: &Habits, spec: &TaskSpec, cores: Option<&Cores>) -> Limits
             .map(|(size, amount)| HugePages { page_bytes: size.bytes(), bytes: bytes(*amount) })
             .collect(),
         oom_score: i16::try_from(oom_score.get()).expect("a score is 1000 at most"),
-        cores: cores.cloned().and_then(containers::Cores::of),
+        cores,
         ..Limits::unlimited(spec.resources.cpus())
-    }
+    })
 }
 
 #[cfg(test)]
@@ -315,6 +319,15 @@ mod tests {
         assert_eq!(limits(&launch).cores, None);
         launch.cores = Some([1, 2].into());
         assert_eq!(limits(&launch).cores.map(|cores| cores.to_string()).as_deref(), Some("1-2"));
+    }
+
+    #[test]
+    fn a_task_for_which_no_core_is_left_is_refused_and_not_given_all() {
+        let launch = Launch { cores: Some(Cores::new()), ..launch("cpus:1", Command::shell("true")) };
+        let refused = spec(&habits(), &launch, "/box".into()).expect_err("there is no core");
+        assert!(refused.contains("no core is left for the task"), "{refused}");
+        let refused = super::limits(&habits(), &launch.spec, launch.cores.as_ref());
+        assert!(refused.is_err_and(|why| why.contains("no core is left")));
     }
 
     #[test]

@@ -276,6 +276,18 @@ impl Lab {
         assert!(processes.is_empty(), "processes are left: {processes:?}");
     }
 
+    /// The most memory that the kernel lets a task have, in bytes.
+    pub fn memory_limit(&self, task: &str) -> u64 {
+        let container = |status: v1::TaskStatus| status.container_status?.container_id?.value;
+        let id = self.master.statuses(task).into_iter().find_map(container).expect("it has a container");
+        let groups = groups_named(Path::new("/sys/fs/cgroup"), &[id]);
+        let mut files = groups.iter().flat_map(|group| {
+            ["memory.limit_in_bytes", "memory.max"].map(|name| group.join("task").join(name))
+        });
+        let limit = files.find_map(|file| std::fs::read_to_string(file).ok());
+        limit.expect("a control group of its memory").trim().parse().expect("a number of bytes")
+    }
+
     pub fn agent_log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("agent.log")).unwrap_or_default()
     }

@@ -7,12 +7,13 @@ use bourse_proto::v1::task_status::Reason;
 use bourse_types::{Size, TaskSpec};
 
 use crate::lab::{Lab, is_alive, shell, wait_for};
+use crate::master::Master;
 
-fn size(text: &str) -> Size {
+pub fn size(text: &str) -> Size {
     Size::of(text.parse().expect("valid"))
 }
 
-fn text(form: &v1::TaskSize) -> String {
+pub fn size_text(form: &v1::TaskSize) -> String {
     bourse_wire::size::read(form).expect("what an agent tells").to_string()
 }
 
@@ -23,21 +24,23 @@ async fn until_answered(lab: &Lab, task: &str) -> v1::TaskStatus {
     lab.master.statuses(task).into_iter().find(answered).expect("just seen")
 }
 
+/// What the master was told that a task has after a resize, each time.
+pub fn answers_in(master: &Master, task: &str) -> Vec<String> {
+    let answer = |message| match message {
+        Message::TaskResized(resized) if resized.task_id == task => resized.size.as_ref().map(size_text),
+        _ => None,
+    };
+    master.heard().into_iter().filter_map(answer).collect()
+}
+
 /// Waits for what the master counts by.
 async fn until_told(lab: &Lab, task: &str, wanted: &str) {
-    lab.until(&format!("{task} has {wanted}"), |master| {
-        master.heard().iter().any(|message| match message {
-            Message::TaskResized(resized) => {
-                resized.task_id == task && resized.size.as_ref().map(text).as_deref() == Some(wanted)
-            }
-            _ => false,
-        })
-    })
-    .await;
+    let told = |master: &Master| answers_in(master, task).iter().any(|size| size == wanted);
+    lab.until(&format!("{task} has {wanted}"), told).await;
 }
 
 /// The cores that a process may run on.
-fn allowed(pid: i32) -> String {
+pub fn allowed(pid: i32) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("it is told");
     line.trim().to_owned()
@@ -54,7 +57,7 @@ async fn a_running_task_gets_more_memory_and_can_use_it() {
     lab.resize_task("t1", &size("cpus:1; mem:256"));
     let told = until_answered(&lab, "t1").await;
     assert_eq!((told.state(), told.reason), (TaskRunning, None), "{told:?}");
-    assert_eq!(told.size.as_ref().map(text).as_deref(), Some("cpus:1; mem:256"));
+    assert_eq!(told.size.as_ref().map(size_text).as_deref(), Some("cpus:1; mem:256"));
     until_told(&lab, "t1", "cpus:1; mem:256").await;
     fs::write(lab.sandbox("t1").join("go"), "").expect("written");
     lab.until_state("t1", TaskFinished).await;
@@ -73,7 +76,7 @@ async fn a_task_keeps_its_size_where_its_memory_is_in_use_and_its_framework_hear
     lab.resize_task("t1", &size("cpus:0.1; mem:10"));
     let told = until_answered(&lab, "t1").await;
     assert_eq!((told.state(), told.reason()), (TaskRunning, Reason::ContainerUpdateFailed), "{told:?}");
-    assert_eq!(told.size.as_ref().map(text).as_deref(), Some("cpus:0.1; mem:64"));
+    assert_eq!(told.size.as_ref().map(size_text).as_deref(), Some("cpus:0.1; mem:64"));
     assert!(told.message().contains("stay as they are"), "{}", told.message());
     until_told(&lab, "t1", "cpus:0.1; mem:64").await;
     assert!(is_alive(pid));
@@ -91,10 +94,10 @@ async fn a_new_size_outlives_the_agent() {
     lab.start().await;
     let again = lab.master.registrations().pop().expect("registered again");
     let task = &again.tasks[0];
-    assert_eq!(task.size.as_ref().map(text).as_deref(), Some("cpus:0.2; mem:48"));
+    assert_eq!(task.size.as_ref().map(size_text).as_deref(), Some("cpus:0.2; mem:48"));
     assert_eq!((&task.resizing, is_alive(pid)), (&None, true));
     let held = v1::TaskSize { resources: task.resources.clone(), ..Default::default() };
-    assert_eq!(text(&held), "cpus:0.2; mem:48");
+    assert_eq!(size_text(&held), "cpus:0.2; mem:48");
     lab.clean().await;
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Checked, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId, Record,
-    Start, State, TaskKey,
+    Agent, Checked, Condition, Config, Cores, Effect, End, Event, Found, FromAgent, FromMaster, LinkId,
+    Record, Start, State, TaskKey,
 };
 use bourse_types::{
     AgentId, ContainerId, Epoch, Exit, KillPolicy, MasterId, Mono, Now, Size, TaskSpec, TaskState, Wall,
@@ -118,8 +118,14 @@ struct Outside {
     /// By task, the states in the order the master first heard them.
     heard: BTreeMap<TaskKey, Vec<([u8; 16], TaskState)>>,
     probes: BTreeMap<ContainerId, u64>,
-    /// Containers that are being given other limits.
-    resizing: BTreeSet<ContainerId>,
+    /// So many cores has the machine, at the start of the present agent.
+    cores: u32,
+    /// On which cores each container runs that was ever made; `None`: on all.
+    given: BTreeMap<ContainerId, Option<Cores>>,
+    /// Containers that are being given other limits, and the cores that are among them.
+    resizing: BTreeMap<ContainerId, Option<Cores>>,
+    /// Containers whose limits could not be set the last time.
+    failed: BTreeSet<ContainerId>,
     /// Refused for good, or silenced: their updates follow other rules.
     silent: BTreeSet<TaskKey>,
     /// Began and ended while no agent looked.
@@ -127,8 +133,11 @@ struct Outside {
     log: Vec<String>,
 }
 
-fn first(boot: &str, incarnation: u64) -> Start {
-    let config = Config { cores: (0..3).collect(), ..config() };
+/// Of the agent's first start.
+const CORES: u32 = 3;
+
+fn first(boot: &str, incarnation: u64, cores: u32) -> Start {
+    let config = Config { cores: (0..cores).collect(), ..config() };
     Start { config, boot: boot.into(), incarnation, state: State::default(), found: vec![] }
 }
 
@@ -136,7 +145,7 @@ impl Outside {
     fn new() -> Outside {
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let mut out = Vec::new();
-        let agent = Agent::start(first("boot-0", 1), now, &mut out);
+        let agent = Agent::start(first("boot-0", 1, CORES), now, &mut out);
         let mut outside = Outside {
             agent,
             now,
@@ -150,7 +159,10 @@ impl Outside {
             in_flight: BTreeMap::new(),
             heard: BTreeMap::new(),
             probes: BTreeMap::new(),
-            resizing: BTreeSet::new(),
+            cores: CORES,
+            given: BTreeMap::new(),
+            resizing: BTreeMap::new(),
+            failed: BTreeSet::new(),
             silent: BTreeSet::new(),
             unseen: BTreeSet::new(),
             log: Vec::new(),
@@ -206,6 +218,8 @@ impl Outside {
                         self.disk.tasks[&launch.task].container == launch.container,
                         "the container is written down before it is made"
                     );
+                    assert!(launch.cores.as_ref().is_none_or(|cores| !cores.is_empty()), "no core is none");
+                    self.given.insert(launch.container.clone(), launch.cores);
                     self.containers.insert(launch.container, None);
                 }
                 Effect::Resize(resize) => {
@@ -213,7 +227,9 @@ impl Outside {
                         matches!(self.containers[&resize.container], Some(Condition::Running { .. })),
                         "only what runs is resized"
                     );
-                    assert!(self.resizing.insert(resize.container.clone()), "one resize at a time");
+                    assert!(resize.cores.as_ref().is_none_or(|cores| !cores.is_empty()), "no core is none");
+                    let before = self.resizing.insert(resize.container, resize.cores);
+                    assert!(before.is_none(), "one resize at a time");
                 }
                 Effect::Watch { container } => assert!(self.containers.contains_key(&container)),
                 Effect::Signal { .. } | Effect::KillAll { .. } => {}
@@ -310,7 +326,18 @@ impl Outside {
         self.boot = boot;
         self.link = None;
         self.probes.clear();
-        self.resizing.clear();
+        self.cores = match finds % 4 {
+            0 => 1,
+            1 => 2,
+            _ => CORES,
+        };
+        for (container, cores) in std::mem::take(&mut self.resizing) {
+            // Done, and nobody heard of it.
+            if finds.is_multiple_of(2) {
+                self.failed.remove(&container);
+                self.given.insert(container, cores);
+            }
+        }
         if !same {
             self.containers.clear();
         }
@@ -340,7 +367,11 @@ impl Outside {
         }
         self.starts += 1;
         let mut out = Vec::new();
-        let start = Start { state: self.disk.clone(), found, ..first(&format!("boot-{boot}"), self.starts) };
+        let start = Start {
+            state: self.disk.clone(),
+            found,
+            ..first(&format!("boot-{boot}"), self.starts, self.cores)
+        };
         self.agent = Agent::start(start, self.now, &mut out);
         self.carry_out(out);
     }
@@ -357,7 +388,16 @@ impl Outside {
     }
 
     fn resizes(&mut self, container: ContainerId, done: bool) {
-        self.resizing.remove(&container);
+        let asked = self.resizing.remove(&container).expect("it was asked for");
+        match done {
+            true => {
+                self.failed.remove(&container);
+                self.given.insert(container.clone(), asked);
+            }
+            false => {
+                self.failed.insert(container.clone());
+            }
+        }
         let outcome = if done { Ok(()) } else { Err("in use".into()) };
         self.apply(Event::Resized { container, outcome });
     }
@@ -438,7 +478,7 @@ impl Outside {
                 self.tell(FromMaster::Resize { task: key(&name(task)), size: Box::new(size) });
             }
             Step::Resized { which, done } => {
-                let asked: Vec<&ContainerId> = self.resizing.iter().collect();
+                let asked: Vec<&ContainerId> = self.resizing.keys().collect();
                 let container = asked.get(usize::from(which) % asked.len().max(1)).copied().cloned();
                 if let Some(container) = container {
                     self.resizes(container, done);
@@ -461,7 +501,7 @@ impl Outside {
         self.torn = None;
         for _ in 0..200 {
             self.pass(secs(5));
-            let resizing: Vec<ContainerId> = self.resizing.iter().cloned().collect();
+            let resizing: Vec<ContainerId> = self.resizing.keys().cloned().collect();
             resizing.into_iter().for_each(|container| self.resizes(container, true));
             let started: Vec<ContainerId> = self.containers.keys().cloned().collect();
             for container in started {
@@ -506,9 +546,28 @@ impl Outside {
         let alive = || self.disk.tasks.values().filter(|task| !task.has_ended());
         let taken: Vec<u32> = alive().flat_map(|task| task.cores.iter().copied()).collect();
         let apart: BTreeSet<u32> = taken.iter().copied().collect();
-        assert!(taken.len() == apart.len() && apart.len() < 3, "cores are taken twice, or all: {taken:?}");
+        let all: BTreeSet<u32> = (0..self.cores).collect();
+        assert!(taken.len() == apart.len(), "cores are taken twice: {taken:?}");
+        assert!(
+            apart.is_subset(&all) && apart != all,
+            "cores that are not there are taken, or all: {taken:?}"
+        );
+        assert!(apart.is_empty() || self.disk.cores_apart, "the next agent would not know of {taken:?}");
         for task in alive().filter(|task| task.resize.is_some()) {
-            assert!(self.resizing.contains(&task.container), "nobody asks for {:?}", task.resize);
+            assert!(self.resizing.contains_key(&task.container), "nobody asks for {:?}", task.resize);
+        }
+        // What could not be set is not asked for at once, and what was killed at its launch not before something changes.
+        let settled = |task: &&bourse_agent_core::Task| {
+            let asked = self.resizing.contains_key(&task.container) || self.failed.contains(&task.container);
+            task.started.is_some() && task.kill.is_none() && !asked
+        };
+        for task in alive().filter(settled) {
+            let cores = match (task.cores.is_empty(), apart.is_empty()) {
+                (false, _) => Some(task.cores.clone()),
+                (true, true) => None,
+                (true, false) => Some(all.difference(&apart).copied().collect()),
+            };
+            assert_eq!(self.given.get(&task.container), Some(&cores), "{} is elsewhere", task.container);
         }
     }
 
@@ -531,6 +590,7 @@ proptest! {
         outside.check();
         prop_assert!(outside.containers.is_empty(), "containers left: {:?}", outside.containers);
         prop_assert!(outside.disk.tasks.is_empty(), "tasks left: {:?}", outside.disk.tasks.keys());
+        prop_assert!(!outside.disk.cores_apart, "the next agent would ask who is back on all cores");
         for task in &outside.launched {
             let told = outside.heard.get(task).is_some_and(|heard| heard.iter().any(|(_, state)| state.is_terminal()));
             prop_assert!(told || outside.silent.contains(task), "the end of {} was never told", task);

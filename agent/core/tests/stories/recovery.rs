@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bourse_agent_core::{Condition, End, Event, Found, LinkId};
+use bourse_agent_core::{Condition, Effect, End, Event, Found, FromAgent, LinkId};
 use bourse_types::{Exit, TaskSpec};
 use expect_test::expect;
 
@@ -301,4 +301,52 @@ fn a_task_whose_log_was_cut_right_after_its_last_acknowledgement_is_forgotten() 
         Checkpoint(Booted boot-2)
         Checkpoint(TaskForgotten F/t1)
         Checkpoint(FrameworkForgotten F)"#]]);
+}
+
+/// What the agent told to have when it registered last.
+fn told(world: &mut World) -> String {
+    world.skip();
+    let registered = world.all.iter().rev().find_map(|effect| match effect {
+        Effect::Send { message: FromAgent::Register(registration), .. } => {
+            Some(registration.info.total.to_string())
+        }
+        _ => None,
+    });
+    registered.expect("it has registered")
+}
+
+#[test]
+fn a_machine_that_became_smaller_is_told_as_it_was_until_its_last_task_has_ended_and_then_as_it_is() {
+    let mut world = World::running(spec("t1"));
+    world.run(spec("t2"));
+    world.launched("t2", 8);
+    world.acknowledge_all();
+    world.config.info.total = "cpus:4; mem:1024".parse().expect("valid");
+    world.config.total_without_tasks = Some("cpus:4; mem:512".parse().expect("valid"));
+    let found = vec![world.found_running("t1", 7), world.found_running("t2", 8)];
+    world.restarts(secs(1), BOOT, found);
+    links_up(&mut world);
+    assert_eq!(told(&mut world), "cpus:4; mem:1024");
+    world.registers(&["t1", "t2"]);
+    world.skip();
+    world.exits("t1", Exit::Code(0));
+    world.expect(expect![[r#"
+        Checkpoint(UpdateMade F/t1 TASK_FINISHED#1 "exited with 0")
+        Send(1: Update F/t1 TASK_FINISHED#1 "exited with 0")
+        Destroy(c1)"#]]);
+    world.exits("t2", Exit::Code(0));
+    world.expect(expect![[r#"
+        Checkpoint(UpdateMade F/t2 TASK_FINISHED#2 "exited with 0")
+        Send(1: Update F/t2 TASK_FINISHED#2 "exited with 0")
+        Destroy(c4)
+        CloseLink(1: the machine has less than the master was told, and no task relies on that any more: the next link tells what it has)"#]]);
+    world.pass(secs(2));
+    let link = world.link();
+    world.apply(Event::LinkOpened { link });
+    assert_eq!(told(&mut world), "cpus:4; mem:512");
+    world.registers(&[]);
+    world.expect(expect![[r#"
+        Checkpoint(Described cpus:4; mem:512)
+        Send(2: Update F/t1 TASK_FINISHED#1 "exited with 0")
+        Send(2: Update F/t2 TASK_FINISHED#2 "exited with 0")"#]]);
 }

@@ -26,7 +26,8 @@ pub struct World {
     /// Every effect so far.
     pub all: Vec<Effect>,
     pub epoch: Epoch,
-    config: Config,
+    /// What the agent is started with the next time.
+    pub config: Config,
 }
 
 pub fn secs(seconds: u64) -> Duration {
