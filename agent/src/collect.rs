@@ -55,7 +55,9 @@ pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views, containe
             let now = SystemTime::now();
             let sandboxes = round(&folder, &view, age, now, |sandbox| {
                 containers.take_back(sandbox)?;
-                sandbox::remove(sandbox)
+                sandbox::remove(sandbox)?;
+                containers.sandbox_removed(sandbox);
+                Ok(())
             });
             let in_use = view.tasks.values().map(|task| task.container.as_str()).collect();
             let roots = unpacked::collect(&folder, &in_use, |path| older(path, age, now));

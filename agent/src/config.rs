@@ -100,7 +100,7 @@ pub struct AgentArgs {
     pub allow_root: Option<String>,
 
     /// The machine's user that is root of the first task with users of its own; 2048 blocks of 65536 users begin here, of
-    /// which each such task gets one. A multiple of 65536 [default: 524288]
+    /// which each such task gets one, in turn. A multiple of 65536, another for each agent of a machine [default: 524288]
     #[arg(long, value_name = "UID")]
     pub user_range_start: Option<String>,
 
@@ -402,6 +402,12 @@ fn filters(text: &str) -> Result<Filters, String> {
         file => Filters::of_file(&absolute(file)?),
     };
     found.map_err(|bad| format!("{bad}; write default, unconfined, or the path of a profile"))
+}
+
+/// A `--user-range-start` for each agent of one machine, counted from 0, with which none has users of another's; that of the
+/// first is the default. `None` where the machine has no numbers left: there are some for 31 agents.
+pub fn user_range_start(number: u16) -> Option<u32> {
+    UserBlocks::default().of_agent(number.into()).map(UserBlocks::first).ok()
 }
 
 fn users(text: &str) -> Result<UserBlocks, String> {

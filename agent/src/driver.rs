@@ -383,6 +383,7 @@ mod tests {
             runtime_dir: folder.join("run"),
             instance: "a1".into(),
             users: Default::default(),
+            last_users: folder.join("last-users"),
         };
         let containers = LinuxContainerizer::open(&containers).expect("there is room");
         let mut first = Vec::new();

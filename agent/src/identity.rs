@@ -10,9 +10,22 @@ use bourse_containerizer::Isolation;
 
 use crate::sandbox;
 
+/// The file of the work directory that tells which users were given to a task last.
+pub const LAST_USERS: &str = "last-users";
+
 /// What an agent makes in its work directory, and the token that an operator puts there.
-const OWN: [&str; 8] =
-    ["checkpoint", "checkpoint.new", "instance", "instance.new", "lock", "run", "slaves", "token"];
+const OWN: [&str; 10] = [
+    "checkpoint",
+    "checkpoint.new",
+    "instance",
+    "instance.new",
+    LAST_USERS,
+    "last-users.new",
+    "lock",
+    "run",
+    "slaves",
+    "token",
+];
 
 /// A work directory that cannot be used.
 #[derive(Debug, thiserror::Error)]

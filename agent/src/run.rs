@@ -60,9 +60,13 @@ pub async fn run(
         runtime_dir: runtime_dir.clone(),
         instance,
         users: config.users,
+        last_users: work_dir.path().join(identity::LAST_USERS),
     })?;
     let (checkpoint, state) = Checkpoint::open(work_dir.path())?;
     let found = recover(&containers).await?;
+    for runs in sandbox::all_runs(work_dir.path()) {
+        sandbox::all_in(&runs).iter().for_each(|sandbox| containers.sandbox_found(sandbox));
+    }
     let cores = cores::find(config.isolation);
     let machine = info.total.clone();
     let info = settle(&state, &cores, &found, info, &config.resources)?;

@@ -9,9 +9,13 @@ use bourse_containerizer::{Config, Isolation, LinuxContainerizer, UserBlocks};
 /// tasks would have to do without, each in a sentence without its full stop, or as an error why they cannot be isolated.
 pub async fn isolate(folder: &Path) -> anyhow::Result<Vec<String>> {
     let instance = format!("trial-{}", std::process::id());
-    // A trial gives no container users of its own.
-    let users = UserBlocks::default();
-    let containers = LinuxContainerizer::open(&Config { runtime_dir: folder.to_owned(), instance, users })?;
+    let containers = LinuxContainerizer::open(&Config {
+        runtime_dir: folder.to_owned(),
+        instance,
+        // A trial gives no container users of its own.
+        users: UserBlocks::default(),
+        last_users: folder.join("last-users"),
+    })?;
     let tried = containers.try_out(Isolation::Linux).await;
     // What is left of a trial that was cut short goes with the next one.
     let _ = fs::remove_dir(folder);

@@ -7,6 +7,8 @@
 //! or a build of last week.
 
 use std::env;
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -24,6 +26,21 @@ pub fn bourse() -> &'static Path {
         Some(path) => path.into(),
         None => fresh("bourse"),
     })
+}
+
+/// Puts the one binary at another path, in the place of what is there, as an upgrade does: whoever runs that goes on with
+/// it.
+///
+/// # Panics
+/// When nothing can be written there.
+pub fn install(path: &Path) {
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    // Another name of the same file is as good as a copy, which is large, but cannot be had on another file system.
+    let linked = || fs::hard_link(bourse(), path).or_else(|_| fs::copy(bourse(), path).map(drop));
+    removed.and_then(|()| linked()).unwrap_or_else(|error| panic!("installing {}: {error}", path.display()));
 }
 
 /// An example, by name.

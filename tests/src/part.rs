@@ -48,6 +48,11 @@ impl Part {
         self
     }
 
+    /// From its next start on it is this program.
+    pub fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name

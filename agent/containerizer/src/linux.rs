@@ -14,8 +14,10 @@ mod try_out;
 mod turns;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,6 +51,9 @@ pub struct Config {
     /// Which of the machine's users containers get as their own. Best nobody else has any of them: containers of two
     /// agents with the same are kept apart by the rest only.
     pub users: UserBlocks,
+    /// File that tells which of them were given last, made when the first are; beside it a second one with `new` behind a dot.
+    /// The same after a restart of the agent or of the machine, as the files of their users are.
+    pub last_users: PathBuf,
 }
 
 /// Why the containerizer could not be opened.
@@ -129,7 +134,7 @@ impl LinuxContainerizer {
             user_map,
             lacking,
             boot_id: process::boot_id().map_err(OpenError::BootId)?,
-            users: Taken::none_of(config.users),
+            users: Taken::none_of(config.users, config.last_users.clone()),
             table: Mutex::default(),
             turns: Turns::default(),
         })))
@@ -147,6 +152,25 @@ impl LinuxContainerizer {
     /// runs: its files would change hands.
     pub fn take_back(&self, sandbox: &Path) -> io::Result<()> {
         self.0.user_map.as_ref().map_or(Ok(()), |map| map.take_back(sandbox))
+    }
+
+    /// There is a sandbox of a task that an earlier agent has launched. Whoever has users of the machine as its own gets
+    /// others than the owner of that, as long as there are some: tell it before the first launch. A repeat does nothing, and
+    /// what cannot be looked at is in the log.
+    pub fn sandbox_found(&self, sandbox: &Path) {
+        match fs::symlink_metadata(sandbox) {
+            Ok(about) => self.0.users.left(sandbox, about.uid()),
+            Err(error) => tracing::warn!(
+                sandbox = %sandbox.display(), %error,
+                "cannot see whose a sandbox is: a task may get the users to whom files in it belong"
+            ),
+        }
+    }
+
+    /// A sandbox was removed with all that was in it: the users of its task are as good as new. By the path that it was
+    /// launched with or found at; a repeat does nothing.
+    pub fn sandbox_removed(&self, sandbox: &Path) {
+        self.0.users.removed(sandbox);
     }
 
     /// Runs something that waits for the kernel where it holds up nobody.

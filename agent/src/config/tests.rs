@@ -229,3 +229,17 @@ fn check_prints_every_setting_with_its_origin() {
     assert!(line("reconnect-wait").ends_with("default"), "{printed}");
     assert_eq!(printed.lines().count(), 35, "one line for each setting:\n{printed}");
 }
+
+#[test]
+fn agents_of_one_machine_can_have_users_of_their_own_each() {
+    let start = |number| {
+        let first = user_range_start(number).expect("there is room").to_string();
+        let args = AgentArgs { user_range_start: Some(first), ..AgentArgs::default() };
+        config(&args, &[]).users.first()
+    };
+    assert_eq!(start(0), UserBlocks::default().first());
+    for number in 1..31 {
+        assert_eq!(start(number) - start(number - 1), 2048 * 65_536, "{number}");
+    }
+    assert_eq!(user_range_start(31), None);
+}

@@ -21,7 +21,12 @@ pub struct Ours {
 impl Ours {
     pub fn open(folder: &Path) -> anyhow::Result<Ours> {
         let instance = format!("bench-{}", std::process::id());
-        let config = Config { runtime_dir: folder.join("run"), instance, users: Default::default() };
+        let config = Config {
+            runtime_dir: folder.join("run"),
+            instance,
+            users: Default::default(),
+            last_users: folder.join("last-users"),
+        };
         Ok(Ours {
             runtime: Builder::new_multi_thread().worker_threads(2).enable_all().build()?,
             containerizer: LinuxContainerizer::open(&config)?,

@@ -16,6 +16,9 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout_at};
 
+/// What runs here, also when its file was replaced or removed meanwhile: the parts of a cluster are of one release.
+const THIS_BINARY: &str = "/proc/self/exe";
+
 /// The variable that tells a part whose child it is.
 const PARENT: &str = "BOURSE_DEV_PARENT";
 
@@ -67,8 +70,9 @@ impl Part {
         self.log_before = output.metadata().map_or(0, |about| about.len());
         let listener =
             self.listener.try_clone().with_context(|| format!("sharing the port of {}", self.name))?;
-        let mut command = std::process::Command::new(std::env::current_exe().context("finding this binary")?);
+        let mut command = std::process::Command::new(THIS_BINARY);
         command
+            .arg0(std::env::args_os().next().unwrap_or_else(|| "bourse".into()))
             .args(&self.arguments)
             .env(PARENT, std::process::id().to_string())
             .stdin(OwnedFd::from(listener))
@@ -142,6 +146,8 @@ impl std::fmt::Display for Ended {
 /// The dev process has ended already.
 pub fn heed_parent() -> anyhow::Result<()> {
     let Some(parent) = std::env::var_os(PARENT) else { return Ok(()) };
+    // It was started by a path that ends otherwise. A part with another name works as well.
+    let _ = prctl::set_name(c"bourse");
     prctl::set_pdeathsig(Signal::SIGTERM).context("asking for a signal when the dev process dies")?;
     if nix::unistd::getppid().to_string() != parent.to_string_lossy() {
         anyhow::bail!("the dev process {} that started this part has ended", parent.to_string_lossy());

@@ -27,7 +27,7 @@ use crate::dev::state::State;
 use crate::print::say;
 use crate::shutdown;
 
-/// The most agents of one dev cluster.
+/// The most agents of one dev cluster. Each of so many can have users of its own for its tasks.
 const AGENTS_MAX: u16 = 16;
 
 /// Start a whole cluster on this machine: a master, agents that split its resources, and the service framework
@@ -81,7 +81,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let master = SocketAddr::from((Ipv4Addr::LOCALHOST, args.port));
     let machine = bourse_agent::resources::of_this_machine(&folder)?;
     let share = |index: u16| split::share(&machine, u64::from(index), u64::from(args.agents));
-    let agent = |(index, listener)| agents.agent(&state, &agent_name(index), listener, &share(index));
+    let agent = |(index, listener)| agents.agent(&state, index, listener, &share(index));
     let mut cluster = Cluster {
         master: parts::master(&state, for_master)?,
         agents: (0..args.agents).zip(listeners).map(agent).collect::<anyhow::Result<_>>()?,
@@ -138,7 +138,7 @@ async fn end_leftovers(
     for index in 0..AGENTS_MAX {
         if args.fresh || index >= args.agents {
             let none = Resources::default();
-            settle(&mut agents.agent(state, &agent_name(index), listener.try_clone()?, &none)?).await;
+            settle(&mut agents.agent(state, index, listener.try_clone()?, &none)?).await;
         }
     }
     Ok(())
@@ -162,10 +162,6 @@ async fn isolation(state: &State) -> String {
         }
     }
     "linux".into()
-}
-
-fn agent_name(index: u16) -> String {
-    format!("agent-{}", index + 1)
 }
 
 fn default_folder() -> anyhow::Result<PathBuf> {

@@ -43,24 +43,29 @@ pub fn master(state: &State, listener: TcpListener) -> anyhow::Result<Part> {
 }
 
 impl Agents {
-    /// The agent of this name, with these resources.
+    /// The agent of this number, counted from 0, with these resources.
     pub fn agent(
         &self,
         state: &State,
-        name: &str,
+        number: u16,
         listener: TcpListener,
         resources: &Resources,
     ) -> anyhow::Result<Agent> {
+        let name = &agent_name(number);
         let address = listener.local_addr()?;
         let master = self.master.to_string();
         let (hide, work, token) =
             (path(state.folder().into()), state.agent(name), path(state.token("agent")));
         let (listen, resources) = (address.to_string(), resources.to_string());
+        let users = bourse_agent::config::user_range_start(number);
+        let users = users.context("a machine has no users for the tasks of so many agents")?.to_string();
         let mut arguments = words(&["agent", "--master", &master, "--listen", &listen]);
         arguments.extend(words(&["--hostname", name, "--work-dir", &path(work.clone())]));
         arguments.extend(words(&["--token-file", &token, "--resources", &resources]));
         arguments.extend(words(&["--isolation", &self.isolation, "--allow-root", "--kill-tasks-on-exit"]));
         arguments.extend(words(&["--hide", &hide, "--usage-interval", "1s", "--reconnect-wait", "50ms"]));
+        // No task of one agent has users of another's.
+        arguments.extend(words(&["--user-range-start", &users]));
         // What its user works on can be mounted by tasks, and be their root.
         let here = std::env::current_dir().context("looking for the working directory")?;
         arguments.extend(words(&["--volumes", &path(here.clone()), "--rootfs", &path(here)]));
@@ -74,6 +79,10 @@ pub fn services(state: &State, master: SocketAddr, listener: TcpListener) -> any
     let mut arguments = words(&["services", "--master", &master, "--listen", &listen]);
     arguments.extend(words(&["--token-file", &token, "--state-dir", &folder]));
     Ok(part(state, "services", arguments, listener))
+}
+
+fn agent_name(number: u16) -> String {
+    format!("agent-{}", number + 1)
 }
 
 fn part(state: &State, name: &str, arguments: Vec<String>, listener: TcpListener) -> Part {

@@ -86,13 +86,17 @@ impl Dev {
         self.assert_nothing_is_left();
     }
 
-    fn kill9(&self, part: &str) {
-        let pid = match part {
+    /// The process of a part by its name.
+    fn pid_of(&self, part: &str) -> u32 {
+        match part {
             "master" => self.part_of("master", "--listen"),
             "services" => self.part_of("services", "--master"),
             agent => self.part_of("agent", agent),
-        };
-        Process::of(pid).expect("it was just found").kill9();
+        }
+    }
+
+    fn kill9(&self, part: &str) {
+        Process::of(self.pid_of(part)).expect("it was just found").kill9();
     }
 
     /// A task that ends only when it is ended, by a `bourse run` of its own, and its main process.
@@ -260,6 +264,54 @@ fn a_part_that_is_killed_is_told_and_started_again_and_its_task_goes_on() {
     assert!(task.is_alive(), "the task went on, whoever of the two agents had it");
     assert!(running.try_wait().expect("a child of ours").is_none(), "and so did who follows it");
     dev.ctrl_c_with(&mut running);
+}
+
+#[test]
+fn a_part_is_started_again_though_the_binary_was_replaced() {
+    let mut dev = Dev::new(&["--no-example"]);
+    // A name of its own, which can be taken away.
+    let installed = dev.cli.home.join("bourse");
+    binary::install(&installed);
+    dev.part.set_program(&installed);
+    dev.start();
+    let (mut running, task) = dev.long_task();
+    std::fs::remove_file(&installed).expect("the test's own folder");
+    for part in ["agent-1", "agent-2", "agent-3", "master", "services"] {
+        dev.kill9(part);
+        dev.wait_said(&format!("{part} is started again"));
+        // For who looks at the machine's processes.
+        let name = || std::fs::read_to_string(format!("/proc/{}/comm", dev.pid_of(part)));
+        wait_until("it to have its name", || name().is_ok_and(|name| name == "bourse\n"));
+    }
+    wait_for("all agents to be there", PATIENCE, || {
+        let ran = dev.cli.run(["status", "-o", "json"]);
+        if ran.stdout.contains("\"agents_active\": 3") { Ok(()) } else { Err(ran.to_string()) }
+    });
+    assert!(task.is_alive());
+    assert_eq!(dev.cli.ok(["run", "--", "echo", "hello"]).stdout, "hello\n");
+    dev.ctrl_c_with(&mut running);
+}
+
+#[test]
+fn each_agent_of_dev_has_users_of_its_own_for_its_tasks() {
+    let mut dev = Dev::new(&["--no-example"]);
+    dev.start();
+    let mut starts: Vec<u32> = ["agent-1", "agent-2", "agent-3"]
+        .iter()
+        .map(|agent| {
+            let line = process::command_line(dev.pid_of(agent));
+            let (_, after) = line.split_once("--user-range-start ").expect("it is told to the agent");
+            after.split(' ').next().and_then(|text| text.parse().ok()).expect("a number")
+        })
+        .collect();
+    starts.sort_unstable();
+    // 2048 blocks of 65536.
+    assert!(starts.windows(2).all(|two| two[1] - two[0] >= 2048 * 65_536), "{starts:?}");
+    // And the agents take them for that.
+    let ran = dev.cli.ok(["run", "--own-users", "--", "sh", "-c", "cat /proc/self/uid_map"]);
+    let first: u32 = ran.stdout.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a map");
+    assert!(starts.iter().any(|start| (*start..*start + 2048 * 65_536).contains(&first)), "{ran}");
+    dev.ctrl_c();
 }
 
 #[test]

@@ -16,3 +16,4 @@ mod run;
 mod services;
 mod stopped;
 mod traces;
+mod upgrade;

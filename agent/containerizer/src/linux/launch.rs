@@ -120,7 +120,7 @@ fn set_up(
     };
     let own = match spec.namespaces.users {
         // Where there is a map, its users are in the container anyway, and the agent may map no others.
-        Users::Own if inner.user_map.is_none() => Some(own_users(inner, id).map_err(no_users(id))?),
+        Users::Own if inner.user_map.is_none() => Some(own_users(inner, spec).map_err(no_users(id))?),
         Users::Own | Users::Machine => None,
     };
     let users = own.as_ref().map(|own| own.range);
@@ -333,8 +333,8 @@ struct OwnUsers {
     namespace: OwnedFd,
 }
 
-fn own_users(inner: &Inner, id: &ContainerId) -> Result<OwnUsers, UsersError> {
-    let range = inner.users.take(id)?;
+fn own_users(inner: &Inner, spec: &ContainerSpec) -> Result<OwnUsers, UsersError> {
+    let range = inner.users.take(&spec.container_id, &spec.sandbox)?;
     let namespace = spawn::user_namespace(&UserMap::block(range)).map_err(UsersError::Namespace)?;
     Ok(OwnUsers { range, namespace })
 }

@@ -161,6 +161,7 @@ mod tests {
             runtime_dir: root.path().join("run"),
             instance: "a".into(),
             users: UserBlocks::default(),
+            last_users: root.path().join("last-users"),
         };
         let containerizer = LinuxContainerizer::open(&config).expect("it can be opened");
         let inner = &containerizer.0;

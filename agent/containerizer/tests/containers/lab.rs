@@ -56,6 +56,7 @@ impl Lab {
             runtime_dir: work.join("run"),
             instance: instance.to_owned(),
             users: UserBlocks::default(),
+            last_users: work.join("last-users"),
         };
         let containerizer = LinuxContainerizer::open(&config).expect("it can be opened");
         Lab {

@@ -72,29 +72,50 @@ async fn the_root_of_a_task_with_users_of_its_own_is_nobody_of_the_machine_and_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_users_of_a_task_that_is_gone_are_given_again_and_those_of_one_that_runs_are_not() {
+async fn users_are_given_in_turn_and_to_nobody_else_while_files_of_theirs_are_kept_also_over_a_restart() {
     let lab = Lab::new();
     let sleeping = |name: &str| with_own_users(&lab, name, "sleep 1000");
     let (first, second) = (sleeping("c1"), sleeping("c2"));
     lab.launch(&first).await;
     lab.launch(&second).await;
-    // One that cannot be started gives back what it had.
+    // One that cannot be started leaves a sandbox as well.
     let failing = ContainerSpec { argv: vec!["no-such-command".into()], ..sleeping("failing") };
     lab.containerizer.launch(&failing).await.expect_err("there is no such command");
     let third = sleeping("c3");
     lab.launch(&third).await;
-    assert_eq!(owner(&third.sandbox), owner(&second.sandbox) + COUNT);
+    assert_eq!(owner(&third.sandbox), owner(&second.sandbox) + 2 * COUNT);
 
-    // The next agent knows whose are whose.
+    // The next agent knows whose turn it is, whoever is gone.
     let next = Lab::at(lab.root(), &lab.instance);
     next.containerizer.recover().await.expect("the runtime directory is readable");
     next.containerizer.destroy(&first.container_id).await.expect("it can be destroyed");
-    let (again, fourth) = (sleeping("again"), sleeping("c4"));
-    next.launch(&again).await;
+    let fourth = sleeping("c4");
     next.launch(&fourth).await;
-    assert_eq!(owner(&again.sandbox), owner(&first.sandbox));
     assert_eq!(owner(&fourth.sandbox), owner(&third.sandbox) + COUNT);
-    drop(next);
+
+    // One that has lost count knows who runs and what is kept.
+    fs::remove_file(lab.work.join("last-users")).expect("it is there");
+    let later = Lab::at(lab.root(), &lab.instance);
+    later.containerizer.recover().await.expect("the runtime directory is readable");
+    for kept in [&first, &failing] {
+        later.containerizer.sandbox_found(&kept.sandbox);
+    }
+    let fifth = sleeping("c5");
+    later.launch(&fifth).await;
+    assert_eq!(owner(&fifth.sandbox), owner(&fourth.sandbox) + COUNT);
+
+    // Of a sandbox that was removed nothing is left.
+    fs::remove_file(lab.work.join("last-users")).expect("it is there again");
+    let last = Lab::at(lab.root(), &lab.instance);
+    last.containerizer.recover().await.expect("the runtime directory is readable");
+    for kept in [&first, &failing] {
+        last.containerizer.sandbox_found(&kept.sandbox);
+    }
+    last.containerizer.sandbox_removed(&first.sandbox);
+    let again = sleeping("again");
+    last.launch(&again).await;
+    assert_eq!(owner(&again.sandbox), owner(&first.sandbox));
+    drop((next, later, last));
     lab.finish().await;
 }
 
