@@ -22,6 +22,7 @@ pub mod event;
 pub mod config;
 pub mod history;
 pub mod registry;
+pub mod text;
 
 mod master;
 mod operate;
