@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{Attributes, Resources};
 
 /// An agent's description. Its id is not part of it: the master keys its table by the id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AgentInfo {
     /// The name of the machine, for people and for spreading tasks over machines.
     pub hostname: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{FrameworkId, Labels, Principal, Quantities, Role};
 
 /// A framework's description.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FrameworkInfo {
     /// Its id; `None` when it subscribes for the first time, and the master gives one.
     pub id: Option<FrameworkId>,

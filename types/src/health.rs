@@ -102,7 +102,7 @@ impl Scheme {
 }
 
 /// How a task is ended: it is told to (SIGTERM), and killed when its grace is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct KillPolicy {
     /// The time between the two; `None`: the agent's default.
     pub grace: Option<Duration>,

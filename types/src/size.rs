@@ -6,7 +6,7 @@ use std::fmt;
 use crate::{Milli, Name, Resources};
 
 /// What a task holds and what it may use at most: all that can change while it runs.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Size {
     /// What it holds: the request, which it is guaranteed and accounted for.
     pub resources: Resources,

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// One report about a task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskStatus {
     /// The task.
     pub task_id: TaskId,
@@ -75,7 +75,7 @@ impl TaskStatus {
 }
 
 /// The container of a running task.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContainerStatus {
     /// The container.
     pub container_id: ContainerId,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 /// A point on a clock that only goes forward: nanoseconds since some start that is fixed for the process.
 ///
-/// Two values of different processes cannot be compared; nothing of this type is written to disk. 64 bits of
-/// nanoseconds last 584 years.
+/// Two values of different processes cannot be compared: what must survive is written by the wall clock, and these
+/// only into a recording, beside each other. 64 bits of nanoseconds last 584 years.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mono(pub u64);
 

@@ -6,6 +6,7 @@
 
 use bourse_types::{AgentId, FrameworkId, Quantities, ResourceValue, Resources, Role};
 
+use crate::frameworks::Framework;
 use crate::master::Master;
 use crate::tasks::sum_held;
 
@@ -85,6 +86,42 @@ impl Master {
         let record = self.agents.get(agent).expect("the caller holds resources of it");
         let tasks = record.tasks.iter().filter_map(|(framework, task)| self.task(framework, task));
         sum_held(tasks.filter(|task| task.holds))
+    }
+
+    /// Adds up what tasks and offers hold, agent by agent and framework by framework, and the pool, where nothing was added
+    /// up yet: for a master that is put together from its records. What names an agent, a framework or a role that is not
+    /// there counts for nothing; the invariants tell of it.
+    pub(crate) fn add_up(&mut self) {
+        let Master { agents, frameworks, offers, pool, .. } = self;
+        let ids: Vec<FrameworkId> = frameworks.keys().cloned().collect();
+        for id in &ids {
+            let framework = frameworks.get_mut(id).expect("its key was just read");
+            let Framework { tasks, holdings, .. } = framework;
+            for task in tasks.values() {
+                let Some(agent) = agents.get_mut(&task.agent) else { continue };
+                agent.tasks.insert((id.clone(), task.info.id.clone()));
+                if task.holds {
+                    let held = task.held();
+                    agent.allocated.add(&held);
+                    if let Some(holding) = holdings.get_mut(&task.role) {
+                        holding.amounts.add_all(&scalars(&held));
+                    }
+                }
+            }
+        }
+        for offer in offers.values() {
+            let (agent, framework) = (agents.get_mut(&offer.agent), frameworks.get_mut(&offer.framework));
+            let (Some(agent), Some(framework)) = (agent, framework) else { continue };
+            agent.offers.insert(offer.id.clone());
+            agent.offered.add(&offer.resources);
+            framework.offers.insert(offer.id.clone());
+            if let Some(holding) = framework.holdings.get_mut(&offer.role) {
+                holding.amounts.add_all(&scalars(&offer.resources));
+            }
+        }
+        for agent in agents.values().filter(|agent| agent.state.in_pool()) {
+            pool.add_all(&scalars(&agent.info.total));
+        }
     }
 
     fn hold(&mut self, framework: &FrameworkId, role: &Role, held: &Resources) {

@@ -11,7 +11,7 @@ use imbl::OrdSet;
 
 /// What a deadline is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Due {
+pub enum Due {
     /// The agent must have been heard, or be back, by then.
     Agent(AgentId),
     /// The framework must be back by then.
@@ -40,6 +40,11 @@ impl Deadlines {
 
     pub(crate) fn clear(&mut self, at: Mono, due: Due) {
         self.0.remove(&(at, due));
+    }
+
+    /// All of them, the first to come in front.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Mono, Due)> {
+        self.0.iter()
     }
 
     pub(crate) fn first(&self) -> Option<Mono> {

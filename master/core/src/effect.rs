@@ -13,8 +13,9 @@ use crate::event::{LinkId, RequestId, StreamId, TaskInfo};
 use crate::history::Entry;
 use crate::registry::Change;
 
-/// All that the master can want.
-#[derive(Clone, Debug, PartialEq)]
+/// All that the master can want. Hashed, effects that are equal have one hash, within a build of ours: a replay is compared
+/// with what was recorded by that.
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Effect {
     /// Must survive: written and synced before anything of this batch is spoken.
     Persist(Change),
@@ -62,7 +63,7 @@ pub enum Effect {
 }
 
 /// What the master says to an agent. The shell adds the epoch.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum ToAgent {
     /// It is admitted. First message of a link.
     Registered {
@@ -122,7 +123,7 @@ pub enum ToAgent {
 }
 
 /// Why an agent may not register.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct AgentRefused {
     /// A stable word: `STALE_MASTER`, `AGENT_GONE`, `UNKNOWN_ID`.
     pub reason: &'static str,
@@ -133,7 +134,7 @@ pub struct AgentRefused {
 }
 
 /// What the master says to a scheduler.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum ToScheduler {
     /// First message of a subscription.
     Subscribed {
@@ -169,7 +170,7 @@ pub enum ToScheduler {
 }
 
 /// An offer as a scheduler sees it. The shell adds what it keeps encoded of the agent: hostname, address, attributes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct OfferMade {
     /// Its id.
     pub id: OfferId,
@@ -184,7 +185,7 @@ pub struct OfferMade {
 }
 
 /// An operator's command was carried out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Done {
     /// The task was told to end.
     Killing {
@@ -222,7 +223,7 @@ pub enum Done {
 }
 
 /// An operator's command was not carried out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Refused {
     /// What it is about is not there.
     NotFound(String),

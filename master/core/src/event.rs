@@ -135,7 +135,7 @@ pub struct TaskReport {
 }
 
 /// What the master owns of a task; the rest travels as the framework wrote it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct TaskInfo {
     /// Its id.
     pub id: TaskId,

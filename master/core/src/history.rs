@@ -5,7 +5,7 @@
 use bourse_types::{AgentId, FrameworkId, Principal, Role, TaskId};
 
 /// What an entry is mainly about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// A task changed its state, or was refused.
     Task,
@@ -33,7 +33,7 @@ impl Kind {
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// What it is mainly about.
     pub kind: Kind,

@@ -9,6 +9,7 @@
 //! clock, no I/O, no random source and nothing that iterates in an order which differs from run to run.
 //! [`Master::violations`] says what must hold after every event. A clone of a whole master is cheap, as its tables
 //! share what did not change: [`View`] is such a clone for readers, and a what-if is one with a few more events.
+//! [`Master::parts`] are the whole of it as plain data, from which [`Master::restore`] makes the same master.
 //!
 //! **What does it leave to others?** The shell reads clocks and sockets, makes durable what [`Effect::Persist`]
 //! says before any other effect of the batch is let out, stamps and stores the [history](history::Entry), and calls
@@ -22,6 +23,8 @@ pub mod event;
 pub mod config;
 pub mod history;
 pub mod registry;
+pub mod state;
+pub mod text;
 
 mod master;
 mod operate;

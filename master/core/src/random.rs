@@ -10,6 +10,11 @@ impl Random {
         Random(seed)
     }
 
+    /// The seed of a source that goes on as this one does.
+    pub(crate) fn state(&self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -18,7 +18,7 @@ pub const REMOVED_FRAMEWORKS_MAX: usize = 10_000;
 pub const DEFAULT_WEIGHT: Milli = Milli::new(1_000);
 
 /// One change of what survives.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub enum Change {
     /// A master took over. Written by the shell before it makes the core.
     EpochStarted {

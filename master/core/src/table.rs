@@ -78,6 +78,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
         self.0.range::<_, Q>((Excluded(key), Unbounded)).map(|(key, record)| (key, &**record))
     }
 
+    /// The records themselves, in the order of their keys: to keep them while the table changes.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<V>> {
+        self.0.values()
+    }
+
     pub(crate) fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -87,6 +92,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
 
     pub(crate) fn insert(&mut self, key: K, record: V) {
         self.0.insert(key, Arc::new(record));
+    }
+
+    /// Puts a record there that is shared. Answers whether there was none with this key.
+    pub(crate) fn put(&mut self, key: K, record: Arc<V>) -> bool {
+        self.0.insert(key, record).is_none()
     }
 
     pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<Arc<V>>

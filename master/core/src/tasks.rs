@@ -30,7 +30,7 @@ pub use resize::BadResize;
 pub(crate) use resize::sum_held;
 
 /// One task.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// What it is.
     pub info: TaskInfo,

@@ -379,7 +379,7 @@ impl MasterNode {
         outside: &mut Outside,
     ) {
         let (now, life) = (self.now(outside), self.process.life);
-        outside.say(self.process, format_args!("<- {}", text::Event(&event)));
+        outside.say(self.process, format_args!("<- {}", text::Line(&event)));
         note_event(&event, outside);
         outside.checks.master_event(life, now, &event);
         outside.garden.event(&mut event);
@@ -387,7 +387,7 @@ impl MasterNode {
         self.core.apply(now, event, &mut effects);
         outside.garden.effects(&mut effects);
         for effect in effects {
-            outside.say(self.process, format_args!("-> {}", text::Effect(&effect)));
+            outside.say(self.process, format_args!("-> {}", text::Line(&effect)));
             note_effect(&effect, outside);
             outside.checks.master_effect(life, now, outside.now, &effect);
             self.note_peer(&effect);

@@ -158,7 +158,7 @@ impl Scheduler for Witness {
             _ => None,
         };
         let text = match &event {
-            Event::Update(status) => format!("Update {}", text::Status(status)),
+            Event::Update(status) => format!("Update {}", text::Line(status)),
             event => format!("{event:?}"),
         };
         self.seen.push(Seen { kind: coverage::author_event(&event), status, text });

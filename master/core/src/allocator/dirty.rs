@@ -15,6 +15,27 @@ pub(crate) struct Dirty {
 }
 
 impl Dirty {
+    /// Nothing is marked, and what will be is of this round.
+    pub(crate) fn of_round(round: u64) -> Dirty {
+        Dirty { round, ..Dirty::default() }
+    }
+
+    /// The round of what is marked now.
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
+    /// Rounds, lots and agents, in the order in which they are looked at.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64, &AgentId)> {
+        self.queue.iter().map(|((round, lot), agent)| (*round, *lot, agent))
+    }
+
+    /// Marks an agent as it was marked before. Answers whether neither it nor its place was there.
+    pub(crate) fn put(&mut self, round: u64, lot: u64, agent: AgentId) -> bool {
+        let place = (round, lot);
+        self.queue.insert(place, agent.clone()).is_none() && self.places.insert(agent, place).is_none()
+    }
+
     /// A repeat changes nothing.
     pub(crate) fn mark(&mut self, agent: &AgentId, random: &mut Random) {
         if self.places.contains_key(agent) {

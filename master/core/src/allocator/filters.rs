@@ -43,6 +43,18 @@ impl Filters {
             .max()
     }
 
+    /// All of them: roles and agents in order, and the filters of one in theirs, which decides between equals.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Role, &AgentId, &Resources, Mono)> {
+        self.0.iter().flat_map(|((role, agent), filters)| {
+            filters.iter().map(move |filter| (role, agent, &filter.resources, filter.until))
+        })
+    }
+
+    /// A filter as it was, behind those of this role and agent.
+    pub(crate) fn put(&mut self, role: Role, agent: AgentId, resources: Resources, until: Mono) {
+        self.0.entry((role, agent)).or_default().push(Filter { resources, until });
+    }
+
     /// When the next filter of this role and agent ends.
     fn next_end(&self, key: &(Role, AgentId)) -> Option<Mono> {
         self.0.get(key).into_iter().flatten().map(|filter| filter.until).min()

@@ -19,6 +19,8 @@ mod resizing;
 mod restarts;
 mod updates;
 
+mod lines;
 mod promises;
 mod random;
 mod stars;
+mod state;

@@ -1,5 +1,6 @@
 //! Anything may happen in any order, twice, or late: the invariants hold, the registry agrees, and the same events have
-//! the same effects. [`World::apply`] checks all three after each event.
+//! the same effects, also on a master that was taken apart and put together again. [`World::apply`] checks all of that
+//! after each event.
 
 use std::time::Duration;
 
@@ -300,6 +301,8 @@ proptest! {
         for step in &steps {
             outside.take(&mut w, step);
         }
+        // What adds up from other records is the same too, to the last word.
+        prop_assert_eq!(format!("{:?}", w.put_together()), format!("{:?}", w.master));
         // Explaining anything at any moment is safe.
         let view = w.view();
         for framework in view.frameworks() {

@@ -1,7 +1,8 @@
 //! The one place that knows the API: a master with a registry beside it, and words to make events with.
 //!
 //! After every event the invariants are checked, the registry that got the changes is compared with the master's own
-//! tables, and the event is applied once more to a clone from before, which must give the same effects.
+//! tables, and the event is applied once more to a twin: a master that was put together from the parts of the one from
+//! before. It must give the same effects, and have the same parts then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -94,12 +95,15 @@ impl World {
 
     /// Applies an event and answers its effects.
     pub fn apply(&mut self, event: Event) -> &[Effect] {
-        let mut twin = self.master.clone();
-        let (mut effects, mut again) = (Vec::new(), Vec::new());
         let name = format!("{event:?}");
+        let mut twin = self.put_together();
+        let (mut effects, mut again) = (Vec::new(), Vec::new());
         self.master.apply(self.now, event.clone(), &mut effects);
         twin.apply(self.now, event, &mut again);
         assert_eq!(effects, again, "{name} had other effects the second time");
+        let differ = self.master.parts().zip(twin.parts()).find(|(part, again)| part != again);
+        assert_eq!(differ, None, "{name} made another master the second time");
+        assert_eq!(self.master.parts().count(), twin.parts().count(), "after {name}");
         for effect in &effects {
             if let Effect::Persist(change) = effect {
                 self.registry.apply(change);
@@ -108,6 +112,11 @@ impl World {
         self.assert_sound(&name);
         self.last = effects;
         &self.last
+    }
+
+    /// The master once more, made of its parts.
+    pub fn put_together(&self) -> Master {
+        Master::restore(self.master.parts()).unwrap_or_else(|bad| panic!("{bad}"))
     }
 
     fn assert_sound(&self, after: &str) {

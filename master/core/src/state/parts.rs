@@ -1,0 +1,126 @@
+//! A master is taken apart.
+
+use std::iter;
+use std::sync::Arc;
+
+use super::{AgentPart, FrameworkPart, Head, Part, Place};
+use crate::agents::Agent;
+use crate::config::Config;
+use crate::frameworks::Framework;
+use crate::master::Master;
+use crate::tasks::Task;
+
+impl Master {
+    /// All that this master is, record by record. Made one at a time, as they are asked for.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        // Named one by one, here and below: a field that is new does not compile until it is among the parts, or is added up.
+        let Master {
+            config,
+            epoch,
+            id,
+            started,
+            random,
+            agents_named,
+            frameworks_named,
+            offers_named,
+            agents,
+            addresses: _,
+            gone,
+            frameworks,
+            completed,
+            removed,
+            offers,
+            weights,
+            deadlines,
+            pool: _,
+            dirty,
+            awake,
+            pass_allowed,
+            emptied,
+            deposed_by,
+        } = self;
+        let head = Head {
+            config: Config::clone(config),
+            epoch: *epoch,
+            id: id.clone(),
+            started: *started,
+            random: random.state(),
+            agents_named: *agents_named,
+            frameworks_named: *frameworks_named,
+            offers_named: *offers_named,
+            round: dirty.round(),
+            awake: *awake,
+            pass_allowed: *pass_allowed,
+            emptied: emptied.clone(),
+            deposed_by: *deposed_by,
+        };
+        iter::once(Part::Head(Box::new(head)))
+            .chain(agents.values().map(agent_part))
+            .chain(gone.iter().map(|(id, at)| Part::Gone { id: id.clone(), at: *at }))
+            .chain(removed.iter().map(|(id, at)| Part::Removed { id: id.clone(), at: *at }))
+            .chain(weights.iter().map(|(role, weight)| Part::Weight { role: role.clone(), weight: *weight }))
+            .chain(frameworks.values().flat_map(|framework| framework_parts(framework, false)))
+            .chain(completed.iter().flat_map(|framework| framework_parts(framework, true)))
+            .chain(offers.values().map(|offer| Part::Offer(offer.clone())))
+            .chain(deadlines.iter().map(|(at, due)| Part::Deadline { at: *at, due: due.clone() }))
+            .chain(dirty.iter().map(|(round, lot, agent)| Part::Mark { round, lot, agent: agent.clone() }))
+    }
+}
+
+fn agent_part(agent: &Agent) -> Part {
+    let Agent { id, info, state, admitted, heard, drain, offered: _, allocated: _, offers: _, tasks: _ } =
+        agent;
+    Part::Agent(Box::new(AgentPart {
+        id: id.clone(),
+        info: info.clone(),
+        state: *state,
+        admitted: *admitted,
+        heard: *heard,
+        drain: *drain,
+    }))
+}
+
+fn framework_parts(framework: &Framework, torn_down: bool) -> impl Iterator<Item = Part> {
+    let Framework {
+        id,
+        info,
+        state,
+        absence,
+        registered,
+        suppressed,
+        holdings,
+        offers: _,
+        tasks,
+        unreachable,
+        completed,
+        crowded,
+        filters,
+        unserved,
+    } = framework;
+    let part = FrameworkPart {
+        id: id.clone(),
+        info: info.clone(),
+        state: *state,
+        absence: *absence,
+        registered: *registered,
+        suppressed: suppressed.clone(),
+        served: holdings.iter().map(|(role, holding)| (role.clone(), holding.served)).collect(),
+        crowded: *crowded,
+        unserved: unserved.clone(),
+        torn_down,
+    };
+    iter::once(Part::Framework(Box::new(part)))
+        .chain(tasks.shared().map(task_part(Place::Live)))
+        .chain(unreachable.shared().map(task_part(Place::Unreachable)))
+        .chain(completed.iter().map(task_part(Place::Completed)))
+        .chain(filters.iter().map(|(role, agent, resources, until)| Part::Filter {
+            role: role.clone(),
+            agent: agent.clone(),
+            resources: resources.clone(),
+            until,
+        }))
+}
+
+fn task_part(place: Place) -> impl Fn(&Arc<Task>) -> Part {
+    move |task| Part::Task { place, task: Arc::clone(task) }
+}
