@@ -214,7 +214,9 @@ mod tests {
         assert!(said.starts_with("on agent S1 1 task runs that relies on"), "{said}");
         assert!(said.contains("bourse drain S1") && said.contains("checkpoint"), "{said}");
         let without = description("cpus:4; ports:[10-20]", HAD.1);
-        let refused = state.settle(without, &running(), |_| false).expect_err("somebody has taken it away");
+        let refused = state
+            .settle(without, &Cores::new(), &running(), |_| false)
+            .expect_err("somebody has taken it away");
         assert_eq!(refused.changes, ["mem:1024 is not there"]);
     }
 
