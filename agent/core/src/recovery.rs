@@ -4,6 +4,8 @@
 //! agent cannot know for certain that it did not run (a lost runtime directory looks the same), and a framework that
 //! hears of it can launch another, while a second run could not be undone.
 
+use std::collections::BTreeMap;
+
 use bourse_types::{ContainerId, FrameworkId, Now, Reason, Source, TaskState};
 
 use crate::agent::{Agent, Live};
@@ -64,7 +66,10 @@ impl Agent {
         let apart = state.cores_apart;
         let tasks = || state.tasks.iter();
         let live = tasks().map(|(key, _)| (key.clone(), Live::default())).collect();
-        let containers = tasks().map(|(key, task)| (task.container.clone(), key.clone())).collect();
+        let containers: BTreeMap<_, _> =
+            tasks().map(|(key, task)| (task.container.clone(), key.clone())).collect();
+        let (known, strangers): (Vec<Found>, Vec<Found>) =
+            found.into_iter().partition(|found| containers.contains_key(&found.container));
         let mut agent = Agent {
             config,
             boot: boot.clone(),
@@ -84,7 +89,7 @@ impl Agent {
         let keys: Vec<TaskKey> = agent.state.tasks.keys().cloned().collect();
         for key in &keys {
             let condition = agent.state.tasks.get(key).and_then(|task| {
-                let of_task = found.iter().find(|found| found.container == task.container);
+                let of_task = known.iter().find(|found| found.container == task.container);
                 of_task.map(|found| found.condition.clone())
             });
             agent.recover(now, key, condition, same_boot, out);
@@ -95,9 +100,7 @@ impl Agent {
             agent.limit_again(key, apart, out);
         }
         agent.forget_empty_frameworks(out);
-        for found in found.into_iter().filter(|found| !agent.containers.contains_key(&found.container)) {
-            out.push(Effect::Destroy { container: found.container });
-        }
+        out.extend(strangers.into_iter().map(|found| Effect::Destroy { container: found.container }));
         agent
     }
 

@@ -48,6 +48,8 @@ fn write_tar(path: &Path) {
     header.set_size(text.len() as u64);
     header.set_mode(0o644);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     builder.append_data(&mut header, "from", text.as_bytes()).expect("writable");
     builder.finish().expect("writable");
 }
