@@ -2,7 +2,8 @@
 //!
 //! Each figure stands beside a peer or a floor that is measured in the same run, turn by turn, as these machines are
 //! shared and noisy: read medians and ratios. It needs root, as tasks are really isolated, and `target/debug/bourse`.
-//! A quick look at a part of it: `make bench ARGS="tasks --rounds 20 --tasks 100"`.
+//! A quick look at a part of it: `make bench ARGS="tasks --rounds 20 --tasks 100"`. `core` needs neither of the two:
+//! `cargo run --release -p bourse-bench -- core --shape updates --agents 1000`.
 
 mod figures;
 mod ports;
@@ -21,10 +22,14 @@ mod memory;
 mod sleepers;
 mod tasks;
 
+mod master_core;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum, value_parser};
+
+use master_core::{Bounds, Shape};
 
 /// Measures what SPECIFICATION.md tells, each beside a peer or a floor in the same run.
 #[derive(Parser)]
@@ -45,6 +50,18 @@ struct Args {
     /// How many tasks `tasks` and `sleepers` have at once, as many as one ACCEPT may launch at most
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1000))]
     tasks: u32,
+
+    /// What `core` measures; repeat it for several [default: everything]
+    #[arg(long = "shape", value_name = "SHAPE", value_enum)]
+    shapes: Vec<Shape>,
+
+    /// So many agents at most in what `core` measures [default: up to 50,000]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    agents: Option<u32>,
+
+    /// So many frameworks at most in what `core` measures [default: up to 3,000]
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    frameworks: Option<u32>,
 }
 
 /// What can be measured by itself.
@@ -60,6 +77,18 @@ enum Part {
     Sleepers,
     /// A task that writes its log flat out
     Logs,
+    /// The master's core alone, up to 50,000 agents: passes, updates, placements, failover, memory
+    Core,
+}
+
+impl Part {
+    /// Whether it runs the binary under test.
+    fn needs_the_binary(self) -> bool {
+        match self {
+            Part::Commands | Part::Containers | Part::Tasks | Part::Sleepers | Part::Logs => true,
+            Part::Core => false,
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
@@ -69,12 +98,21 @@ fn main() -> anyhow::Result<()> {
     {
         return containers::serve(side, Path::new(folder));
     }
+    if let [mark, rest @ ..] = &arguments[..]
+        && mark == master_core::memory::MARK
+    {
+        return master_core::memory::serve(rest);
+    }
     let args = Args::parse();
-    if !args.binary.exists() {
+    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts[..] };
+    if parts.iter().any(|part| part.needs_the_binary()) && !args.binary.exists() {
         bail!("{} is not there; build it with: make build", args.binary.display());
     }
     let (rounds, tasks) = (args.rounds as usize, args.tasks as usize);
-    let parts = if args.parts.is_empty() { Part::value_variants() } else { &args.parts[..] };
+    let bounds = Bounds {
+        agents: args.agents.map(|count| count as usize),
+        frameworks: args.frameworks.map(|count| count as usize),
+    };
     for part in parts {
         let load = std::fs::read_to_string("/proc/loadavg").context("reading the load; mount /proc")?;
         println!("load {}", load.trim());
@@ -84,6 +122,7 @@ fn main() -> anyhow::Result<()> {
             Part::Tasks => tasks::measure(&args.binary, rounds, tasks)?,
             Part::Sleepers => sleepers::measure(&args.binary, tasks)?,
             Part::Logs => logs::measure(&args.binary)?,
+            Part::Core => master_core::measure(&args.shapes, bounds)?,
         }
     }
     Ok(())

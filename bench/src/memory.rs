@@ -23,6 +23,12 @@ pub fn of_process(pid: u32) -> Option<u64> {
     kibibytes(&fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?, "Pss")
 }
 
+/// What programs may still have in KiB, as the kernel reckons it.
+pub fn available() -> anyhow::Result<u64> {
+    let info = fs::read_to_string("/proc/meminfo").context("reading /proc/meminfo; mount /proc")?;
+    kibibytes(&info, "MemAvailable").context("/proc/meminfo has no MemAvailable; Linux has it since 3.14")
+}
+
 /// A line such as `Pss:    12 kB`.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
