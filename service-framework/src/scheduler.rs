@@ -351,6 +351,9 @@ impl Scheduler for ServiceScheduler {
             }
             Event::Rescinded(id) => self.offers.retain(|(offer, _)| offer.id() != &id),
             Event::Update(status) => self.on_update(now, &status, calls),
+            Event::ResizeFailed { task, why, .. } => {
+                tracing::info!(task_id = %task, reason = why, "an instance is not resized");
+            }
             Event::AgentFailed(agent) => {
                 // Its tasks' updates come on their own.
                 tracing::info!(agent_id = %agent, "agent failed");

@@ -233,7 +233,7 @@ impl Offer {
     ///
     /// `has` is what the task has now: as it was placed, or as the last update with a `size` said. `wanted` are the amounts
     /// that change, such as `cpus:2; mem:256`; the others stay, and so do ports and volumes. `limits` are all its limits from
-    /// then on, as at the launch. The answer is an update with its `size`, as of [`Calls::shrink`](crate::Calls::shrink).
+    /// then on, as at the launch. It is answered as [`Calls::shrink`](crate::Calls::shrink) is.
     ///
     /// An `Err` leaves the offer as it was.
     pub fn resize(
