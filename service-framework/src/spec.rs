@@ -92,6 +92,8 @@ pub struct Template {
     pub command: CommandLine,
     /// What it is given, and held to where `limits` says nothing else.
     pub resources: Needs,
+    /// Whether its cpus are cores that nobody else runs on; their number is whole then.
+    pub exclusive_cpus: bool,
     /// The most that it may use of cpus and mem where that is more than it is given; `None`: no limit.
     pub limits: BTreeMap<Name, Option<Milli>>,
     /// What it asks of the kernel besides.
