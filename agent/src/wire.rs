@@ -8,7 +8,8 @@ use bourse_agent_core::{
 use bourse_proto::agent_link as link;
 use bourse_proto::v1::{self, agent_info::capability::Type as Capability};
 use bourse_types::{
-    AgentId, BadId, Epoch, FrameworkId, FrameworkInfo, HealthKind, MasterId, Role, Scheme, TaskId,
+    AgentCapability, AgentId, BadId, Epoch, FrameworkId, FrameworkInfo, HealthKind, MasterId, Role, Scheme,
+    TaskId,
 };
 use bourse_wire::ids::WireId;
 use bourse_wire::status::BadStatus;
@@ -174,13 +175,14 @@ pub fn write_usage(usage: link::Usage) -> link::FromAgent {
 fn write_registration(registration: Registration) -> Vec<link::from_agent::Message> {
     use link::from_agent::Message;
     let Registration { id, info, boot, tasks, frameworks, epoch } = registration;
-    let capabilities = [
+    let everybodys = [
         Capability::MultiRole,
         Capability::HierarchicalRole,
         Capability::ReservationRefinement,
         Capability::AgentDraining,
-        Capability::TaskResourceLimits,
     ];
+    let everybodys = everybodys.map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) });
+    let ours = bourse_wire::agent::write_capabilities(&AgentCapability::all());
     let frameworks = frameworks.iter().map(|info| Part::Framework(Box::new(framework::write(info))));
     let mut pages =
         pages(frameworks.chain(tasks.into_iter().map(|task| Part::Task(Box::new(write_report(task))))));
@@ -190,9 +192,7 @@ fn write_registration(registration: Registration) -> Vec<link::from_agent::Messa
         agent_id: id.map(|id| id.to_string()),
         address: info.address.to_string(),
         version: info.version.clone(),
-        capabilities: capabilities
-            .map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) })
-            .into(),
+        capabilities: everybodys.into_iter().chain(ours).collect(),
         boot_id: boot,
         tasks: first.tasks,
         frameworks: first.frameworks,

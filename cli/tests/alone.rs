@@ -101,6 +101,13 @@ fn limits_that_no_task_can_have_are_refused_before_a_master_is_looked_for() {
 }
 
 #[test]
+fn a_part_of_a_core_for_oneself_is_refused_before_a_master_is_looked_for() {
+    let refused = output(&["run", "--cpus", "0.5", "--exclusive-cpus", "--", "true"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("give --cpus a whole number"), "{}", text(&refused.stderr));
+}
+
+#[test]
 fn the_settings_of_an_agent_are_checked_and_shown_with_their_origin() {
     let file =
         tempfile::Builder::new().prefix("agent").suffix(".toml").tempfile().expect("a file can be made");

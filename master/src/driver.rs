@@ -493,7 +493,15 @@ pub(crate) mod tests {
             total: "cpus:4; mem:1024".parse().expect("resources"),
             version: "0.0.0".to_owned(),
         };
-        Registration { id: None, info, tasks: Vec::new(), frameworks: Vec::new(), epoch: Epoch(0) }
+        let capabilities = Default::default();
+        Registration {
+            id: None,
+            info,
+            tasks: Vec::new(),
+            frameworks: Vec::new(),
+            epoch: Epoch(0),
+            capabilities,
+        }
     }
 
     /// Lets the driver go on until all that was said before has been applied, kept and delivered.

@@ -11,7 +11,9 @@
 
 use std::collections::BTreeMap;
 
-use bourse_types::{AgentId, BadId, Mono, Reason, Role, TaskId, TaskState, Wall};
+use bourse_types::{
+    AgentId, BadId, Milli, Mono, Name, Reason, Resources, Role, Size, TaskId, TaskState, Wall,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::seen::{Attempt, Instance, KillReason, KillSent, Retry, Seen, Slot, SlotName};
@@ -93,6 +95,8 @@ struct DiskService {
     version: u64,
     template_version: u64,
     #[serde(default)]
+    size_version: u64,
+    #[serde(default)]
     removing: bool,
 }
 
@@ -127,12 +131,24 @@ struct DiskInstance {
     ports: Vec<u16>,
     version: u64,
     #[serde(default)]
+    size: Option<DiskSize>,
+    #[serde(default)]
     checked: bool,
     launched_ms: u64,
     #[serde(default)]
     running_ms: Option<u64>,
     #[serde(default)]
     kill: Option<DiskKill>,
+}
+
+/// What a task has, as it is written.
+#[derive(Serialize, Deserialize)]
+struct DiskSize {
+    /// In the usual text form.
+    resources: String,
+    /// By name, in thousandths; nothing: without limit.
+    #[serde(default)]
+    limits: BTreeMap<String, Option<u64>>,
 }
 
 /// Why a task is being killed, as it is written.
@@ -195,6 +211,7 @@ pub fn service_value(definition: &Definition) -> Vec<u8> {
         count: definition.count,
         version: definition.version,
         template_version: definition.template_version,
+        size_version: definition.size_version,
         removing: definition.removing,
     })
 }
@@ -215,6 +232,7 @@ fn slot_to_disk(slot: &Slot) -> DiskSlot {
         hostname: instance.hostname.clone(),
         ports: instance.ports.clone(),
         version: instance.version,
+        size: instance.size.as_ref().and_then(size_to_disk),
         checked: instance.checked,
         launched_ms: instance.launched.as_millis(),
         running_ms: instance.running.map(Wall::as_millis),
@@ -241,6 +259,23 @@ fn slot_to_disk(slot: &Slot) -> DiskSlot {
         ends: slot.ends,
         retry_ms: slot.retry.map(|retry| retry.wall.as_millis()),
     }
+}
+
+/// `None` where the text form does not say all: an instance whose size is not known is replaced, and not resized.
+fn size_to_disk(size: &Size) -> Option<DiskSize> {
+    let resources = size.resources.to_string();
+    let limit =
+        |(name, limit): (&Name, &Option<Milli>)| (name.as_str().to_owned(), limit.map(Milli::thousandths));
+    let whole = resources.parse().is_ok_and(|read: Resources| read == size.resources);
+    whole.then(|| DiskSize { resources, limits: size.limits.iter().map(limit).collect() })
+}
+
+fn size_from_disk(disk: DiskSize) -> Option<Size> {
+    let limit = |(name, limit): (String, Option<u64>)| Some((Name::new(&name).ok()?, limit.map(Milli::new)));
+    Some(Size {
+        resources: disk.resources.parse().ok()?,
+        limits: disk.limits.into_iter().map(limit).collect::<Option<_>>()?,
+    })
 }
 
 /// The value of the counter of tasks.
@@ -321,6 +356,8 @@ fn service(key: &str, value: &[u8]) -> Result<Definition, BadState> {
         count: disk.count,
         version: disk.version,
         template_version: disk.template_version,
+        // An earlier version knew none.
+        size_version: disk.size_version.max(disk.template_version),
         removing: disk.removing,
     })
 }
@@ -351,6 +388,8 @@ fn slot(key: &str, disk: DiskSlot) -> Result<Slot, BadState> {
             hostname: instance.hostname,
             ports: instance.ports,
             version: instance.version,
+            size: instance.size.and_then(size_from_disk),
+            resize: None,
             checked: instance.checked,
             // What it is now, the master tells.
             state: TaskState::Staging,

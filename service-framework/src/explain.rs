@@ -5,8 +5,8 @@
 
 use bourse_types::{Now, TaskState, units};
 
-use crate::plan::Plan;
-use crate::seen::{Instance, Seen, Slot, SlotName};
+use crate::plan::{Plan, ROOM};
+use crate::seen::{Instance, Resizing, Seen, Slot, SlotName};
 use crate::wanted::Definition;
 
 /// A slot, told.
@@ -49,13 +49,18 @@ pub fn slot(definition: &Definition, slot: Option<&Slot>, now: Now) -> SlotStory
 /// Tells one service.
 pub fn service(definition: &Definition, seen: &Seen, now: Now) -> ServiceStory {
     let name = &definition.spec.name;
-    let (mut running, mut healthy, mut stale) = (0, 0, 0);
+    let (mut running, mut healthy) = (0, 0);
+    let (mut stale, mut other_size) = (0u64, 0u64);
     let (mut waiting, mut starting) = (Vec::new(), Vec::new());
     for index in 0..definition.wanted() {
         let slot_name = SlotName { service: name.clone(), index };
         let slot = seen.slots.get(&slot_name);
         let keeper = slot.and_then(Slot::keeper);
-        stale += u32::from(keeper.is_some_and(|keeper| keeper.version < definition.template_version));
+        match keeper.map(|keeper| keeper.version) {
+            Some(version) if version < definition.template_version => stale += 1,
+            Some(version) if version < definition.size_version => other_size += 1,
+            Some(_) | None => {}
+        }
         match keeper {
             Some(keeper) if keeper.state == TaskState::Running => {
                 running += 1;
@@ -83,10 +88,13 @@ pub fn service(definition: &Definition, seen: &Seen, now: Now) -> ServiceStory {
         ("suspended", reason)
     } else if !waiting.is_empty() {
         ("waiting", of(&waiting))
-    } else if stale > 0 {
+    } else if stale > 0 || other_size > 0 {
         let blocked = if starting.is_empty() { String::new() } else { format!("; {}", of(&starting)) };
-        let older = units::format_count(stale.into(), "instance");
-        ("deploying", format!("{older} of an earlier version to replace{blocked}"))
+        let todo = match stale {
+            0 => format!("{} to be resized", units::format_count(other_size, "instance")),
+            _ => format!("{} of an earlier version to replace", units::format_count(stale, "instance")),
+        };
+        ("deploying", format!("{todo}{blocked}"))
     } else if !starting.is_empty() {
         ("deploying", of(&starting))
     } else {
@@ -102,7 +110,7 @@ fn why_instance(definition: &Definition, instance: &Instance, now: Now) -> Strin
         return format!("being killed on {host}: {}", kill.why.as_str());
     }
     match instance.state {
-        TaskState::Running if instance.is_serving() => String::new(),
+        TaskState::Running if instance.is_serving() => why_resized(definition, instance, now),
         TaskState::Running if instance.healthy == Some(false) => {
             let message = instance.message.as_ref().map(|message| format!(": {message}")).unwrap_or_default();
             format!("fails its health check on {host} for {here}{message}")
@@ -135,6 +143,25 @@ fn why_instance(definition: &Definition, instance: &Instance, now: Now) -> Strin
     }
 }
 
+/// What an instance that serves has yet to come to.
+fn why_resized(definition: &Definition, instance: &Instance, now: Now) -> String {
+    let host = &instance.hostname;
+    let wanted = definition.size_version;
+    match &instance.resize {
+        Some(Resizing::Asked(size)) => format!("being resized on {host} to {size}"),
+        Some(Resizing::Waiting { version, since }) if *version == wanted && instance.version < wanted => {
+            let left = units::format_rough((*since + ROOM).since(now.mono));
+            format!("waits for {host} to offer what it is to gain; replaced in {left} otherwise")
+        }
+        Some(Resizing::Refused { version, why }) if *version == wanted => {
+            format!("cannot be resized on {host}, so it is replaced: {why}")
+        }
+        Some(Resizing::Waiting { .. } | Resizing::Refused { .. } | Resizing::Done { .. }) | None => {
+            String::new()
+        }
+    }
+}
+
 fn empty(definition: &Definition, slot: Option<&Slot>, now: Now) -> SlotStory {
     if definition.removing {
         return SlotStory { state: "WAITING", reason: "the service is being removed".to_owned() };
@@ -163,6 +190,9 @@ pub fn lines(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     for kill in &plan.kills {
         lines.push(format!("kill {} on {}: {}", kill.task, kill.agent, kill.why.as_str()));
+    }
+    for resize in &plan.resizes {
+        lines.push(format!("resize {} on {} to {}", resize.task, resize.agent, resize.size));
     }
     for launch in &plan.launches {
         lines.push(format!("launch {} on {} with {}", launch.task, launch.agent, launch.resources));

@@ -8,7 +8,7 @@
 //! - a slot is filled only when every earlier instance of it has ended, or has been unreachable for as long as its
 //!   service waits; of those that can be reached at most one is not being killed;
 //! - an update or a drain takes one instance at a time, and only while all others of the service are well, as was told
-//!   since the subscription began;
+//!   since the subscription began; so it is with a new size, which a running instance gets where it is if that can be;
 //! - with resources enough, and agents that answer, every slot gets its instance.
 //!
 //! Which offer serves a slot is decided in [`place`]; sending anything is the scheduler's.
@@ -19,11 +19,11 @@ mod roll;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bourse_types::{AgentId, Mono, Now, OfferId, Resources, Role, TaskId, TaskState};
+use bourse_types::{AgentId, Milli, Mono, Name, Now, OfferId, Resources, Role, Size, TaskId, TaskState};
 
-pub use roll::SETTLE;
+pub use roll::{ROOM, SETTLE};
 
-use crate::seen::{Instance, KillReason, KillSent, Seen, Slot, SlotName, UNREACHABLE_MAX};
+use crate::seen::{Instance, KillReason, KillSent, Resizing, Seen, Slot, SlotName, UNREACHABLE_MAX};
 use crate::wanted::{Definition, Wanted};
 
 /// An offer is held for this long before it is used, so that those of other agents can arrive beside it: a service
@@ -56,6 +56,10 @@ pub struct Offered {
 pub struct Plan {
     /// Tasks to kill.
     pub kills: Vec<Kill>,
+    /// Tasks to give another size.
+    pub resizes: Vec<Resize>,
+    /// Tasks that wait from now on for their agent to offer what they are to gain, and by which version of their definition.
+    pub waits: Vec<(TaskId, u64)>,
     /// Tasks to launch, on offers that are then used up.
     pub launches: Vec<Launch>,
     /// Offers that serve nobody.
@@ -89,6 +93,23 @@ pub struct Kill {
     pub why: KillReason,
 }
 
+/// A task to give another size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resize {
+    /// The task.
+    pub task: TaskId,
+    /// Where it runs.
+    pub agent: AgentId,
+    /// The offer that it gains from, which is then used up; `None`: it gains nothing.
+    pub offer: Option<OfferId>,
+    /// What it holds.
+    pub has: Resources,
+    /// The amounts that it is to have.
+    pub wanted: Resources,
+    /// All that it is to have.
+    pub size: Size,
+}
+
 /// A task to launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launch {
@@ -104,6 +125,8 @@ pub struct Launch {
     pub hostname: String,
     /// Exactly what it takes of the offer.
     pub resources: Resources,
+    /// What it may use at most, where that is not what it takes.
+    pub limits: BTreeMap<Name, Option<Milli>>,
     /// Its ports, in the order of the file.
     pub ports: Vec<u16>,
     /// The version of the definition it is made of.
@@ -117,7 +140,7 @@ pub struct Launch {
 /// Every offer is in one of three hands afterwards: used by a launch, declined, or neither and to be kept until
 /// `wait_until`. Two plans of the same arguments are equal.
 pub fn plan(wanted: &Wanted, seen: &Seen, offers: &[Offered], now: Now) -> Plan {
-    let mut pass = Pass { wanted, seen, now, plan: Plan::default(), open: Vec::new() };
+    let mut pass = Pass { wanted, seen, now, plan: Plan::default(), open: Vec::new(), growing: Vec::new() };
     pass.kill_surplus();
     for definition in wanted.services.values() {
         pass.roll(definition);
@@ -132,9 +155,10 @@ pub fn plan(wanted: &Wanted, seen: &Seen, offers: &[Offered], now: Now) -> Plan 
 impl Plan {
     /// Whether there is nothing to do but wait.
     pub fn is_empty(&self) -> bool {
-        let Plan { kills, launches, declines, asks, forgets, revive, suppress, .. } = self;
-        let Plan { lacks: _, open: _, wait_until: _, .. } = self;
+        let Plan { kills, resizes, launches, declines, asks, forgets, revive, suppress, .. } = self;
+        let Plan { lacks: _, open: _, waits: _, wait_until: _, .. } = self;
         kills.is_empty()
+            && resizes.is_empty()
             && launches.is_empty()
             && declines.is_empty()
             && asks.is_empty()
@@ -148,6 +172,16 @@ impl Plan {
         for kill in &self.kills {
             if let Some(instance) = seen.instance_mut(&kill.task) {
                 instance.kill = Some(KillSent { why: kill.why, sent: true });
+            }
+        }
+        for (task, version) in &self.waits {
+            if let Some(instance) = seen.instance_mut(task) {
+                instance.resize = Some(Resizing::Waiting { version: *version, since: now.mono });
+            }
+        }
+        for resize in &self.resizes {
+            if let Some(instance) = seen.instance_mut(&resize.task) {
+                instance.resize = Some(Resizing::Asked(resize.size.clone()));
             }
         }
         for task in &self.asks {
@@ -186,6 +220,8 @@ impl Launch {
             hostname: self.hostname.clone(),
             ports: self.ports.clone(),
             version: self.version,
+            size: Some(Size { resources: self.resources.clone(), limits: self.limits.clone() }),
+            resize: None,
             checked: self.checked,
             state: TaskState::Staging,
             healthy: None,
@@ -201,6 +237,9 @@ impl Launch {
     }
 }
 
+/// An instance that is to have more than it has.
+type Growing<'a> = (&'a SlotName, &'a Definition, &'a Instance);
+
 /// One look at everything.
 struct Pass<'a> {
     wanted: &'a Wanted,
@@ -209,6 +248,8 @@ struct Pass<'a> {
     plan: Plan,
     /// Slots that could be filled right now.
     open: Vec<(SlotName, &'a Definition)>,
+    /// Instances that are to gain something which their agents have to offer.
+    growing: Vec<Growing<'a>>,
 }
 
 impl<'a> Pass<'a> {

@@ -7,13 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, Offer, Scheduler};
-use bourse_types::{AgentId, FrameworkId, Mono, Now, OfferId, Role, Source, TaskId, TaskState, TaskStatus};
+use bourse_types::{
+    AgentId, FrameworkId, Mono, Now, OfferId, Reason, Role, Source, TaskId, TaskState, TaskStatus,
+};
 
 use crate::disk::{self, BadState};
 use crate::explain;
 use crate::picture::{ServicePicture, picture};
-use crate::plan::{Launch, Offered, Plan, plan};
-use crate::seen::{Heard, Seen, SlotName};
+use crate::plan::{Launch, Offered, Plan, Resize, plan};
+use crate::seen::{Heard, Resizing, Seen, SlotName};
 use crate::task::task;
 use crate::wanted::{Outcome, Refusal, Wanted};
 
@@ -139,19 +141,21 @@ impl ServiceScheduler {
     }
 
     fn on_update(&mut self, now: Now, status: &TaskStatus, calls: &mut Calls) {
-        let before =
-            self.seen.instance(&status.task_id).map(|(_, instance)| (instance.state, instance.running));
+        let known = |services: &ServiceScheduler| {
+            let found = services.seen.instance(&status.task_id);
+            found.map(|(_, it)| (it.state, (it.running, it.version, it.size.clone())))
+        };
+        let before = known(self);
         match self.seen.hear(&self.wanted, now, status) {
             Heard::Changed(slot) => {
-                let after = self
-                    .seen
-                    .instance(&status.task_id)
-                    .map(|(_, instance)| (instance.state, instance.running));
-                if before.map(|(state, _)| state) != after.map(|(state, _)| state) {
+                let (before, kept_before) = before.unzip();
+                let (after, kept_after) = known(self).unzip();
+                if before != after {
                     tracing::info!(task_id = %status.task_id, %slot, state = %status.state, "instance changed");
                 }
-                // When it began to run decides later whether its end is one of many in a row.
-                if before.map(|(_, running)| running) != after.map(|(_, running)| running) {
+                // When it began to run decides later whether its end is one of many in a row; what it has, what it gains
+                // by another size.
+                if kept_before != kept_after {
                     self.unsaved.insert(slot);
                 }
             }
@@ -238,7 +242,11 @@ impl ServiceScheduler {
             tracing::info!(task_id = %kill.task, slot = %kill.slot, reason = kill.why.as_str(), "killing an instance");
             calls.kill(&kill.task);
         }
-        self.launch(now, &plan, calls);
+        for resize in plan.resizes.iter().filter(|resize| resize.offer.is_none()) {
+            tracing::info!(task_id = %resize.task, size = %resize.size, "resizing an instance");
+            calls.shrink(&resize.task, resize.size.clone());
+        }
+        self.use_offers(now, &plan, calls);
         self.tidy(now, calls);
         self.save(calls);
         self.call_roles(&plan, calls);
@@ -250,20 +258,43 @@ impl ServiceScheduler {
         self.wait_until = plan.wait_until;
     }
 
-    fn launch(&mut self, now: Now, plan: &Plan, calls: &mut Calls) {
-        let mut launches: BTreeMap<&OfferId, Vec<&Launch>> = BTreeMap::new();
+    fn use_offers(&mut self, now: Now, plan: &Plan, calls: &mut Calls) {
+        let mut uses: BTreeMap<&OfferId, (Vec<&Resize>, Vec<&Launch>)> = BTreeMap::new();
+        for resize in &plan.resizes {
+            if let Some(offer) = &resize.offer {
+                uses.entry(offer).or_default().0.push(resize);
+            }
+        }
         for launch in &plan.launches {
-            launches.entry(&launch.offer).or_default().push(launch);
+            uses.entry(&launch.offer).or_default().1.push(launch);
         }
         let declined: BTreeSet<&OfferId> = plan.declines.iter().collect();
         for (mut offer, since) in std::mem::take(&mut self.offers) {
-            if let Some(launches) = launches.get(offer.id()) {
+            if let Some((resizes, launches)) = uses.get(offer.id()) {
+                resizes.iter().for_each(|resize| self.grow(resize, &mut offer));
                 launches.iter().for_each(|launch| self.put(now, launch, &mut offer));
                 calls.accept(offer);
             } else if declined.contains(offer.id()) {
                 calls.decline(offer, DECLINE_FOR);
             } else {
                 self.offers.push((offer, since));
+            }
+        }
+    }
+
+    fn grow(&mut self, resize: &Resize, offer: &mut Offer) {
+        let Resize { task, has, wanted, size, .. } = resize;
+        match offer.resize(task, has, wanted, size.limits.clone()) {
+            Ok(size) => {
+                tracing::info!(task_id = %task, %size, "resizing an instance");
+                // Perhaps of other pieces than the planner saw, if some of the offer may be taken back.
+                if let Some(instance) = self.seen.instance_mut(task) {
+                    instance.resize = Some(Resizing::Asked(size));
+                }
+            }
+            Err(refused) => {
+                tracing::error!(task_id = %task, "{refused}");
+                self.seen.not_resized(&self.wanted, task, size, false, &refused.to_string());
             }
         }
     }
@@ -351,6 +382,11 @@ impl Scheduler for ServiceScheduler {
             }
             Event::Rescinded(id) => self.offers.retain(|(offer, _)| offer.id() != &id),
             Event::Update(status) => self.on_update(now, &status, calls),
+            Event::ResizeFailed { task, wanted, has: _, reason, why } => {
+                tracing::info!(task_id = %task, reason = why, "an instance is not resized");
+                let again = matches!(reason, Some(Reason::MasterDisconnected | Reason::InvalidOffers));
+                self.seen.not_resized(&self.wanted, &task, &wanted, again, &why);
+            }
             Event::AgentFailed(agent) => {
                 // Its tasks' updates come on their own.
                 tracing::info!(agent_id = %agent, "agent failed");

@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
-use bourse_types::{AgentId, Mono, Now, Reason, Role, TaskId, TaskState, TaskStatus, Wall};
+use bourse_types::{AgentId, Mono, Now, Reason, Role, Size, TaskId, TaskState, TaskStatus, Wall};
 
 use crate::spec::{Backoff, ServiceName};
 use crate::wanted::Wanted;
 
-pub use instance::{Instance, KillReason, KillSent};
+pub use instance::{Instance, KillReason, KillSent, Resizing};
 
 /// Ended attempts that a slot remembers.
 pub const ATTEMPTS_MAX: usize = 5;
@@ -212,9 +212,26 @@ impl Seen {
             slot.end(now, instance, status, restart);
             return Heard::Ended(name);
         }
-        match slot.instances[at].hear(now, status) {
+        let instance = &mut slot.instances[at];
+        let moved = instance.hear(now, status);
+        let definition = wanted.services.get(&name.service);
+        let resized = status.size.as_ref().is_some_and(|size| instance.measure(now, size, definition));
+        match moved || resized {
             true => Heard::Changed(name),
             false => Heard::Nothing,
+        }
+    }
+
+    /// A resize to this was not done. It is tried again, or else the instance is replaced by one of that size, if its
+    /// definition still wants it.
+    pub fn not_resized(&mut self, wanted: &Wanted, task: &TaskId, size: &Size, again: bool, why: &str) {
+        let Some(name) = self.tasks.get(task) else { return };
+        let definition = wanted.services.get(&name.service);
+        let version =
+            definition.filter(|it| it.spec.template.is_size(size) && !again).map(|it| it.size_version);
+        let Some(instance) = self.instance_mut(task) else { return };
+        if matches!(&instance.resize, Some(Resizing::Asked(asked)) if asked == size) {
+            instance.resize = version.map(|version| Resizing::Refused { version, why: why.to_owned() });
         }
     }
 
@@ -278,6 +295,10 @@ impl Seen {
     /// A subscription begins: nobody has been told of in it, and nothing was said in it to the master.
     pub fn begin(&mut self) {
         self.tell_all(false);
+        for instance in self.slots.values_mut().flat_map(|slot| &mut slot.instances) {
+            // No offer could come meanwhile.
+            instance.resize = instance.resize.take().filter(|it| !matches!(it, Resizing::Waiting { .. }));
+        }
         self.asked.clear();
         self.suppressed.clear();
     }

@@ -15,7 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_types::{Controls, Milli, Name, Namespaces, Role, Rootfs, Volume};
+use bourse_types::{Controls, Milli, Name, Namespaces, Resource, Resources, Role, Rootfs, Size, Volume};
 
 pub use parse::parse;
 pub use problem::{BadSpec, PROBLEMS_MAX, Problem};
@@ -75,7 +75,7 @@ pub struct ServiceSpec {
     pub name: ServiceName,
     /// Instances, 0 to [`COUNT_MAX`]. `None` where the file leaves it open: 1, or what it was scaled to.
     pub count: Option<u32>,
-    /// What is baked into a task: a change of it replaces the instances.
+    /// What is baked into a task: a change of it replaces the instances, or resizes them where that is enough.
     pub template: Template,
     /// How long an instance that ended waits before it is tried again.
     pub restart: Backoff,
@@ -92,6 +92,8 @@ pub struct Template {
     pub command: CommandLine,
     /// What it is given, and held to where `limits` says nothing else.
     pub resources: Needs,
+    /// Whether its cpus are cores that nobody else runs on; their number is whole then.
+    pub exclusive_cpus: bool,
     /// The most that it may use of cpus and mem where that is more than it is given; `None`: no limit.
     pub limits: BTreeMap<Name, Option<Milli>>,
     /// What it asks of the kernel besides.
@@ -117,6 +119,25 @@ pub struct Template {
     pub role: Option<Role>,
 }
 
+impl Template {
+    /// Whether instances of the other one can become instances of this one while they run: it has other amounts and limits,
+    /// and all else is the same. Cores of an instance's own stay as many as they are, and its disk stays limited.
+    pub fn is_resized(&self, other: &Template) -> bool {
+        let sized = Template { resources: other.resources, limits: other.limits.clone(), ..self.clone() };
+        let (old, new) = (other.resources, self.resources);
+        sized == *other
+            && (!self.exclusive_cpus || old.cpus == new.cpus)
+            && (old.disk.is_zero() || !new.disk.is_zero())
+    }
+
+    /// Whether an instance with this size is as large as this says.
+    pub fn is_size(&self, size: &Size) -> bool {
+        let Needs { cpus, mem, disk } = self.resources;
+        let has = &size.resources;
+        (has.cpus(), has.mem(), has.disk()) == (cpus, mem, disk) && size.limits == self.limits
+    }
+}
+
 /// What runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommandLine {
@@ -135,6 +156,15 @@ pub struct Needs {
     pub mem: Milli,
     /// MiB; zero asks for none.
     pub disk: Milli,
+}
+
+impl Needs {
+    /// As resources that no role has reserved.
+    pub fn resources(self) -> Resources {
+        let Needs { cpus, mem, disk } = self;
+        let amounts = [(Name::cpus(), cpus), (Name::mem(), mem), (Name::disk(), disk)];
+        amounts.into_iter().map(|(name, amount)| Resource::scalar(name, amount)).collect()
+    }
 }
 
 /// The name of a port: 1 to 31 of `a-z 0-9 - _`, first a letter. Its variable is `PORT_` and the name in capitals.

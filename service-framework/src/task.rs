@@ -31,6 +31,7 @@ pub fn task(launch: &Launch, spec: &ServiceSpec) -> Task {
         Some(rootfs) => task.rootfs(rootfs.clone()),
         None => task,
     };
+    let task = if template.exclusive_cpus { task.exclusive_cpus() } else { task };
     let task = match template.namespaces.network {
         Network::Loopback => task.own_network(),
         Network::Host => task,

@@ -38,6 +38,8 @@ pub struct Definition {
     pub version: u64,
     /// The version that last changed what a task is made of: instances of an earlier one are replaced.
     pub template_version: u64,
+    /// The same, or the later version that last changed amounts and limits only: instances of an earlier one are resized.
+    pub size_version: u64,
     /// Its instances are being killed; then it is forgotten.
     pub removing: bool,
 }
@@ -127,17 +129,23 @@ impl Wanted {
         let kept = old.filter(|old| !old.removing).map(|old| old.count);
         let count = spec.count.or(kept).unwrap_or(1);
         self.check_total(&name, count)?;
-        let (version, template_version, outcome) = match old {
-            None => (1, 1, Outcome::Created),
-            Some(old) if old.removing => (old.version + 1, old.version + 1, Outcome::Created),
+        let version = old.map_or(1, |old| old.version + 1);
+        let (template_version, size_version, outcome) = match old {
+            None => (version, version, Outcome::Created),
+            Some(old) if old.removing => (version, version, Outcome::Created),
             Some(old) if old.text == text && old.count == count => return Ok((name, Outcome::Unchanged)),
             Some(old) if old.spec.template == spec.template => {
-                (old.version + 1, old.template_version, Outcome::Updated)
+                (old.template_version, old.size_version, Outcome::Updated)
             }
-            Some(old) => (old.version + 1, old.version + 1, Outcome::Updated),
+            Some(old) if spec.template.is_resized(&old.spec.template) => {
+                (old.template_version, version, Outcome::Updated)
+            }
+            Some(_) => (version, version, Outcome::Updated),
         };
         let (text, file) = (text.to_owned(), file.to_owned());
-        let definition = Definition { text, file, spec, count, version, template_version, removing: false };
+        let removing = false;
+        let definition =
+            Definition { text, file, spec, count, version, template_version, size_version, removing };
         self.services.insert(name.clone(), definition);
         Ok((name, outcome))
     }
@@ -259,6 +267,32 @@ mod tests {
         assert_eq!((web(&wanted).version, web(&wanted).template_version, web(&wanted).count), (2, 1, 3));
         wanted.deploy(&file("count = 3\nports = 1"), "").expect("right");
         assert_eq!((web(&wanted).version, web(&wanted).template_version), (3, 3));
+    }
+
+    #[test]
+    fn a_change_of_amounts_and_limits_only_resizes_the_instances() {
+        let mut wanted = wanted();
+        let mut versions = |more: &str| {
+            wanted.deploy(&file(more), "").expect("right");
+            (web(&wanted).template_version, web(&wanted).size_version)
+        };
+        assert_eq!(versions(""), (1, 1));
+        assert_eq!(versions("[resources]\nmem = \"256MiB\"\ndisk = \"1GiB\""), (1, 2));
+        assert_eq!(versions("[resources]\nmem = \"256MiB\"\ndisk = \"1GiB\"\n[limits]\ncpus = 2"), (1, 3));
+        assert_eq!(versions("[resources]\nmem = \"256MiB\"\ndisk = \"1GiB\"\n[limits]\npids = 9"), (4, 4));
+        assert_eq!(
+            versions("[resources]\nmem = \"256MiB\"\n[limits]\npids = 9"),
+            (5, 5),
+            "its disk has no limit"
+        );
+        assert_eq!(versions("[resources]\ncpus = 1\nexclusive_cpus = true"), (6, 6));
+        assert_eq!(
+            versions("[resources]\ncpus = 2\nexclusive_cpus = true"),
+            (7, 7),
+            "its cores stay its own"
+        );
+        assert_eq!(versions("[resources]\ncpus = 2\nmem = \"1GiB\"\nexclusive_cpus = true"), (7, 8));
+        assert_eq!(versions("user = \"www\"\n[resources]\ncpus = 2\nexclusive_cpus = true"), (9, 9));
     }
 
     #[test]

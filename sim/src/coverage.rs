@@ -151,7 +151,8 @@ kinds! {
 kinds! {
     /// What an author's code was told.
     author_event AUTHOR_EVENTS AuthorEvent<M>, "author hears":
-    Subscribed Disconnected Reconciled Offer Rescinded Update AgentFailed AgentDraining Error Deadline Message
+    Subscribed Disconnected Reconciled Offer Rescinded Update ResizeFailed AgentFailed AgentDraining Error Deadline
+    Message
 }
 kinds! {
     /// Which states authors were told. `TASK_STAGING` is one that only reconciliation tells.

@@ -6,7 +6,7 @@
 use bourse_agent_core as agent;
 use bourse_master_core as master;
 use bourse_sdk_core as sdk;
-use bourse_types::{AgentInfo, TaskSpec};
+use bourse_types::{AgentCapability, AgentInfo, TaskSpec};
 use bytes::Bytes;
 
 /// What the bytes of task messages say.
@@ -35,6 +35,7 @@ impl Messages {
             limits: spec.limits.iter().map(|(name, limit)| (name.as_str().to_owned(), *limit)).collect(),
             kill_policy: spec.kill_policy,
             labels: spec.labels.clone(),
+            needs: spec.needs(),
             command: spec.command.value.clone().unwrap_or_default(),
             message,
         }
@@ -72,6 +73,8 @@ impl Messages {
             tasks: from.tasks.into_iter().map(report).collect(),
             frameworks: from.frameworks,
             epoch: from.epoch,
+            // As `agent` says it for every agent of this release.
+            capabilities: AgentCapability::all(),
         }
     }
 

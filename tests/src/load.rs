@@ -289,6 +289,7 @@ impl Scheduler for Busy {
             Event::Error(text) => self.pen.note(&format!("error: {text}")),
             Event::Rescinded(offer) => self.pen.note(&format!("rescinded {offer}")),
             Event::Reconciled | Event::AgentFailed(_) | Event::AgentDraining { .. } | Event::Deadline => {}
+            Event::ResizeFailed { task, why, .. } => self.pen.note(&format!("{task} is not resized: {why}")),
             Event::Message(()) => {}
         }
     }

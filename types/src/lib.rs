@@ -32,6 +32,7 @@ pub mod status;
 pub mod task_state;
 
 pub mod agent;
+pub mod capability;
 pub mod command;
 pub mod controls;
 pub mod framework;
@@ -45,6 +46,7 @@ pub mod volume;
 pub use agent::{Address, AgentInfo};
 pub use amount::{BadAmount, Milli};
 pub use attributes::{AttributeValue, Attributes, BadAttributes};
+pub use capability::AgentCapability;
 pub use command::{Argv, BadCommand, Command};
 pub use controls::{BadControl, Controls, IO_WEIGHT_MAX, IoWeight, OOM_SCORE_MAX, OomScore, PageSize, Pids};
 pub use framework::{Capabilities, FrameworkInfo};

@@ -1,11 +1,11 @@
 //! What an agent needs to know to run a plain command task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::{
-    AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name, Namespaces,
-    Resources, Role, Rootfs, Size, TaskId, Volume,
+    AgentCapability, AgentId, Command, Controls, FrameworkId, HealthCheck, KillPolicy, Labels, Milli, Name,
+    Namespaces, Resources, Role, Rootfs, Size, TaskId, Volume,
 };
 
 /// A task that is one command in one container.
@@ -67,6 +67,18 @@ impl TaskSpec {
         Size { resources: self.resources.clone(), limits: self.limits.clone() }
     }
 
+    /// What its agent has to be able to do for it, besides what every agent does.
+    pub fn needs(&self) -> BTreeSet<AgentCapability> {
+        let asks = [
+            (AgentCapability::TaskResourceLimits, !self.limits.is_empty()),
+            (AgentCapability::TaskRootfs, self.rootfs.is_some()),
+            (AgentCapability::TaskNamespaces, self.namespaces != Namespaces::default()),
+            (AgentCapability::TaskControls, self.controls != Controls::default()),
+            (AgentCapability::TaskExclusiveCpus, self.exclusive_cpus),
+        ];
+        asks.into_iter().filter(|(_, asks)| *asks).map(|(need, _)| need).collect()
+    }
+
     /// The same task with another size.
     pub fn resized(&self, size: &Size) -> TaskSpec {
         TaskSpec { resources: size.resources.clone(), limits: size.limits.clone(), ..self.clone() }
@@ -77,9 +89,8 @@ impl TaskSpec {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_limit_is_the_request_unless_one_is_given() {
-        let task = TaskSpec {
+    fn task() -> TaskSpec {
+        TaskSpec {
             id: TaskId::new("t1").expect("valid"),
             name: "t1".into(),
             framework: FrameworkId::new("f").expect("valid"),
@@ -97,12 +108,35 @@ mod tests {
             kill_policy: KillPolicy::default(),
             max_completion_time: None,
             labels: Labels::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn a_limit_is_the_request_unless_one_is_given() {
+        let task = task();
         assert_eq!(task.limit_of(&Name::cpus()), None);
         assert_eq!(task.limit_of(&Name::mem()), Some(Milli::whole(64)));
         assert_eq!(task.limit_of(&Name::gpus()), Some(Milli::ZERO));
         let other = Size::of("cpus:2; mem:128".parse().expect("valid"));
         assert_eq!(task.resized(&other).size(), other);
         assert_eq!(task.resized(&other).resized(&task.size()), task);
+    }
+
+    #[test]
+    fn a_task_needs_of_its_agent_what_it_asks_for_and_nothing_else() {
+        let plain = TaskSpec { limits: BTreeMap::new(), ..task() };
+        assert_eq!(plain.needs(), BTreeSet::new());
+        let rootfs = Some(Rootfs::new("/srv/web").expect("valid"));
+        let namespaces = Namespaces { users: crate::Users::Own, ..Namespaces::default() };
+        let controls = Controls { swap: Milli::whole(1), ..Controls::default() };
+        for (task, need) in [
+            (task(), AgentCapability::TaskResourceLimits),
+            (TaskSpec { rootfs, ..plain.clone() }, AgentCapability::TaskRootfs),
+            (TaskSpec { namespaces, ..plain.clone() }, AgentCapability::TaskNamespaces),
+            (TaskSpec { controls, ..plain.clone() }, AgentCapability::TaskControls),
+            (TaskSpec { exclusive_cpus: true, ..plain.clone() }, AgentCapability::TaskExclusiveCpus),
+        ] {
+            assert_eq!(task.needs(), [need].into());
+        }
     }
 }

@@ -3,8 +3,10 @@
 //! Mesos' `AgentInfo` has no room for the address of the agent's API and for its version; the link and the
 //! disk form carry them beside it, and the caller puts them together.
 
-use bourse_proto::v1;
-use bourse_types::{Address, AgentId, AgentInfo};
+use std::collections::BTreeSet;
+
+use bourse_proto::v1::{self, agent_info::Capability, agent_info::capability};
+use bourse_types::{Address, AgentCapability, AgentId, AgentInfo};
 
 use crate::at::{At, Missing, Under, needed};
 use crate::attributes::{self, BadAttribute};
@@ -52,6 +54,25 @@ pub fn write(id: Option<&AgentId>, info: &AgentInfo) -> v1::AgentInfo {
         id: id.map(WireId::write),
         domain: None,
     }
+}
+
+/// Reads what an agent can do, or what a task needs of one. Passed over is what this release does not ask for: what all
+/// agents can do, and what only later ones can.
+pub fn read_capabilities(forms: &[Capability]) -> BTreeSet<AgentCapability> {
+    let named = |form: &Capability| capability::Type::try_from(form.r#type?).ok();
+    let kinds: Vec<capability::Type> = forms.iter().filter_map(named).collect();
+    AgentCapability::ALL.into_iter().filter(|it| kinds.contains(&number_of(*it))).collect()
+}
+
+/// The same as messages, in the order of their numbers.
+pub fn write_capabilities(capabilities: &BTreeSet<AgentCapability>) -> Vec<Capability> {
+    let mut numbers: Vec<i32> = capabilities.iter().map(|it| number_of(*it) as i32).collect();
+    numbers.sort_unstable();
+    numbers.into_iter().map(|number| Capability { r#type: Some(number) }).collect()
+}
+
+fn number_of(capability: AgentCapability) -> capability::Type {
+    capability::Type::from_str_name(capability.as_str()).expect("a test compares the names of both sets")
 }
 
 /// Reads `host:port`; an IPv6 address stands in brackets. What [`Address`] displays is read back as the same.

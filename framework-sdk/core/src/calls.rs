@@ -184,11 +184,11 @@ impl Calls {
     /// Gives a running task less of what it has, or other limits; for more of anything there is
     /// [`Offer::resize`](crate::Offer::resize). `size` is all that it shall have: what does not change is repeated, ports too.
     ///
-    /// The answer is an update with its `size`: this one when it is done, and else the one that it keeps, with the reason.
-    /// Without a connection that comes at once. One that was asked for and not answered when [`Event::Reconciled`] comes
-    /// was lost with its master: ask again. A repeat while it is under way changes nothing.
+    /// The answer is an update with this `size` when it is done, and else an [`Event::ResizeFailed`] with the reason;
+    /// without a connection that comes at once. It is repeated until it is answered, also over disconnections. A repeat by
+    /// the author while it is under way changes nothing, and another size fails.
     ///
-    /// [`Event::Reconciled`]: crate::Event::Reconciled
+    /// [`Event::ResizeFailed`]: crate::Event::ResizeFailed
     pub fn shrink(&mut self, task: &TaskId, size: Size) {
         self.asked.push(Asked::Resize(Resize { task: task.clone(), size }));
     }

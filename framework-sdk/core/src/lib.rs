@@ -25,7 +25,7 @@ pub mod task_ids;
 pub mod text;
 
 pub use calls::{Acknowledgement, Call, Calls, Resize, Write};
-pub use offer::{NotLaunched, NotResized, Offer, OfferMade, Placed, WhyNot};
+pub use offer::{NotLaunched, NotResized, Offer, OfferMade, Placed, WhyNot, resized};
 pub use scheduler::{Event, Scheduler};
 pub use session::{Attempt, Config, End, FromMaster, Input, Note, Output, Session};
 pub use task::Task;

@@ -233,7 +233,7 @@ impl Offer {
     ///
     /// `has` is what the task has now: as it was placed, or as the last update with a `size` said. `wanted` are the amounts
     /// that change, such as `cpus:2; mem:256`; the others stay, and so do ports and volumes. `limits` are all its limits from
-    /// then on, as at the launch. The answer is an update with its `size`, as of [`Calls::shrink`](crate::Calls::shrink).
+    /// then on, as at the launch. It is answered as [`Calls::shrink`](crate::Calls::shrink) is.
     ///
     /// An `Err` leaves the offer as it was.
     pub fn resize(
@@ -243,17 +243,7 @@ impl Offer {
         wanted: &Resources,
         limits: BTreeMap<Name, Option<Milli>>,
     ) -> Result<Size, Box<NotResized>> {
-        let changes =
-            |key: &ResourceKey| !key.is_whole() && wanted.iter().any(|want| want.key.name == key.name);
-        let mut pool = has.filter(changes);
-        pool.add(&self.left);
-        let found = pool.find(wanted, &self.made.role).and_then(|pieces| {
-            let mut resources = has.filter(|key| !changes(key));
-            resources.add(&pieces);
-            let left = self.left.checked_sub(&resources.saturating_sub(has))?;
-            Some((resources, left))
-        });
-        let Some((resources, left)) = found else {
+        let Some((resources, left)) = resized(has, &self.left, wanted, &self.made.role) else {
             return Err(Box::new(NotResized {
                 task: task.clone(),
                 has: has.clone(),
@@ -344,6 +334,24 @@ impl Offer {
         });
         placed
     }
+}
+
+/// What a task that holds `has` would hold with the amounts that `wanted` names, and what would be left of `left`, which is
+/// offered to its role; `None`: there is too little. Ports, volumes and the amounts that are not named stay.
+pub fn resized(
+    has: &Resources,
+    left: &Resources,
+    wanted: &Resources,
+    role: &Role,
+) -> Option<(Resources, Resources)> {
+    let changes = |key: &ResourceKey| !key.is_whole() && wanted.iter().any(|want| want.key.name == key.name);
+    let mut pool = has.filter(changes);
+    pool.add(left);
+    let pieces = pool.find(wanted, role)?;
+    let mut resources = has.filter(|key| !changes(key));
+    resources.add(&pieces);
+    let left = left.checked_sub(&resources.saturating_sub(has))?;
+    Some((resources, left))
 }
 
 /// Letting an offer go is an answer too.

@@ -1,6 +1,6 @@
 //! What an author writes.
 
-use bourse_types::{AgentId, FrameworkId, Mono, Now, OfferId, TaskStatus, Wall};
+use bourse_types::{AgentId, FrameworkId, Mono, Now, OfferId, Reason, Size, TaskId, TaskStatus, Wall};
 
 use crate::calls::Calls;
 use crate::offer::Offer;
@@ -46,9 +46,25 @@ pub enum Event<M> {
     Offer(Offer),
     /// An offer that was not answered yet holds no longer. A task launched on it would be told as TASK_DROPPED.
     Rescinded(OfferId),
-    /// What became of a task, or with a `size` of its resize. Told in the order of the task's life, and each update once. It is acknowledged when the
-    /// handler has returned, unless [`Calls::acknowledge_later`] was called.
+    /// What became of a task, or with a `size` what it has from now on. Told in the order of the task's life, and each
+    /// update once. It is acknowledged when the handler has returned, unless [`Calls::acknowledge_later`] was called.
     Update(TaskStatus),
+    /// A resize that was asked for is over and was not done: the task goes on with what it has, or has ended. Each resize
+    /// is answered once, by this or by an [`Event::Update`] whose `size` is the wanted one; what a gap may have swallowed
+    /// is asked again by the session until it is answered.
+    ResizeFailed {
+        /// The task.
+        task: TaskId,
+        /// What it was to have.
+        wanted: Size,
+        /// What it has, where somebody said so: it was resized before, or agent or master refused this one.
+        has: Option<Size>,
+        /// Why, as a stable word: REASON_MASTER_DISCONNECTED and REASON_INVALID_OFFERS where it may be asked again
+        /// as it was, REASON_CONTAINER_UPDATE_FAILED where it cannot be, or the reason of the task's end.
+        reason: Option<Reason>,
+        /// Why, in words for people.
+        why: String,
+    },
     /// An agent was removed or is unreachable. Its tasks' updates come on their own; this one may be lost.
     AgentFailed(AgentId),
     /// An agent is being drained: what still runs there at the deadline is killed.

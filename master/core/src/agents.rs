@@ -7,9 +7,13 @@ mod away;
 mod gone;
 mod register;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
-use bourse_types::{AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Resources, TaskId, Wall};
+use bourse_types::{
+    AgentCapability, AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Resources, TaskId, Wall,
+};
 use imbl::OrdSet;
 
 use crate::effect::{Effect, Effects, ToAgent};
@@ -26,6 +30,8 @@ pub struct Agent {
     pub id: AgentId,
     /// What it says about itself.
     pub info: AgentInfo,
+    /// What it can do, as it told when it registered last; nothing before this master heard it.
+    pub capabilities: BTreeSet<AgentCapability>,
     /// Where it is in its life.
     pub state: AgentState,
     /// When it was admitted.
@@ -42,6 +48,24 @@ pub struct Agent {
     pub offers: OrdSet<OfferId>,
     /// Its tasks that are alive, or whose end its framework has not acknowledged.
     pub tasks: OrdSet<(FrameworkId, TaskId)>,
+}
+
+/// An agent that cannot do what it would be asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incapable {
+    /// Which.
+    pub agent: AgentId,
+    /// Its release.
+    pub version: String,
+    /// The names of what it cannot do.
+    pub lacks: String,
+}
+
+impl fmt::Display for Incapable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Incapable { agent, version, lacks } = self;
+        write!(f, "agent {agent} runs release {version}, which cannot do {lacks}")
+    }
 }
 
 /// Where an agent is in its life. One that is gone has no record.
@@ -169,6 +193,7 @@ impl Agent {
         Agent {
             id,
             info,
+            capabilities: BTreeSet::new(),
             state,
             admitted,
             heard: None,
@@ -187,6 +212,19 @@ impl Agent {
             (AgentState::Active { .. }, Some(Drain { phase: DrainPhase::Drained, .. })) => "drained",
             (AgentState::Active { .. }, Some(_)) => "draining",
             (state, _) => state.as_str(),
+        }
+    }
+
+    /// Refuses what needs more than it can do: its release would not see the request, or only a part of it.
+    pub(crate) fn can(&self, needs: &BTreeSet<AgentCapability>) -> Result<(), Incapable> {
+        let lacks: Vec<&str> = needs.difference(&self.capabilities).map(|need| need.as_str()).collect();
+        match lacks.is_empty() {
+            true => Ok(()),
+            false => Err(Incapable {
+                agent: self.id.clone(),
+                version: self.info.version.clone(),
+                lacks: lacks.join(", "),
+            }),
         }
     }
 

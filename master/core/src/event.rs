@@ -3,12 +3,12 @@
 //! The shell makes these at its doors from wire messages that it has already checked for form; whether they make sense
 //! now (is this offer yours, does this agent exist) is decided by the handlers. Every event may arrive twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_types::{
-    AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, Milli, OfferId, Principal,
-    Resources, Role, Size, TaskId, TaskStatus,
+    AgentCapability, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, Milli,
+    OfferId, Principal, Resources, Role, Size, TaskId, TaskStatus,
 };
 use bytes::Bytes;
 
@@ -115,6 +115,8 @@ pub struct Registration {
     pub frameworks: Vec<FrameworkInfo>,
     /// The highest master epoch that the agent knows. A master with a lower one is deposed and must not command it.
     pub epoch: Epoch,
+    /// What the agent can do: it is asked for nothing else.
+    pub capabilities: BTreeSet<AgentCapability>,
 }
 
 /// A task as its agent knows it.
@@ -151,6 +153,8 @@ pub struct TaskInfo {
     pub kill_policy: KillPolicy,
     /// Labels of the framework's choice.
     pub labels: Labels,
+    /// What its agent has to be able to do.
+    pub needs: BTreeSet<AgentCapability>,
     /// The command in words, for people.
     pub command: String,
     /// The bytes of the framework's own TaskInfo message, unknown fields included.

@@ -44,6 +44,7 @@ fn write(event: &Event) -> master_event::Event {
             tasks: registration.tasks.iter().map(write_report).collect(),
             frameworks: registration.frameworks.iter().map(nouns::write_framework).collect(),
             epoch: registration.epoch.0,
+            capabilities: bourse_wire::agent::write_capabilities(&registration.capabilities),
         }),
         Event::AgentsHeard { agents } => Form::AgentsHeard(wire::AgentsHeard {
             agent_ids: agents.iter().map(ToString::to_string).collect(),
@@ -99,6 +100,7 @@ fn read(event: master_event::Event) -> Result<Event, BadRecord> {
                 tasks: all(record.tasks, read_report)?,
                 frameworks: all(record.frameworks, nouns::read_framework)?,
                 epoch: Epoch(record.epoch),
+                capabilities: bourse_wire::agent::read_capabilities(&record.capabilities),
             };
             Event::AgentRegisters { link: LinkId(record.link), registration: Box::new(registration) }
         }
@@ -359,6 +361,7 @@ fn write_task(task: &TaskInfo) -> wire::TaskRecord {
         labels: Some(nouns::write_labels(&task.labels)),
         command: task.command.clone(),
         message: task.message.clone(),
+        needs: bourse_wire::agent::write_capabilities(&task.needs),
     }
 }
 
@@ -372,6 +375,7 @@ fn read_task(record: wire::TaskRecord) -> Result<TaskInfo, BadRecord> {
         limits: limits.collect(),
         kill_policy: record.kill_policy.map(nouns::read_kill_policy).transpose()?.unwrap_or_default(),
         labels: record.labels.map(nouns::read_labels).transpose()?.unwrap_or_default(),
+        needs: bourse_wire::agent::read_capabilities(&record.needs),
         command: record.command,
         message: record.message,
     })

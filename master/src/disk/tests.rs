@@ -1,6 +1,6 @@
 //! Properties: what was written is read back as the same value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use bourse_master_core::{
     Subscription, TaskInfo, TaskReport, TaskResized,
 };
 use bourse_types::{
-    Address, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, MasterId, Milli,
-    Mono, Name, Now, OfferId, Principal, Reason, Resource, Resources, Role, Size, Source, TaskId, TaskState,
-    TaskStatus, Wall,
+    Address, AgentCapability, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels,
+    MasterId, Milli, Mono, Name, Now, OfferId, Principal, Reason, Resource, Resources, Role, Size, Source,
+    TaskId, TaskState, TaskStatus, Wall,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -152,9 +152,9 @@ fn kill_policy() -> impl Strategy<Value = KillPolicy> {
 
 fn task() -> impl Strategy<Value = TaskInfo> {
     let limits = btree_map("[a-z]{1,4}", option::of((1..100_000u64).prop_map(Milli::new)), 0..3);
-    let rest = (labels(), "[a-z ]{0,8}", vec(any::<u8>(), 0..20));
+    let rest = (labels(), capabilities(), "[a-z ]{0,8}", vec(any::<u8>(), 0..20));
     (task_id(), "[a-z]{0,6}", agent_id(), resources(), limits, kill_policy(), rest).prop_map(
-        |(id, name, agent, resources, limits, kill_policy, (labels, command, message))| TaskInfo {
+        |(id, name, agent, resources, limits, kill_policy, (labels, needs, command, message))| TaskInfo {
             id,
             name,
             agent,
@@ -162,10 +162,16 @@ fn task() -> impl Strategy<Value = TaskInfo> {
             limits,
             kill_policy,
             labels,
+            needs,
             command,
             message: message.into(),
         },
     )
+}
+
+fn capabilities() -> impl Strategy<Value = BTreeSet<AgentCapability>> {
+    vec(any::<bool>(), AgentCapability::ALL.len())
+        .prop_map(|has| AgentCapability::ALL.into_iter().zip(has).filter(|it| it.1).map(|it| it.0).collect())
 }
 
 fn launch() -> impl Strategy<Value = Launch> {
@@ -246,15 +252,22 @@ fn events() -> impl Strategy<Value = Event> {
     );
     let resized = (framework_id(), task_id(), size(), size())
         .prop_map(|(framework, task, wanted, size)| TaskResized { framework, task, wanted, size });
-    let registration =
-        (option::of(agent_id()), agent_info(), vec(report, 0..3), vec(framework_info(), 0..2), any::<u64>())
-            .prop_map(|(id, info, tasks, frameworks, epoch)| Registration {
-                id,
-                info,
-                tasks,
-                frameworks,
-                epoch: Epoch(epoch),
-            });
+    let registration = (
+        option::of(agent_id()),
+        agent_info(),
+        vec(report, 0..3),
+        vec(framework_info(), 0..2),
+        any::<u64>(),
+        capabilities(),
+    )
+        .prop_map(|(id, info, tasks, frameworks, epoch, capabilities)| Registration {
+            id,
+            info,
+            tasks,
+            frameworks,
+            epoch: Epoch(epoch),
+            capabilities,
+        });
     let subscription = (framework_info(), roles(), option::of(principal()))
         .prop_map(|(info, suppressed, principal)| Subscription { info, suppressed, principal });
     let update = (framework_id(), status(), status()).prop_map(|(framework, status, latest)| StatusUpdate {

@@ -54,6 +54,7 @@ pub fn read_register(form: wire::Register) -> Result<Registration, BadMessage> {
             })
             .collect::<Result<_, _>>()?,
         epoch: Epoch(form.epoch),
+        capabilities: bourse_wire::agent::read_capabilities(&form.capabilities),
     })
 }
 
@@ -111,6 +112,7 @@ fn read_report(path: &str, form: wire::TaskReport) -> Result<TaskReport, BadMess
         },
         kill_policy: health::read_kill_policy(message.kill_policy.as_ref()).unwrap_or_default(),
         labels: labels::read(message.labels.as_ref()).unwrap_or_else(|_| Labels::new()),
+        needs: spec.as_ref().map(|spec| spec.needs()).unwrap_or_default(),
         command: message
             .command
             .as_ref()

@@ -352,6 +352,7 @@ fn read_launch(
     match task::read(form, Owner { framework: framework.clone(), role }) {
         Ok(spec) => Ok(Launch::Task(Box::new(TaskInfo {
             limits: super::agent::limits(&spec.limits),
+            needs: spec.needs(),
             command: in_words(&spec.command),
             id: spec.id,
             name: spec.name,

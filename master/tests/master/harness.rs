@@ -15,7 +15,7 @@ use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::v1::scheduler::call::Type;
 use bourse_proto::v1::scheduler::{self, Event, event};
 use bourse_proto::v1::{self, carrier};
-use bourse_types::{Resources, Role, TaskState, Wall};
+use bourse_types::{AgentCapability, Resources, Role, TaskState, Wall};
 use bourse_wire::Form;
 use bytes::Bytes;
 use prost::Message;
@@ -171,6 +171,7 @@ pub fn registration(hostname: &str, text: &str) -> link::Register {
         }),
         address: format!("127.0.0.1:{}", port_of(hostname)),
         version: "0.0.0".to_owned(),
+        capabilities: bourse_wire::agent::write_capabilities(&AgentCapability::all()),
         ..link::Register::default()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use bourse_proto::Required;
+use bourse_proto::agent_link;
 use bourse_proto::v1::{self, offer::Operation, offer::operation, scheduler};
 use bytes::Bytes;
 use prost::Message;
@@ -184,6 +185,26 @@ fn an_accept_has_the_bytes_of_mesos() {
         ..Default::default()
     };
     check("call-accept", call);
+}
+
+#[test]
+fn what_an_agent_can_do_keeps_its_numbers() {
+    use v1::agent_info::{Capability, capability::Type};
+    let kinds = [
+        Type::TaskResourceLimits,
+        Type::TaskResize,
+        Type::TaskRootfs,
+        Type::TaskNamespaces,
+        Type::TaskControls,
+        Type::TaskExclusiveCpus,
+    ];
+    let register = agent_link::Register {
+        address: "host:1".to_owned(),
+        version: "0.1.0".to_owned(),
+        capabilities: kinds.map(|kind| Capability { r#type: Some(kind as i32) }).to_vec(),
+        ..Default::default()
+    };
+    check("agent-capabilities", register);
 }
 
 #[test]

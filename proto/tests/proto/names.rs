@@ -11,8 +11,15 @@ const PACKAGES: [&str; 3] = ["bourse.v1", "bourse.v1.scheduler", "bourse.v1.exec
 /// Bourse's own messages in those packages.
 const OURS: [&str; 5] =
     ["Exit", "LinuxInfo.HugePages", "Offer.Operation.Resize", "TaskSize", "scheduler.CallAccepted"];
-/// Its own values, of enums that only Bourse's own clients send: these start there too.
-const OUR_VALUES: [&str; 1] = ["Offer.Operation.Type RESIZE 1000"];
+/// Its own values, of enums that only Bourse's own clients and agents send: these start there too.
+const OUR_VALUES: [&str; 6] = [
+    "AgentInfo.Capability.Type TASK_CONTROLS 1003",
+    "AgentInfo.Capability.Type TASK_EXCLUSIVE_CPUS 1004",
+    "AgentInfo.Capability.Type TASK_NAMESPACES 1002",
+    "AgentInfo.Capability.Type TASK_RESIZE 1000",
+    "AgentInfo.Capability.Type TASK_ROOTFS 1001",
+    "Offer.Operation.Type RESIZE 1000",
+];
 /// Bourse's own fields in messages of Mesos start here.
 const FIRST_OF_OURS: u32 = 1000;
 

@@ -18,6 +18,11 @@ fn state() -> (Wanted, Seen) {
             hostname: "host-1".into(),
             ports: vec![31_000],
             version: 2,
+            size: Some(Size {
+                resources: "cpus:0.1; cpus(web):0.2; mem:128; ports:[31000-31000]".parse().expect("valid"),
+                limits: [(Name::cpus(), None), (Name::mem(), Some(Milli::whole(256)))].into(),
+            }),
+            resize: None,
             checked: true,
             state: TaskState::Staging,
             healthy: None,

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use bourse_types::{AgentId, Milli, Name, Ranges, Resource, Resources, Role, TaskId, units};
+use bourse_sdk_core::resized;
+use bourse_types::{AgentId, Milli, Name, Ranges, Resource, Resources, Role, Size, TaskId, units};
 
-use super::{GATHER, Launch, Offered, Pass};
+use super::{GATHER, Growing, Launch, Offered, Pass, Resize};
 use crate::seen::{Seen, SlotName};
 use crate::spec::{Needs, ServiceName, Spread};
 use crate::wanted::Definition;
@@ -54,6 +55,8 @@ impl<'a> Pass<'a> {
             let wanted = self.wanted;
             let slots = open.iter().filter(|(_, definition)| wanted.role_of(definition) == role);
             let slots: Vec<&(SlotName, &Definition)> = slots.collect();
+            let growing = self.growing.iter().filter(|(_, definition, _)| wanted.role_of(definition) == role);
+            let growing: Vec<Growing> = growing.copied().collect();
             let mine: Vec<&Offered> = offers.iter().filter(|offer| &offer.role == role).collect();
             let oldest = mine.iter().map(|offer| offer.since).min();
             if let Some(ready) = oldest.map(|oldest| oldest + GATHER)
@@ -61,12 +64,17 @@ impl<'a> Pass<'a> {
                 && ready > self.now.mono
             {
                 self.wait_until(ready);
-                self.plan.open.insert(role.clone(), slots.iter().map(|(name, _)| name.clone()).collect());
+                let names = slots.iter().map(|(name, _)| name).chain(growing.iter().map(|(name, ..)| *name));
+                self.plan.open.insert(role.clone(), names.cloned().collect());
                 continue;
             }
             let usable = mine.iter().filter(|offer| !self.seen.draining.contains(&offer.agent));
             let mut left: Vec<Left> = usable.map(|offer| Left::new(offer, role, &crowd)).collect();
+            let waiting = self.grow(role, &growing, &mut left);
             self.deal(role, &slots, &mut left, &mut crowd);
+            if !waiting.is_empty() {
+                self.plan.open.entry(role.clone()).or_default().extend(waiting);
+            }
             let used: BTreeSet<_> = left.iter().filter(|left| left.used).map(|left| &left.offer.id).collect();
             let unused = mine.iter().map(|offer| &offer.id).filter(|id| !used.contains(id));
             self.plan.declines.extend(unused.cloned());
@@ -74,6 +82,36 @@ impl<'a> Pass<'a> {
         // An offer of a role that we do not hold any more serves nobody.
         let strange = offers.iter().filter(|offer| !self.wanted.roles.contains(&offer.role));
         self.plan.declines.extend(strange.map(|offer| offer.id.clone()));
+    }
+
+    /// Lets instances gain what their agents offer. Answers whose agents do not offer it.
+    fn grow(&mut self, role: &Role, growing: &[Growing<'a>], left: &mut [Left]) -> BTreeSet<SlotName> {
+        let mut waiting = BTreeSet::new();
+        for (name, definition, instance) in growing {
+            let Some(has) = instance.size.as_ref().map(|size| &size.resources) else { continue };
+            let template = &definition.spec.template;
+            let wanted = template.resources.resources();
+            let mut here = left.iter_mut().filter(|left| left.offer.agent == instance.agent);
+            let found = here.find_map(|left| {
+                let (resources, rest) = resized(has, &left.resources, &wanted, role)?;
+                (left.resources, left.used) = (rest, true);
+                left.measure();
+                Some((resources, left.offer.id.clone()))
+            });
+            let Some((resources, offer)) = found else {
+                waiting.insert((*name).clone());
+                continue;
+            };
+            self.plan.resizes.push(Resize {
+                task: instance.task.clone(),
+                agent: instance.agent.clone(),
+                offer: Some(offer),
+                has: has.clone(),
+                wanted,
+                size: Size { resources, limits: template.limits.clone() },
+            });
+        }
+        waiting
     }
 
     /// Deals the offers of one role out.
@@ -150,6 +188,7 @@ impl<'a> Pass<'a> {
                 hostname: offer.hostname.clone(),
                 resources,
                 ports,
+                limits: definition.spec.template.limits.clone(),
                 version: definition.version,
                 checked: definition.spec.template.health.is_some(),
             });
@@ -191,16 +230,9 @@ impl<'a> Left<'a> {
 
     /// Cuts one instance out, after so many that ended in a row.
     fn take(&mut self, definition: &Definition, role: &Role, ends: u32) -> Option<(Resources, Vec<u16>)> {
-        let Needs { cpus, mem, disk } = definition.spec.template.resources;
         let ports = self.choose_ports(definition.spec.template.ports.len() as u64, u64::from(ends));
-        let wanted: Resources = [
-            Resource::scalar(Name::cpus(), cpus),
-            Resource::scalar(Name::mem(), mem),
-            Resource::scalar(Name::disk(), disk),
-            Resource::ranges(Name::ports(), ports.clone()),
-        ]
-        .into_iter()
-        .collect();
+        let mut wanted = definition.spec.template.resources.resources();
+        wanted.insert(Resource::ranges(Name::ports(), ports.clone()));
         let found = self.resources.find(&wanted, role)?;
         self.resources = self.resources.checked_sub(&found)?;
         self.used = true;

@@ -55,7 +55,7 @@ impl Desk {
 
     fn look(&mut self) -> Plan {
         let plan = plan(&self.wanted, &self.seen, &self.offers, self.now);
-        let used: Vec<_> = plan.launches.iter().map(|launch| &launch.offer).chain(&plan.declines).collect();
+        let used: Vec<_> = used(&plan).collect();
         self.offers.retain(|offer| !used.contains(&&offer.id));
         plan.apply(&mut self.seen, self.now);
         self.seen.check().expect("the index agrees");
@@ -78,6 +78,17 @@ impl Desk {
         let mut status = TaskStatus::new(task, state, Source::Agent, self.now.wall);
         more(&mut status);
         self.seen.hear(&self.wanted, self.now, &status)
+    }
+
+    /// A task has this from now on.
+    fn resized(&mut self, task: &str, size: &str) {
+        self.hear_with(task, TaskState::Running, |status| status.size = Some(size_of(size)));
+    }
+
+    /// A resize to this was not done.
+    fn not_resized(&mut self, task: &str, size: &str, again: bool) {
+        let task = TaskId::new(task).expect("an id");
+        self.seen.not_resized(&self.wanted, &task, &size_of(size), again, "there is no room");
     }
 
     /// Fills all slots on three roomy agents, and lets them run for a minute.
@@ -106,6 +117,16 @@ impl Desk {
         }
         text
     }
+}
+
+fn size_of(resources: &str) -> Size {
+    Size::of(resources.parse().expect("resources"))
+}
+
+/// The offers that a plan answers.
+fn used(plan: &Plan) -> impl Iterator<Item = &OfferId> {
+    let launches = plan.launches.iter().map(|launch| &launch.offer);
+    launches.chain(plan.resizes.iter().filter_map(|resize| resize.offer.as_ref())).chain(&plan.declines)
 }
 
 #[test]
@@ -367,6 +388,115 @@ fn an_update_that_does_not_come_up_stops_after_its_first_instance() {
 fn a_health_check_that_is_added_does_not_replace_all_at_once() {
     let mut desk = Desk::settled("count = 3");
     desk.redeploy("count = 3\n[health]\ncommand = \"true\"");
+    desk.looks(expect!["kill web.0.0 on a1: its definition changed"]);
+}
+
+#[test]
+fn a_new_size_is_given_to_one_running_instance_after_the_other() {
+    let mut desk = Desk::settled("count = 2");
+    desk.redeploy("count = 2\n[resources]\nmem = \"64MiB\"");
+    desk.looks(expect!["resize web.0.0 on a1 to cpus:0.1; mem:64"]);
+    expect![[r#"
+        web deploying: 2 instances to be resized
+        web.0 TASK_RUNNING: being resized on host-a1 to cpus:0.1; mem:64
+        web.1 TASK_RUNNING: "#]]
+    .assert_eq(&desk.story());
+    desk.pass(60_000);
+    desk.looks(expect![""]);
+    desk.resized("web.0.0", "cpus:0.1; mem:64");
+    // Taking memory away may end it: the next one waits as for a new instance.
+    desk.pass(4_999);
+    desk.looks(expect![""]);
+    desk.pass(1);
+    desk.looks(expect!["resize web.1.1 on a2 to cpus:0.1; mem:64"]);
+    desk.resized("web.1.1", "cpus:0.1; mem:64");
+    desk.looks(expect![""]);
+    expect![[r#"
+        web running: 
+        web.0 TASK_RUNNING: 
+        web.1 TASK_RUNNING: "#]]
+    .assert_eq(&desk.story());
+}
+
+#[test]
+fn other_limits_are_given_without_an_offer() {
+    let mut desk = Desk::settled("");
+    desk.redeploy("[limits]\ncpus = \"unlimited\"\nmem = \"256MiB\"");
+    desk.looks(expect!["resize web.0.0 on a1 to cpus:0.1; mem:128 (at most cpus without limit; mem:256)"]);
+}
+
+#[test]
+fn an_instance_that_is_to_gain_something_waits_for_an_offer_of_its_agent() {
+    let mut desk = Desk::settled("count = 2");
+    desk.redeploy("count = 2\n[resources]\nmem = \"256MiB\"");
+    desk.looks(expect!["revive *"]);
+    expect![[r#"
+        web deploying: 2 instances to be resized
+        web.0 TASK_RUNNING: waits for host-a1 to offer what it is to gain; replaced in 10s otherwise
+        web.1 TASK_RUNNING: "#]]
+    .assert_eq(&desk.story());
+    desk.offer("a2", "cpus:4; mem:4096");
+    desk.offer("a1", "cpus:4; mem:100");
+    desk.looks(expect![[r#"
+        decline o4
+        decline o5"#]]);
+    desk.offer("a1", "cpus:4; mem:128");
+    desk.looks(expect![[r#"
+        resize web.0.0 on a1 to cpus:0.1; mem:256
+        suppress *"#]]);
+    desk.resized("web.0.0", "cpus:0.1; mem:256");
+    desk.pass(5_000);
+    desk.looks(expect!["revive *"]);
+}
+
+#[test]
+fn an_instance_whose_agent_offers_no_room_in_time_is_replaced() {
+    let mut desk = Desk::settled("count = 2");
+    desk.redeploy("count = 2\n[resources]\nmem = \"256MiB\"");
+    desk.looks(expect!["revive *"]);
+    desk.pass(9_999);
+    desk.looks(expect![""]);
+    desk.pass(1);
+    desk.looks(expect![[r#"
+        kill web.0.0 on a1: its definition changed
+        suppress *"#]]);
+}
+
+#[test]
+fn an_instance_whose_resize_is_refused_is_replaced_and_one_whose_resize_was_lost_is_asked_again() {
+    let mut desk = Desk::settled("count = 2");
+    desk.redeploy("count = 2\n[resources]\nmem = \"64MiB\"");
+    desk.look();
+    desk.not_resized("web.0.0", "cpus:0.1; mem:64", true);
+    desk.looks(expect!["resize web.0.0 on a1 to cpus:0.1; mem:64"]);
+    desk.not_resized("web.0.0", "cpus:0.1; mem:64", false);
+    expect![[r#"
+        web deploying: 2 instances to be resized
+        web.0 TASK_RUNNING: cannot be resized on host-a1, so it is replaced: there is no room
+        web.1 TASK_RUNNING: "#]]
+    .assert_eq(&desk.story());
+    desk.looks(expect!["kill web.0.0 on a1: its definition changed"]);
+}
+
+#[test]
+fn a_definition_that_changes_while_an_instance_is_resized_is_made_true_after_the_answer() {
+    let mut desk = Desk::settled("");
+    desk.redeploy("[resources]\nmem = \"64MiB\"");
+    desk.look();
+    desk.redeploy("[resources]\nmem = \"32MiB\"");
+    desk.looks(expect![""]);
+    desk.resized("web.0.0", "cpus:0.1; mem:64");
+    desk.looks(expect!["resize web.0.0 on a1 to cpus:0.1; mem:32"]);
+    desk.redeploy("user = \"www-data\"\n[resources]\nmem = \"32MiB\"");
+    desk.resized("web.0.0", "cpus:0.1; mem:32");
+    desk.looks(expect!["kill web.0.0 on a1: its definition changed"]);
+}
+
+#[test]
+fn an_instance_whose_size_nobody_wrote_down_is_replaced() {
+    let mut desk = Desk::settled("");
+    desk.seen.instance_mut(&TaskId::new("web.0.0").expect("an id")).expect("it runs").size = None;
+    desk.redeploy("[resources]\nmem = \"64MiB\"");
     desk.looks(expect!["kill web.0.0 on a1: its definition changed"]);
 }
 

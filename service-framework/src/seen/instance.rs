@@ -1,6 +1,8 @@
 //! One task of a slot, from its launch to its end.
 
-use bourse_types::{AgentId, Mono, Now, Reason, TaskId, TaskState, TaskStatus, Wall};
+use bourse_types::{AgentId, Mono, Now, Reason, Size, TaskId, TaskState, TaskStatus, Wall};
+
+use crate::wanted::Definition;
 
 /// A task that was launched and has not ended, as far as is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +15,12 @@ pub struct Instance {
     pub hostname: String,
     /// The ports it was given, in the order of the file.
     pub ports: Vec<u16>,
-    /// The version of the definition it was made of.
+    /// The version of the definition that it is an instance of: it was made of it, or resized to it.
     pub version: u64,
+    /// What it has; `None`: launched by a release that did not write that down.
+    pub size: Option<Size>,
+    /// How far it is on its way to another size.
+    pub resize: Option<Resizing>,
     /// Whether it was launched with a health check; its definition may have changed since.
     pub checked: bool,
     /// What was heard last; `Staging` before anything was.
@@ -38,6 +44,33 @@ pub struct Instance {
     pub told: bool,
     /// It is to end, and why.
     pub kill: Option<KillSent>,
+}
+
+/// How far an instance is on its way to the size that its definition wants. Not written down: what is not known any more
+/// is asked for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resizing {
+    /// Since then its agent is to offer what it gains by this version of the definition.
+    Waiting {
+        /// The version.
+        version: u64,
+        /// Since when.
+        since: Mono,
+    },
+    /// It is being given this.
+    Asked(Size),
+    /// It cannot have what this version of the definition wants, and is replaced.
+    Refused {
+        /// The version.
+        version: u64,
+        /// In words.
+        why: String,
+    },
+    /// It was given what its definition wanted.
+    Done {
+        /// When.
+        at: Mono,
+    },
 }
 
 /// That an instance is to end.
@@ -108,6 +141,24 @@ impl Instance {
         self.state = state;
         self.healthy = healthy;
         self.message = status.message.clone();
+        true
+    }
+
+    /// Takes in what it has. With what its definition wants it is an instance of that from now on. Answers whether anything
+    /// changed.
+    pub(super) fn measure(&mut self, now: Now, size: &Size, definition: Option<&Definition>) -> bool {
+        let news = self.size.as_ref() != Some(size);
+        self.size = Some(size.clone());
+        if matches!(&self.resize, Some(Resizing::Asked(wanted)) if wanted == size) {
+            self.resize = None;
+        }
+        let stale = |definition: &&Definition| {
+            (definition.template_version..definition.size_version).contains(&self.version)
+                && definition.spec.template.is_size(size)
+        };
+        let Some(definition) = definition.filter(stale) else { return news };
+        self.version = definition.size_version;
+        self.resize = Some(Resizing::Done { at: now.mono });
         true
     }
 

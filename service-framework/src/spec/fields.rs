@@ -39,7 +39,7 @@ pub(super) const TABLES: [(&str, &[&str]); 6] = [
             "restart",
         ],
     ),
-    ("resources", &["cpus", "mem", "disk"]),
+    ("resources", &["cpus", "exclusive_cpus", "mem", "disk"]),
     ("limits", &["cpus", "mem", "cpu_burst", "swap", "pids", "io_weight", "huge_pages", "oom_score"]),
     ("health", &["http", "tcp", "command", "port", "interval", "timeout", "grace", "failures"]),
     ("restart", &["start", "factor", "max", "reset_after"]),
@@ -78,6 +78,15 @@ impl<'t> Field<'t> {
             self.wrong(problems, must);
         }
         text
+    }
+
+    /// Yes or no.
+    pub(super) fn truth(&self, problems: &mut Problems) -> Option<bool> {
+        let read = self.value.as_bool();
+        if read.is_none() {
+            self.wrong(problems, "true or false");
+        }
+        read
     }
 
     /// A whole number within the range.

@@ -93,13 +93,14 @@ fn template(file: &Fields, problems: &mut Problems) -> Option<Template> {
         }
     };
     let ports = file.get("ports").map(|field| ports(&field, problems)).unwrap_or_default();
-    let resources = needs(file, problems);
+    let (resources, exclusive_cpus) = needs(file, problems);
     let (limits, controls) = limits(file, &resources, problems);
     let namespaces = namespaces(file, problems);
     let health = health(file, &ports, problems);
     asked_where_it_is(file, namespaces.network, health.as_ref(), problems);
     Some(Template {
         resources,
+        exclusive_cpus,
         limits,
         controls,
         env: env(file, &ports, problems),
@@ -167,9 +168,10 @@ fn no_nul(text: &str, field: &Field, problems: &mut Problems) -> bool {
     right
 }
 
-fn needs(file: &Fields, problems: &mut Problems) -> Needs {
+/// What an instance needs, and whether its cpus are its own.
+fn needs(file: &Fields, problems: &mut Problems) -> (Needs, bool) {
     let mut needs = Needs { cpus: Milli::new(100), mem: Milli::whole(128), disk: Milli::ZERO };
-    let Some(table) = file.table("resources", problems) else { return needs };
+    let Some(table) = file.table("resources", problems) else { return (needs, false) };
     if let Some(cpus) = table.get("cpus") {
         needs.cpus = cpus.number(problems, Milli::new(10), CPUS_MAX).unwrap_or(needs.cpus);
     }
@@ -179,7 +181,16 @@ fn needs(file: &Fields, problems: &mut Problems) -> Needs {
     if let Some(disk) = table.get("disk") {
         needs.disk = disk.size(problems, Milli::ZERO, Milli::whole(1024 * 1024 * 1024)).unwrap_or(needs.disk);
     }
-    needs
+    let Some(field) = table.get("exclusive_cpus") else { return (needs, false) };
+    let exclusive = field.truth(problems).unwrap_or_default();
+    if exclusive && !needs.cpus.thousandths().is_multiple_of(1000) {
+        let (path, cpus) = (field.path(), needs.cpus);
+        problems.add(
+            field.span(),
+            format!("{path} wants whole cores, and cpus is {cpus}; write a whole number of them"),
+        );
+    }
+    (needs, exclusive)
 }
 
 /// What an instance may use besides what it needs.
@@ -285,13 +296,9 @@ fn namespaces(file: &Fields, problems: &mut Problems) -> Namespaces {
         let read = text.parse::<Network>();
         read.map_err(|bad| problems.add(field.span(), format!("network: {bad}"))).ok()
     });
-    let users = file.get("own_users").and_then(|field| {
-        let own = field.value.as_bool();
-        if own.is_none() {
-            field.wrong(problems, "true or false");
-        }
-        own.map(|own| if own { Users::Own } else { Users::Machine })
-    });
+    let users = file
+        .get("own_users")
+        .and_then(|field| field.truth(problems).map(|own| if own { Users::Own } else { Users::Machine }));
     Namespaces { network: network.unwrap_or_default(), users: users.unwrap_or_default() }
 }
 

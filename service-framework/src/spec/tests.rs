@@ -49,6 +49,7 @@ fn every_key_is_read() {
         cpus = 0.5
         mem = "1GiB"
         disk = "100MiB"
+        exclusive_cpus = false
 
         [limits]
         cpus = "unlimited"
@@ -100,6 +101,7 @@ fn every_key_is_read() {
                     mem: 1024,
                     disk: 100,
                 },
+                exclusive_cpus: false,
                 limits: {
                     cpus: None,
                     mem: Some(
@@ -463,6 +465,22 @@ fn an_instance_with_a_network_of_its_own_is_asked_by_a_command_only() {
     );
     assert!(told("network = 1").contains("must be \"host\" or \"none\""));
     assert!(told("own_users = \"yes\"").contains("own_users is \"yes\"; it must be true or false"));
+}
+
+#[test]
+fn cores_of_its_own_are_a_whole_number() {
+    let file = |cpus: &str, own: &str| {
+        format!("name = \"a\"\ncommand = \"b\"\n[resources]\ncpus = {cpus}\nexclusive_cpus = {own}\n")
+    };
+    assert!(right(&file("2", "true")).template.exclusive_cpus);
+    assert!(!right(&file("0.5", "false")).template.exclusive_cpus);
+    let told =
+        |cpus: &str, own: &str| parse(&file(cpus, own), "a.toml").expect_err("it is wrong").to_string();
+    assert!(
+        told("0.5", "true")
+            .contains("a.toml:5:18: resources.exclusive_cpus wants whole cores, and cpus is 0.5")
+    );
+    assert!(told("2", "1").contains("must be true or false"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bourse_sdk_core::{Acknowledgement, Calls, Event, Offer, Task};
-use bourse_types::{Milli, Mono, Now};
+use bourse_types::{Milli, Mono, Now, Size};
 use bytes::Bytes;
 
 use super::{Poke, Roster};
@@ -114,7 +114,12 @@ impl Hoarder {
                 if self.random.chance(0.2) {
                     calls.kill(&placed.task);
                 }
-                return calls.accept(offer);
+                calls.accept(offer);
+                // Too early: the task does not run yet.
+                if self.launched.is_multiple_of(2) {
+                    calls.shrink(&placed.task, Size::of(placed.resources));
+                }
+                return;
             }
         }
         if self.random.chance(0.5) {

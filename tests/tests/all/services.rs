@@ -130,6 +130,46 @@ fn a_kill_9_of_the_service_framework_during_an_update_that_fails_leaves_the_old_
     }
 }
 
+#[test]
+fn a_service_gets_other_amounts_and_limits_while_its_processes_run_on() {
+    let file = |mem: &str, limits: &str| {
+        format!(
+            "name = \"web\"\ncommand = \"exec sleep 1000\"\ncount = 2\nkill_grace = \"1s\"\n\
+             [resources]\ncpus = 0.1\nmem = \"{mem}\"\n{limits}"
+        )
+    };
+    let cluster = Plan::agents(2).services().start();
+    cluster.api.deploy(&file("32MiB", "")).expect("it is a good file");
+    wait_for("two instances", PATIENCE, || cluster.api.settled("web", 2));
+    let ids = |service: &Service| -> Vec<String> {
+        service.instances.iter().map(|instance| instance.task_id.clone()).collect()
+    };
+    let before = cluster.api.service("web").expect("it is there");
+    let processes: Vec<Process> = {
+        let all = cluster.processes("web");
+        ids(&before).iter().map(|task| all[task]).collect()
+    };
+    // First they gain from offers of their agents; then they give up, and may use more where others leave it.
+    for (mem, limits, has) in [("96MiB", "", 96.0), ("48MiB", "[limits]\ncpus = 1\nmem = \"64MiB\"\n", 48.0)]
+    {
+        cluster.api.deploy(&file(mem, limits)).expect("it is a good file");
+        wait_for("both instances to have it", PATIENCE, || {
+            let service = cluster.api.settled("web", 2)?;
+            let tasks = cluster.api.running().map_err(|status| status.to_string())?;
+            let have = |task: &&bourse_proto::operator::Task| {
+                task.allocated.as_ref().is_some_and(|amounts| amounts.mem_mib == has)
+            };
+            match tasks.iter().filter(have).count() {
+                2 => Ok(service),
+                _ => Err(format!("{tasks:?}")),
+            }
+        });
+    }
+    let after = cluster.api.service("web").expect("it is there");
+    assert_eq!(ids(&after), ids(&before), "no instance was replaced");
+    assert!(processes.iter().all(Process::is_alive), "{processes:?}");
+}
+
 /// The tasks of `web` that ended, but for these.
 fn attempts(cluster: &Cluster, known: &BTreeSet<String>) -> BTreeSet<String> {
     let Ok(service) = cluster.api.service("web") else { return BTreeSet::new() };

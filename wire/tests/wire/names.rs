@@ -1,9 +1,10 @@
 //! Domain and wire know the same states, reasons, sources and capabilities.
 
+use bourse_proto::v1::agent_info;
 use bourse_proto::v1::framework_info::{Capability, capability};
 use bourse_proto::v1::{self, task_status};
-use bourse_types::{Reason, Source, TaskState};
-use bourse_wire::{framework, status};
+use bourse_types::{AgentCapability, Reason, Source, TaskState};
+use bourse_wire::{agent, framework, status};
 
 /// All numbers that an enum of the wire may have.
 const NUMBERS: std::ops::Range<i32> = 0..2000;
@@ -49,4 +50,19 @@ fn every_capability_of_mesos_is_known_and_others_are_ignored() {
     let info = framework::read(&form).expect("a valid framework");
     // UNKNOWN is a number, and no capability.
     assert_eq!(info.capabilities.names().count(), numbers.len() - 1);
+}
+
+#[test]
+fn what_agents_can_do_comes_back_and_what_nobody_asks_for_is_passed_over() {
+    for capability in AgentCapability::ALL {
+        let written = agent::write_capabilities(&[capability].into());
+        assert_eq!(agent::read_capabilities(&written), [capability].into());
+    }
+    let written = agent::write_capabilities(&AgentCapability::all());
+    let numbers: Vec<_> = written.iter().filter_map(|form| form.r#type).collect();
+    assert_eq!(numbers, [8, 1000, 1001, 1002, 1003, 1004]);
+    let all = NUMBERS.chain([9999]).map(|number| agent_info::Capability { r#type: Some(number) });
+    let all: Vec<_> = all.chain([agent_info::Capability { r#type: None }]).collect();
+    assert_eq!(agent::read_capabilities(&all), AgentCapability::all());
+    assert_eq!(agent::read_capabilities(&[]), [].into());
 }

@@ -57,6 +57,9 @@ pub struct Args {
     /// CPUs, in thousandths at the finest
     #[arg(long, default_value = "0.1", value_parser = parse_cpus, allow_negative_numbers = true)]
     cpus: Milli,
+    /// Run it on cores where no other task of its agent runs, as many as it has CPUs
+    #[arg(long)]
+    exclusive_cpus: bool,
     /// Memory; a task that takes more is killed, unless --mem-limit lets it
     #[arg(long, default_value = "64MiB", value_parser = units::parse_size, allow_negative_numbers = true)]
     mem: Milli,
@@ -165,6 +168,9 @@ impl Args {
         if self.own_users {
             task = task.own_users();
         }
+        if self.exclusive_cpus {
+            task = task.exclusive_cpus();
+        }
         if let Some(user) = &self.user {
             task = task.user(user);
         }
@@ -172,6 +178,18 @@ impl Args {
             task = task.grace(grace);
         }
         task
+    }
+
+    /// Refuses a part of a core for the task alone, which no agent has.
+    fn check_cores(&self) -> anyhow::Result<()> {
+        if self.exclusive_cpus && (self.cpus.is_zero() || !self.cpus.thousandths().is_multiple_of(1000)) {
+            let why = format!(
+                "--exclusive-cpus: {} CPUs are no whole cores; give --cpus a whole number",
+                self.cpus
+            );
+            return Err(failed(Exit::Usage, why));
+        }
+        Ok(())
     }
 
     /// What the task wants, in the usual text form.
@@ -183,6 +201,7 @@ impl Args {
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let controls = args.limits.controls()?;
+    args.check_cores()?;
     let connection = Connection::open(&args.master.settings()?).await?;
     let prefix = args.prefix();
     let (told, mut hears) = unbounded_channel();

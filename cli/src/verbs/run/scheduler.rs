@@ -169,7 +169,8 @@ impl Scheduler for One {
             | Event::Reconciled
             | Event::Rescinded(_)
             | Event::AgentFailed(_)
-            | Event::AgentDraining { .. } => {}
+            | Event::AgentDraining { .. }
+            | Event::ResizeFailed { .. } => {}
         }
     }
 

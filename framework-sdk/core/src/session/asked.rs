@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bourse_types::{AgentId, Now, OfferId, Reason, Role, Source, TaskId, TaskState, TaskStatus};
 
+use super::resizes::{Asking, Failed};
 use super::tasks::Verdict;
-use super::{Link, Note, Output, Session};
+use super::{Link, Note, Output, Session, ask_for_sizes};
 use crate::calls::{Acknowledgement, Asked, Call, Resize};
 use crate::offer::Answer;
 use crate::scheduler::{Event, Scheduler};
@@ -23,12 +24,12 @@ impl<S: Scheduler> Session<S> {
                 }
             }
             Asked::Resize(resize) if subscribed => {
-                let (offers, tasks, refuse) = (Vec::new(), Vec::new(), Duration::ZERO);
-                out.push(Output::Call(Call::Accept { offers, tasks, resizes: vec![resize], refuse }));
+                let resize = self.begin_resize(now, resize);
+                ask_for_sizes(resize.into_iter().collect(), out);
             }
             Asked::Resize(resize) => {
                 let why = "the master cannot be reached; ask again when it can";
-                self.not_resized(now, vec![resize], Reason::MasterDisconnected, why);
+                self.fail_resize(resize, Reason::MasterDisconnected, why);
             }
             Asked::Revive { roles } => {
                 let roles = self.roles_or_all(roles);
@@ -80,17 +81,24 @@ impl<S: Scheduler> Session<S> {
             fresh
         });
         let holds = answer.ids.iter().all(|id| self.offers.contains(id));
-        if !holds || tasks.is_empty() && resizes.is_empty() {
-            // Those of the offers that hold go back without a filter: they are wanted, only not like this.
+        // Offers that hold and are not used go back without a filter: they are wanted, only not like this.
+        if !holds {
             self.decline(answer.ids, Duration::ZERO, out);
             for task in tasks {
                 let why = "the offer holds no longer; launch the task on another one".to_owned();
                 let agent = Some(task.agent);
                 self.own_status(now, task.id, agent, TaskState::Dropped, Reason::InvalidOffers, why);
             }
-            let why = "the offer holds no longer; resize the task with another one";
-            self.not_resized(now, resizes, Reason::InvalidOffers, why);
+            for resize in resizes {
+                let why = "the offer holds no longer; resize the task with another one";
+                self.fail_resize(resize, Reason::InvalidOffers, why);
+            }
             return;
+        }
+        let resizes: Vec<Resize> =
+            resizes.into_iter().filter_map(|resize| self.begin_resize(now, resize)).collect();
+        if tasks.is_empty() && resizes.is_empty() {
+            return self.decline(answer.ids, Duration::ZERO, out);
         }
         for id in &answer.ids {
             self.offers.remove(id);
@@ -99,19 +107,29 @@ impl<S: Scheduler> Session<S> {
         out.push(Output::Call(Call::Accept { offers: answer.ids, tasks, resizes, refuse }));
     }
 
-    /// Tasks keep the size that they have, in the state that they are in. One that is not alive has nothing to keep.
-    pub(super) fn not_resized(&mut self, now: Now, resizes: Vec<Resize>, reason: Reason, why: &str) {
-        for Resize { task, size: _ } in resizes {
-            let Some(state) = self.tasks.state_of(&task) else { continue };
-            let agent_id = self.tasks.agent_of(&task);
-            let status = TaskStatus {
-                agent_id,
-                reason: Some(reason),
-                message: Some(why.to_owned()),
-                ..TaskStatus::new(task, state, Source::Master, now.wall)
-            };
-            self.own.push_back(Event::Update(status));
+    /// The resize, if it is to be sent.
+    fn begin_resize(&mut self, now: Now, resize: Resize) -> Option<Resize> {
+        if self.tasks.has_ended(&resize.task) {
+            let why = "the task has ended, and has no size any more";
+            self.fail_resize(resize, Reason::ContainerUpdateFailed, why);
+            return None;
         }
+        match self.resizes.ask(now, &resize) {
+            Asking::New => Some(resize),
+            Asking::Repeat => None,
+            Asking::Busy(other) => {
+                let why = format!("the task is being resized to {other}; wait for the answer to that");
+                self.fail_resize(resize, Reason::ContainerUpdateFailed, why);
+                None
+            }
+        }
+    }
+
+    /// A resize that the master has not looked at.
+    pub(super) fn fail_resize(&mut self, resize: Resize, reason: Reason, why: impl Into<String>) {
+        let Resize { task, size: wanted } = resize;
+        let has = self.tasks.size_of(&task);
+        self.own.push_back(Failed { task, wanted, has, reason: Some(reason), why: why.into() }.event());
     }
 
     fn decline(&mut self, ids: Vec<OfferId>, refuse: Duration, out: &mut Vec<Output>) {
@@ -137,7 +155,9 @@ impl<S: Scheduler> Session<S> {
         status.message = Some(why);
         if self.tasks.judge(&status) == Verdict::Show {
             self.reconcile.told(&status.task_id);
+            let failed = self.resizes.heard(&status);
             self.own.push_back(Event::Update(status));
+            self.own.extend(failed.map(Failed::event));
         }
     }
 

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Each subscription has a number, an [`Attempt`]; what arrives by an older one is dropped. Nothing that was on its way
-//! when a connection broke is trusted: tasks are reconciled, kills are asked again, acknowledgements come again because
+//! when a connection broke is trusted: tasks are reconciled, kills and resizes are asked again, acknowledgements come again because
 //! the agents repeat their updates.
 
 mod asked;
@@ -18,6 +18,7 @@ mod config;
 mod kills;
 mod messages;
 mod reconcile;
+mod resizes;
 mod tasks;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -29,7 +30,7 @@ use bourse_types::{
 };
 
 use crate::backoff::{Backoff, Seeded};
-use crate::calls::{Acknowledgement, Call, Calls, Closing};
+use crate::calls::{Acknowledgement, Call, Calls, Closing, Resize};
 use crate::offer::{Bin, Offer, OfferMade};
 use crate::scheduler::{Event, Scheduler};
 pub use config::{Config, DECLINE_FOR, FAILOVER_TIMEOUT};
@@ -38,6 +39,7 @@ pub use messages::{Attempt, End, FromMaster, Input, Note, Output};
 use asked::acknowledge;
 use kills::Kills;
 use reconcile::Reconcile;
+use resizes::{Failed, Resizes};
 use tasks::{Tasks, Verdict};
 
 /// A subscription has to be answered within this time; the same for a master that is quick and one that is loading.
@@ -59,8 +61,9 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 /// A deadline of the scheduler that has passed is told at most once in this time.
 const DEADLINE_AGAIN: Duration = Duration::from_millis(10);
 
-/// At most this many tasks are named in one RECONCILE, so that no call grows beyond what the master takes.
-const RECONCILE_CHUNK: usize = 1000;
+/// At most this many tasks are named in one RECONCILE or resized by one ACCEPT, so that no call grows beyond what the
+/// master takes.
+const CHUNK: usize = 1000;
 
 /// A scheduler and its conversation with the master.
 pub struct Session<S: Scheduler> {
@@ -79,6 +82,7 @@ pub struct Session<S: Scheduler> {
     begin_anew: bool,
     tasks: Tasks,
     kills: Kills,
+    resizes: Resizes,
     reconcile: Reconcile,
     /// Offers without an answer.
     offers: BTreeSet<OfferId>,
@@ -124,6 +128,7 @@ impl<S: Scheduler> Session<S> {
             begin_anew: config.begin_anew,
             tasks,
             kills: Kills::default(),
+            resizes: Resizes::default(),
             reconcile: Reconcile::default(),
             offers: BTreeSet::new(),
             bin: Bin::default(),
@@ -161,8 +166,9 @@ impl<S: Scheduler> Session<S> {
         };
         let subscribed = matches!(self.link, Link::Subscribed { .. });
         let kills = self.kills.next_deadline().filter(|_| subscribed);
+        let resizes = self.resizes.next_deadline().filter(|_| subscribed);
         let author = self.scheduler.next_deadline().map(|deadline| deadline.max(self.deadline_floor));
-        [link, kills, self.reconcile.next_deadline(), author].into_iter().flatten().min()
+        [link, kills, resizes, self.reconcile.next_deadline(), author].into_iter().flatten().min()
     }
 
     /// The only way in. The same inputs at the same times give the same outputs, if the scheduler keeps to that too.
@@ -288,6 +294,8 @@ impl<S: Scheduler> Session<S> {
             let agent = self.tasks.agent_of(&task);
             out.push(Output::Call(Call::Kill { task, agent, policy }));
         }
+        let resizes = self.resizes.again(now);
+        ask_for_sizes(resizes, out);
         let tasks = self.tasks.live().map(|(task, _)| task.clone()).collect();
         self.reconcile.begin(now, tasks);
         self.tell(now, Event::Subscribed { framework, again }, out);
@@ -309,6 +317,10 @@ impl<S: Scheduler> Session<S> {
             self.kills.done(&status.task_id);
         }
         self.reconcile.told(&status.task_id);
+        let failed = match verdict {
+            Verdict::Show | Verdict::Stale => self.resizes.heard(&status),
+            Verdict::Repeat | Verdict::PutOff | Verdict::Back => None,
+        };
         let due = match (&status.agent_id, status.uuid) {
             (Some(agent), Some(uuid)) => {
                 Some(Acknowledgement { agent: agent.clone(), task: status.task_id.clone(), uuid })
@@ -342,6 +354,7 @@ impl<S: Scheduler> Session<S> {
                 }
             }
         }
+        self.own.extend(failed.map(Failed::event));
     }
 
     fn on_error(&mut self, now: Now, why: String, out: &mut Vec<Output>) {
@@ -388,7 +401,10 @@ impl<S: Scheduler> Session<S> {
                 let agent = Some(task.agent);
                 self.own_status(now, task.id, agent, TaskState::Error, Reason::TaskInvalid, why.clone());
             }
-            self.not_resized(now, resizes, Reason::ContainerUpdateFailed, &why);
+            for resize in resizes {
+                self.resizes.withdraw(&resize.task);
+                self.fail_resize(resize, Reason::ContainerUpdateFailed, &why);
+            }
         }
         self.tell(now, Event::Error(why), out);
     }
@@ -422,6 +438,8 @@ impl<S: Scheduler> Session<S> {
             let agent = self.tasks.agent_of(&task);
             out.push(Output::Call(Call::Kill { task, agent, policy }));
         }
+        let resizes = self.resizes.due(now);
+        ask_for_sizes(resizes, out);
         if self.reconcile.everything_is_due(now) {
             self.begin_to_ask(now, out);
         } else {
@@ -505,7 +523,7 @@ impl<S: Scheduler> Session<S> {
     }
 
     fn ask_for(&self, tasks: Vec<TaskId>, out: &mut Vec<Output>) {
-        for chunk in tasks.chunks(RECONCILE_CHUNK) {
+        for chunk in tasks.chunks(CHUNK) {
             let tasks = chunk.iter().map(|task| (task.clone(), self.tasks.agent_of(task))).collect();
             out.push(Output::Call(Call::Reconcile { tasks }));
         }
@@ -530,5 +548,13 @@ impl<S: Scheduler> Session<S> {
     fn end(&mut self, end: End, out: &mut Vec<Output>) {
         self.link = Link::Over;
         out.push(Output::End(end));
+    }
+}
+
+/// Without offers: those of the first time are gone.
+fn ask_for_sizes(resizes: Vec<Resize>, out: &mut Vec<Output>) {
+    for chunk in resizes.chunks(CHUNK) {
+        let (offers, tasks, refuse) = (Vec::new(), Vec::new(), Duration::ZERO);
+        out.push(Output::Call(Call::Accept { offers, tasks, resizes: chunk.to_vec(), refuse }));
     }
 }

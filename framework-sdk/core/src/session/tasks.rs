@@ -169,9 +169,9 @@ impl Tasks {
         self.live.get(task)?.agent.clone()
     }
 
-    /// In which state a task is, if it is alive and that is known.
-    pub(super) fn state_of(&self, task: &TaskId) -> Option<TaskState> {
-        self.live.get(task)?.state
+    /// What a task was told to have last, if it is alive and has been resized.
+    pub(super) fn size_of(&self, task: &TaskId) -> Option<Size> {
+        self.live.get(task)?.size.clone()
     }
 
     /// Whether it is known to have ended.

@@ -133,6 +133,7 @@ impl Scheduler for Author {
             Event::Rescinded(_)
             | Event::AgentFailed(_)
             | Event::AgentDraining { .. }
+            | Event::ResizeFailed { .. }
             | Event::Error(_)
             | Event::Deadline => {}
         }

@@ -30,6 +30,11 @@ impl Scheduler for Author {
                 let message = status.message.as_deref().map(|m| format!(" ({m})")).unwrap_or_default();
                 format!("Update {} {}{message}", status.task_id, status.state)
             }
+            Event::ResizeFailed { task, wanted, has, reason, why } => {
+                let has = has.as_ref().map(|has| format!(", it has {has}")).unwrap_or_default();
+                let reason = reason.map(|reason| format!(" {reason}")).unwrap_or_default();
+                format!("ResizeFailed {task} to {wanted}{has}{reason} ({why})")
+            }
             other => format!("{other:?}"),
         });
         if matches!(event, Event::Deadline) {
@@ -68,7 +73,7 @@ impl World {
         let mut world = World::new(react);
         world.input(Input::Start);
         world.hear(subscribed());
-        world.text.clear();
+        world.forget();
         world
     }
 
@@ -85,6 +90,11 @@ impl World {
             }
             self.text.push_str(&format!("{output}\n"));
         }
+    }
+
+    /// Drops the text so far.
+    pub fn forget(&mut self) {
+        self.text.clear();
     }
 
     /// A line of the story itself.

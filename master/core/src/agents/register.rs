@@ -24,7 +24,7 @@ impl Master {
         registration: Registration,
         out: &mut Effects,
     ) {
-        let Registration { id, info, tasks, frameworks, epoch } = registration;
+        let Registration { id, info, tasks, frameworks, epoch, capabilities } = registration;
         if epoch > self.epoch {
             return self.refuse_follower_of_newer_master(now, link, id.as_ref(), epoch, out);
         }
@@ -49,6 +49,7 @@ impl Master {
             Some(_) => self.update_agent(&id, info, out),
         }
         self.connect(now, &id, link, out);
+        self.agent_mut(&id).capabilities = capabilities;
         self.adopt_frameworks(now, frameworks, out);
         let given_up = match before {
             // By this master or one before it, which alone knew of its tasks.
@@ -72,7 +73,7 @@ impl Master {
             self.command(&id, order, out);
         }
         self.repeat_kills(&id, out);
-        self.repeat_resizes(&id, out);
+        self.repeat_resizes(now, &id, out);
         self.drain_on_return(now, &id, out);
         self.mark_dirty(&id);
 

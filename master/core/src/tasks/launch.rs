@@ -7,6 +7,7 @@ use bourse_types::{
     TaskStatus,
 };
 
+use crate::agents::Incapable;
 use crate::effect::{Effect, Effects, ToAgent};
 use crate::event::{Launch, TaskInfo};
 use crate::history::{Entry, Kind};
@@ -32,6 +33,9 @@ pub enum BadTask {
         /// Whose the offers are.
         offered: AgentId,
     },
+    /// Its agent would run it without something that it asks for.
+    #[error("{0}; launch the task on another agent, without that, or update the agent")]
+    Incapable(Incapable),
     /// It holds nothing.
     #[error("the task uses no resources; give it some cpus or mem of the offer")]
     NoResources,
@@ -129,6 +133,8 @@ impl Master {
         if task.agent != *place.agent {
             return Err(BadTask::OtherAgent { named: task.agent.clone(), offered: place.agent.clone() });
         }
+        let agent = self.agents.get(place.agent).expect("its offers were outstanding");
+        agent.can(&task.needs).map_err(BadTask::Incapable)?;
         check_size(&task.resources, &task.limits)?;
         left.checked_sub(&task.resources)
             .ok_or_else(|| BadTask::TooMuch { wanted: task.resources.clone(), left: left.clone() })

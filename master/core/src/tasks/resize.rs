@@ -10,10 +10,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bourse_types::{
-    AgentId, FrameworkId, Milli, Name, Now, Reason, ResourceValue, Resources, Role, Size, TaskId, TaskState,
-    TaskStatus,
+    AgentCapability, AgentId, FrameworkId, Milli, Name, Now, Reason, ResourceValue, Resources, Role, Size,
+    TaskId, TaskState, TaskStatus,
 };
 
+use crate::agents::Incapable;
 use crate::effect::{Effect, Effects, ToAgent};
 use crate::event::{LinkId, Resize, TaskInfo, TaskReport, TaskResized};
 use crate::history::{Entry, Kind};
@@ -57,6 +58,9 @@ pub enum BadResize {
         /// For which the offers are.
         offered: Role,
     },
+    /// Its agent would not even see the command.
+    #[error("{0}; launch another task in its place, or update the agent")]
+    Incapable(Incapable),
     /// Something that no task gets or loses while it runs.
     #[error(
         "the resize changes {0}, which a running task keeps as it is: change amounts such as cpus, mem and disk, and \
@@ -137,7 +141,10 @@ impl Master {
         let checked = match wanted {
             Err(why) => Err(BadResize::Form(why)),
             Ok(size) if task.resize.as_ref() == Some(&size) => return left,
-            Ok(size) => check_resize(place, &left, task, &size).map(|(more, rest)| (size, more, rest)),
+            Ok(size) => self
+                .can_resize(&task.agent)
+                .and_then(|()| check_resize(place, &left, task, &size))
+                .map(|(more, rest)| (size, more, rest)),
         };
         match checked {
             Ok((size, more, rest)) => {
@@ -251,11 +258,27 @@ impl Master {
         }
     }
 
-    /// An agent that is back hears of the resizes that it may have missed; one that is under way there, it ignores.
-    pub(crate) fn repeat_resizes(&self, agent: &AgentId, out: &mut Effects) {
-        let record = self.agents.get(agent).expect("it has just registered");
-        for (framework, id) in &record.tasks {
-            self.order_resize(framework, id, out);
+    fn can_resize(&self, agent: &AgentId) -> Result<(), BadResize> {
+        let agent = self.agents.get(agent).expect("a task in the table is on an agent in the table");
+        agent.can(&[AgentCapability::TaskResize].into()).map_err(BadResize::Incapable)
+    }
+
+    /// An agent that is back hears of the resizes that it may have missed; one that is under way there, it ignores. One
+    /// that came back as an older release will never answer: its tasks keep what they have.
+    pub(crate) fn repeat_resizes(&mut self, now: Now, agent: &AgentId, out: &mut Effects) {
+        let refusal = self.can_resize(agent).err();
+        let tasks = self.agents.get(agent).expect("it has just registered").tasks.clone();
+        for (framework, id) in &tasks {
+            let Some(refusal) = &refusal else {
+                self.order_resize(framework, id, out);
+                continue;
+            };
+            let under_way = |task: &&Task| task.resize.is_some();
+            if let Some(size) = self.task(framework, id).filter(under_way).map(Task::size) {
+                self.settle_size(framework, id, &size, None, out);
+                let why = refusal.to_string();
+                self.refuse_resize(now, framework, id, Reason::ContainerUpdateFailed, &why, out);
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bourse_master_core::event::{Command, Event, Registration};
 use bourse_master_core::{Config, Effect, ToScheduler};
-use bourse_types::{Epoch, FrameworkInfo, TaskState};
+use bourse_types::{AgentCapability, Epoch, FrameworkInfo, TaskState};
 use expect_test::expect;
 
 use crate::text;
@@ -339,6 +339,7 @@ fn an_agent_that_follows_a_newer_master_is_refused_and_not_commanded_any_more() 
         tasks: vec![],
         frameworks: vec![],
         epoch: Epoch(9),
+        capabilities: AgentCapability::all(),
     };
     w.check(Event::AgentRegisters { link: new, registration: Box::new(registration) }, expect![[r#"
         close link 1
@@ -359,6 +360,7 @@ fn an_agent_at_the_address_of_an_older_one_replaces_it() {
         tasks: vec![],
         frameworks: vec![],
         epoch: Epoch(1),
+        capabilities: AgentCapability::all(),
     };
     w.check(Event::AgentRegisters { link, registration: Box::new(registration) }, expect![[r#"
         persist agent m-S0 removed
@@ -535,8 +537,14 @@ fn an_id_that_this_master_has_yet_to_give_is_nobodys() {
     w.pass(secs(80));
     let (link, usurper) = (w.link(), agent_id("another"));
     let info = w.view().agent(&first).expect("unreachable").info.clone();
-    let registration =
-        Registration { id: Some(usurper), info, tasks: vec![], frameworks: vec![], epoch: Epoch(1) };
+    let registration = Registration {
+        id: Some(usurper),
+        info,
+        tasks: vec![],
+        frameworks: vec![],
+        epoch: Epoch(1),
+        capabilities: AgentCapability::all(),
+    };
     w.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
     assert!(w.view().agent(&first).is_none(), "it was replaced at its address");
     let link = w.link();
@@ -557,6 +565,7 @@ fn tasks_of_an_agent_that_was_removed_are_told_as_running_when_it_comes_back_wit
         tasks: vec![],
         frameworks: vec![],
         epoch: Epoch(1),
+        capabilities: AgentCapability::all(),
     };
     w.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
     assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Gone));

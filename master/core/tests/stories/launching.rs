@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bourse_master_core::event::{Accept, Call, Command, Event, Launch};
-use bourse_types::{Milli, TaskState};
+use bourse_master_core::event::{Accept, Call, Command, Event, Launch, TaskInfo};
+use bourse_types::{AgentCapability, Milli, TaskState};
 use expect_test::expect;
 
 use crate::text;
@@ -350,4 +350,30 @@ fn an_operator_kills_a_task_as_its_framework_would() {
         refuse Conflict("task t1 has ended: it is TASK_KILLED")
     "#]],
     );
+}
+
+#[test]
+fn a_task_is_not_launched_on_an_agent_that_would_run_it_without_what_it_asks_for() {
+    use AgentCapability::*;
+    let mut w = World::new();
+    let link = w.link();
+    w.apply(able(registers(link, None, MACHINE), &[TaskResourceLimits]));
+    let framework = w.framework(&["*"]);
+    let offer = w.offer_of(&framework);
+    let agent = agent_id("m-S0");
+    let task = |id: &str, needs: &[AgentCapability]| TaskInfo {
+        needs: needs.iter().copied().collect(),
+        ..task_info(id, &agent, "cpus:1;mem:64")
+    };
+    let tasks = vec![
+        task("t1", &[TaskResourceLimits, TaskNamespaces, TaskRootfs]),
+        task("t2", &[TaskResourceLimits]),
+    ];
+    w.apply(framework.accept(&[&offer], tasks));
+    let said = text::effects(&w.last);
+    let refused = "m-0000@1 <- Update t1 TASK_ERROR REASON_TASK_INVALID SOURCE_MASTER m-S0 \"agent m-S0 runs release \
+                   0.1.0, which cannot do TASK_ROOTFS, TASK_NAMESPACES; launch the task on another agent, without that, \
+                   or update the agent\"";
+    assert!(said.contains(refused), "{said}");
+    assert!(said.contains("Run m-0000/t2") && !said.contains("Run m-0000/t1"), "{said}");
 }

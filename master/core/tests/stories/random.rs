@@ -150,6 +150,7 @@ impl Outside {
                     tasks: vec![],
                     frameworks: vec![],
                     epoch: bourse_types::Epoch(1),
+                    capabilities: bourse_types::AgentCapability::all(),
                 };
                 Event::AgentRegisters { link, registration: Box::new(registration) }
             }

@@ -1,7 +1,7 @@
 //! Another size for a running task: who counts what, until when, and what comes of it when something is lost.
 
 use bourse_master_core::event::{Event, TaskReport};
-use bourse_types::{AgentId, OfferId, Size, TaskState};
+use bourse_types::{AgentCapability, AgentId, OfferId, Size, TaskState};
 use expect_test::expect;
 
 use crate::text;
@@ -303,4 +303,45 @@ fn a_reconciliation_tells_the_size_of_a_task_that_has_been_resized() {
         "{}",
         text::effects(&w.last)
     );
+}
+
+#[test]
+fn a_resize_is_refused_where_the_agent_would_not_even_see_it() {
+    let mut w = World::new();
+    let (agent, _, framework) = w.running();
+    let link = w.link();
+    let known = || report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    let older = [AgentCapability::TaskResourceLimits];
+    w.apply(able(registers_with(link, Some(&agent), MACHINE, vec![known()], vec![]), &older));
+    w.check(
+        framework.resize(&[], &[("t1", "cpus:0.5;mem:64")]),
+        expect![[r#"
+            m-0000@1 <- Update t1 TASK_RUNNING REASON_CONTAINER_UPDATE_FAILED SOURCE_MASTER m-S0 "agent m-S0 runs release 0.1.0, which cannot do TASK_RESIZE; launch another task in its place, or update the agent" with cpus:1; mem:64
+        "#]],
+    );
+    // Once it has been updated it can.
+    let link = w.link();
+    w.apply(registers_with(link, Some(&agent), MACHINE, vec![known()], vec![]));
+    w.apply(framework.resize(&[], &[("t1", "cpus:0.5;mem:64")]));
+    assert!(
+        text::effects(&w.last).contains("Resize m-0000/t1 cpus:0.5; mem:64"),
+        "{}",
+        text::effects(&w.last)
+    );
+}
+
+#[test]
+fn a_resize_that_is_under_way_ends_when_its_agent_comes_back_as_a_release_that_cannot_do_it() {
+    let mut w = World::new();
+    let (agent, _, framework, offer) = offered(&mut w);
+    w.apply(framework.resize(&[&offer], &[("t1", "cpus:2;mem:64")]));
+    assert_eq!(allocated(&w, &agent), "cpus:2; mem:64");
+    let link = w.link();
+    let known = report(&framework.id, "t1", &agent, "cpus:1;mem:64", TaskState::Running);
+    w.apply(able(registers_with(link, Some(&agent), MACHINE, vec![known], vec![]), &[]));
+    let said = text::effects(&w.last);
+    assert!(!said.contains("Resize"), "{said}");
+    assert!(said.contains("Update t1 TASK_RUNNING REASON_CONTAINER_UPDATE_FAILED"), "{said}");
+    assert!(said.contains("which cannot do TASK_RESIZE"), "{said}");
+    assert_eq!(allocated(&w, &agent), "cpus:1; mem:64");
 }

@@ -15,8 +15,8 @@ use bourse_master_core::event::{
 use bourse_master_core::registry::Snapshot;
 use bourse_master_core::{Config, Master, View};
 use bourse_types::{
-    Address, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels, MasterId,
-    Mono, Now, OfferId, Resources, Role, Size, Source, TaskId, TaskState, TaskStatus, Wall,
+    Address, AgentCapability, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, FrameworkInfo, KillPolicy,
+    Labels, MasterId, Mono, Now, OfferId, Resources, Role, Size, Source, TaskId, TaskState, TaskStatus, Wall,
 };
 use bytes::Bytes;
 use expect_test::Expect;
@@ -207,8 +207,14 @@ impl World {
             .count();
         let expected = agent_id(&format!("{}-S{next}", self.master.id()));
         let info = agent_info(total, port_of(&expected));
-        let registration =
-            Registration { id: None, info, tasks: Vec::new(), frameworks: Vec::new(), epoch: Epoch(1) };
+        let registration = Registration {
+            id: None,
+            info,
+            tasks: Vec::new(),
+            frameworks: Vec::new(),
+            epoch: Epoch(1),
+            capabilities: AgentCapability::all(),
+        };
         self.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
         let id = self.last.iter().find_map(|effect| match effect {
             Effect::ToAgent { agent, .. } => Some(agent.clone()),
@@ -417,8 +423,19 @@ pub fn registers_with(
     frameworks: Vec<FrameworkInfo>,
 ) -> Event {
     let info = agent_info(total, id.map_or(6000, port_of));
-    let registration = Registration { id: id.cloned(), info, tasks, frameworks, epoch: Epoch(1) };
+    let capabilities = AgentCapability::all();
+    let registration =
+        Registration { id: id.cloned(), info, tasks, frameworks, epoch: Epoch(1), capabilities };
     Event::AgentRegisters { link, registration: Box::new(registration) }
+}
+
+/// The same by an agent of a release that can do just this.
+pub fn able(event: Event, capabilities: &[AgentCapability]) -> Event {
+    let Event::AgentRegisters { link, mut registration } = event else {
+        panic!("{event:?} registers nobody")
+    };
+    registration.capabilities = capabilities.iter().copied().collect();
+    Event::AgentRegisters { link, registration }
 }
 
 pub fn framework_info(roles: &[&str]) -> FrameworkInfo {
@@ -446,6 +463,7 @@ pub fn task_info(id: &str, agent: &AgentId, wanted: &str) -> TaskInfo {
         limits: BTreeMap::new(),
         kill_policy: KillPolicy::default(),
         labels: Labels::new(),
+        needs: Default::default(),
         command: "sleep 60".to_owned(),
         message: Bytes::from_static(b"the framework's own bytes"),
     }

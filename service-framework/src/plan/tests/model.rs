@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use bourse_types::{AgentId, Now, OfferId, Resources, Role, Source, TaskId, TaskState, TaskStatus};
+use bourse_types::{AgentId, Now, OfferId, Resources, Role, Size, Source, TaskId, TaskState, TaskStatus};
 use proptest::prelude::*;
 
 use super::super::*;
-use super::at;
+use super::{at, used};
 use crate::disk;
 use crate::seen::Heard;
 use crate::wanted::Wanted;
@@ -64,6 +64,8 @@ struct Task {
     agent: usize,
     state: TaskState,
     kill: bool,
+    /// What it has, where it was resized.
+    size: Option<Size>,
     /// The framework had forgotten it, and said so when it was told of it.
     stranger: bool,
 }
@@ -85,12 +87,16 @@ struct World {
     used: BTreeSet<TaskId>,
     /// Kills that the session repeats until they arrive.
     kills: BTreeSet<TaskId>,
+    /// Resizes that their agents have yet to do.
+    resizes: BTreeMap<TaskId, Size>,
 }
 
-fn text(user: u32) -> String {
+/// Definitions of which some differ in their size only.
+fn text(number: u32) -> String {
+    let (user, cpus) = (number / 2, if number % 2 == 0 { "0.5" } else { "0.7" });
     format!(
         "name = \"web\"\ncommand = \"x\"\nuser = \"u{user}\"\nreplace_unreachable_after = \"20s\"\n\
-         ports = 1\n[resources]\ncpus = 0.5\n[restart]\nmax = \"5s\"\n"
+         ports = 1\n[resources]\ncpus = {cpus}\n[restart]\nmax = \"5s\"\n"
     )
 }
 
@@ -111,6 +117,7 @@ impl World {
             cut: [None; 3],
             used: BTreeSet::new(),
             kills: BTreeSet::new(),
+            resizes: BTreeMap::new(),
         }
     }
 
@@ -177,13 +184,18 @@ impl World {
         self.check(&plan);
         plan.apply(&mut self.seen, self.now);
         self.seen.tidy(&self.wanted, self.now);
-        let gone: Vec<_> =
-            plan.launches.iter().map(|launch| &launch.offer).chain(&plan.declines).cloned().collect();
+        let gone: Vec<_> = used(&plan).cloned().collect();
         self.offers.retain(|offer| !gone.contains(&offer.id));
         let again = super::super::plan(&self.wanted, &self.seen, &self.offers, self.now);
         assert!(again.is_empty(), "a second look does more: {again:?}");
         if !plan.launches.is_empty() || !plan.kills.is_empty() {
             self.save();
+        }
+        for resize in &plan.resizes {
+            match lose_accepts {
+                true => self.seen.not_resized(&self.wanted, &resize.task, &resize.size, true, "lost"),
+                false => _ = self.resizes.insert(resize.task.clone(), resize.size.clone()),
+            }
         }
         for launch in &plan.launches {
             let agent = AGENTS.iter().position(|agent| *agent == launch.agent.as_str()).expect("one of ours");
@@ -193,6 +205,7 @@ impl World {
                     agent,
                     state: TaskState::Staging,
                     kill: false,
+                    size: None,
                     stranger: false,
                 };
                 self.tasks.insert(launch.task.clone(), task);
@@ -231,6 +244,10 @@ impl World {
             for launch in taken {
                 left = left.checked_sub(&launch.resources).expect("no more than was offered");
             }
+            for resize in plan.resizes.iter().filter(|resize| resize.offer.as_ref() == Some(&offer.id)) {
+                let gain = resize.size.resources.saturating_sub(&resize.has);
+                left = left.checked_sub(&gain).expect("no more than was offered");
+            }
         }
         let serving: BTreeSet<&TaskId> = self
             .tasks
@@ -242,7 +259,7 @@ impl World {
         let down = (0..definition.wanted()).filter(|index| !up.contains(index)).count();
         let rolled =
             plan.kills.iter().filter(|kill| matches!(kill.why, KillReason::Updated | KillReason::Draining));
-        let taken = rolled.filter(|kill| serving.contains(&kill.task)).count();
+        let taken = rolled.filter(|kill| serving.contains(&kill.task)).count() + plan.resizes.len();
         assert!(taken + down <= down.max(1), "more than one is taken down: {plan:?}");
     }
 
@@ -293,6 +310,11 @@ impl World {
             self.tasks.remove(&name);
             return self.tell(&name, TaskState::Killed);
         }
+        if let Some(size) = self.resizes.remove(&name) {
+            task.size = Some(size);
+            let state = task.state;
+            return self.tell(&name, state);
+        }
         task.state = match task.state {
             TaskState::Staging => TaskState::Starting,
             _ => TaskState::Running,
@@ -335,6 +357,7 @@ impl World {
     fn tell(&mut self, task: &TaskId, state: TaskState) {
         let mut status = TaskStatus::new(task.clone(), state, Source::Master, self.now.wall);
         status.healthy = None;
+        status.size = self.tasks.get(task).and_then(|task| task.size.clone());
         if self.seen.hear(&self.wanted, self.now, &status) == Heard::Stranger {
             self.kill(task);
             if let Some(truth) = self.tasks.get_mut(task) {
@@ -403,7 +426,7 @@ impl World {
         assert_eq!(story.state, expected, "{}", story.reason);
         assert_eq!(self.tasks.len() as u32, definition.count, "none beside them");
         for (_, instance) in self.seen.instances() {
-            assert!(instance.version >= definition.template_version, "{instance:?}");
+            assert!(instance.version >= definition.size_version, "{instance:?}");
             assert!(self.tasks.contains_key(&instance.task));
         }
     }
