@@ -108,7 +108,7 @@ kinds! {
 kinds! {
     /// What happened to an agent.
     agent_event AGENT_EVENTS AgentEvent, "agent event":
-    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Resized SandboxMeasured Stop Disk Tick
+    LinkOpened LinkClosed FromMaster Launched LaunchFailed Ended Probed Resized Measured SandboxMeasured Stop Disk Tick
 }
 kinds! {
     /// What an agent found of a container when it came back.
@@ -122,7 +122,7 @@ kinds! {
 kinds! {
     /// What an agent wanted.
     agent_effect AGENT_EFFECTS AgentEffect, "agent effect":
-    Checkpoint Connect CloseLink Send Launch Watch Resize Signal KillAll Destroy Probe Exit
+    Checkpoint Connect CloseLink Send Launch Watch Resize Measure Signal KillAll Destroy Probe Exit
 }
 kinds! {
     /// What an agent wanted to survive.

@@ -20,6 +20,9 @@ const NO_DEVICE: &str = "mount: no such device; load the module";
 /// Why a container keeps its limits.
 const IN_USE: &str = "its memory is in use; free some of it";
 
+/// Why a sandbox cannot be measured.
+const UNREADABLE: &str = "input/output error";
+
 /// Between two measurements of a sandbox.
 const MEASURED: Duration = Duration::from_secs(1);
 
@@ -77,8 +80,10 @@ pub enum Inside {
     Dies(i32),
     /// A health check has its answer.
     Answers(u64),
-    /// Its sandbox is measured.
+    /// Its sandbox is measured in its turn.
     Measured,
+    /// Its sandbox was measured as the agent asked, or could not be.
+    Sized,
     /// Its new limits are set, or refused.
     Resized,
 }
@@ -194,6 +199,12 @@ impl Machine {
                 self.soon(MEASURED, id, Inside::Measured, outside);
                 Event::SandboxMeasured { container: id.clone(), used_bytes: GREED_BYTES }
             }
+            (Phase::Running { .. }, Inside::Sized) => {
+                let bytes = if container.program.greedy { GREED_BYTES } else { 0 };
+                let unreadable = outside.misfortune && self.random.chance(0.1);
+                let outcome = if unreadable { Err(UNREADABLE.to_owned()) } else { Ok(bytes) };
+                Event::Measured { container: id.clone(), outcome }
+            }
             (Phase::Running { .. }, Inside::Resized) => {
                 let wanted = container.resizing.take()?;
                 // What it has already cannot be refused.
@@ -246,6 +257,12 @@ impl Machine {
         container.resizing = Some(resize.spec.resources.clone());
         let wait = self.random.millis(1, 2_000);
         self.soon(wait, &resize.container, Inside::Resized, outside);
+    }
+
+    /// Looks at a sandbox; that takes a moment.
+    pub fn measure(&mut self, id: &ContainerId, outside: &mut Outside) {
+        let wait = self.random.millis(1, 2_000);
+        self.soon(wait, id, Inside::Sized, outside);
     }
 
     /// SIGTERM.

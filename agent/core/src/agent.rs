@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bourse_types::{AgentId, ContainerId, Mono, Now};
+use bourse_types::{AgentId, ContainerId, Mono, Now, Size};
 
 use crate::checkpoint::{Record, State};
 use crate::config::Config;
@@ -53,8 +53,8 @@ pub(crate) struct Live {
     pub(crate) cores: Option<Cores>,
     /// A question about the limits of its container.
     pub(crate) asked: Option<Asked>,
-    /// What its sandbox held when it was measured last.
-    pub(crate) used_bytes: Option<u64>,
+    /// The size that it is to have if its sandbox, which is being measured, holds no more than that.
+    pub(crate) measuring: Option<Size>,
 }
 
 impl Agent {
@@ -77,6 +77,7 @@ impl Agent {
                 self.on_probed(now, &container, round, outcome, out)
             }
             Event::Resized { container, outcome } => self.on_resized(now, &container, outcome, out),
+            Event::Measured { container, outcome } => self.on_measured(now, &container, outcome, out),
             Event::SandboxMeasured { container, used_bytes } => {
                 self.on_sandbox_measured(now, &container, used_bytes, out)
             }

@@ -51,9 +51,6 @@ impl Agent {
             return;
         }
         let Some(key) = self.containers.get(container).cloned() else { return };
-        if let Some(live) = self.live.get_mut(&key) {
-            live.used_bytes = Some(used_bytes);
-        }
         let Some(limit) = self.state.tasks.get(&key).and_then(Task::disk_limit) else { return };
         if !exceeds(used_bytes, limit) {
             return;

@@ -50,6 +50,13 @@ pub enum Effect {
     },
     /// Give a running container other limits; answered by `Resized`, unless it ends. One at a time for each container.
     Resize(Box<Resize>),
+    /// Measure the sandbox of a container now; answered by `Measured`. One at a time for each container.
+    Measure {
+        /// Which container's.
+        container: ContainerId,
+        /// Which task runs in it.
+        task: TaskKey,
+    },
     /// Send a signal to the task's first process.
     Signal {
         /// Which container.
@@ -206,6 +213,7 @@ impl fmt::Display for Effect {
                 let Resize { container, spec, cores } = &**resize;
                 write!(f, "Resize({container} to {}{})", spec.size(), On(cores.as_ref()))
             }
+            Effect::Measure { container, .. } => write!(f, "Measure({container})"),
             Effect::Watch { container } => write!(f, "Watch({container})"),
             Effect::Signal { container, signal } => write!(f, "Signal({container} {signal:?})"),
             Effect::KillAll { container } => write!(f, "KillAll({container})"),

@@ -120,7 +120,16 @@ pub enum Event {
         /// Why not, and what to do; the limits are as they were then.
         outcome: Result<(), String>,
     },
-    /// A sandbox was measured. Once a task is over its disk, a repeat does nothing, also with another figure.
+    /// The sandbox that [`Effect::Measure`](crate::Effect::Measure) asked for was measured, or could not be. Without a
+    /// question it is dropped.
+    Measured {
+        /// Which container's.
+        container: ContainerId,
+        /// What it holds on its disk, in bytes, a lower bound where not all of it could be looked at; or why that is not
+        /// known.
+        outcome: Result<u64, String>,
+    },
+    /// A sandbox was measured in its turn. Once a task is over its disk, a repeat does nothing, also with another figure.
     SandboxMeasured {
         /// Which container's.
         container: ContainerId,

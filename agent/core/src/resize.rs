@@ -4,6 +4,10 @@
 //! container is under way at a time: what changes meanwhile is asked for after its answer. A new size is written down
 //! before it is asked for, so it is asked for again by an agent that comes back, and once more where the answer came and
 //! was not written down: the containerizer does nothing then.
+//!
+//! A sandbox that may hold less than before, or has a limit for the first time, is measured first: a limit below what is
+//! in it would end the task, and a measurement from before says nothing of now. Nothing is written down until then, as the
+//! master asks again whoever comes back without an answer.
 
 use bourse_types::{ContainerId, Now, Reason, Size, Source, TaskState};
 
@@ -32,14 +36,41 @@ impl Agent {
             self.answer_unknown(now, key, out);
             return;
         };
-        if task.has_ended() || task.resize.is_some() {
+        let Some(live) = self.live.get_mut(key) else { return };
+        if task.has_ended() || task.resize.is_some() || live.measuring.is_some() {
             return;
         }
-        let used_bytes = self.live.get(key).and_then(|live| live.used_bytes);
-        let used_bytes = used_bytes.filter(|_| self.config.enforce_disk);
-        if let Some(why) = refusal(task, &size, used_bytes) {
+        if let Some(why) = refusal(task, &size) {
             return self.answer_resize(now, key, size, Some(why), out);
         }
+        if self.config.enforce_disk && may_hold_less(task, &size) {
+            live.measuring = Some(size);
+            out.push(Effect::Measure { container: task.container.clone(), task: key.clone() });
+            return;
+        }
+        self.begin_resize(key, size, out);
+    }
+
+    /// The sandbox of a task was measured for its new size, or could not be. Without such a question, and for a task that
+    /// has ended: dropped.
+    pub(crate) fn on_measured(
+        &mut self,
+        now: Now,
+        container: &ContainerId,
+        outcome: Result<u64, String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(key) = self.containers.get(container).cloned() else { return };
+        let Some(size) = self.live.get_mut(&key).and_then(|live| live.measuring.take()) else { return };
+        let Some(task) = self.state.tasks.get(&key).filter(|task| !task.has_ended()) else { return };
+        // It may be being killed by now.
+        match refusal(task, &size).or_else(|| holds_more(&size, outcome)) {
+            Some(why) => self.answer_resize(now, &key, size, Some(why), out),
+            None => self.begin_resize(&key, size, out),
+        }
+    }
+
+    fn begin_resize(&mut self, key: &TaskKey, size: Size, out: &mut Vec<Effect>) {
         self.keep(Record::ResizeBegun { task: key.clone(), size: Box::new(size) }, out);
         self.ask(key, out);
     }
@@ -131,9 +162,8 @@ impl Agent {
     }
 }
 
-/// Why a task cannot have this size, if that can be said without trying. `used_bytes`: what its sandbox holds, where that
-/// matters and is known.
-fn refusal(task: &Task, size: &Size, used_bytes: Option<u64>) -> Option<String> {
+/// Why a task cannot have this size, if that can be said without trying or measuring.
+fn refusal(task: &Task, size: &Size) -> Option<String> {
     if task.started.is_none() {
         return Some("the task does not run yet; resize it while it is TASK_RUNNING".into());
     }
@@ -145,7 +175,26 @@ fn refusal(task: &Task, size: &Size, used_bytes: Option<u64>) -> Option<String> 
                    cpus";
         return Some(why.into());
     }
+    None
+}
+
+/// Whether the sandbox of a task may hold less with this size than so far.
+fn may_hold_less(task: &Task, size: &Size) -> bool {
+    let limit = disk::limit_of(&size.resources);
+    limit.is_some_and(|limit| task.disk_limit().is_none_or(|before| limit < before))
+}
+
+/// Why a sandbox that was measured cannot have the limit of this size.
+fn holds_more(size: &Size, outcome: Result<u64, String>) -> Option<String> {
     let limit = disk::limit_of(&size.resources)?;
-    let used_bytes = used_bytes.filter(|used| disk::exceeds(*used, limit))?;
-    Some(format!("{}; remove some of it, or give the task more", disk::message(used_bytes, limit)))
+    match outcome {
+        Ok(used_bytes) if disk::exceeds(used_bytes, limit) => {
+            let why = disk::message(used_bytes, limit);
+            Some(format!("{why}; remove some of it, or give the task more"))
+        }
+        Ok(_) => None,
+        Err(why) => {
+            Some(format!("whether its sandbox holds more than {limit} MiB cannot be seen: {why}; try again"))
+        }
+    }
 }

@@ -384,6 +384,7 @@ impl AgentNode {
                     }
                 }
                 Effect::Resize(resize) => self.machine.resize(&resize, outside),
+                Effect::Measure { container, .. } => self.machine.measure(&container, outside),
                 Effect::Signal { container, signal: Signal::Term } => {
                     self.machine.terminate(&container, outside)
                 }

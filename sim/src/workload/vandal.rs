@@ -287,8 +287,8 @@ impl Vandal {
         };
         let size = match self.random.below(5) {
             0 => "cpus:0.1; mem:32",
-            1 => "cpus:0.4; mem:16",
-            2 => "cpus:1; mem:64",
+            1 => "cpus:0.4; mem:16; disk:4",
+            2 => "cpus:1; mem:64; disk:8",
             3 => "cpus:2; mem:32",
             _ => "cpus:100; mem:1",
         };

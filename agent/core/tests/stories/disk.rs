@@ -143,6 +143,18 @@ fn an_agent_that_does_not_enforce_the_disk_lets_a_task_over_it_run() {
 }
 
 #[test]
+fn an_agent_that_does_not_enforce_the_disk_measures_nobody_for_a_resize() {
+    let mut world = World::lenient();
+    world.run(with_disk());
+    world.launched("t1", 7);
+    world.skip();
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.expect(expect![[r#"
+        Checkpoint(ResizeBegun F/t1 cpus:1; mem:64; disk:4)
+        Resize(c1 to cpus:1; mem:64; disk:4)"#]]);
+}
+
+#[test]
 fn a_container_that_nobody_knows_has_no_limit() {
     let mut world = World::registered();
     let container = bourse_types::ContainerId::new("stray").expect("valid");

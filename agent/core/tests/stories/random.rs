@@ -53,6 +53,12 @@ enum Step {
     Resize {
         task: u8,
         mem: u64,
+        disk: u64,
+    },
+    /// A sandbox was measured for a resize; `None`: it could not be.
+    Sized {
+        which: u8,
+        mebibytes: Option<u64>,
     },
     Resized {
         which: u8,
@@ -79,7 +85,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (task.clone(), any::<bool>(), prop::bool::weighted(0.1), prop::bool::weighted(0.3))
             .prop_map(|(task, checked, refused, alone)| Step::Run { task, checked, refused, alone }),
-        2 => (task.clone(), 60..64_u64).prop_map(|(task, mem)| Step::Resize { task, mem }),
+        2 => (task.clone(), 60..64_u64, 9..12_u64).prop_map(|(task, mem, disk)| Step::Resize { task, mem, disk }),
+        2 => (any::<u8>(), prop::option::weighted(0.8, 9..12_u64))
+            .prop_map(|(which, mebibytes)| Step::Sized { which, mebibytes }),
         3 => (any::<u8>(), any::<bool>()).prop_map(|(which, done)| Step::Resized { which, done }),
         2 => (task.clone(), prop::option::of(0..20_u64)).prop_map(|(task, grace)| Step::Kill { task, grace }),
         1 => Just(Step::Shutdown),
@@ -126,6 +134,8 @@ struct Outside {
     resizing: BTreeMap<ContainerId, Option<Cores>>,
     /// Containers whose limits could not be set the last time.
     failed: BTreeSet<ContainerId>,
+    /// Containers whose sandboxes are being measured for that.
+    measuring: BTreeSet<ContainerId>,
     /// Refused for good, or silenced: their updates follow other rules.
     silent: BTreeSet<TaskKey>,
     /// Began and ended while no agent looked.
@@ -163,6 +173,7 @@ impl Outside {
             given: BTreeMap::new(),
             resizing: BTreeMap::new(),
             failed: BTreeSet::new(),
+            measuring: BTreeSet::new(),
             silent: BTreeSet::new(),
             unseen: BTreeSet::new(),
             log: Vec::new(),
@@ -231,11 +242,15 @@ impl Outside {
                     let before = self.resizing.insert(resize.container, resize.cores);
                     assert!(before.is_none(), "one resize at a time");
                 }
+                Effect::Measure { container, .. } => {
+                    assert!(self.measuring.insert(container), "one measurement at a time");
+                }
                 Effect::Watch { container } => assert!(self.containers.contains_key(&container)),
                 Effect::Signal { .. } | Effect::KillAll { .. } => {}
                 Effect::Destroy { container } => {
                     self.containers.remove(&container);
                     self.resizing.remove(&container);
+                    self.measuring.remove(&container);
                 }
                 Effect::Probe { container, round, .. } => {
                     self.probes.insert(container, round);
@@ -338,6 +353,7 @@ impl Outside {
                 self.given.insert(container, cores);
             }
         }
+        self.measuring.clear();
         if !same {
             self.containers.clear();
         }
@@ -400,6 +416,12 @@ impl Outside {
         }
         let outcome = if done { Ok(()) } else { Err("in use".into()) };
         self.apply(Event::Resized { container, outcome });
+    }
+
+    fn measures(&mut self, container: ContainerId, mebibytes: Option<u64>) {
+        self.measuring.remove(&container);
+        let outcome = mebibytes.map(|mebibytes| mebibytes << 20).ok_or_else(|| "no".into());
+        self.apply(Event::Measured { container, outcome });
     }
 
     fn step(&mut self, step: Step) {
@@ -473,8 +495,8 @@ impl Outside {
                     self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
                 }
             }
-            Step::Resize { task, mem } => {
-                let size = Size::of(format!("cpus:1; mem:{mem}; disk:10").parse().expect("valid"));
+            Step::Resize { task, mem, disk } => {
+                let size = Size::of(format!("cpus:1; mem:{mem}; disk:{disk}").parse().expect("valid"));
                 self.tell(FromMaster::Resize { task: key(&name(task)), size: Box::new(size) });
             }
             Step::Resized { which, done } => {
@@ -482,6 +504,13 @@ impl Outside {
                 let container = asked.get(usize::from(which) % asked.len().max(1)).copied().cloned();
                 if let Some(container) = container {
                     self.resizes(container, done);
+                }
+            }
+            Step::Sized { which, mebibytes } => {
+                let asked: Vec<&ContainerId> = self.measuring.iter().collect();
+                let container = asked.get(usize::from(which) % asked.len().max(1)).copied().cloned();
+                if let Some(container) = container {
+                    self.measures(container, mebibytes);
                 }
             }
             Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
@@ -501,6 +530,8 @@ impl Outside {
         self.torn = None;
         for _ in 0..200 {
             self.pass(secs(5));
+            let measuring: Vec<ContainerId> = self.measuring.iter().cloned().collect();
+            measuring.into_iter().for_each(|container| self.measures(container, Some(1)));
             let resizing: Vec<ContainerId> = self.resizing.keys().cloned().collect();
             resizing.into_iter().for_each(|container| self.resizes(container, true));
             let started: Vec<ContainerId> = self.containers.keys().cloned().collect();

@@ -1,5 +1,5 @@
-use bourse_agent_core::{Effect, FromAgent};
-use bourse_types::Exit;
+use bourse_agent_core::{Effect, Event, FromAgent};
+use bourse_types::{Exit, TaskSpec};
 use expect_test::expect;
 
 use crate::world::{BOOT, World, checked, key, secs, spec};
@@ -82,18 +82,24 @@ fn what_cannot_be_resized_is_refused_without_asking() {
         Send(1: Update F/t9 TASK_DROPPED#6 REASON_RECONCILIATION "the agent knows no such task; it was never launched here, or its end was acknowledged")"#]]);
 }
 
+fn with_disk() -> TaskSpec {
+    TaskSpec { resources: "cpus:1; mem:64; disk:10".parse().expect("valid"), ..spec("t1") }
+}
+
 #[test]
-fn a_smaller_disk_than_what_is_in_the_sandbox_is_refused() {
-    let mut with_disk = spec("t1");
-    with_disk.resources = "cpus:1; mem:64; disk:10".parse().expect("valid");
-    let mut world = World::running(with_disk);
-    world.holds("t1", 8);
+fn a_smaller_disk_than_what_is_in_the_sandbox_now_is_refused_whatever_was_there_before() {
+    let mut world = World::running(with_disk());
+    world.holds("t1", 1);
     world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.expect(expect!["Measure(c1)"]);
+    world.measured("t1", Ok(8));
     world.expect(expect![[r#"
         Send(1: Resized F/t1 cpus:1; mem:64; disk:10 and not cpus:1; mem:64; disk:4)
         Checkpoint(UpdateMade F/t1 TASK_RUNNING#4 REASON_CONTAINER_UPDATE_FAILED "disk limit 4 MiB exceeded: 8 MiB in its sandbox; remove some of it, or give the task more")
         Send(1: Update F/t1 TASK_RUNNING#4 REASON_CONTAINER_UPDATE_FAILED "disk limit 4 MiB exceeded: 8 MiB in its sandbox; remove some of it, or give the task more")"#]]);
+    world.holds("t1", 9);
     world.resize("t1", "cpus:1; mem:64; disk:9");
+    world.measured("t1", Ok(8));
     world.resized("t1", Ok(()));
     world.skip();
     // The new limit holds from now on.
@@ -102,6 +108,101 @@ fn a_smaller_disk_than_what_is_in_the_sandbox_is_refused() {
         Checkpoint(KillBegun F/t1 OverDisk { used_bytes: 10485760, limit: 9 } left 0ns of 0ns)
         Checkpoint(UpdateMade F/t1 TASK_KILLING#6 REASON_CONTAINER_LIMITATION_DISK)
         KillAll(c1)"#]]);
+}
+
+#[test]
+fn a_task_without_a_limit_is_measured_before_it_gets_one_and_not_where_it_may_hold_as_much_as_before() {
+    let mut world = World::running(spec("t1"));
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.expect(expect!["Measure(c1)"]);
+    world.measured("t1", Ok(5));
+    assert_eq!(world.agent.state().tasks[&key("t1")].size().to_string(), "cpus:1; mem:64");
+    world.resize("t1", "cpus:1; mem:64; disk:5");
+    world.skip();
+    world.measured("t1", Ok(5));
+    world.expect(expect![[r#"
+        Checkpoint(ResizeBegun F/t1 cpus:1; mem:64; disk:5)
+        Resize(c1 to cpus:1; mem:64; disk:5)"#]]);
+    world.resized("t1", Ok(()));
+    world.acknowledge_all();
+    world.skip();
+    world.resize("t1", "cpus:2; mem:64; disk:5");
+    world.expect(expect![[r#"
+        Checkpoint(ResizeBegun F/t1 cpus:2; mem:64; disk:5)
+        Resize(c1 to cpus:2; mem:64; disk:5)"#]]);
+    world.resized("t1", Ok(()));
+    world.acknowledge_all();
+    world.skip();
+    world.resize("t1", "cpus:2; mem:64");
+    world.expect(expect![[r#"
+        Checkpoint(ResizeBegun F/t1 cpus:2; mem:64)
+        Resize(c1 to cpus:2; mem:64)"#]]);
+}
+
+#[test]
+fn while_a_sandbox_is_measured_for_a_resize_a_repeat_changes_nothing_and_the_answer_comes_once() {
+    let mut world = World::running(with_disk());
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.skip();
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.resize("t1", "cpus:2; mem:64; disk:10");
+    // Not what was asked for: it may have begun before.
+    world.holds("t1", 9);
+    world.expect(expect![[r#""#]]);
+    world.measured("t1", Ok(3));
+    world.measured("t1", Ok(9));
+    world.expect(expect![[r#"
+        Checkpoint(ResizeBegun F/t1 cpus:1; mem:64; disk:4)
+        Resize(c1 to cpus:1; mem:64; disk:4)"#]]);
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_measured_keeps_its_limit_and_its_framework_hears_why() {
+    let mut world = World::running(with_disk());
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.skip();
+    world.measured("t1", Err("Input/output error"));
+    world.expect(expect![[r#"
+        Send(1: Resized F/t1 cpus:1; mem:64; disk:10 and not cpus:1; mem:64; disk:4)
+        Checkpoint(UpdateMade F/t1 TASK_RUNNING#4 REASON_CONTAINER_UPDATE_FAILED "whether its sandbox holds more than 4 MiB cannot be seen: Input/output error; try again")
+        Send(1: Update F/t1 TASK_RUNNING#4 REASON_CONTAINER_UPDATE_FAILED "whether its sandbox holds more than 4 MiB cannot be seen: Input/output error; try again")"#]]);
+}
+
+#[test]
+fn a_task_that_is_killed_or_ends_while_it_is_measured_for_a_resize_gets_no_other_size() {
+    let mut world = World::running(with_disk());
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.kill("t1", Some(secs(600)), None);
+    world.acknowledge_all();
+    world.skip();
+    world.measured("t1", Ok(1));
+    world.expect(expect![[r#"
+        Send(1: Resized F/t1 cpus:1; mem:64; disk:10 and not cpus:1; mem:64; disk:4)
+        Checkpoint(UpdateMade F/t1 TASK_KILLING#5 REASON_CONTAINER_UPDATE_FAILED "the task is being killed; launch another one")
+        Send(1: Update F/t1 TASK_KILLING#5 REASON_CONTAINER_UPDATE_FAILED "the task is being killed; launch another one")"#]]);
+    let mut world = World::running(with_disk());
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.exits("t1", Exit::Code(0));
+    world.skip();
+    world.measured("t1", Ok(1));
+    world.expect(expect![[r#""#]]);
+}
+
+#[test]
+fn a_resize_that_was_only_measured_for_is_begun_anew_when_the_master_asks_an_agent_that_is_back() {
+    let mut world = World::running(with_disk());
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    let found = world.found_running("t1", 7);
+    world.restarts(secs(1), BOOT, vec![found]);
+    world.measured("t1", Ok(1));
+    world.expect(expect!["Watch(c1)"]);
+    world.tick();
+    let link = world.link();
+    world.apply(Event::LinkOpened { link });
+    world.registers(&["t1"]);
+    world.skip();
+    world.resize("t1", "cpus:1; mem:64; disk:4");
+    world.expect(expect!["Measure(c1)"]);
 }
 
 #[test]

@@ -142,6 +142,13 @@ impl World {
         world
     }
 
+    /// A registered agent that does not enforce the disk of its tasks.
+    pub fn lenient() -> World {
+        let mut world = World::fresh_with(Config { enforce_disk: false, ..config() });
+        world.comes_up();
+        world
+    }
+
     fn comes_up(&mut self) {
         self.tick();
         self.apply(Event::LinkOpened { link: LinkId(1) });
@@ -260,6 +267,13 @@ impl World {
     pub fn holds(&mut self, task: &str, mebibytes: u64) {
         let container = self.container(task);
         self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
+    }
+
+    /// The sandbox of the task was measured as the core asked: it holds so many MiB.
+    pub fn measured(&mut self, task: &str, outcome: Result<u64, &str>) {
+        let container = self.container(task);
+        let outcome = outcome.map(|mebibytes| mebibytes << 20).map_err(str::to_owned);
+        self.apply(Event::Measured { container, outcome });
     }
 
     pub fn kill(&mut self, task: &str, grace: Option<Duration>, reason: Option<Reason>) {
