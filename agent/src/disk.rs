@@ -1,17 +1,24 @@
 //! Measuring the sandboxes of running tasks, for people to see and for the core to judge.
 //!
-//! One at a time. A sandbox that takes long is measured the less often for it, and keeps the others waiting for little
-//! more than the time that it takes. Between any two the watch rests, so that no number of small sandboxes costs more than
-//! a three-hundredth of a core, and no number of files in large ones more than half of one.
+//! One at a time, whoever is at risk first ([`turns`]). A sandbox that takes long is measured the less often for it, and
+//! keeps the others waiting for little more than the time that it takes. Between any two the watch rests, so that no number
+//! of small sandboxes costs more than a three-hundredth of a core, and no number of files in large ones more than half of
+//! one.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod turns;
+
+use std::collections::BTreeMap;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_agent_core::{Event, TaskKey};
+use bourse_containerizer::{Containerizer, quota};
 use bourse_types::ContainerId;
+use bourse_types::units::bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -22,8 +29,7 @@ use crate::du::{self, Size};
 use crate::sandbox;
 use crate::view::{TaskView, View, Views};
 
-/// The rest of one sandbox after it was measured, in lengths of that.
-const REST: u32 = 10;
+use turns::{Found, Room, Turns};
 
 /// So many times in a row a sandbox must not have been measured as a whole before that is told. A task that moves or removes
 /// folders while they are looked at is nothing to tell of.
@@ -32,8 +38,9 @@ const GAPS: u32 = 3;
 /// What sandboxes held when they were measured last, in bytes.
 pub type Sizes = BTreeMap<ContainerId, u64>;
 
-/// Measures every running task's sandbox at the interval, for ever.
-pub async fn watch(
+/// Measures every running task's sandbox at the interval, and more rarely those that do not change, for ever.
+pub async fn watch<C: Containerizer>(
+    containers: C,
     work_dir: PathBuf,
     every: Duration,
     views: Views,
@@ -42,6 +49,8 @@ pub async fn watch(
 ) {
     let began = Instant::now();
     let mut turns = Turns::new(every);
+    let mut room = Room::default();
+    let mut look = Duration::ZERO;
     let mut gaps: BTreeMap<ContainerId, Gaps> = BTreeMap::new();
     let mut last: Option<Arc<View>> = None;
     let mut owners: BTreeMap<ContainerId, TaskKey> = BTreeMap::new();
@@ -57,6 +66,12 @@ pub async fn watch(
             turns.keep(now, &running.collect());
             last = Some(view.clone());
         }
+        if now >= look {
+            look = now + every;
+            if free(work_dir.clone()).await.is_some_and(|free| room.has_shrunk(free)) {
+                turns.hurry();
+            }
+        }
         let Some(container) = turns.due(now).cloned() else {
             sleep(turns.rest(now)).await;
             continue;
@@ -64,19 +79,23 @@ pub async fn watch(
         let found = owners.get(&container).and_then(|key| Some((key, view.tasks.get(key)?)));
         let Some(((key, task), agent)) = found.zip(view.agent.as_ref()) else {
             // There is no sandbox before a master has admitted the agent.
-            turns.measured(&container, now, Duration::ZERO);
+            turns.measured(&container, now, Duration::ZERO, None);
             continue;
         };
         let path = sandbox::path(&work_dir, agent, key, &container);
-        let (size, took) = measure(path.clone()).await;
+        let (size, took) = measure(&containers, &container, path.clone()).await;
         let whole = size.as_ref().is_ok_and(|size| size.left_out == 0);
         if gaps.entry(container.clone()).or_default().is_news(whole) {
             tell(&path, key, &size);
         }
+        let found = size
+            .as_ref()
+            .ok()
+            .map(|size| Found { used_bytes: size.bytes, limit_bytes: task.disk_limit.map(bytes) });
         if let Ok(size) = size {
             note(size, task, &sizes, &inbox).await;
         }
-        turns.measured(&container, began.elapsed(), took);
+        turns.measured(&container, began.elapsed(), took, found);
         sleep(between(took)).await;
     }
 }
@@ -88,49 +107,6 @@ fn between(took: Duration) -> Duration {
 
 fn runs(task: &TaskView) -> bool {
     task.started && !task.ended
-}
-
-/// Whose sandbox is measured when. Times count from the begin of the watch.
-#[derive(Debug)]
-struct Turns {
-    every: Duration,
-    due: BTreeMap<ContainerId, Duration>,
-}
-
-impl Turns {
-    fn new(every: Duration) -> Turns {
-        Turns { every, due: BTreeMap::new() }
-    }
-
-    /// Goes on with these containers and no others. Who is new is due at once, after those who are so already.
-    fn keep(&mut self, now: Duration, containers: &BTreeSet<&ContainerId>) {
-        self.due.retain(|container, _| containers.contains(container));
-        for &container in containers {
-            if !self.due.contains_key(container) {
-                self.due.insert(container.clone(), now);
-            }
-        }
-    }
-
-    /// Who has been due for the longest, if anybody is.
-    fn due(&self, now: Duration) -> Option<&ContainerId> {
-        self.first().filter(|&(_, due)| due <= now).map(|(container, _)| container)
-    }
-
-    /// How long nobody is due whom this knows; the interval at most, as there may be others by then.
-    fn rest(&self, now: Duration) -> Duration {
-        self.first().map_or(self.every, |(_, due)| due.saturating_sub(now).min(self.every))
-    }
-
-    /// A measurement has ended that took so long.
-    fn measured(&mut self, container: &ContainerId, now: Duration, took: Duration) {
-        let rest = self.every.max(took.saturating_mul(REST));
-        self.due.insert(container.clone(), now.saturating_add(rest));
-    }
-
-    fn first(&self) -> Option<(&ContainerId, Duration)> {
-        self.due.iter().map(|(container, due)| (container, *due)).min_by_key(|&(_, due)| due)
-    }
 }
 
 /// How it went with a sandbox that could not be measured as a whole.
@@ -150,14 +126,36 @@ impl Gaps {
     }
 }
 
-/// What is in a sandbox, and how long it took to find out.
-async fn measure(path: PathBuf) -> (io::Result<Size>, Duration) {
+/// What is in a sandbox, and how long it took to find out. Files that have no name any more and are still open are among
+/// it, as far as the quota of the sandbox or the task's descriptors tell.
+pub async fn measure<C: Containerizer>(
+    containers: &C,
+    container: &ContainerId,
+    path: PathBuf,
+) -> (io::Result<Size>, Duration) {
     let began = Instant::now();
     let measured = spawn_blocking(move || {
         let began = Instant::now();
-        (du::measure(&path), began.elapsed())
+        let walked = fs::symlink_metadata(&path).and_then(|about| Ok((du::measure(&path)?, about.dev())));
+        (walked, quota::used(&path), began.elapsed())
     });
-    measured.await.unwrap_or_else(|panic| (Err(io::Error::other(panic)), began.elapsed()))
+    match measured.await {
+        Ok((Ok((size, device)), of_quota, took)) => {
+            let unlinked = containers.unlinked_bytes(container, device).await;
+            let bytes = size.bytes.saturating_add(unlinked).max(of_quota.unwrap_or(0));
+            (Ok(Size { bytes, ..size }), took)
+        }
+        Ok((Err(error), _, took)) => (Err(error), took),
+        Err(panic) => (Err(io::Error::other(panic)), began.elapsed()),
+    }
+}
+
+/// Bytes of a folder's disk that are free for anybody but root. `None` where it cannot be asked, as where the file system
+/// does not say.
+pub async fn free(folder: PathBuf) -> Option<u64> {
+    let asked = spawn_blocking(move || nix::sys::statvfs::statvfs(&folder));
+    let stat = asked.await.ok()?.ok()?;
+    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 /// Tells whoever owns the task what its figures do not say.
@@ -202,53 +200,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn container(name: &str) -> ContainerId {
-        ContainerId::new(name).expect("valid")
-    }
-
     #[test]
     fn many_small_sandboxes_cost_little_and_a_large_one_keeps_nobody_waiting_for_long() {
         assert_eq!(between(Duration::from_micros(200)), Duration::from_millis(60));
         assert_eq!(between(Duration::from_millis(100)), SECOND);
         assert_eq!(between(60 * SECOND), 60 * SECOND);
-    }
-
-    #[test]
-    fn a_sandbox_that_takes_long_is_measured_less_often_and_the_others_are_not() {
-        let (slow, quick) = (container("a"), container("b"));
-        let both = BTreeSet::from([&slow, &quick]);
-        let mut turns = Turns::new(15 * SECOND);
-        turns.keep(Duration::ZERO, &both);
-        assert_eq!(turns.due(Duration::ZERO), Some(&slow));
-        turns.measured(&slow, 60 * SECOND, 60 * SECOND);
-        // The rest of the watch as a whole is as long as that took.
-        assert_eq!(turns.due(120 * SECOND), Some(&quick));
-        turns.measured(&quick, 120 * SECOND, SECOND / 1000);
-        for round in 9..44_u32 {
-            let now = 15 * round * SECOND;
-            turns.keep(now, &both);
-            assert_eq!((turns.due(now - SECOND), turns.rest(now - SECOND)), (None, SECOND), "{now:?}");
-            assert_eq!(turns.due(now), Some(&quick), "{now:?}");
-            turns.measured(&quick, now, SECOND / 1000);
-        }
-        assert_eq!(turns.due(660 * SECOND), Some(&slow), "ten times as long as it took");
-    }
-
-    #[test]
-    fn who_is_new_is_due_at_once_after_those_who_wait_and_who_is_gone_is_forgotten() {
-        let (old, new) = (container("b"), container("a"));
-        let mut turns = Turns::new(15 * SECOND);
-        assert_eq!((turns.due(SECOND), turns.rest(SECOND)), (None, 15 * SECOND));
-        turns.keep(SECOND, &BTreeSet::from([&old]));
-        turns.keep(2 * SECOND, &BTreeSet::from([&old, &new]));
-        assert_eq!(turns.due(2 * SECOND), Some(&old));
-        turns.measured(&old, 2 * SECOND, Duration::ZERO);
-        assert_eq!(turns.due(2 * SECOND), Some(&new));
-        turns.keep(3 * SECOND, &BTreeSet::from([&old]));
-        assert_eq!((turns.due(3 * SECOND), turns.rest(3 * SECOND)), (None, 14 * SECOND));
-        // However large the figures are.
-        turns.measured(&old, Duration::MAX, Duration::MAX);
-        assert_eq!((turns.due(3 * SECOND), turns.rest(3 * SECOND)), (None, 15 * SECOND));
     }
 
     #[test]

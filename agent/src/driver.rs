@@ -225,6 +225,9 @@ impl<C: Containerizer + Clone> Driver<C> {
                 Effect::Launch(launch) => self.launcher.launch(*launch),
                 Effect::Watch { container } => self.launcher.watch(container),
                 Effect::Resize(resize) => self.launcher.resize(*resize),
+                Effect::Measure { container, task } => {
+                    self.launcher.measure(self.agent.state().agent.as_ref(), &task, container);
+                }
                 Effect::Signal { container, signal } => self.launcher.signal(container, signal),
                 Effect::KillAll { container } => self.launcher.kill_all(container),
                 Effect::Destroy { container } => self.launcher.destroy(container),
@@ -370,6 +373,7 @@ mod tests {
             hostname: "host".into(),
             filters: Filters::default(),
             allow_root: false,
+            enforce_disk: true,
             pids_limit: 1,
             logs: bourse_containerizer::LogLimits::NONE,
             show: vec![],

@@ -8,22 +8,25 @@ mod paths;
 mod roots;
 mod volumes;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_agent_core::{Condition, End, Event, Found, Launch, Limitation, Resize, Signal};
+use bourse_agent_core::{
+    Condition, End, Event, Found, Launch, Limitation, Resize, Signal, TaskKey, disk_limit_of,
+};
 use bourse_containerizer as containers;
 use bourse_containerizer::failpoint::{Failpoint, reached};
-use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState};
-use bourse_types::{ContainerId, HealthCheck, Milli, Name, Reason, Resource};
+use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState, quota};
+use bourse_types::units::bytes;
+use bourse_types::{AgentId, ContainerId, HealthCheck, Milli, Name, Reason, Resource, Resources};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, warn};
 
 use crate::driver::Input;
-use crate::{probe, sandbox};
+use crate::{disk, probe, sandbox};
 
 use roots::Root;
 
@@ -101,6 +104,9 @@ impl<C: Containerizer + Clone> Launcher<C> {
         let Resize { container, spec, cores } = resize;
         let inbox = self.inbox.clone();
         let limits = container::limits(&self.habits, &spec, cores.as_ref());
+        let task = TaskKey { framework: spec.framework.clone(), task: spec.id.clone() };
+        let sandbox = sandbox::path(&self.work_dir, &spec.agent, &task, &container);
+        let habits = self.habits.clone();
         self.job(|containers| async move {
             let outcome = match limits {
                 Ok(limits) => {
@@ -116,11 +122,34 @@ impl<C: Containerizer + Clone> Launcher<C> {
                 }
                 Err(why) => Err(why),
             };
+            if outcome.is_ok() {
+                let given = spawn_blocking(move || limit_disk(&habits, &sandbox, &spec.resources)).await;
+                // What it may hold is measured as well, so its limit holds all the same.
+                if let Err(why) = given.unwrap_or_else(|panic| Err(broken(&panic))) {
+                    warn!(container_id = %container, why, "the quota of a sandbox is as it was");
+                }
+            }
             reached(Failpoint::LimitsSet);
             if let Err(why) = &outcome {
                 warn!(container_id = %container, why, "the limits of a container could not be changed");
             }
             let _ = inbox.send(Input::Event(Event::Resized { container, outcome })).await;
+        });
+    }
+
+    /// The core waits for the answer before it asks for the same container again.
+    pub fn measure(&mut self, agent: Option<&AgentId>, task: &TaskKey, container: ContainerId) {
+        let inbox = self.inbox.clone();
+        let sandbox = agent.map(|agent| sandbox::path(&self.work_dir, agent, task, &container));
+        self.job(|containers| async move {
+            let outcome = match sandbox {
+                Some(sandbox) => {
+                    let (size, _) = disk::measure(&containers, &container, sandbox).await;
+                    size.map(|size| size.bytes).map_err(|error| error.to_string())
+                }
+                None => Err("no master has admitted this agent".into()),
+            };
+            let _ = inbox.send(Input::Event(Event::Measured { container, outcome })).await;
         });
     }
 
@@ -211,6 +240,8 @@ async fn start<C: Containerizer>(
             )
         })?;
         reached(Failpoint::SandboxMade);
+        // Before anything is in it.
+        limit_disk(&habits, &sandbox, &launch.spec.resources)?;
         let spec = container::spec(&habits, &launch, sandbox)?;
         let rootfs = launch.spec.rootfs.as_ref();
         let root =
@@ -233,6 +264,21 @@ async fn start<C: Containerizer>(
     let launched = containers.launch(&containers::ContainerSpec { root, ..spec }).await;
     drop(turn);
     launched.map_err(|error| error.to_string())
+}
+
+/// Gives a sandbox the quota of a task with these resources, where its file system has quotas.
+fn limit_disk(habits: &Habits, sandbox: &Path, resources: &Resources) -> Result<(), String> {
+    if !habits.enforce_disk {
+        return Ok(());
+    }
+    let limited = quota::limit(sandbox, disk_limit_of(resources).map(bytes));
+    limited.map(drop).map_err(|error| {
+        format!(
+            "the sandbox {} could not be given its quota: {error}; see whether the quotas of its file system are in order, \
+             mount that without prjquota, or start the agent with --enforce-disk=false",
+            sandbox.display()
+        )
+    })
 }
 
 async fn watch<C: Containerizer + Clone>(containers: C, container: ContainerId, inbox: mpsc::Sender<Input>) {

@@ -96,6 +96,7 @@ pub async fn run(
         hostname: config.hostname.clone(),
         filters: config.seccomp.clone(),
         allow_root: config.allow_root,
+        enforce_disk: config.enforce_disk,
         pids_limit: config.pids_limit,
         logs: config.logs,
         show,
@@ -144,8 +145,9 @@ pub async fn run(
     let (sizes, measured) = watch::channel(Sizes::new());
     let (back, seen) = (inbox.clone(), watching.clone());
     let removing = containers.clone();
+    let measuring = containers.clone();
     chores.spawn(usage::measure(containers, config.usage_interval, work.clone(), seen, measured, back));
-    chores.spawn(disk::watch(work.clone(), config.disk_interval, watching.clone(), sizes, inbox));
+    chores.spawn(disk::watch(measuring, work.clone(), config.disk_interval, watching.clone(), sizes, inbox));
     chores.spawn(collect(work.clone(), keeping, watching.clone(), removing));
     let (stop, stopped) = oneshot::channel();
     let serving = serve::serve(listener, config.tls.as_ref(), token, work, watching, stopped);

@@ -1,7 +1,7 @@
 //! Measuring what tasks use, for people to see.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bourse_agent_core::TaskKey;
@@ -9,10 +9,9 @@ use bourse_containerizer::{Containerizer, Pressure, Usage};
 use bourse_proto::agent_link as link;
 use bourse_types::units::bytes;
 use tokio::sync::{mpsc, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
-use crate::disk::Sizes;
+use crate::disk::{self, Sizes};
 use crate::driver::Input;
 use crate::view::{TaskView, Views};
 
@@ -46,9 +45,7 @@ pub async fn measure<C: Containerizer>(
             tasks.push(write(key, task, &usage, cpus, disk));
         }
         before = seen;
-        let folder = work_dir.clone();
-        // 0 where it cannot be asked, as where the file system does not say.
-        let disk_free_bytes = spawn_blocking(move || disk_free(&folder)).await.unwrap_or(0);
+        let disk_free_bytes = disk::free(work_dir.clone()).await.unwrap_or(0);
         let usage = link::Usage { tasks, disk_free_bytes };
         if inbox.send(Input::Usage(usage)).await.is_err() {
             return;
@@ -98,12 +95,6 @@ fn write(key: &TaskKey, task: &TaskView, usage: &Usage, cpus: f64, disk: Option<
         memory_pressure: pressure(usage.memory_pressure),
         io_pressure: pressure(usage.io_pressure),
     }
-}
-
-/// Free for anybody but root; 0 where the file system does not say.
-fn disk_free(folder: &Path) -> u64 {
-    nix::sys::statvfs::statvfs(folder)
-        .map_or(0, |stat| stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 #[cfg(test)]

@@ -51,6 +51,12 @@ pub trait Containerizer: Send + Sync + 'static {
     /// when it is over and nothing is left to tell, for instance after a restart of the machine.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
 
+    /// What files take on a device (`st_dev`) that the container has open and that have no name any more, in bytes: a lower
+    /// bound. 0 where the container is over or not isolated. Costs a look at every descriptor of its processes.
+    fn unlinked_bytes(&self, _id: &ContainerId, _device: u64) -> impl Future<Output = u64> + Send {
+        async { 0 }
+    }
+
     /// Gives the task other limits while it runs, all of them: what is `None` is limited no more. Its score for the OOM
     /// killer and the size of its `/dev/shm` stay. Without effect in process isolation. A repeat does nothing; calls for
     /// one container have to come one after the other.

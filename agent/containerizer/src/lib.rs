@@ -14,7 +14,7 @@
 //! **Left to others.** When to launch, kill or destroy, and what an end means for a task, is `agent/core`'s.
 //! Making and cleaning sandboxes, following logs and checking health by HTTP or TCP is the agent's.
 //!
-//! `unsafe` is in `spawn.rs` and `process.rs` only.
+//! `unsafe` is in `spawn.rs`, `process.rs` and `quota.rs` only.
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -26,6 +26,7 @@ pub mod cgroup;
 pub mod failpoint;
 mod linux;
 mod probe;
+pub mod quota;
 mod seccomp;
 mod user;
 mod user_map;

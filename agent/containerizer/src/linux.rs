@@ -3,7 +3,7 @@
 //! Who runs is in the runtime directory and in the kernel; what is in memory here is only a table of open
 //! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
 //! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `turns` keeps a launch and a
-//! removal apart. `try_out` is a whole life, for the proof.
+//! removal apart. `unlinked` is what a task keeps on a disk where no walk finds it. `try_out` is a whole life, for the proof.
 
 mod check;
 mod end;
@@ -12,6 +12,7 @@ mod recover;
 mod resize;
 mod try_out;
 mod turns;
+mod unlinked;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -258,6 +259,15 @@ impl Containerizer for LinuxContainerizer {
         let container = self.0.find(id)?;
         let usage = self.blocking(move |inner| end::usage(inner, &container)).await;
         usage.ok_or_else(|| ContainerError::Ended(id.clone()))
+    }
+
+    async fn unlinked_bytes(&self, id: &ContainerId, device: u64) -> u64 {
+        let id = id.clone();
+        self.blocking(move |inner| match inner.groups.as_ref() {
+            Ok(groups) => unlinked::bytes(groups.processes(id.as_str()), device),
+            Err(_) => 0,
+        })
+        .await
     }
 
     async fn resize(&self, id: &ContainerId, limits: &Limits) -> Result<(), ContainerError> {

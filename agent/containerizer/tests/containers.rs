@@ -31,6 +31,8 @@ mod many;
 mod network;
 #[path = "containers/process_isolation.rs"]
 mod process_isolation;
+#[path = "containers/quota.rs"]
+mod quota;
 #[path = "containers/recovery.rs"]
 mod recovery;
 #[path = "containers/rootfs.rs"]

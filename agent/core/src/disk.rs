@@ -23,8 +23,9 @@ impl Task {
     }
 }
 
-/// The most that the sandbox of a task with these resources may hold, in MiB.
-pub(crate) fn limit_of(resources: &Resources) -> Option<Milli> {
+/// The most that the sandbox of a task with these resources may hold, in MiB. `None`: they are without disk for it, and it has
+/// no limit but the machine's.
+pub fn limit_of(resources: &Resources) -> Option<Milli> {
     // Limits apart from requests are for cpus and mem only, so the request is the limit.
     let asked = resources.iter().filter(|resource| is_sandboxes(&resource.key));
     let limit: Milli = asked.map(|resource| resource.value.quantity()).sum();

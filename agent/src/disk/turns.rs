@@ -15,7 +15,7 @@ use bourse_types::ContainerId;
 const REST: u32 = 10;
 
 /// A sandbox that does not change is due after so many intervals at most.
-const QUIET: u32 = 16;
+const QUIET: u32 = 8;
 
 /// One that grows is due after this part of the interval at least.
 const EAGER: u32 = 16;
@@ -88,13 +88,7 @@ impl Turns {
     }
 
     /// A measurement has ended that took so long. `None`: nothing came of it.
-    pub fn measured(
-        &mut self,
-        container: &ContainerId,
-        now: Duration,
-        took: Duration,
-        found: Option<Found>,
-    ) {
+    pub fn measured(&mut self, container: &ContainerId, now: Duration, took: Duration, found: Option<Found>) {
         let Some(turn) = self.turns.get_mut(container) else { return };
         let before = found.and_then(|found| Some((turn.last?, found)));
         let (pause, is_risky) = match before {
@@ -192,15 +186,17 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_that_does_not_change_is_measured_ever_more_rarely_up_to_a_bound_and_one_that_does_as_before() {
+    fn a_sandbox_that_does_not_change_is_measured_ever_more_rarely_up_to_a_bound_and_one_that_does_as_before()
+    {
         let waits: Vec<u64> = pauses(None, &[1; 8]).iter().map(Duration::as_secs).collect();
-        assert_eq!(waits, [16, 32, 64, 128, 256, 256, 256, 256]);
+        assert_eq!(waits, [16, 32, 64, 128, 128, 128, 128, 128]);
         let waits: Vec<u64> = pauses(None, &[1, 1, 1, 2, 2, 1, 1]).iter().map(Duration::as_secs).collect();
         assert_eq!(waits, [16, 32, 64, 16, 32, 16, 32]);
     }
 
     #[test]
-    fn a_sandbox_that_grows_towards_its_limit_is_measured_before_it_is_full_and_a_nearly_full_one_is_not_left_alone() {
+    fn a_sandbox_that_grows_towards_its_limit_is_measured_before_it_is_full_and_a_nearly_full_one_is_not_left_alone()
+     {
         // 10 MiB in 16 s, and 20 MiB are left: full after 32 s.
         assert_eq!(pauses(Some(40), &[10, 20])[1], EVERY);
         // 20 MiB in 16 s, and 10 MiB are left: full after 8 s.
@@ -208,7 +204,11 @@ mod tests {
         assert_eq!(pauses(Some(40), &[10, 40])[1], SECOND, "it is full, and is not over it");
         assert_eq!(pauses(Some(40), &[37; 3]), [EVERY; 3]);
         assert_eq!(pauses(Some(40), &[36; 3])[2], 4 * EVERY);
-        assert_eq!(pauses(Some(0), &[0, u64::MAX / MIB, 0])[1..], [SECOND, EVERY], "whatever the figures are");
+        assert_eq!(
+            pauses(Some(0), &[0, u64::MAX / MIB, 0])[1..],
+            [SECOND, EVERY],
+            "whatever the figures are"
+        );
     }
 
     #[test]
@@ -292,7 +292,8 @@ mod tests {
     #[test]
     fn the_disk_fills_when_a_sixteenth_of_its_room_is_gone_however_slowly_and_is_told_once_for_each() {
         let mut room = Room::default();
-        let told = [1600, 1550, 1510, 1499, 1450, 1400, 2000, 1880, 1870, 0, 0].map(|free| room.has_shrunk(free));
+        let told =
+            [1600, 1550, 1510, 1499, 1450, 1400, 2000, 1880, 1870, 0, 0].map(|free| room.has_shrunk(free));
         assert_eq!(told, [false, false, false, true, false, true, false, false, true, true, false]);
         assert!(!Room::default().has_shrunk(0));
     }

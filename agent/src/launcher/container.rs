@@ -31,6 +31,8 @@ pub struct Habits {
     pub hostname: String,
     pub filters: Filters,
     pub allow_root: bool,
+    /// Sandboxes have the limits of their tasks' disk.
+    pub enforce_disk: bool,
     pub pids_limit: u64,
     pub logs: LogLimits,
     /// What every task sees besides what all do.
@@ -219,6 +221,7 @@ mod tests {
             hostname: "host".into(),
             filters: Filters::default(),
             allow_root: false,
+            enforce_disk: true,
             pids_limit: 100,
             logs: LogLimits::NONE,
             show: vec![],

@@ -25,6 +25,7 @@ fn habits(roots: Vec<PathBuf>, hide: Vec<PathBuf>) -> Habits {
         isolation: Isolation::Linux,
         hostname: "host".into(),
         filters: Filters::default(),
+        enforce_disk: true,
         allow_root: false,
         pids_limit: 1,
         logs: LogLimits::NONE,
