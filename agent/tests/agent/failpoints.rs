@@ -12,7 +12,7 @@ use crate::lab::{FRAMEWORK, Lab, is_alive, shell, wait_for};
 use crate::master::Master;
 
 /// Steps of an agent that starts. Most are those of the container with which it tries the machine.
-const AT_START: [Failpoint; 19] = [
+const AT_START: [Failpoint; 20] = [
     CheckpointCopied,
     CheckpointReplaced,
     StrangersRemoved,
@@ -21,6 +21,7 @@ const AT_START: [Failpoint; 19] = [
     GroupsMade,
     SandboxGiven,
     PlanWritten,
+    CopyWaits,
     FirstProcessMade,
     ReadyHeard,
     StartedWritten,
