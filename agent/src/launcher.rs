@@ -313,15 +313,19 @@ fn broken(panic: &tokio::task::JoinError) -> String {
 
 /// The end of a container in the core's words.
 fn end(ended: containers::Ended) -> End {
-    let limitation = ended.limitation.map(|limitation| {
-        let message = limitation.to_string();
-        let containers::Limitation::Memory { limit_bytes, .. } = limitation;
-        let mebibytes = Milli::new(limit_bytes.saturating_mul(1000) >> 20);
-        let resources = [Resource::scalar(Name::mem(), mebibytes)].into_iter().collect();
-        Limitation { reason: Reason::ContainerLimitationMemory, message, resources }
-    });
+    let (limitation, message) = match ended.limitation {
+        Some(of @ containers::Limitation::Memory { limit_bytes, .. }) => {
+            let mebibytes = Milli::new(limit_bytes.saturating_mul(1000) >> 20);
+            let resources = [Resource::scalar(Name::mem(), mebibytes)].into_iter().collect();
+            let message = of.to_string();
+            (Some(Limitation { reason: Reason::ContainerLimitationMemory, message, resources }), None)
+        }
+        // It was within its limit: with that reason its framework would ask for more in vain.
+        Some(of @ containers::Limitation::OthersMemory { .. }) => (None, Some(of.to_string())),
+        None => (None, None),
+    };
     match ended.outcome {
-        Outcome::Exited(exit) => End { exit: Some(exit), limitation, message: None },
+        Outcome::Exited(exit) => End { exit: Some(exit), limitation, message },
         Outcome::Vanished(why) | Outcome::SetUpFailed(why) => {
             End { exit: None, limitation, message: Some(why) }
         }

@@ -179,7 +179,9 @@ impl fmt::Display for Layout {
 pub enum MemoryWatch {
     /// Nothing is to be done: the kernel kills the task as a whole.
     NotNeeded,
-    /// Readable each time that the task has reached its limit, a moment before a process is killed for it.
+    /// Readable each time that the task has reached its limit, or a group above it has reached its own, a moment before a
+    /// process is killed for it. Nothing tells when the whole machine is out of memory: that is seen by
+    /// [`oom_kills`](Hierarchy::oom_kills).
     Event(OwnedFd),
     /// The kernel tells nothing: only looking again and again does.
     Look,
@@ -207,18 +209,22 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// machine was out of it. Costs a look at two small files that never waits.
     fn is_over_memory(&self, container: &str) -> bool;
 
-    /// What tells that the kernel may have killed one process of the task alone, for the task's own limit of memory.
+    /// How many processes of the task the kernel has killed for memory, whoever ran out of it. Costs a look at a small file
+    /// that never waits.
+    fn oom_kills(&self, container: &str) -> u64;
+
+    /// What tells that the kernel may have killed one process of the task alone.
     fn watch_memory(&self, container: &str) -> MemoryWatch;
 
     /// The processes in all groups of the container, as this machine counts.
     fn processes(&self, container: &str) -> Vec<u32>;
 
-    /// Kills every process in the groups of the container and waits until they are empty, at most some
-    /// seconds. Without groups there is nothing to do.
+    /// Kills every process in the groups of the container, and in those that the task has made in its own, and waits until
+    /// they are empty, at most some seconds. Without groups there is nothing to do.
     fn kill(&self, container: &str) -> Result<(), CgroupError>;
 
-    /// Removes the groups, which have to be empty, and our own parents where nothing else is left in them. A
-    /// repeat does nothing.
+    /// Removes the groups, which have to be empty, with those that the task has made in its own, and our own parents where
+    /// nothing else is left in them. A repeat does nothing.
     fn remove(&self, container: &str) -> Result<(), CgroupError>;
 
     /// All containers that have groups.

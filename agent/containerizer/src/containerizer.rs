@@ -49,6 +49,10 @@ pub trait Containerizer: Send + Sync + 'static {
 
     /// What the container has used so far, also after its end, until `destroy`. [`ContainerError::Ended`]
     /// when it is over and nothing is left to tell, for instance after a restart of the machine.
+    ///
+    /// To be asked every few seconds of what runs: a task of which the kernel has killed a process for memory, and others
+    /// not, is seen here, and ended as a whole. Where the kernel tells of it, `wait` does so at once; of a kill because the
+    /// whole machine was out of memory it does not on control groups of version 1.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
 
     /// What files take on a device (`st_dev`) that the container has open and that have no name any more, in bytes: a lower
@@ -135,7 +139,7 @@ pub enum Outcome {
     Vanished(String),
 }
 
-/// A limit that ended a container.
+/// The want of something that ended a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limitation {
     /// It needed more memory than it may have, and the kernel killed it.
@@ -145,15 +149,33 @@ pub enum Limitation {
         /// The most that it had; unknown before Linux 5.19 on control groups of version 2.
         peak_bytes: Option<u64>,
     },
+    /// Memory ran out around it, of the whole machine or of a control group that the agent is in, and the kernel chose a
+    /// process of it.
+    OthersMemory {
+        /// The task's own limit, below which it was.
+        limit_bytes: Option<u64>,
+        /// As above.
+        peak_bytes: Option<u64>,
+    },
 }
 
 impl fmt::Display for Limitation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Limitation::Memory { limit_bytes, peak_bytes } = self;
-        write!(f, "memory limit {} exceeded", mebibytes(*limit_bytes))?;
-        match peak_bytes {
-            Some(peak) => write!(f, " (peak {})", mebibytes(*peak)),
-            None => Ok(()),
+        let (limit, peak_bytes) = match self {
+            Limitation::Memory { limit_bytes, peak_bytes } => {
+                write!(f, "memory limit {} exceeded", mebibytes(*limit_bytes))?;
+                (None, peak_bytes)
+            }
+            Limitation::OthersMemory { limit_bytes, peak_bytes } => {
+                f.write_str("killed as the machine was out of memory")?;
+                (*limit_bytes, peak_bytes)
+            }
+        };
+        match (peak_bytes.map(mebibytes), limit.map(mebibytes)) {
+            (Some(peak), Some(limit)) => write!(f, " (peak {peak} of {limit} that it may have)"),
+            (Some(peak), None) => write!(f, " (peak {peak})"),
+            (None, Some(limit)) => write!(f, " (it may have {limit})"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -361,6 +383,16 @@ mod tests {
         assert_eq!(limitation.to_string(), "memory limit 64 MiB exceeded (peak 63.5 MiB)");
         let limitation = Limitation::Memory { limit_bytes: 1 << 20, peak_bytes: None };
         assert_eq!(limitation.to_string(), "memory limit 1 MiB exceeded");
+        let others =
+            |limit_bytes, peak_bytes| Limitation::OthersMemory { limit_bytes, peak_bytes }.to_string();
+        let of_machine = "killed as the machine was out of memory";
+        assert_eq!(
+            others(Some(64 << 20), Some(30 << 20)),
+            format!("{of_machine} (peak 30 MiB of 64 MiB that it may have)")
+        );
+        assert_eq!(others(None, Some(30 << 20)), format!("{of_machine} (peak 30 MiB)"));
+        assert_eq!(others(Some(64 << 20), None), format!("{of_machine} (it may have 64 MiB)"));
+        assert_eq!(others(None, None), of_machine);
     }
 
     #[test]

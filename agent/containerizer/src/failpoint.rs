@@ -50,6 +50,9 @@ steps! {
     SandboxGiven
     /// The plan is written.
     PlanWritten
+    /// A copy of the agent waits to be given its users: the first process, of an agent that is not root, or one of which
+    /// only the user namespace is wanted. That of a task with users of its own waits before the sandbox is given to it.
+    CopyWaits
     /// The first process is made.
     FirstProcessMade
     /// The task's process has said that it is ready.

@@ -3,11 +3,13 @@
 //! Who runs is in the runtime directory and in the kernel; what is in memory here is only a table of open
 //! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
 //! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `turns` keeps a launch and a
-//! removal apart. `unlinked` is what a task keeps on a disk where no walk finds it. `try_out` is a whole life, for the proof.
+//! removal apart, `no_start` tells why a first process could not be made, `unlinked` what a task keeps on a disk where no
+//! walk finds it. `try_out` is a whole life, for the proof.
 
 mod check;
 mod end;
 mod launch;
+mod no_start;
 mod recover;
 mod resize;
 mod try_out;

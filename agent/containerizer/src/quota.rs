@@ -52,8 +52,15 @@ struct Attributes {
     padding: [u8; 8],
 }
 
-nix::ioctl_read!(get_attributes, b'X', 31, Attributes);
-nix::ioctl_write_ptr!(set_attributes, b'X', 32, Attributes);
+/// `FS_IOC_FSGETXATTR` and `FS_IOC_FSSETXATTR` of uapi/linux/fs.h. The macros make them public.
+mod request {
+    #![allow(missing_docs)]
+
+    use super::Attributes;
+
+    nix::ioctl_read!(get_attributes, b'X', 31, Attributes);
+    nix::ioctl_write_ptr!(set_attributes, b'X', 32, Attributes);
+}
 
 /// Lets a sandbox hold so many bytes, in whole KiB and at least one; `None`: as many as there are. A repeat with another
 /// figure changes it, also to less than what is there.
@@ -124,7 +131,7 @@ fn give_project(folder: BorrowedFd<'_>) -> io::Result<u32> {
             let before = attributes(folder)?;
             let attributes = Attributes { flags: before.flags | INHERITED, project, ..before };
             // SAFETY: the kernel reads as much as the struct is, of a reference that lives on.
-            unsafe { set_attributes(folder.as_raw_fd(), &attributes) }?;
+            unsafe { request::set_attributes(folder.as_raw_fd(), &attributes) }?;
             return Ok(project);
         }
     }
@@ -134,7 +141,7 @@ fn give_project(folder: BorrowedFd<'_>) -> io::Result<u32> {
 fn attributes(folder: BorrowedFd<'_>) -> io::Result<Attributes> {
     let mut attributes = Attributes::default();
     // SAFETY: the kernel writes as much as the struct is, to a reference that lives on.
-    unsafe { get_attributes(folder.as_raw_fd(), &mut attributes) }?;
+    unsafe { request::get_attributes(folder.as_raw_fd(), &mut attributes) }?;
     Ok(attributes)
 }
 

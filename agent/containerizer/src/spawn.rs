@@ -7,7 +7,7 @@
 
 use std::ffi::{CStr, CString, OsStr, c_char};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -16,7 +16,10 @@ use std::ptr;
 use bourse_types::Network;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
 
+use crate::failpoint::{Failpoint, reached};
 use crate::process;
 use crate::user_map::UserMap;
 
@@ -26,6 +29,25 @@ pub const NOT_EXECUTED: i32 = 126;
 /// The namespaces of a container.
 const NAMESPACES: u64 =
     (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC) as u64;
+
+/// Why a process could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The control group does not take it.
+    #[error("its control group does not take it ({0})")]
+    Group(#[source] io::Error),
+    /// Anything else.
+    #[error(transparent)]
+    Process(#[from] io::Error),
+}
+
+impl From<SpawnError> for io::Error {
+    fn from(error: SpawnError) -> io::Error {
+        match error {
+            SpawnError::Group(error) | SpawnError::Process(error) => error,
+        }
+    }
+}
 
 /// A child process.
 #[derive(Debug)]
@@ -56,13 +78,14 @@ pub fn spawn(
     pass: &[BorrowedFd<'_>],
     around: Around<'_>,
     group: Option<BorrowedFd<'_>>,
-) -> io::Result<Child> {
+) -> Result<Child, SpawnError> {
     let numbers: Vec<RawFd> = pass.iter().map(AsRawFd::as_raw_fd).collect();
     let texts: Vec<CString> = ["bourse-init".to_owned(), name.to_owned()]
         .into_iter()
         .chain(numbers.iter().map(RawFd::to_string))
         .map(CString::new)
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, _>>()
+        .map_err(io::Error::from)?;
     let container = |network| match network {
         Network::Host => NAMESPACES,
         Network::Loopback => NAMESPACES | libc::CLONE_NEWNET as u64,
@@ -101,7 +124,7 @@ fn start(
     namespaces: u64,
     users: Option<&UserMap>,
     group: Option<BorrowedFd<'_>>,
-) -> io::Result<Child> {
+) -> Result<Child, SpawnError> {
     let argv: Vec<*const c_char> = texts.iter().map(|arg| CStr::as_ptr(arg)).chain([ptr::null()]).collect();
     let env: [*const c_char; 1] = [ptr::null()];
     let gate = users.map(|_| io::pipe()).transpose()?;
@@ -112,21 +135,10 @@ fn start(
 
     // One that waits for us needs memory of its own, as we are to go on meanwhile.
     let memory = if ends.is_some() { Memory::Copied } else { Memory::Lent };
-    let child = made_with_signals_blocked(namespaces, group, memory, |to_join| {
+    let child = made_with_signals_blocked(namespaces, group, memory, || {
         // SAFETY: in the child; system calls only, on memory that the parent prepared and that is copied, or left alone by
         // a parent that waits.
         unsafe {
-            if let Some(group) = to_join {
-                let file = libc::openat(
-                    group.as_raw_fd(),
-                    c"cgroup.procs".as_ptr(),
-                    libc::O_WRONLY | libc::O_CLOEXEC,
-                );
-                // To the kernel, 0 is the writer itself.
-                if libc::write(file, c"0".as_ptr().cast(), 1) != 1 {
-                    return NOT_EXECUTED;
-                }
-            }
             if let Some(ends) = ends
                 && !wait_for_word(ends, &keep)
             {
@@ -146,11 +158,12 @@ fn start(
         }
         NOT_EXECUTED
     })?;
-    if let (Some(users), Some((_theirs, mut ours))) = (users, gate)
-        && let Err(error) = users.apply(child.pid).and_then(|()| ours.write_all(&[1]))
-    {
-        end(&child)?;
-        return Err(error);
+    if let (Some(users), Some((_theirs, mut ours))) = (users, gate) {
+        reached(Failpoint::CopyWaits);
+        if let Err(error) = users.apply(child.pid).and_then(|()| ours.write_all(&[1])) {
+            end(&child)?;
+            return Err(error.into());
+        }
     }
     Ok(child)
 }
@@ -184,11 +197,12 @@ unsafe fn wait_for_word([theirs, ours]: [RawFd; 2], keep: &[RawFd]) -> bool {
 pub fn user_namespace(users: &UserMap) -> io::Result<OwnedFd> {
     let (theirs, ours) = io::pipe()?;
     let ends = [theirs.as_raw_fd(), ours.as_raw_fd()];
-    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, Memory::Copied, |_| {
+    let child = made_with_signals_blocked(libc::CLONE_NEWUSER as u64, None, Memory::Copied, || {
         // SAFETY: in the child; waits for the signal that ends it, or for the end of an agent that cannot send it any more.
         unsafe { wait_for_word(ends, &[ends[0]]) };
         0
     })?;
+    reached(Failpoint::CopyWaits);
     let place = Path::new("/proc").join(child.pid.to_string()).join("ns/user");
     let made = users.apply(child.pid).and_then(|()| File::open(place));
     end(&child)?;
@@ -212,39 +226,36 @@ enum Memory {
     Lent,
 }
 
-/// Makes a child that does `work` (system calls only) and exits with its result; it is told the group that it has yet to
-/// join. Signals are blocked in between: one that came to the child before it is another program would run the agent's
-/// handler there.
-fn made_with_signals_blocked<'a>(
+/// Makes a child that does `work` (system calls only) in the group and exits with its result. Signals are blocked in
+/// between: one that came to the child before it is another program would run the agent's handler there.
+fn made_with_signals_blocked(
     namespaces: u64,
-    group: Option<BorrowedFd<'a>>,
+    group: Option<BorrowedFd<'_>>,
     memory: Memory,
-    mut work: impl FnMut(Option<BorrowedFd<'a>>) -> i32,
-) -> io::Result<Child> {
+    mut work: impl FnMut() -> i32,
+) -> Result<Child, SpawnError> {
     let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
+        .map_err(io::Error::from)?;
     let lent = match memory {
         Memory::Copied => Err(io::ErrorKind::Unsupported.into()),
-        Memory::Lent => clone3_lending(namespaces, group, &mut || work(None)),
+        Memory::Lent => clone3_lending(namespaces, group, &mut work),
     };
-    let (made, to_join) = match lent {
-        Ok(child) => (Ok(Some(child)), None),
+    let made = match lent {
+        Ok(child) => Ok(Some(child)),
         Err(_) => clone(namespaces, group),
     };
     if let Ok(None) = made {
-        let code = work(to_join);
+        let code = work();
         // SAFETY: in the child; ends it without running anything of the parent's.
         unsafe { libc::_exit(code) };
     }
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(io::Error::from)?;
     made.map(|child| child.expect("the child never gets here"))
 }
 
-/// A fork with a pid descriptor: `None` in the child. Tells the group that the child has yet to join.
-fn clone<'a>(
-    namespaces: u64,
-    group: Option<BorrowedFd<'a>>,
-) -> (io::Result<Option<Child>>, Option<BorrowedFd<'a>>) {
+/// A fork with a pid descriptor: `None` in the child, which is in the group.
+fn clone(namespaces: u64, group: Option<BorrowedFd<'_>>) -> Result<Option<Child>, SpawnError> {
     match clone3(namespaces, group) {
         // Docker and Podman answer ENOSYS without `--privileged`: their filter cannot read the flags, which lie in memory,
         // and so cannot tell a fork from new namespaces. Docker before 20.10.10 said EPERM. Linux before 5.7 knows no group
@@ -256,9 +267,23 @@ fn clone<'a>(
                 Some(libc::ENOSYS | libc::EPERM | libc::E2BIG | libc::EINVAL | libc::EOPNOTSUPP)
             ) =>
         {
-            (older_clone(namespaces), group)
+            match group {
+                Some(group) => older_clone_into(namespaces, group),
+                None => Ok(older_clone(namespaces)?),
+            }
         }
-        result => (result, None),
+        // What it says of a group only: clone(2) has the first two, and the others are for one that is removed just now
+        // (`cgroup_css_set_fork` in the kernel's cgroup.c) or was before (seen on Linux 6.18).
+        Err(error)
+            if group.is_some()
+                && matches!(
+                    error.raw_os_error(),
+                    Some(libc::EACCES | libc::EBUSY | libc::ENODEV | libc::ENOENT)
+                ) =>
+        {
+            Err(SpawnError::Group(error))
+        }
+        made => Ok(made?),
     }
 }
 
@@ -362,6 +387,39 @@ fn older_clone(namespaces: u64) -> io::Result<Option<Child>> {
     made(pid, &fd)
 }
 
+/// The same, with a child that joins the group before all else and tells whether it could.
+fn older_clone_into(namespaces: u64, group: BorrowedFd<'_>) -> Result<Option<Child>, SpawnError> {
+    let (mut told, tell) = io::pipe()?;
+    let Some(child) = older_clone(namespaces)? else {
+        // In the child: system calls only.
+        let errno = join(group).map_or_else(Errno::raw_os_error, |()| 0);
+        // A word in any case, and not the end of the pipe: another child of ours may have a copy of it meanwhile.
+        let is_told = rustix::io::write(&tell, &errno.to_ne_bytes()).is_ok();
+        if errno != 0 || !is_told {
+            // SAFETY: in the child; ends it without running anything of the parent's.
+            unsafe { libc::_exit(NOT_EXECUTED) };
+        }
+        return Ok(None);
+    };
+    drop(tell);
+    let mut errno = [0; size_of::<i32>()];
+    let heard = told.read_exact(&mut errno).map(|()| i32::from_ne_bytes(errno));
+    let error = match heard {
+        Ok(0) => return Ok(Some(child)),
+        Ok(errno) => SpawnError::Group(io::Error::from_raw_os_error(errno)),
+        Err(error) => error.into(),
+    };
+    end(&child)?;
+    Err(error)
+}
+
+/// Joins a group of version 2 with this process, which takes no memory.
+fn join(group: BorrowedFd<'_>) -> Result<(), Errno> {
+    let file = openat(group, c"cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // To the kernel, 0 is the writer itself.
+    rustix::io::write(&file, b"0").map(drop)
+}
+
 /// What a clone returned, and the descriptor that it has written by then.
 fn made(pid: libc::c_long, fd: &RawFd) -> io::Result<Option<Child>> {
     match pid {
@@ -375,6 +433,8 @@ fn made(pid: libc::c_long, fd: &RawFd) -> io::Result<Option<Child>> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -419,19 +479,77 @@ mod tests {
         }
     }
 
+    /// Does something on a thread that may not.
+    fn without_clone3(errno: i32, work: impl FnOnce() + Send) {
+        let on_thread = || {
+            deny_clone3(errno);
+            let denied = clone3(0, None).expect_err("it is filtered");
+            assert_eq!(denied.raw_os_error(), Some(errno));
+            work();
+        };
+        let done = std::thread::scope(|scope| scope.spawn(on_thread).join());
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+
+    fn spawn_true(group: Option<BorrowedFd<'_>>) -> Result<Child, SpawnError> {
+        let program = File::open("/bin/true").expect("it is there");
+        spawn(program.as_fd(), "c1", &[], Around::Nothing, group)
+    }
+
+    fn assert_succeeds(child: &Child) {
+        let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
+        assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 0));
+    }
+
     #[test]
     fn where_clone3_is_filtered_a_process_is_made_all_the_same() {
         for errno in [libc::ENOSYS, libc::EPERM] {
-            let filtered = move || {
-                deny_clone3(errno);
-                let denied = clone3(0, None).expect_err("it is filtered");
-                assert_eq!(denied.raw_os_error(), Some(errno));
-                let program = std::fs::File::open("/bin/true").expect("it is there");
-                let child = spawn(program.as_fd(), "c1", &[], Around::Nothing, None).expect("it can be made");
-                let status = waitid(Id::PIDFd(child.fd.as_fd()), WaitPidFlag::WEXITED).expect("our child");
-                assert_eq!(status, WaitStatus::Exited(nix::unistd::Pid::from_raw(child.pid as i32), 0));
-            };
-            std::thread::spawn(filtered).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            without_clone3(errno, || assert_succeeds(&spawn_true(None).expect("it can be made")));
         }
+    }
+
+    #[test]
+    fn where_clone3_is_filtered_a_process_joins_its_group_or_is_told_not_to_be_taken() {
+        // As far as a process can tell, a file with that name in a directory is a control group.
+        let folder = tempfile::TempDir::new().expect("a temporary directory");
+        let (group, procs) =
+            (File::open(folder.path()).expect("it is there"), folder.path().join("cgroup.procs"));
+        fs::write(&procs, "").expect("it is writable");
+        without_clone3(libc::ENOSYS, || {
+            assert_succeeds(&spawn_true(Some(group.as_fd())).expect("it can be made"));
+            assert_eq!(fs::read_to_string(&procs).expect("it is there"), "0");
+            fs::remove_file(&procs).expect("it is there");
+            let refused = spawn_true(Some(group.as_fd())).expect_err("there is nothing to join");
+            let SpawnError::Group(error) = refused else { panic!("it is about the group: {refused:?}") };
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+        });
+    }
+
+    /// The name of a group at the top of version 2; `None` where that is not mounted.
+    fn a_group_of_version_2() -> Option<PathBuf> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
+        let v2 = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+        Some(Path::new(v2.split(' ').nth(4)?).join(format!("bourse-test-spawn-{}", std::process::id())))
+    }
+
+    #[test]
+    fn a_group_that_was_removed_is_told_as_one_that_takes_no_process() {
+        // A machine of version 1 alone has no such groups.
+        let Some(path) = a_group_of_version_2() else { return };
+        fs::create_dir(&path).expect("we are root");
+        let group = File::open(&path).expect("it was made");
+        assert_succeeds(&spawn_true(Some(group.as_fd())).expect("it takes one"));
+        // The kernel may call it busy for a moment after its last process has ended.
+        let since = Instant::now();
+        while let Err(error) = fs::remove_dir(&path) {
+            assert!(since.elapsed() < Duration::from_secs(60), "{error}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let assert_refused = || {
+            let refused = spawn_true(Some(group.as_fd())).expect_err("it is gone");
+            assert!(matches!(refused, SpawnError::Group(_)), "it is about the group: {refused:?}");
+        };
+        assert_refused();
+        without_clone3(libc::ENOSYS, assert_refused);
     }
 }

@@ -18,7 +18,7 @@ use crate::master::Master;
 use crate::resizing::{allowed, answers_in, size, size_text};
 
 /// Steps of an agent that starts. Most are those of the container with which it tries the machine.
-const AT_START: [Failpoint; 19] = [
+const AT_START: [Failpoint; 20] = [
     CheckpointCopied,
     CheckpointReplaced,
     StrangersRemoved,
@@ -27,6 +27,7 @@ const AT_START: [Failpoint; 19] = [
     GroupsMade,
     SandboxGiven,
     PlanWritten,
+    CopyWaits,
     FirstProcessMade,
     ReadyHeard,
     StartedWritten,

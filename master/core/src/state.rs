@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bourse_types::{
-    AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, MasterId, Milli, Mono, Now, Resources, Role, Wall,
+    AgentCapability, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, MasterId, Milli, Mono, Now,
+    Resources, Role, Wall,
 };
 
 use crate::agents::{AgentState, Drain};
@@ -145,6 +146,8 @@ pub struct AgentPart {
     pub heard: Option<Now>,
     /// While an operator drains it.
     pub drain: Option<Drain>,
+    /// What it said that it can do when it registered.
+    pub capabilities: BTreeSet<AgentCapability>,
 }
 
 /// A framework, without its tasks and filters, and what its offers say.

@@ -167,7 +167,7 @@ fn a_service_gets_other_amounts_and_limits_while_its_processes_run_on() {
     }
     let after = cluster.api.service("web").expect("it is there");
     assert_eq!(ids(&after), ids(&before), "no instance was replaced");
-    assert!(processes.iter().all(Process::is_alive), "{processes:?}");
+    assert!(processes.iter().all(|process| process.is_alive()), "{processes:?}");
 }
 
 /// The tasks of `web` that ended, but for these.

@@ -13,7 +13,7 @@ use nix::unistd::geteuid;
 use super::files::{make, processes, remove_if_empty};
 use super::v1::Killer;
 use super::v2::LEAF;
-use super::{Extra, Hierarchy, OURS, PROBE, V1, V2, systemd};
+use super::{Extra, Hierarchy, OURS, PROBE, V1, V2, memory, systemd};
 
 /// The controllers that a container needs, by their names in version 1 and version 2.
 const NEEDED_V1: [&str; 4] = ["cpu", "cpuacct", "memory", "pids"];
@@ -122,6 +122,7 @@ fn choose(
     }
     let names = Extra::ALL.into_iter().map(|extra| (extra, extra.name_v2()));
     lacking.extend(not_given(names.filter(|(_, name)| has(&at_top, name) && !has(&there, name))));
+    lacking.extend(not_kept(&root, &unified.point));
     let base = root.join(OURS).join(instance);
     Ok(Detected { groups: Box::new(V2 { root, base }), lacking })
 }
@@ -138,6 +139,22 @@ fn not_given<'a>(extras: impl Iterator<Item = (Extra, &'a str)>) -> Vec<String> 
         whats.join(" or "),
         names.join(", ")
     )]
+}
+
+/// That no memory is kept for tasks, in a sentence, where a group above the agent's own keeps none for those in it: none
+/// keeps more than the groups above it do (`cgroup-v2.rst`, "memory.low"), and these are not the agent's to change.
+fn not_kept(root: &Path, top: &Path) -> Option<String> {
+    let above = root.ancestors().take_while(|group| group.starts_with(top));
+    let closed = above.filter(|group| memory::keeps_nothing_v2(group));
+    let closed: Vec<String> = closed.map(|group| group.display().to_string()).collect();
+    (!closed.is_empty()).then(|| {
+        format!(
+            "what a task asked for of its memory is not kept for it when the machine is short, only its limit holds, as \
+             memory.low is 0 above the agent's control groups, in {}; set it there, of a unit and the slices around it by \
+             MemoryLow= (docs/operating.md, Under systemd), if you need that",
+            closed.join(" and ")
+        )
+    })
 }
 
 /// Where groups of version 2 are made, and what is to be said about that.
@@ -411,6 +428,30 @@ mod tests {
         // Without systemd nobody has to delegate anything.
         fs::remove_dir(root.path().join("init.scope")).expect("it is empty");
         assert_eq!(choose(&mounts, own, "a1", &nobody).expect("likewise").lacking, Vec::<String>::new());
+    }
+
+    #[test]
+    fn groups_above_the_agents_that_keep_no_memory_are_told_as_tasks_can_keep_none_below_them() {
+        const UNIT: &str = "system.slice/bourse-agent.service";
+        let root = TempDir::new().expect("a temporary directory");
+        let mounts = of_systemd(&root, UNIT, "cpuset cpu io memory hugetlb pids\n");
+        let is_delegated = |group: &Path| group == root.path().join(UNIT);
+        let own = format!("0::/{UNIT}\n");
+        let lacking = |of_slice: &str, of_unit: &str| {
+            for (group, low) in [("system.slice", of_slice), (UNIT, of_unit)] {
+                fs::write(root.path().join(group).join("memory.low"), low).expect("it is writable");
+            }
+            choose(&mounts, &own, "a1", &is_delegated).expect("all that is needed is there").lacking
+        };
+        let told = lacking("0\n", "0\n");
+        let [both] = &told[..] else { panic!("one sentence: {told:?}") };
+        for part in ["memory.low is 0", "bourse-agent.service and ", "system.slice;", "MemoryLow="] {
+            assert!(both.contains(part), "{part:?} is not in {both:?}");
+        }
+        let told = lacking("0\n", "1073741824\n");
+        let [slice] = &told[..] else { panic!("one sentence: {told:?}") };
+        assert!(slice.contains("system.slice;") && !slice.contains("bourse-agent.service"), "{slice}");
+        assert_eq!(lacking("max\n", "1073741824\n"), Vec::<String>::new());
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Control group files: small helpers that name the path in every error.
 
 use std::collections::BTreeSet;
+use std::ffi::CString;
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, openat, unlinkat};
 
 use super::CgroupError;
 
@@ -17,6 +21,9 @@ const EMPTY_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often processes are moved before others are believed to be made without end.
 pub const MOVES: usize = 20;
+
+/// Version 2, from Linux 4.14 on: how many groups there may be below one, whoever makes them.
+pub const MAX_DESCENDANTS: &str = "cgroup.max.descendants";
 
 fn error(what: impl Into<String>, path: &Path, source: io::Error) -> CgroupError {
     CgroupError { what: what.into(), path: path.into(), source }
@@ -83,8 +90,8 @@ pub fn make(dir: &Path) -> Result<(), CgroupError> {
     }
 }
 
-/// Removes one group, without children. The kernel may call it busy for a moment after its last process has
-/// ended.
+/// Removes one group, and the groups in it that others have made. The kernel may call it busy for a moment after its last
+/// process has ended.
 pub fn remove(dir: &Path) -> Result<(), CgroupError> {
     let deadline = Instant::now() + EMPTY_WITHIN;
     let mut pause = Duration::from_micros(100);
@@ -92,13 +99,53 @@ pub fn remove(dir: &Path) -> Result<(), CgroupError> {
         match fs::remove_dir(dir) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+            Err(source) => {
+                let is_late = Instant::now() >= deadline;
+                // What is wrong there, the next attempt tells of the group itself.
+                if !is_late && matches!(remove_below(dir), Ok(true)) {
+                    continue;
+                }
+                if is_late || source.kind() != ErrorKind::ResourceBusy {
+                    return Err(error("remove the control group", dir, source));
+                }
                 thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(20));
             }
-            Err(source) => return Err(error("remove the control group", dir, source)),
         }
     }
+}
+
+/// Removes the groups below one, the deepest first, until one is in use; tells whether there were any. It goes by open
+/// directories and not by paths, as groups can be nested deeper than a path is long, and only through directories, so that
+/// nothing leads out. What is above a group never changes, so `..` is where it came from.
+fn remove_below(top: &Path) -> io::Result<bool> {
+    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut here = open(top, directory, Mode::empty())?;
+    let mut way: Vec<CString> = Vec::new();
+    let mut were_any = false;
+    loop {
+        if let Some(name) = a_group_in(&here)? {
+            here = openat(&here, name.as_c_str(), directory, Mode::empty())?;
+            way.push(name);
+        } else if let Some(name) = way.pop() {
+            here = openat(&here, c"..", directory, Mode::empty())?;
+            unlinkat(&here, name.as_c_str(), AtFlags::REMOVEDIR)?;
+            were_any = true;
+        } else {
+            return Ok(were_any);
+        }
+    }
+}
+
+fn a_group_in(dir: &OwnedFd) -> io::Result<Option<CString>> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let is_itself = [c".", c".."].contains(&entry.file_name());
+        if entry.file_type() == FileType::Directory && !is_itself {
+            return Ok(Some(entry.file_name().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes a container's directory with its leaves, then our own parents as far as they are empty.
@@ -139,6 +186,26 @@ pub fn processes<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<u3
         .collect()
 }
 
+/// All groups below these that are not among them.
+fn below(dirs: &[PathBuf]) -> Vec<PathBuf> {
+    // To the kernel each group in a group is a link to it, and there are two more (`kernfs_refresh_inode` in its
+    // fs/kernfs/inode.c): so much cheaper to ask than what is in it. Other file systems may say 1 of all.
+    let may_have_groups = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|about| about.nlink() != 2);
+    let mut found: Vec<PathBuf> = dirs.to_vec();
+    let mut next = 0;
+    while let Some(dir) = found.get(next).cloned() {
+        next += 1;
+        if !may_have_groups(&dir) {
+            continue;
+        }
+        let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let others = groups.map(|entry| entry.path()).filter(|path| !dirs.contains(path));
+        found.extend(others);
+    }
+    found.split_off(dirs.len())
+}
+
 /// Moves processes into a group. Process id 0 stands for one that this pid namespace cannot see, and stays where it is.
 pub fn join(group: &Path, processes: impl IntoIterator<Item = u32>) -> Result<(), CgroupError> {
     for pid in processes.into_iter().filter(|&pid| pid != 0) {
@@ -151,13 +218,16 @@ pub fn join(group: &Path, processes: impl IntoIterator<Item = u32>) -> Result<()
     Ok(())
 }
 
-/// Sends SIGKILL to all processes in the groups, again and again until there is none left. Process id 0
+/// Sends SIGKILL to all processes in the groups and below them, again and again until there is none left. Process id 0
 /// stands for one that this pid namespace cannot see, and is nobody's to kill.
 pub fn kill_until_empty(dirs: &[PathBuf]) -> Result<(), CgroupError> {
     let deadline = Instant::now() + EMPTY_WITHIN;
     let mut pause = Duration::from_micros(100);
     loop {
-        let found = processes(dirs);
+        let mut found = processes(dirs);
+        if found.is_empty() {
+            found = processes(&below(dirs));
+        }
         if found.is_empty() {
             return Ok(());
         }
@@ -170,5 +240,60 @@ pub fn kill_until_empty(dirs: &[PathBuf]) -> Result<(), CgroupError> {
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn a_group_goes_with_all_that_was_made_in_it_however_deep_and_whatever_it_is_called() {
+        let root = TempDir::new().expect("a temporary directory");
+        let base = root.path().join("bourse/a1");
+        let task = base.join("c1/task");
+        fs::create_dir_all(task.join("a/b")).expect("it is writable");
+        fs::create_dir_all(task.join(OsStr::from_bytes(b"\xff")).join("c")).expect("it is writable");
+        fs::create_dir(base.join("c1/other")).expect("it is writable");
+        // Deeper than a path may be long.
+        let long = "x".repeat(255);
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut here = open(&task, directory, Mode::empty()).expect("it is there");
+        for _ in 0..20 {
+            rustix::fs::mkdirat(&here, long.as_str(), Mode::RWXU).expect("it is writable");
+            here = openat(&here, long.as_str(), directory, Mode::empty()).expect("it was made");
+        }
+        remove_container(&base, "c1", &["task"]).unwrap_or_else(|error| panic!("{error}: {}", error.source));
+        assert!(!root.path().join("bourse").exists());
+    }
+
+    #[test]
+    fn nothing_that_a_group_could_lead_to_is_removed_with_those_in_it() {
+        let root = TempDir::new().expect("a temporary directory");
+        let [group, elsewhere] = ["group", "elsewhere"].map(|name| root.path().join(name));
+        fs::create_dir_all(group.join("in")).expect("it is writable");
+        fs::create_dir_all(elsewhere.join("kept")).expect("it is writable");
+        std::os::unix::fs::symlink(&elsewhere, group.join("link")).expect("it is writable");
+        assert!(remove_below(&group).expect("it is there"));
+        assert!(!remove_below(&group).expect("it is there"), "there is nothing more");
+        assert!(elsewhere.join("kept").exists() && !group.join("in").exists());
+    }
+
+    #[test]
+    fn processes_in_groups_below_a_containers_are_found() {
+        let root = TempDir::new().expect("a temporary directory");
+        let [container, task] = ["c1", "c1/task"].map(|name| root.path().join(name));
+        for (dir, text) in [("c1/task", "1\n"), ("c1/task/a/b", "2\n"), ("c1/other", "3\n")] {
+            let dir = root.path().join(dir);
+            fs::create_dir_all(&dir).expect("it is writable");
+            fs::write(dir.join("cgroup.procs"), text).expect("it is writable");
+        }
+        let found = processes(&below(&[container, task]));
+        assert_eq!(found.into_iter().collect::<Vec<u32>>(), [2, 3]);
     }
 }

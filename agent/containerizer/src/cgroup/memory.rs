@@ -108,13 +108,14 @@ fn kinds(stat: &str, [anonymous, file, shared]: [&str; 3]) -> Option<MemoryKinds
     })
 }
 
-/// Version 1: how many were killed, whoever ran out of memory.
-fn oom_kills_v1(dir: &Path) -> u64 {
+/// Version 1: how many were killed, whoever ran out of memory. From Linux 4.13 on.
+pub fn oom_kills_v1(dir: &Path) -> u64 {
     keyed(dir, "memory.oom_control", "oom_kill").unwrap_or(0)
 }
 
-/// Version 1: a descriptor that is readable each time that the limit was reached and something is about to be killed
-/// (`memory.rst`, "OOM Control"). The last time is when the group is removed.
+/// Version 1: a descriptor that is readable each time that the limit of the group, or of one above it, was reached and
+/// something is about to be killed (`memory.rst`, "OOM Control"). The last time is when the group is removed. When the whole
+/// machine is out of memory it tells nothing.
 pub fn watch_v1(dir: &Path) -> io::Result<OwnedFd> {
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let of = File::open(dir.join("memory.oom_control"))?;
@@ -186,6 +187,12 @@ pub fn kept_v2(dir: &Path) -> u64 {
     number(dir, LOW).unwrap_or(0)
 }
 
+/// Version 2: whether a group keeps nothing for those in it, whatever they ask for. The top of all has no such file, and
+/// nothing to keep memory from.
+pub fn keeps_nothing_v2(dir: &Path) -> bool {
+    number(dir, LOW) == Some(0)
+}
+
 /// Version 2: keeps for a group what is kept for those in it, together: none of them keeps more than the groups above
 /// it do (`cgroup-v2.rst`, "memory.low"). Others may change theirs at the same time, so it is looked at again after it is
 /// written: whoever comes last sees all.
@@ -213,7 +220,7 @@ pub fn usage_v2(dir: &Path, usage: &mut Usage) {
 }
 
 /// Version 2: how many were killed, whoever ran out of memory.
-fn oom_kills_v2(dir: &Path) -> u64 {
+pub fn oom_kills_v2(dir: &Path) -> u64 {
     keyed(dir, "memory.events", "oom_kill").unwrap_or(0)
 }
 

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
+use super::files::{self, MAX_DESCENDANTS, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, MemoryWatch, TASK, blkio, cpu, cpuset,
     hugetlb, memory, pids, pressure,
@@ -105,6 +105,10 @@ impl V1 {
         }
         if let Some(base) = self.killer_dir() {
             make(&base.join(container))?;
+        }
+        if let Killer::Unified(base) = &self.killer {
+            // The task is in that group itself.
+            change.write_if_there(&base.join(container), MAX_DESCENDANTS, 0)?;
         }
         for extra in Extra::wanted(limits) {
             let base = self.extra(extra).ok_or(LimitsError::Missing(extra))?;
@@ -226,6 +230,10 @@ impl Hierarchy for V1 {
 
     fn is_over_memory(&self, container: &str) -> bool {
         memory::is_over_v1(&task(&self.memory, container))
+    }
+
+    fn oom_kills(&self, container: &str) -> u64 {
+        memory::oom_kills_v1(&task(&self.memory, container))
     }
 
     fn processes(&self, container: &str) -> Vec<u32> {
@@ -552,6 +560,7 @@ mod tests {
         put("memory.max_usage_in_bytes", &(20 << 20).to_string());
         put("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n");
         assert!(!v1.is_over_memory("c1"));
+        assert_eq!(v1.oom_kills("c1"), 1, "it lacks a process all the same");
         put("memory.max_usage_in_bytes", &((64 << 20) - 4096).to_string());
         assert!(v1.is_over_memory("c1"));
         put("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n");

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, MOVES, children, kill_until_empty, make, write, write_if_there};
+use super::files::{self, MAX_DESCENDANTS, MOVES, children, kill_until_empty, make, write, write_if_there};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, MemoryWatch, TASK, blkio, cpu, cpuset,
     hugetlb, memory, pids, pressure,
@@ -66,6 +66,8 @@ impl V2 {
         let [init, task, dir] = self.dirs(container);
         let controllers = self.controllers(limits)?;
         make(&dir)?;
+        // In this group and not in the task's, as a task that gets to see its own may write to that.
+        change.write_if_there(&dir, MAX_DESCENDANTS, [INIT, TASK].len())?;
         self.hand_down(&dir, &controllers)?;
         make(&init)?;
         make(&task)?;
@@ -183,6 +185,11 @@ impl Hierarchy for V2 {
         memory::is_over_v2(&task)
     }
 
+    fn oom_kills(&self, container: &str) -> u64 {
+        let [_, task, _] = self.dirs(container);
+        memory::oom_kills_v2(&task)
+    }
+
     fn processes(&self, container: &str) -> Vec<u32> {
         files::processes(&self.dirs(container)).into_iter().collect()
     }
@@ -268,7 +275,10 @@ mod tests {
     #[test]
     fn limits_are_written_to_the_group_of_the_task_and_the_share_to_that_of_the_container() {
         let root = TempDir::new().expect("a temporary directory");
-        let joins = laid_out(&root).create("c1", &limits()).expect("all files are there");
+        let v2 = laid_out(&root);
+        put(&root, "bourse/a1/c1/cgroup.max.descendants", "max\n");
+        let joins = v2.create("c1", &limits()).expect("all files are there");
+        assert_eq!(read(&root, "bourse/a1/c1/cgroup.max.descendants"), "2", "the task makes none of its own");
         assert_eq!(read(&root, "bourse/a1/c1/cpu.weight"), "200");
         assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max"), "50000 100000");
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.max"), (64 << 20).to_string());
@@ -423,6 +433,7 @@ mod tests {
         let pressure = Pressure { avg10: 50, total: Duration::from_micros(7) };
         assert_eq!((usage.memory_pressure, usage.cpu_pressure), (Some(pressure), None));
         assert!(v2.is_over_memory("c1"));
+        assert_eq!((v2.oom_kills("c1"), v2.oom_kills("c2")), (2, 0));
         put("memory.events", "low 0\nhigh 0\nmax 9\noom 0\noom_kill 2\noom_group_kill 1\n");
         assert!(!v2.is_over_memory("c1"), "the whole machine was out of memory");
     }

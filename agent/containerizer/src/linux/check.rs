@@ -88,7 +88,7 @@ fn start(container: &Container, check: &Check) -> Result<(Conversation, Child), 
         pass.push(task.as_fd());
     }
     let child = init_image::image()
-        .and_then(|program| spawn::spawn(program, container.id.as_str(), &pass, Around::Nothing, None))
+        .and_then(|program| Ok(spawn::spawn(program, container.id.as_str(), &pass, Around::Nothing, None)?))
         .map_err(container.io("start a check"))?;
     Ok((conversation, child))
 }

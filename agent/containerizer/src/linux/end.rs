@@ -21,7 +21,7 @@ use crate::failpoint::{Failpoint, reached};
 use crate::process;
 use crate::usage::Usage;
 
-/// Between two looks at whether a task lost a process to its memory limit, where the kernel does not tell.
+/// Between two looks at whether a task lost a process for want of memory, where the kernel does not tell.
 const LOOK_FOR_OOM_KILLS: Duration = Duration::from_millis(200);
 
 /// So often, with so long in between, it is looked whether a task that reached its limit has lost a process: the kernel
@@ -55,8 +55,9 @@ pub async fn wait(inner: &Inner, container: &Container) -> Result<Ended, Contain
     Ok(ended)
 }
 
-/// Waits for the end of a task, and ends it as a whole when it loses a process to its memory limit: half a task is worth
-/// nothing, and one that starts the lost process again would go on so for ever.
+/// Waits for the end of a task, and ends it as a whole when it loses a process for want of memory: half a task is worth
+/// nothing, and one that starts the lost process again would go on so for ever. Whose want it was does not matter; that of
+/// the whole machine is seen by [`usage`] only.
 async fn ended_or_out_of_memory(
     container: &Container,
     groups: &dyn Hierarchy,
@@ -66,7 +67,7 @@ async fn ended_or_out_of_memory(
     let mut ended = pin!(ended);
     loop {
         // Also at first: it may have happened while no agent looked.
-        if groups.is_over_memory(container.id.as_str()) {
+        if groups.oom_kills(container.id.as_str()) > 0 {
             kill_all(container)?;
         }
         let Some(event) = event else {
@@ -85,7 +86,7 @@ async fn ended_or_out_of_memory(
         }
         let (looks, between) = KILLED_AFTER;
         for _ in 0..looks {
-            if groups.is_over_memory(container.id.as_str()) {
+            if groups.oom_kills(container.id.as_str()) > 0 {
                 break;
             }
             if let Ok(ended) = timeout(between, ended.as_mut()).await {
@@ -119,18 +120,32 @@ pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
             (outcome, None)
         }
     };
-    let limitation = usage.as_ref().filter(|_| over_memory).and_then(limitation);
+    let limitation = usage.as_ref().and_then(|usage| limitation(usage, over_memory));
     Ok(Ended { outcome, at, limitation, usage })
 }
 
-/// Whatever the main process made of it: what has lost a process to its limit is ended by that (see [`wait`]).
-fn limitation(usage: &Usage) -> Option<Limitation> {
-    let limit_bytes = usage.memory_limit_bytes?;
-    Some(Limitation::Memory { limit_bytes, peak_bytes: usage.memory_peak_bytes })
+/// Whatever the main process made of it: what has lost a process for want of memory is ended by that (see [`wait`]).
+fn limitation(usage: &Usage, over_memory: bool) -> Option<Limitation> {
+    let peak_bytes = usage.memory_peak_bytes;
+    match usage.memory_limit_bytes {
+        Some(limit_bytes) if over_memory => Some(Limitation::Memory { limit_bytes, peak_bytes }),
+        limit_bytes if usage.oom_kills > 0 => Some(Limitation::OthersMemory { limit_bytes, peak_bytes }),
+        _ => None,
+    }
 }
 
+/// Measures a container, and ends one that lost a process because the whole machine was out of memory, on control groups
+/// of version 1: there the kernel takes one process of a task, and tells nobody. What would tell is not to be had without
+/// a price: the first process reaps orphans only, so it does not see who was killed, and levels of pressure are told to the
+/// group of all alone, and again and again while memory is short, to every container that listens. Here the figure is read
+/// anyway, so that it costs nothing to look at it.
 pub fn usage(inner: &Inner, container: &Container) -> Option<Usage> {
     let of_groups = inner.groups.as_ref().ok().and_then(|groups| groups.usage(container.id.as_str()));
+    if of_groups.as_ref().is_some_and(|usage| usage.oom_kills > 0)
+        && let Err(error) = kill_all(container)
+    {
+        tracing::warn!(container_id = %container.id, %error, "a task that lost a process for want of memory is left");
+    }
     of_groups.or_else(|| container.started().map(|started| usage_of_session(started.task.pid)))
 }
 

@@ -18,14 +18,14 @@ use bourse_types::{ContainerId, Network, Users};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::end::GONE_WITHIN;
-use super::{Inner, Life};
+use super::{Inner, Life, no_start};
 use crate::cgroup::Joins;
 use crate::containerizer::{LaunchError, Launched};
 use crate::conversation::{Conversation, Message};
 use crate::failpoint::{Failpoint, reached};
 use crate::process::{self, Process};
 use crate::runtime_dir::{ContainerDir, Started};
-use crate::spawn::{self, Around, Child, NOT_EXECUTED};
+use crate::spawn::{self, Around, Child, NOT_EXECUTED, SpawnError};
 use crate::spec::{ContainerSpec, Isolation, SANDBOX};
 use crate::user_map::UserMap;
 use crate::users::{self, UsersError};
@@ -152,41 +152,26 @@ fn set_up(
     let plan = dir.write_plan(&plan).map_err(failed(id, "write the plan", dir.plan_path()))?;
     reached(Failpoint::PlanWritten);
 
-    let no_start = |error: io::Error| LaunchError::Start {
+    let network = spec.namespaces.network;
+    let no_start = |error: SpawnError| LaunchError::Start {
         id: id.clone(),
-        what: match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!(
-                    "the agent may not make its namespaces ({error}); in a container, run the agent privileged, and \
-                     without root see whether a security module forbids user namespaces"
-                )
-            }
-            io::ErrorKind::InvalidInput if spec.namespaces.network == Network::Loopback => {
-                format!(
-                    "the kernel does not make a network of its own ({error}); ask for the machine's network"
-                )
-            }
-            _ => format!(
-                "its first process could not be made ({error}); see whether the machine is out of processes or, by \
-                 /proc/sys/user, of namespaces"
-            ),
-        },
+        what: no_start::explain(&error, network, init_in.as_deref()),
     };
-    let (conversation, theirs) = Conversation::begin().map_err(no_start)?;
+    let (conversation, theirs) = Conversation::begin().map_err(SpawnError::Process).map_err(no_start)?;
     let mut pass = vec![plan.as_fd(), theirs.as_fd()];
     match &own {
         Some(own) => pass.push(own.namespace.as_fd()),
         None if isolated && is_root => pass.extend(strangers()),
         None => {}
     }
-    let network = spec.namespaces.network;
     let around = match (isolated, map) {
         (false, _) => Around::Nothing,
         (true, None) => Around::Namespaces(network),
         (true, Some(map)) => Around::Users(map, network),
     };
-    let group = init_in.as_ref().map(File::open).transpose().map_err(no_start)?;
+    let group = init_in.as_ref().map(File::open).transpose().map_err(SpawnError::Group).map_err(no_start)?;
     let child = init_image::image()
+        .map_err(SpawnError::Process)
         .and_then(|program| {
             spawn::spawn(program, id.as_str(), &pass, around, group.as_ref().map(AsFd::as_fd))
         })

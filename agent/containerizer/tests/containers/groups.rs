@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use bourse_containerizer::Limits;
 use bourse_containerizer::cgroup::{Extra, Hierarchy, Killer, V1, V2};
+use bourse_containerizer::{Containerizer, Limits};
 use bourse_types::Milli;
 
-use super::lab::has;
+use super::lab::{Lab, groups_of, has, processes_marked, read, until};
 
 /// Where the hierarchy with this controller is mounted; `None` for the controller asks for version 2.
 fn mounted(controller: Option<&str>) -> Option<PathBuf> {
@@ -87,6 +87,58 @@ fn every_way_of_killing_empties_the_groups_so_that_they_can_be_removed() {
         assert!(groups.processes("c1").is_empty(), "{groups:?}");
         groups.remove("c1").unwrap_or_else(|error| panic!("{groups:?}: {error}"));
         assert!(groups.containers().is_empty());
-        assert_eq!(super::lab::groups_of(&instance), Vec::<&Path>::new(), "{groups:?}");
+        assert_eq!(groups_of(&instance), Vec::<&Path>::new(), "{groups:?}");
     }
+}
+
+/// Makes groups by hand, one in the other, in those of the task of a container, and tells the files by which processes come
+/// into the inner ones. Where the kernel can refuse them, it has to.
+fn make_below(instance: &str) -> Vec<PathBuf> {
+    let make = |base: PathBuf| {
+        let container = base.join("c1");
+        let of_task = container.join("task");
+        // One by which a container is killed has none of the task's own.
+        let within = if of_task.exists() { &of_task } else { &container };
+        let deep = within.join("made/deeper");
+        let limit = container.join("cgroup.max.descendants");
+        if limit.exists() {
+            let error = fs::create_dir_all(&deep).expect_err("there may be none");
+            assert_eq!(error.raw_os_error(), Some(libc::EAGAIN), "{}: {error}", deep.display());
+            // As before Linux 4.14, and of an older agent.
+            fs::write(&limit, "max").expect("we are root");
+        }
+        fs::create_dir_all(&deep).unwrap_or_else(|error| panic!("{}: {error}", deep.display()));
+        deep.join("cgroup.procs")
+    };
+    groups_of(instance).into_iter().map(make).collect()
+}
+
+#[test]
+fn every_way_of_killing_reaches_what_is_in_groups_made_in_those_of_a_container() {
+    assert!(nix::unistd::geteuid().is_root(), "this test makes control groups for real: run it with sudo");
+    let instance = format!("test-groups-{}-below", std::process::id());
+    for groups in hierarchies(&instance) {
+        let limits = Limits::unlimited(Milli::new(100));
+        groups.create("c1", &limits).unwrap_or_else(|error| panic!("{groups:?}: {error}"));
+        let mut child = in_group(None, &make_below(&instance));
+        groups.kill("c1").unwrap_or_else(|error| panic!("{groups:?}: {error}"));
+        child.wait().expect("it is our child");
+        groups.remove("c1").unwrap_or_else(|error| panic!("{groups:?}: {error}"));
+        assert_eq!(groups_of(&instance), Vec::<&Path>::new(), "{groups:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_that_were_made_in_those_of_a_task_go_with_it() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", "sleep 1000 & echo up; wait");
+    let task = lab.launch(&spec).await.pid;
+    until("it runs", || read(&spec, "stdout") == "up\n").await;
+    for procs in make_below(&lab.instance) {
+        fs::write(&procs, task.to_string()).unwrap_or_else(|error| panic!("{}: {error}", procs.display()));
+    }
+    lab.containerizer.destroy(&spec.container_id).await.expect("it can be destroyed");
+    assert_eq!(groups_of(&lab.instance), Vec::<&Path>::new());
+    assert_eq!(processes_marked(&format!("LAB={}", lab.instance)), Vec::<u32>::new());
+    lab.finish().await;
 }

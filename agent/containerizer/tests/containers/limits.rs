@@ -1,12 +1,13 @@
 //! What a task may use is all that it gets.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bourse_containerizer::cgroup::{Extra, LimitsError};
 use bourse_containerizer::{
-    Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, Cores, HugePages, Limitation, Limits,
-    Usage,
+    Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, Cores, Ended, HugePages, Limitation,
+    Limits, Usage,
 };
 use bourse_types::{Exit, Milli};
 
@@ -64,8 +65,7 @@ async fn a_task_over_its_memory_is_killed_and_the_end_says_so_with_figures() {
     let ended = lab.wait(&spec).await;
     assert_eq!(exit_of(&ended), Exit::Signal(libc::SIGKILL));
     let limitation = ended.limitation.expect("the limit ended it");
-    let Limitation::Memory { limit_bytes, .. } = limitation;
-    assert_eq!(limit_bytes, 64 << 20);
+    assert!(matches!(limitation, Limitation::Memory { limit_bytes, .. } if limit_bytes == 64 << 20));
     assert!(limitation.to_string().starts_with("memory limit 64 MiB exceeded"), "{limitation}");
     let usage = ended.usage.expect("the groups are still there");
     assert!(usage.oom_kills >= 1);
@@ -93,6 +93,66 @@ async fn a_task_that_starts_its_lost_process_again_and_again_is_ended_as_a_whole
     let ended = lab.wait(&spec).await;
     assert_eq!(exit_of(&ended), Exit::Signal(libc::SIGKILL));
     assert!(matches!(ended.limitation, Some(Limitation::Memory { .. })), "{ended:?}");
+    lab.finish().await;
+}
+
+/// Gives all tasks of a lab together less memory than one of them may have.
+fn limit_all(lab: &Lab) {
+    // The limit with swap may not be below that without.
+    let limits = [
+        ("memory.limit_in_bytes", "25165824"),
+        ("memory.memsw.limit_in_bytes", "25165824"),
+        ("memory.swap.max", "0"),
+        ("memory.max", "25165824"),
+    ];
+    let mut is_set = false;
+    for base in groups_of(&lab.instance) {
+        for (file, limit) in limits {
+            let path = base.join(file);
+            if path.exists() {
+                fs::write(&path, limit).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                is_set = true;
+            }
+        }
+    }
+    assert!(is_set, "one hierarchy has memory");
+}
+
+/// Loses a process for want of memory again and again, once it is told to begin.
+const LOSES: &str = "until [ -e begin ]; do sleep 0.01; done; while :; do tail /dev/zero; done";
+
+fn assert_lost_for_others(ended: &Ended) {
+    assert_eq!(exit_of(ended), Exit::Signal(libc::SIGKILL));
+    let Some(limitation) = ended.limitation else { panic!("it lost a process: {ended:?}") };
+    assert!(
+        matches!(limitation, Limitation::OthersMemory { limit_bytes: Some(limit), .. } if limit == 64 << 20),
+        "{limitation:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_loses_a_process_for_the_memory_of_others_is_ended_as_a_whole() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", LOSES);
+    lab.launch(&spec).await;
+    limit_all(&lab);
+    fs::write(spec.sandbox.join("begin"), "").expect("it is writable");
+    assert_lost_for_others(&lab.wait(&spec).await);
+    lab.finish().await;
+}
+
+/// Plan: nobody waits for the task, so nothing is told by the kernel; as nothing is, of control groups of version 1, when the
+/// whole machine is out of memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_which_the_kernel_killed_a_process_unheard_is_ended_when_it_is_measured() {
+    let lab = Lab::new();
+    let spec = lab.shell("c1", LOSES);
+    let pid = lab.launch(&spec).await.pid;
+    limit_all(&lab);
+    fs::write(spec.sandbox.join("begin"), "").expect("it is writable");
+    until_used(&lab, &spec, |used| used.oom_kills > 0).await;
+    until("its main process is ended, too", || !Path::new("/proc").join(pid.to_string()).exists()).await;
+    assert_lost_for_others(&lab.wait(&spec).await);
     lab.finish().await;
 }
 

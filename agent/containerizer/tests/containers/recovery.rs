@@ -12,7 +12,7 @@ use bourse_containerizer::{Containerizer, LinuxContainerizer, Outcome, Recovered
 use bourse_types::Exit;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::lab::{Lab, exit_of, groups_of, parent_of, read, until};
+use super::lab::{Lab, exit_of, groups_of, parent_of, processes_marked, read, until};
 
 /// Set for a process that plays the agent: the lab's root.
 const AGENT_ROOT: &str = "CONTAINERS_TEST_AGENT_ROOT";
@@ -24,7 +24,8 @@ pub struct Agent(Child);
 
 impl Agent {
     pub fn start(test: &str, lab: &Lab, generation: &str) -> Agent {
-        let child = Command::new(env::current_exe().expect("it is running"))
+        // By this name also where the way to the program is closed to the user who plays the agent.
+        let child = Command::new("/proc/self/exe")
             .args(["--exact", test, "--nocapture"])
             .env(AGENT_ROOT, lab.root())
             .env(AGENT_INSTANCE, &lab.instance)
@@ -50,6 +51,12 @@ impl Agent {
         .await;
         status.and_then(|status| status.signal())
     }
+}
+
+/// Waits until nobody is left of an agent that was killed: it makes copies of itself, which see its end for themselves.
+pub async fn until_no_agent_is_left(lab: &Lab) {
+    let mark = format!("{AGENT_ROOT}={}", lab.root().display());
+    until("neither the agent nor a copy of it is left", || processes_marked(&mark).is_empty()).await;
 }
 
 /// The lab of the agent that this process plays; `None` in the test itself.

@@ -13,13 +13,16 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bourse_containerizer::failpoint::{Failpoint, observe};
 use bourse_containerizer::{
-    Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, RecoveredState,
+    Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, Outcome, RecoveredState,
 };
 use bourse_types::{Exit, Namespaces, Network, Users};
 use tempfile::TempDir;
 
+use super::failpoints::die;
 use super::lab::{Lab, exit_of, read, until};
+use super::recovery::{Agent, played_agent, recover, until_no_agent_is_left};
 use super::rootfs::image;
 
 /// Set for a process that plays the agent: the lab's root.
@@ -201,6 +204,42 @@ async fn without_root_a_task_is_checked_killed_and_found_again_by_the_next_agent
     next.containerizer.terminate(&spec.container_id).await.expect("it runs");
     assert_eq!(exit_of(&next.wait(&spec).await), Exit::Code(4));
     assert_eq!(read(&spec, "stdout"), "up\nsaved\n");
+    next.finish().await;
+    lab.assert_nothing_is_left();
+}
+
+/// Plan: who plays the agent of the user starts another one in its place, which is killed when its copy that is to become
+/// the first process waits for its users.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_an_agent_that_is_killed_before_a_first_process_has_its_users_leaves_nobody() {
+    const TEST: &str =
+        "rootless::without_root_an_agent_that_is_killed_before_a_first_process_has_its_users_leaves_nobody";
+    if let Some(lab) = played_agent() {
+        observe(|reached| {
+            if reached == Failpoint::CopyWaits {
+                die();
+            }
+        });
+        lab.launch(&lab.shell("c1", "echo ran > ran")).await;
+        return;
+    }
+    let Some(lab) = played().await else { return play(TEST, true).await };
+    let signal = Agent::start(TEST, &lab, "0").until_ended().await;
+    assert_eq!(signal, Some(libc::SIGKILL), "it does not come to the step");
+    until_no_agent_is_left(&lab).await;
+    let next = Lab::at(lab.root(), &lab.instance);
+    let found = recover(&next.containerizer).await;
+    let [one] = &found[..] else { panic!("one container: {found:?}") };
+    assert!(
+        matches!(&one.state, RecoveredState::Ended(ended) if ended.outcome == Outcome::CutShort),
+        "{one:?}"
+    );
+    next.containerizer.destroy(&one.container_id).await.expect("it can be destroyed");
+    next.assert_nothing_is_left();
+    let spec = lab.shell("c1", "echo ran > ran");
+    assert_eq!(read(&spec, "ran"), "");
+    assert_eq!(next.run(&spec).await, Exit::Code(0));
+    assert_eq!(read(&spec, "ran"), "ran\n");
     next.finish().await;
     lab.assert_nothing_is_left();
 }

@@ -173,9 +173,9 @@ impl Assembly {
     }
 
     fn take_agent(&mut self, part: AgentPart) -> Result<(), BadState> {
-        let AgentPart { id, info, state, admitted, heard, drain } = part;
+        let AgentPart { id, info, state, admitted, heard, drain, capabilities } = part;
         self.master.addresses.insert(info.address.clone(), id.clone());
-        let agent = Agent { heard, drain, ..Agent::new(id.clone(), info, state, admitted) };
+        let agent = Agent { heard, drain, capabilities, ..Agent::new(id.clone(), info, state, admitted) };
         once(self.master.agents.put(id.clone(), Arc::new(agent)), || format!("agent {id}"))
     }
 

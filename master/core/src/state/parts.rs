@@ -68,8 +68,19 @@ impl Master {
 }
 
 fn agent_part(agent: &Agent) -> Part {
-    let Agent { id, info, state, admitted, heard, drain, offered: _, allocated: _, offers: _, tasks: _ } =
-        agent;
+    let Agent {
+        id,
+        info,
+        state,
+        admitted,
+        heard,
+        drain,
+        capabilities,
+        offered: _,
+        allocated: _,
+        offers: _,
+        tasks: _,
+    } = agent;
     Part::Agent(Box::new(AgentPart {
         id: id.clone(),
         info: info.clone(),
@@ -77,6 +88,7 @@ fn agent_part(agent: &Agent) -> Part {
         admitted: *admitted,
         heard: *heard,
         drain: *drain,
+        capabilities: capabilities.clone(),
     }))
 }
 
