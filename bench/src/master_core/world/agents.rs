@@ -1,12 +1,12 @@
 //! What agents say: they register with their tasks, and tell what becomes of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_master_core::{Event, LinkId, Registration, StatusUpdate, TaskInfo, TaskReport};
 use bourse_types::{
-    Address, AgentId, AgentInfo, Attributes, ContainerId, ContainerStatus, Epoch, ExecutorId, FrameworkInfo,
-    KillPolicy, Labels, Resources, Role, Source, TaskId, TaskState, TaskStatus,
+    Address, AgentCapability, AgentId, AgentInfo, Attributes, ContainerId, ContainerStatus, Epoch,
+    ExecutorId, FrameworkInfo, KillPolicy, Labels, Resources, Role, Source, TaskId, TaskState, TaskStatus,
 };
 use bytes::Bytes;
 
@@ -74,6 +74,7 @@ impl World {
             tasks: tasks.iter().map(|told| self.report(agent, told)).collect(),
             frameworks: frameworks.into_values().collect(),
             epoch: Epoch(1),
+            capabilities: AgentCapability::ALL.into(),
         };
         Event::AgentRegisters { link: self.agents[agent].link, registration: Box::new(registration) }
     }
@@ -102,6 +103,7 @@ impl World {
             limits: BTreeMap::new(),
             kill_policy: KillPolicy::default(),
             labels: Labels::new(),
+            needs: BTreeSet::new(),
             command: "sleep 1000".to_owned(),
             message: Bytes::copy_from_slice(&MESSAGE),
         }
