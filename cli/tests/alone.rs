@@ -103,7 +103,7 @@ fn limits_that_no_task_can_have_are_refused_before_a_master_is_looked_for() {
 #[test]
 fn a_part_of_a_core_for_oneself_is_refused_before_a_master_is_looked_for() {
     let refused = output(&["run", "--cpus", "0.5", "--exclusive-cpus", "--", "true"]);
-    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert_eq!(refused.status.code(), Some(125), "{}", text(&refused.stderr));
     assert!(text(&refused.stderr).contains("give --cpus a whole number"), "{}", text(&refused.stderr));
 }
 
