@@ -42,6 +42,9 @@ pub mod size;
 pub mod task;
 pub mod volume;
 
+#[cfg(test)]
+mod damaged;
+
 pub use agent::{Address, AgentInfo};
 pub use amount::{BadAmount, Milli};
 pub use attributes::{AttributeValue, Attributes, BadAttributes};
