@@ -433,7 +433,7 @@ impl FakeScheduler {
         };
         let accept = carrier::Accept {
             offer_ids: offers.iter().filter_map(|offer| offer.id.clone()).collect(),
-            operations: vec![operation],
+            operations: vec![operation.encode_to_vec().into()],
             // No filter to wait for.
             filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
         };

@@ -459,9 +459,9 @@ async fn what_this_release_does_not_do_is_said_so_and_the_offers_still_stand() {
     let mut scheduler = cluster.scheduler("batch").await;
     let offer = scheduler.offer().await;
     let mut call = scheduler.accept(&[&offer], Vec::new());
-    let operation = &mut call.accept.as_mut().expect("an accept").operations[0];
-    operation.launch = None;
-    operation.r#type = Some(v1::offer::operation::Type::Reserve as i32);
+    let kind = v1::offer::operation::Type::Reserve as i32;
+    let operation = carrier::Operation { r#type: Some(kind), ..Default::default() };
+    call.accept.as_mut().expect("an accept").operations = vec![operation.encode_to_vec().into()];
     let refused = scheduler.call(call).await.expect_err("refused");
     assert_eq!(refused.code(), Code::Unimplemented);
 

@@ -78,16 +78,16 @@ fn task_of_tomorrow() -> Vec<u8> {
 }
 
 fn accept(operation: carrier::Operation) -> Vec<u8> {
-    let accept = carrier::Accept { operations: vec![operation], ..Default::default() };
+    let operations = vec![operation.encode_to_vec().into()];
+    let accept = carrier::Accept { operations, ..Default::default() };
     carrier::Call { accept: Some(accept), ..Default::default() }.encode_to_vec()
 }
 
 fn operations(call: &[u8]) -> Vec<carrier::Operation> {
-    carrier::Call::decode(call)
-        .expect("a call that was encoded")
-        .accept
-        .expect("that has an accept")
-        .operations
+    let call = carrier::Call::decode(call).expect("a call that was encoded");
+    let accept = call.accept.expect("that has an accept");
+    let decoded = |bytes: Bytes| carrier::Operation::decode(bytes).expect("an operation that was encoded");
+    accept.operations.into_iter().map(decoded).collect()
 }
 
 #[test]
