@@ -28,6 +28,7 @@ pub mod labels;
 pub mod role;
 
 pub mod reason;
+pub mod said;
 pub mod status;
 pub mod task_state;
 
@@ -67,6 +68,7 @@ pub use resources::{
 };
 pub use role::{BadRole, Role};
 pub use rootfs::{BadRootfs, Rootfs};
+pub use said::in_short;
 pub use size::Size;
 pub use status::{ContainerStatus, Exit, TaskStatus};
 pub use task::TaskSpec;
