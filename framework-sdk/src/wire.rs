@@ -214,6 +214,9 @@ fn part<'a, T>(name: &str, field: &'a Option<T>) -> Result<&'a T, At<BadEvent>> 
 }
 
 #[cfg(test)]
+mod damaged;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use bourse_proto::v1::scheduler;

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 
 /// So many characters of it are repeated.
-const CHARS_MAX: usize = 400;
+const CHARS_MAX: usize = 600;
 
-/// What it says in one line that anybody can be shown: cut to 400 characters, with a space for each control character.
+/// What it says in one line that anybody can be shown: cut to 600 characters, with a space for each control character.
 /// Parsers quote what they could not read, however long it is and whatever it does to a terminal.
 pub fn in_short(said: &impl Display) -> String {
     let said = said.to_string();
@@ -21,7 +21,7 @@ mod tests {
     #[test]
     fn what_a_parser_quotes_fits_into_one_line() {
         assert_eq!(in_short(&"unknown field `a\u{1b}[2J\nb`"), "unknown field `a [2J b`");
-        let long = in_short(&"\u{e4}".repeat(500));
+        let long = in_short(&"\u{e4}".repeat(700));
         assert!(long.ends_with("\u{e4}..."), "{long}");
         assert_eq!(long.chars().count(), CHARS_MAX + 3);
     }
