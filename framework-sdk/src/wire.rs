@@ -43,7 +43,7 @@ pub(crate) fn subscribe(info: &FrameworkInfo, suppressed: &[Role]) -> carrier::C
     carrier::Call {
         framework_id: info.id.as_ref().map(WireId::write),
         r#type: Some(Type::Subscribe as i32),
-        subscribe: Some(call::Subscribe {
+        subscribe: Some(carrier::Subscribe {
             framework_info: Some(framework::write(info)),
             suppressed_roles: role::write_list(suppressed),
             offer_constraints: None,

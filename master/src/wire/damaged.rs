@@ -104,7 +104,7 @@ fn group() -> carrier::Operation {
 
 /// One of each kind.
 fn calls() -> Vec<Vec<u8>> {
-    let subscribe = call::Subscribe {
+    let subscribe = carrier::Subscribe {
         framework_info: Some(v1::FrameworkInfo {
             id: Some(v1::FrameworkId { value: Some("F".into()) }),
             ..info()
@@ -112,7 +112,7 @@ fn calls() -> Vec<Vec<u8>> {
         suppressed_roles: vec!["eng/web".into()],
         offer_constraints: None,
     };
-    let update = call::UpdateFramework {
+    let update = carrier::UpdateFramework {
         framework_info: subscribe.framework_info.clone(),
         suppressed_roles: vec!["*".into()],
         ..Default::default()
@@ -288,6 +288,15 @@ fn what_is_sent_as_a_great_many_empty_parts_is_not_looked_into() {
     large.extend([0x12u8, 0].repeat(200_000));
     let refused = heard(accept(vec![resize(large.into())])).expect_err("too large").to_string();
     assert!(refused.starts_with("accept.operations[0].resize: it has "), "{refused}");
+
+    // Constraints that nobody reads.
+    let info = v1::FrameworkInfo { id: None, ..info() };
+    let offer_constraints = Some(Bytes::from([0x0a, 0].repeat(200_000)));
+    let subscribe =
+        carrier::Subscribe { framework_info: Some(info), offer_constraints, ..Default::default() };
+    let refused = heard(carrier::Call { subscribe: Some(subscribe), ..call(Type::Subscribe) });
+    let refused = refused.expect_err("there are some").to_string();
+    assert!(refused.starts_with("subscribe.offer_constraints: "), "{refused}");
 
     // Operations of which none says what it is: each is as large in memory as its bytes, until it is looked into.
     let mut call = accept(Vec::new());

@@ -190,7 +190,7 @@ fn unsupported(call: &'static str, advice: &'static str) -> Result<Heard, BadCal
     Err(BadCall::Unsupported { call, advice })
 }
 
-fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: wire::call::Subscribe) -> Result<Heard, BadCall> {
+fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: carrier::Subscribe) -> Result<Heard, BadCall> {
     let form =
         subscribe.framework_info.as_ref().ok_or_else(|| BadCall::missing("subscribe.framework_info"))?;
     no_constraints("subscribe", subscribe.offer_constraints.as_ref())?;
@@ -221,9 +221,9 @@ fn same_id(path: &str, inner: Option<&FrameworkId>, outer: Option<&FrameworkId>)
 }
 
 /// Constraints that are silently not held would be worse than a refusal.
-fn no_constraints(path: &str, constraints: Option<&wire::OfferConstraints>) -> Result<(), BadCall> {
+fn no_constraints(path: &str, constraints: Option<&Bytes>) -> Result<(), BadCall> {
     match constraints {
-        Some(constraints) if !constraints.role_constraints.is_empty() => Err(BadCall::malformed(
+        Some(constraints) if !constraints.is_empty() => Err(BadCall::malformed(
             format!("{path}.offer_constraints"),
             "offer constraints are not supported by this release of Bourse; leave them out and decline what does not fit",
         )),

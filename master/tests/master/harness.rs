@@ -326,7 +326,7 @@ impl FakeScheduler {
     ) -> Result<FakeScheduler, Status> {
         let connection = cluster.connect(token).await;
         let framework_id = info.id.clone();
-        let subscribe = scheduler::call::Subscribe { framework_info: Some(info), ..Default::default() };
+        let subscribe = carrier::Subscribe { framework_info: Some(info), ..Default::default() };
         let call = carrier::Call {
             framework_id,
             r#type: Some(Type::Subscribe as i32),

@@ -199,10 +199,10 @@ async fn more_roles_than_a_framework_may_have_are_refused_with_the_figures_where
     let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, with(1_000)).await.expect("the most");
     let mut info = with(1_000);
     info.id = Some(framework_id(&scheduler.framework));
-    let update = |info, suppressed_roles| call::UpdateFramework {
+    let update = |info, suppressed_roles| carrier::UpdateFramework {
         framework_info: Some(info),
         suppressed_roles,
-        ..call::UpdateFramework::default()
+        ..carrier::UpdateFramework::default()
     };
     let larger = v1::FrameworkInfo { roles: roles(1_001), ..info.clone() };
     let calls = [

@@ -221,7 +221,8 @@ async fn a_subscription_is_told_by_heartbeats_that_the_master_lives() {
     })
     .await;
     let connection = cluster.connect(FRAMEWORK).await;
-    let subscribe = call::Subscribe { framework_info: Some(framework_info("batch")), ..Default::default() };
+    let subscribe =
+        carrier::Subscribe { framework_info: Some(framework_info("batch")), ..Default::default() };
     let subscribe = carrier::Call {
         r#type: Some(Type::Subscribe as i32),
         subscribe: Some(subscribe),

@@ -10,8 +10,10 @@ use crate::POOL;
 use crate::captures::{captures, encoded};
 
 /// Each carrier and the message that it stands for.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 7] = [
     ("bourse.v1.carrier.Call", "bourse.v1.scheduler.Call"),
+    ("bourse.v1.carrier.Subscribe", "bourse.v1.scheduler.Call.Subscribe"),
+    ("bourse.v1.carrier.UpdateFramework", "bourse.v1.scheduler.Call.UpdateFramework"),
     ("bourse.v1.carrier.Accept", "bourse.v1.scheduler.Call.Accept"),
     ("bourse.v1.carrier.Operation", "bourse.v1.Offer.Operation"),
     ("bourse.v1.carrier.Launch", "bourse.v1.Offer.Operation.Launch"),

@@ -54,7 +54,7 @@ impl Bare {
         };
         let subscribe = carrier::Call {
             r#type: Some(Type::Subscribe as i32),
-            subscribe: Some(call::Subscribe { framework_info: Some(info), ..Default::default() }),
+            subscribe: Some(carrier::Subscribe { framework_info: Some(info), ..Default::default() }),
             ..Default::default()
         };
         let answer = connection.scheduler().subscribe(subscribe).await.expect("it may subscribe");
