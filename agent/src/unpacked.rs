@@ -15,10 +15,11 @@ use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use bourse_types::ContainerId;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::syncfs;
@@ -168,9 +169,14 @@ fn unpack(tar: &File, path: &Path, place: &Path) -> Result<(), String> {
                      name the directory: {error:#}"
                 ),
             };
-            Err(what.chars().take(MESSAGE_MAX).collect())
+            Err(for_people(&what))
         }
     }
+}
+
+/// As much of what is wrong with a tar as a status takes, with names in it that anybody may have given.
+fn for_people(what: &str) -> String {
+    what.chars().take(MESSAGE_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn has_no_room(error: &anyhow::Error) -> bool {
@@ -212,7 +218,9 @@ fn fill(tar: &File, new: &Path) -> anyhow::Result<LeftOut> {
         return Err(io::Error::new(ErrorKind::StorageFull, why).into());
     }
     let root = new.join(ROOT);
-    let left_out = archive::unpack(tar, &root)?;
+    // The crate that reads it adds up what an archive says of itself, and does not expect sizes that no file has.
+    let unpacked = catch_unwind(AssertUnwindSafe(|| archive::unpack(tar, &root)));
+    let left_out = unpacked.unwrap_or_else(|_| Err(anyhow!("what it says of its sizes does not add up")))?;
     syncfs(File::open(new)?).map_err(io::Error::from)?;
     Ok(left_out)
 }
@@ -302,5 +310,7 @@ fn is_used(
 #[cfg(test)]
 pub use under_way::hold;
 
+#[cfg(test)]
+mod damaged;
 #[cfg(test)]
 mod tests;

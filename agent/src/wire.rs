@@ -267,3 +267,6 @@ fn write_update(update: StatusUpdate) -> link::StatusUpdate {
 pub fn write_framework(id: &FrameworkId, info: &FrameworkInfo) -> v1::FrameworkInfo {
     v1::FrameworkInfo { id: Some(id.write()), ..framework::write(info) }
 }
+
+#[cfg(test)]
+mod damaged;

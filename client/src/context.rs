@@ -112,6 +112,8 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bourse_hostile::{judged, text};
+    use proptest::prelude::*;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -126,6 +128,21 @@ mod tests {
         assert_eq!(Context::read(&path).expect("read"), Some(context));
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(path.parent().expect("a folder")).expect("listed").count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_context_is_refused_in_words_or_comes_back(
+            given in text(Just("master = \"127.0.0.1:5050\"\ntoken_file = '/home/ann/token'\n".to_owned())),
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("context.toml");
+            fs::write(&path, &given).expect("written");
+            if let Some(context) = judged(|| Context::read(&path)).flatten() {
+                context.write(&path).expect("written");
+                prop_assert_eq!(Context::read(&path).expect("it was taken as it was"), Some(context));
+            }
+        }
     }
 
     #[test]

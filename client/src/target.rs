@@ -23,6 +23,9 @@ pub enum Scheme {
     Https,
 }
 
+/// So many characters of what cannot be read are repeated.
+const SHOWN_CHARS: usize = 128;
+
 /// An address that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
@@ -53,24 +56,24 @@ impl Target {
             None => (None, trimmed),
             Some(("http", rest)) => (Some(Scheme::Http), rest),
             Some(("https", rest)) => (Some(Scheme::Https), rest),
-            Some(_) => return Err(BadTarget::Scheme(text.to_owned())),
+            Some(_) => return Err(BadTarget::Scheme(shown(text))),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@\\\"<>".contains(c)) {
-            return Err(BadTarget::More(text.to_owned()));
+            return Err(BadTarget::More(shown(text)));
         }
-        let (host, port) = split_port(rest);
+        let (host, port) = split_port(rest).ok_or_else(|| BadTarget::More(shown(text)))?;
         let port = match port {
             None => default_port,
             Some(port) => match port.parse() {
                 Ok(0) | Err(_) => {
-                    return Err(BadTarget::Port { text: text.to_owned(), port: port.to_owned() });
+                    return Err(BadTarget::Port { text: shown(text), port: shown(port) });
                 }
                 Ok(number) => number,
             },
         };
         if host.is_empty() {
-            return Err(BadTarget::NoHost(text.to_owned()));
+            return Err(BadTarget::NoHost(shown(text)));
         }
         Ok(Target { host: host.to_owned(), port, scheme })
     }
@@ -116,17 +119,23 @@ impl Target {
     }
 }
 
-/// Splits at the colon before the port, which is not one of the colons of an IPv6 address.
-fn split_port(text: &str) -> (&str, Option<&str>) {
-    if let Some(rest) = text.strip_prefix('[')
-        && let Some((host, after)) = rest.split_once(']')
-    {
-        return (host, after.strip_prefix(':'));
-    }
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') => (host, Some(port)),
-        _ => (text, None),
-    }
+/// Splits at the colon before the port, which is not one of the colons of an IPv6 address. `None`: something else stands
+/// behind the brackets of that, or they have no partner.
+fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, after)) => (host, Some(after.strip_prefix(':')?)),
+        None => match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        },
+    };
+    (!host.contains(['[', ']'])).then_some((host, port))
+}
+
+/// Enough of a text to find it by.
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 /// As [`Target::parse`] with the master's port as default.
@@ -151,6 +160,9 @@ impl fmt::Display for Target {
 
 #[cfg(test)]
 mod tests {
+    use bourse_hostile::{judged, text};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -181,9 +193,26 @@ mod tests {
             "a b",
             "u@host",
             "http://",
+            "[::1]5050",
+            "[::1",
+            "[a]b]:1",
         ] {
             let error = text.parse::<Target>().expect_err(text).to_string();
             assert!(error.contains("; "), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_address_is_refused_in_words_or_reads_as_it_is_shown(
+            given in prop_oneof![
+                text(Just("https://master.example:5050/".to_owned())),
+                text(Just("[fe80::1%eth0]:7".to_owned())),
+            ],
+        ) {
+            if let Some(target) = judged(|| given.parse::<Target>()) {
+                prop_assert_eq!(target.to_string().parse(), Ok(target));
+            }
         }
     }
 

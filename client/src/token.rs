@@ -112,6 +112,9 @@ impl fmt::Display for TokenSource {
 
 #[cfg(test)]
 mod tests {
+    use bourse_hostile::{damaged, judged, soon, text};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -131,6 +134,26 @@ mod tests {
         }
         fs::write(folder.path().join("token"), "\n").expect("written");
         assert!(matches!(source.token(), Err(BadToken::File { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_token_file_is_refused_in_words_or_has_a_token_that_fits_a_header(
+            content in text(Just("0123456789abcdef\n# note\n".to_owned())),
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            fs::write(folder.path().join("token"), &content).expect("written");
+            if let Some(token) = judged(|| Token::read(&folder.path().join("token"))) {
+                prop_assert!(token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        }
+
+        #[test]
+        fn any_header_is_none_or_has_a_piece_of_itself_as_token(header in damaged(Just(b"Bearer secret".to_vec()))) {
+            if let Some(token) = soon(|| bearer(&header)) {
+                prop_assert!(token.len() + 7 <= header.len() && token == token.trim_ascii());
+            }
+        }
     }
 
     #[test]

@@ -74,6 +74,9 @@ const VALUES: &str = "values";
 /// In the folder of values: no key gives this name.
 const BATCH: &str = "%batch";
 
+/// So many characters of a key that is refused are repeated.
+const SHOWN_CHARS: usize = 64;
+
 /// Linux' own limit is 255 bytes.
 const FILE_NAME_MAX: usize = 250;
 
@@ -154,9 +157,7 @@ impl StateDir {
         let folder = self.path.join(VALUES);
         let batch = StateBatch { writes: writes.iter().map(written_down).collect() };
         // Refused before anything has changed.
-        for write in &batch.writes {
-            file_name(&write.key)?;
-        }
+        file_names(&batch)?;
         if batch.writes.len() > 1 {
             self.replace(&folder, BATCH, &batch.encode_to_vec())
                 .and_then(|()| sync(&folder))
@@ -182,8 +183,7 @@ impl StateDir {
     /// A second time changes nothing more.
     fn carry_out(&self, batch: &StateBatch) -> Result<(), StateError> {
         let folder = self.path.join(VALUES);
-        for write in &batch.writes {
-            let name = file_name(&write.key)?;
+        for (write, name) in batch.writes.iter().zip(file_names(batch)?) {
             match &write.value {
                 Some(value) => self.replace(&folder, &name, value),
                 None => remove(&folder.join(name)),
@@ -230,6 +230,11 @@ fn written_down(write: &Write) -> StateWrite {
     }
 }
 
+/// The names of all keys; none where one is no key.
+fn file_names(batch: &StateBatch) -> Result<Vec<String>, StateError> {
+    batch.writes.iter().map(|write| file_name(&write.key)).collect()
+}
+
 /// Removes a file that may be gone already.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
@@ -255,7 +260,11 @@ fn file_name(key: &str) -> Result<String, StateError> {
     if name.is_empty() {
         name.push_str("%empty");
     }
-    if name.len() > FILE_NAME_MAX { Err(StateError::Key(key.to_owned())) } else { Ok(name) }
+    if name.len() > FILE_NAME_MAX {
+        Err(StateError::Key(key.chars().take(SHOWN_CHARS).collect()))
+    } else {
+        Ok(name)
+    }
 }
 
 /// The key of a file name, if it is one.
@@ -281,6 +290,8 @@ fn key_of(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bourse_hostile::{damaged, judged, text, told};
+    use proptest::prelude::*;
 
     fn save(key: &str, value: &str) -> Write {
         Write::Save { key: key.into(), value: Bytes::copy_from_slice(value.as_bytes()) }
@@ -361,6 +372,44 @@ mod tests {
         let refused = state.write(&[save("good", "1"), save(&"x".repeat(300), "")]);
         assert!(matches!(refused, Err(StateError::Key(_))));
         assert!(state.values().expect("read").is_empty());
+    }
+
+    #[test]
+    fn a_batch_whose_keys_were_damaged_is_told_before_anything_has_changed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(StateDir::open(folder.path()).expect("opened"));
+        let batch = [save("good", "1"), save(&"\u{1b}".repeat(300), "2")];
+        let batch = StateBatch { writes: batch.iter().map(written_down).collect() };
+        fs::write(folder.path().join(VALUES).join(BATCH), batch.encode_to_vec()).expect("written");
+        told(&StateDir::open(folder.path()).expect_err("refused"));
+        assert!(!folder.path().join(VALUES).join("good").exists());
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_batch_is_refused_in_words_or_has_keys_that_are_files_of_the_folder(
+            bytes in damaged(Just(
+                StateBatch { writes: vec![written_down(&save("task/1", "one")), written_down(&save("..", ""))] }
+                    .encode_to_vec(),
+            )),
+        ) {
+            let Some(batch) = judged(|| StateBatch::decode(&bytes[..])) else { return Ok(()) };
+            for write in &batch.writes {
+                if let Some(name) = judged(|| file_name(&write.key)) {
+                    prop_assert_eq!(key_of(&name).as_ref(), Some(&write.key));
+                    prop_assert!(!name.contains('/') && !name.starts_with('.') && name.len() <= FILE_NAME_MAX);
+                    prop_assert!(name != BATCH && name != "%new");
+                }
+            }
+        }
+
+        #[test]
+        fn any_key_is_a_file_of_the_folder_or_refused_in_words(key in text(Just("service/web.0".to_owned()))) {
+            if let Some(name) = judged(|| file_name(&key)) {
+                prop_assert_eq!(key_of(&name), Some(key));
+                prop_assert!(!name.contains('/') && !name.starts_with('.'), "{}", name);
+            }
+        }
     }
 
     #[test]

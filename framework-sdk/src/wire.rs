@@ -43,7 +43,7 @@ pub(crate) fn subscribe(info: &FrameworkInfo, suppressed: &[Role]) -> carrier::C
     carrier::Call {
         framework_id: info.id.as_ref().map(WireId::write),
         r#type: Some(Type::Subscribe as i32),
-        subscribe: Some(call::Subscribe {
+        subscribe: Some(carrier::Subscribe {
             framework_info: Some(framework::write(info)),
             suppressed_roles: role::write_list(suppressed),
             offer_constraints: None,
@@ -52,7 +52,8 @@ pub(crate) fn subscribe(info: &FrameworkInfo, suppressed: &[Role]) -> carrier::C
     }
 }
 
-/// Any other call. The tasks of an ACCEPT travel as bytes, in the message's variant that the master reads.
+/// Any other call. The operations of an ACCEPT and their tasks travel as bytes, in the message's variant that the
+/// master reads.
 pub(crate) fn write(framework: &FrameworkId, call: &Call, form: Form) -> carrier::Call {
     let mut message = carrier::Call { framework_id: Some(framework.write()), ..Default::default() };
     let ids = |offers: &[OfferId]| offers.iter().map(WireId::write).collect();
@@ -67,9 +68,10 @@ pub(crate) fn write(framework: &FrameworkId, call: &Call, form: Form) -> carrier
                     ..Default::default()
                 });
             }
+            let bytes = |operation: &carrier::Operation| Bytes::from(operation.encode_to_vec());
             message.accept = Some(carrier::Accept {
                 offer_ids: ids(offers),
-                operations,
+                operations: operations.iter().map(bytes).collect(),
                 filters: Some(filters::write(*refuse)),
             });
             Type::Accept
@@ -118,12 +120,13 @@ pub(crate) fn write(framework: &FrameworkId, call: &Call, form: Form) -> carrier
 }
 
 fn write_resize(resize: &Resize, form: Form) -> carrier::Operation {
+    let wanted = offer::operation::Resize {
+        task_id: Some(resize.task.write()),
+        size: Some(size::write(&resize.size, form)),
+    };
     carrier::Operation {
         r#type: Some(offer::operation::Type::Resize as i32),
-        resize: Some(offer::operation::Resize {
-            task_id: Some(resize.task.write()),
-            size: Some(size::write(&resize.size, form)),
-        }),
+        resize: Some(wanted.encode_to_vec().into()),
         ..Default::default()
     }
 }
@@ -209,6 +212,9 @@ fn read_start(form: &v1::Unavailability) -> Result<bourse_types::Wall, At<BadEve
 fn part<'a, T>(name: &str, field: &'a Option<T>) -> Result<&'a T, At<BadEvent>> {
     field.as_ref().ok_or(Missing).at(name)
 }
+
+#[cfg(test)]
+mod damaged;
 
 #[cfg(test)]
 mod tests {

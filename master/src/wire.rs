@@ -11,3 +11,6 @@
 
 pub mod agent;
 pub mod scheduler;
+
+#[cfg(test)]
+mod damaged;

@@ -9,11 +9,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+/// So much of a key of a map is shown.
+const KEY_CHARS: usize = 64;
+
 /// A message that knows which of its fields must be there.
 pub trait Required {
     /// The path of the first required field that is absent, at any depth, such as
     /// `accept.operations[0].launch.task_infos[2].agent_id.value`, or `None` if nothing is. List items are
     /// named by their position from 0, map values by their key (`limits["cpus"].value`).
+    ///
+    /// Of a key at most 64 characters are shown.
     ///
     /// A field is absent only if it was not sent: an empty text or a zero is there. What a carrier holds as
     /// bytes is not looked into; decode it and ask that message.
@@ -45,7 +50,16 @@ fn items(name: &str, list: &[impl Required]) -> Option<String> {
 }
 
 fn values<K: Debug, M: Required>(name: &str, map: &BTreeMap<K, M>) -> Option<String> {
-    map.iter().find_map(|(key, value)| value.missing().map(|path| format!("{name}[{key:?}].{path}")))
+    map.iter().find_map(|(key, value)| value.missing().map(|path| format!("{name}[{}].{path}", shown(key))))
+}
+
+/// A key as people find it by: whoever sent it may have made it as long as a message.
+fn shown(key: &impl Debug) -> String {
+    let text = format!("{key:?}");
+    match text.char_indices().nth(KEY_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
 }
 
 include!(concat!(env!("OUT_DIR"), "/required.rs"));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use bourse_types::in_short;
 use toml::de::{DeTable, DeValue};
 
 use crate::layers::{Origin, Problem};
@@ -20,6 +21,12 @@ pub(crate) enum Written {
     One(String),
     List(Vec<String>),
 }
+
+/// More than any file of settings has. Every key costs a look at all lines before it.
+const FILE_BYTES_MAX: usize = 64 << 10;
+
+/// Characters of a key that is none of ours that are repeated.
+const SHOWN_CHARS: usize = 64;
 
 /// Said of a value that is none of these.
 pub(crate) const ONE_WANTED: &str = "a text, a number, true or false is wanted here, not a table or a list";
@@ -44,8 +51,16 @@ impl SettingsFile {
     }
 
     pub(crate) fn parse(path: &str, text: &str) -> (SettingsFile, Vec<Problem>) {
+        if text.len() > FILE_BYTES_MAX {
+            let origin = Origin::File { path: path.to_owned(), line: 1, column: 1 };
+            let why =
+                format!("it has {} bytes and {FILE_BYTES_MAX} is the most; is it another file?", text.len());
+            return (SettingsFile::default(), vec![Problem { origin, name: None, why }]);
+        }
         let place = |offset: usize| {
-            let before = &text[..offset.min(text.len())];
+            // A parser of bytes may point into a character.
+            let end = (0..=offset.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+            let before = &text[..end.unwrap_or(0)];
             let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
             let line = before.matches('\n').count() + 1;
             Origin::File { path: path.to_owned(), line, column: before[line_start..].chars().count() + 1 }
@@ -54,7 +69,7 @@ impl SettingsFile {
             Ok(table) => table.into_inner(),
             Err(error) => {
                 let origin = place(error.span().map_or(0, |span| span.start));
-                let why = format!("this is not TOML: {}", error.message());
+                let why = format!("this is not TOML: {}", in_short(&error.message()));
                 return (SettingsFile::default(), vec![Problem { origin, name: None, why }]);
             }
         };
@@ -63,7 +78,10 @@ impl SettingsFile {
             let (name, origin) = (key.get_ref().to_string(), place(key.span().start));
             match written(value.get_ref()) {
                 Some(written) => drop(file.entries.insert(name, Entry { written, origin })),
-                None => problems.push(Problem { origin, name: Some(name), why: ONE_WANTED.to_owned() }),
+                None => {
+                    let name = Some(in_short(&name));
+                    problems.push(Problem { origin, name, why: ONE_WANTED.to_owned() });
+                }
             }
         }
         (file, problems)
@@ -87,6 +105,10 @@ impl SettingsFile {
 }
 
 fn stranger(name: &str, part: &str, known: &[&'static str]) -> String {
+    let shown: String = name.chars().take(SHOWN_CHARS).collect();
+    if shown.len() < name.len() {
+        return format!("there is no setting {shown:?}...; `bourse {part} --help` lists them");
+    }
     let near = known
         .iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use bourse_types::in_short;
+
 use crate::file::{Entry, ONE_WANTED, SettingsFile, Written};
 
 /// Where a value came from.
@@ -147,7 +149,8 @@ impl<'a> Layers<'a> {
             match parse(text) {
                 Ok(value) => taken.push(value),
                 Err(why) => {
-                    self.problems.push(Problem { origin: origin.clone(), name: Some(name.to_owned()), why })
+                    let (origin, why) = (origin.clone(), in_short(&why));
+                    self.problems.push(Problem { origin, name: Some(name.to_owned()), why });
                 }
             }
         }
@@ -257,7 +260,8 @@ impl<'a> Layers<'a> {
     ) -> Option<T> {
         let parsed = parse(&text);
         self.values.push(Value { name, text, origin: origin.clone() });
-        parsed.map_err(|why| self.problems.push(Problem { origin, name: Some(name.to_owned()), why })).ok()
+        let problem = |why: String| Problem { origin, name: Some(name.to_owned()), why: in_short(&why) };
+        parsed.map_err(|why| self.problems.push(problem(why))).ok()
     }
 }
 

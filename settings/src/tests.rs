@@ -1,5 +1,8 @@
 use std::path::PathBuf;
 
+use bourse_hostile::{soon, text, told};
+use proptest::prelude::*;
+
 use crate::parse::{address, path, switch};
 use crate::{Layers, Origin, Resolved, TlsFiles, resolve};
 
@@ -154,4 +157,37 @@ fn all_that_is_wrong_is_one_error_that_says_whose_settings_they_are() {
         .expect_err("refused")
         .to_string();
     assert_eq!(text.matches("\n  - ").count(), 2, "{text}");
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_told_in_short_and_does_nothing_to_the_terminal() {
+    let long = "x".repeat(30_000);
+    for text in [
+        format!("\"\\u001b[2J{long}\" = 1\n"),
+        format!("\"\\u001b[2J{long}\" = [[1]]\n"),
+        format!("max-tasks = \"\\u001b[2J{long}\"\n"),
+        format!("hide = [\"\", \"{long}\"]\nlisten = \"{long}\"\n"),
+        format!("max-tasks = 7\n{long}{long}{long}"),
+    ] {
+        let resolved = with_file(&text);
+        assert!(!resolved.problems.is_empty(), "{text}");
+        resolved.problems.iter().for_each(told);
+    }
+}
+
+const WHOLE: &str = r#"
+listen = "127.0.0.1:7"
+max-tasks = 0x10
+hide = ["/a", "/ä"]
+tls-cert = '/cert'
+tls-key = "/key"
+insecure = true
+"#;
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_refused_in_words_or_has_settings(given in text(Just(WHOLE.to_owned()))) {
+        let resolved = soon(|| with_file(&given));
+        resolved.problems.iter().for_each(told);
+    }
 }

@@ -16,6 +16,9 @@ pub struct Milli(u64);
 /// eighteen thousand of them still fit.
 pub const MAX_UNITS: f64 = 1e12;
 
+/// [`MAX_UNITS`] as an amount.
+pub const MAX_AMOUNT: Milli = Milli(MAX_UNITS as u64 * 1000);
+
 /// A number that cannot be an amount.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BadAmount {

@@ -93,6 +93,13 @@ impl ItemSet {
     }
 }
 
+/// The items that are in any of them.
+impl<'a> FromIterator<&'a ItemSet> for ItemSet {
+    fn from_iter<I: IntoIterator<Item = &'a ItemSet>>(sets: I) -> ItemSet {
+        ItemSet(sets.into_iter().flat_map(|set| set.0.iter().cloned()).collect())
+    }
+}
+
 /// `{a, b}`, Mesos' text form.
 impl fmt::Display for ItemSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

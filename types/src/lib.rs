@@ -28,6 +28,7 @@ pub mod labels;
 pub mod role;
 
 pub mod reason;
+pub mod said;
 pub mod status;
 pub mod task_state;
 
@@ -42,6 +43,9 @@ pub mod rootfs;
 pub mod size;
 pub mod task;
 pub mod volume;
+
+#[cfg(test)]
+mod damaged;
 
 pub use agent::{Address, AgentInfo};
 pub use amount::{BadAmount, Milli};
@@ -66,6 +70,7 @@ pub use resources::{
 };
 pub use role::{BadRole, Role};
 pub use rootfs::{BadRootfs, Rootfs};
+pub use said::in_short;
 pub use size::Size;
 pub use status::{ContainerStatus, Exit, TaskStatus};
 pub use task::TaskSpec;

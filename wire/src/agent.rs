@@ -13,6 +13,9 @@ use crate::attributes::{self, BadAttribute};
 use crate::ids::WireId;
 use crate::resources::{self, BadResource, Form};
 
+/// The most bytes of a host: of a name (RFC 1035, with dots between the parts), and more than any address has.
+const HOST_BYTES_MAX: usize = 253;
+
 /// An agent's description that cannot be read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BadAgent {
@@ -87,8 +90,14 @@ pub fn read_address(text: &str) -> Result<Address, BadAgent> {
         None => host,
     };
     let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(bad)?;
-    if host.is_empty() {
+    if !is_host(host) {
         return Err(bad());
     }
     Ok(Address { host: host.to_owned(), port })
+}
+
+/// Whether it can stand for a host in an address and in a log: other signs would mean something else there.
+fn is_host(text: &str) -> bool {
+    let is_foreign = |c: char| c.is_whitespace() || c.is_control() || "/?#@\\\"<>[]".contains(c);
+    (1..=HOST_BYTES_MAX).contains(&text.len()) && !text.contains(is_foreign)
 }

@@ -7,6 +7,8 @@
 use std::error::Error;
 use std::fmt;
 
+use bourse_types::ids::SHOWN_CHARS;
+
 /// What is wrong, and with which field.
 #[derive(Debug, Clone, PartialEq)]
 pub struct At<W> {
@@ -25,7 +27,7 @@ impl<W> At<W> {
         At { path: path.to_string(), wrong }
     }
 
-    /// The path of the field: names with dots between, positions in lists from 0, keys of maps in quotes.
+    /// The path of the field: names with dots between, positions in lists from 0, keys of maps in quotes, cut to 64 characters.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -87,9 +89,20 @@ impl<T, W> Under<T, W> for Result<T, At<W>> {
     }
 }
 
-/// A number as people read it: a huge one not by its hundreds of digits.
+/// The key of a map as people find it by: in quotes, and not all of a long one.
+pub(crate) struct Key<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let short: String = self.0.chars().take(SHOWN_CHARS).collect();
+        write!(f, "{short:?}{}", if short.len() < self.0.len() { "..." } else { "" })
+    }
+}
+
+/// A number as people read it: a huge or tiny one not by its hundreds of digits.
 pub(crate) fn number(value: f64) -> String {
-    if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") }
+    let is_short = value == 0.0 || (1e-6..1e15).contains(&value.abs());
+    if is_short { value.to_string() } else { format!("{value:e}") }
 }
 
 /// The value of a required field.

@@ -7,7 +7,7 @@ use bourse_proto::v1::framework_info::{Capability, capability};
 use bourse_proto::v1::offer_filters::{MinAllocatableResources, ResourceQuantities};
 use bourse_types::{BadId, BadRole, Capabilities, FrameworkInfo, Principal, Quantities, Role};
 
-use crate::at::{At, Missing, Place, Under, needed};
+use crate::at::{At, Key, Missing, Place, Under, needed};
 use crate::ids::{BadWireId, WireId};
 use crate::labels::{self, BadLabels};
 use crate::resources::{self, BadResource};
@@ -110,10 +110,11 @@ type Minimums = BTreeMap<Role, Vec<Quantities>>;
 fn read_minimums(forms: &BTreeMap<String, v1::OfferFilters>) -> Result<Minimums, At<BadFramework>> {
     let mut minimums = BTreeMap::new();
     for (name, filters) in forms {
-        let role = Role::new(name).at(format_args!("offer_filters[{name:?}]"))?;
+        let role = Role::new(name).at(format_args!("offer_filters[{}]", Key(name)))?;
         let Some(minimum) = &filters.min_allocatable_resources else { continue };
         let list = |(at, form): (usize, &ResourceQuantities)| {
-            let path = format_args!("offer_filters[{name:?}].min_allocatable_resources.quantities[{at}]");
+            let key = Key(name);
+            let path = format_args!("offer_filters[{key}].min_allocatable_resources.quantities[{at}]");
             resources::read_quantities(&form.quantities).under(path)
         };
         minimums.insert(role, minimum.quantities.iter().enumerate().map(list).collect::<Result<_, _>>()?);

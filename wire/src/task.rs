@@ -13,7 +13,7 @@ use bourse_types::{
     TaskSpec,
 };
 
-use crate::at::{At, Missing, Place, Under, needed};
+use crate::at::{At, Key, Missing, Place, Under, needed};
 use crate::command::{self, BadCommand};
 use crate::health::{self, BadHealth};
 use crate::ids::{self, BadWireId, WireId};
@@ -189,7 +189,7 @@ pub(crate) fn read_limits(forms: &BTreeMap<String, v1::value::Scalar>) -> Result
             units => Ok((name, Some(resources::read_amount(key, units).at("value")?))),
         }
     };
-    forms.iter().map(|entry| limit(entry).under(format_args!("limits[{:?}]", entry.0))).collect()
+    forms.iter().map(|entry| limit(entry).under(format_args!("limits[{}]", Key(entry.0)))).collect()
 }
 
 /// The task as a message; its resources are allocated to its role.

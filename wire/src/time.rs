@@ -57,16 +57,23 @@ pub fn write_time(time: Wall) -> v1::TimeInfo {
     v1::TimeInfo { nanoseconds: Some(i64::try_from(nanoseconds).unwrap_or(i64::MAX)) }
 }
 
-/// Reads a span in float seconds, rounded to microseconds, as a float of some months cannot tell less apart.
+/// The shortest span in seconds of which a microsecond may be lost on the way through a float and back: some 32 years.
+const LONG_SECONDS: f64 = 1e9;
+
+/// Reads a span in float seconds, rounded to microseconds, as a float of some months cannot tell less apart, and one of
+/// more than 32 years to seconds: so it is read again as the same.
 pub fn read_seconds(seconds: f64) -> Result<Duration, BadTime> {
     if !(0.0..=MAX_SECONDS).contains(&seconds) {
         return Err(BadTime::Seconds(seconds));
     }
-    Ok(Duration::from_micros((seconds * 1e6).round() as u64))
+    match seconds < LONG_SECONDS {
+        true => Ok(Duration::from_micros((seconds * 1e6).round() as u64)),
+        false => Ok(Duration::from_secs(seconds.round() as u64)),
+    }
 }
 
-/// The span in float seconds; one that is longer than any that is read as the longest. Whole microseconds are
-/// read back as they were up to 30 years.
+/// The span in float seconds; one that is longer than any that is read as the longest. What
+/// [`read_seconds`] gave is read back as it was.
 pub fn write_seconds(span: Duration) -> f64 {
     span.as_secs_f64().min(MAX_SECONDS)
 }

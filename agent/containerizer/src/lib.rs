@@ -38,6 +38,9 @@ mod process;
 mod runtime_dir;
 mod spawn;
 
+#[cfg(test)]
+mod damaged;
+
 pub use containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, Limitation, Outcome,
     RecoverError, Recovered, RecoveredState,

@@ -86,7 +86,7 @@ fn stat_by(pid: u32, read: io::Result<String>) -> io::Result<Option<Stat>> {
     }
 }
 
-fn parse_stat(text: &str) -> Option<Stat> {
+pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
     // Set in a process from its fork to its execve (linux/sched.h).
     const PF_FORKNOEXEC: u64 = 0x40;
     // The command's name, in parentheses, may hold anything: fields are counted from the last one. It is
@@ -97,7 +97,7 @@ fn parse_stat(text: &str) -> Option<Stat> {
         ended: matches!(*fields.first()?, "Z" | "X"),
         executed: field(9)? & PF_FORKNOEXEC == 0,
         session: u32::try_from(field(6)?).ok()?,
-        cpu_ticks: field(14)? + field(15)?,
+        cpu_ticks: field(14)?.saturating_add(field(15)?),
         threads: field(20)?,
         start_time: field(22)?,
         resident_pages: field(24)?,

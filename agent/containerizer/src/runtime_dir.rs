@@ -171,11 +171,12 @@ fn if_there<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn parse_started(text: &str) -> io::Result<Option<Started>> {
+pub(crate) fn parse_started(text: &str) -> io::Result<Option<Started>> {
     let Some((form, rest)) = text.strip_suffix('\n').and_then(|line| line.split_once(' ')) else {
         return Ok(None);
     };
     if form != FORM {
+        let form: String = form.chars().take(64).collect();
         let other = format!("it is of form {form:?}, this agent reads form {FORM}");
         return Err(io::Error::new(ErrorKind::InvalidData, other));
     }

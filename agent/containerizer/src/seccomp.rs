@@ -9,6 +9,7 @@ mod profile;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bourse_types::in_short;
 use profile::Profile;
 
 /// Programs for the kernel, which a task's calls have to pass, each of them; none lets everything pass.
@@ -27,7 +28,7 @@ pub enum BadProfile {
         source: std::io::Error,
     },
     /// The file is not a profile.
-    #[error("{} is no seccomp profile as Docker has them: {source}", path.display())]
+    #[error("{} is no seccomp profile as Docker has them: {}", path.display(), in_short(source))]
     Parse {
         /// The file.
         path: PathBuf,
@@ -51,7 +52,7 @@ impl Filters {
         Filters::parse(&text, path)
     }
 
-    fn parse(text: &[u8], path: &Path) -> Result<Filters, BadProfile> {
+    pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Filters, BadProfile> {
         let profile: Profile =
             serde_json::from_slice(text).map_err(|source| BadProfile::Parse { path: path.into(), source })?;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

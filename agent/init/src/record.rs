@@ -59,12 +59,7 @@ impl Record {
             Record::Exited { code, wall_ms } => format!("{VERSION} exited {code} {wall_ms}\n"),
             Record::Signaled { signal, wall_ms } => format!("{VERSION} signaled {signal} {wall_ms}\n"),
             Record::Failed(Failure { step, errno, detail }) => {
-                let mut detail: String =
-                    detail.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-                while detail.len() > DETAIL_MAX {
-                    detail.pop();
-                }
-                format!("{VERSION} failed {step} {errno} {detail}\n")
+                format!("{VERSION} failed {step} {errno} {}\n", in_one_line(detail))
             }
         }
         .into_bytes()
@@ -87,11 +82,21 @@ impl Record {
             ("failed", step, errno, Some(detail)) => Some(Record::Failed(Failure {
                 step: Step::from_word(step)?,
                 errno: errno.parse().ok()?,
-                detail: detail.to_owned(),
+                // Without isolation the task's user is the agent's, and may have written it.
+                detail: in_one_line(detail),
             })),
             _ => None,
         }
     }
+}
+
+/// As much of a detail as a record holds.
+fn in_one_line(detail: &str) -> String {
+    let mut detail: String = detail.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    while detail.len() > DETAIL_MAX {
+        detail.pop();
+    }
+    detail
 }
 
 #[cfg(test)]
@@ -150,5 +155,10 @@ mod tests {
         assert_eq!(line.iter().filter(|&&b| b == b'\n').count(), 1);
         assert!(line.len() < 4096);
         assert!(Record::decode(&line).is_some());
+        let forged = format!("1 failed exec 2 \u{1b}[2J{}\n", "x".repeat(5000));
+        let Some(Record::Failed(Failure { detail, .. })) = Record::decode(forged.as_bytes()) else {
+            panic!("it is a record");
+        };
+        assert!(detail.starts_with("?[2J") && detail.len() == DETAIL_MAX, "{detail}");
     }
 }

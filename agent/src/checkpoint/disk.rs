@@ -158,10 +158,13 @@ fn read_one(change: Change) -> Result<Record, BadRecord> {
         }
         Change::EpochSeen(seen) => Record::EpochSeen { epoch: Epoch(seen.epoch) },
         Change::Booted(booted) => Record::Booted { boot: booted.boot_id },
-        Change::FrameworkKnown(known) => Record::FrameworkKnown {
-            framework: FrameworkId::new(&known.framework_id)?,
-            info: Box::new(framework::read(&known.info.ok_or(BadRecord::Missing("info"))?)?),
-        },
+        Change::FrameworkKnown(known) => {
+            let framework = FrameworkId::new(&known.framework_id)?;
+            let mut info = framework::read(&known.info.ok_or(BadRecord::Missing("info"))?)?;
+            // It is written with this one.
+            info.id = Some(framework.clone());
+            Record::FrameworkKnown { framework, info: Box::new(info) }
+        }
         Change::FrameworkForgotten(forgotten) => {
             Record::FrameworkForgotten { framework: FrameworkId::new(&forgotten.framework_id)? }
         }
@@ -279,10 +282,13 @@ fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bourse_hostile::{damaged, judged};
     use bourse_types::{
         Command, Controls, FrameworkInfo, KillPolicy, Labels, Name, Pids, Role, Source, TaskSpec, TaskState,
         TaskStatus,
     };
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     fn key() -> TaskKey {
         TaskKey { framework: FrameworkId::new("F").expect("valid"), task: TaskId::new("t1").expect("valid") }
@@ -329,8 +335,7 @@ mod tests {
         Record::TaskAccepted { assignment: Box::new(assignment.expect("a plain task")), container }
     }
 
-    #[test]
-    fn every_kind_of_record_is_read_as_it_was_written() {
+    fn records() -> Vec<Record> {
         let framework = FrameworkId::new("F").expect("valid");
         let info = FrameworkInfo {
             id: Some(framework.clone()),
@@ -350,7 +355,7 @@ mod tests {
                 at: Wall::from_millis(5),
             },
         };
-        let records = [
+        vec![
             Record::Admitted { agent: AgentId::new("S1").expect("valid") },
             Record::Described {
                 description: Box::new(Description {
@@ -389,11 +394,31 @@ mod tests {
             Record::ResizeRefused { task: key() },
             Record::TaskSilenced { task: key() },
             Record::TaskForgotten { task: key() },
-        ];
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_record_is_read_as_it_was_written() {
+        let records = records();
         for record in &records {
             assert_eq!(read(&write([record])).expect("its own bytes"), std::slice::from_ref(record));
         }
         assert_eq!(read(&write(&records)).expect("its own bytes"), records);
+    }
+
+    fn payloads() -> Vec<Vec<u8>> {
+        let records = records();
+        let each = records.iter().map(|record| write([record]));
+        each.chain([write(&records[..4])]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_records_are_refused_in_words_or_come_back(bytes in damaged(select(payloads()))) {
+            if let Some(records) = judged(|| read(&bytes)) {
+                prop_assert_eq!(read(&write(&records)).expect("they were taken as they were"), records);
+            }
+        }
     }
 
     #[test]

@@ -264,7 +264,9 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use bourse_hostile::{damaged, soon};
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -299,6 +301,19 @@ mod tests {
             read_all(&path.with_extension("none")).expect("no file, no records"),
             Vec::<Vec<u8>>::new()
         );
+    }
+
+    proptest! {
+        /// What is read has its own checksum, and is whole.
+        #[test]
+        fn a_damaged_log_is_refused_or_has_nothing_that_was_never_written(bytes in damaged(Just(written().2))) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("checkpoint");
+            fs::write(&path, &bytes).expect("writable");
+            if let Ok(found) = soon(|| read_all(&path)) {
+                prop_assert!(found.iter().all(|payload| payloads().contains(payload)), "{:?}", found);
+            }
+        }
     }
 
     #[test]

@@ -141,7 +141,8 @@ impl Called {
     /// The task of an ACCEPT that launches one.
     pub fn only_task(&self) -> v1::TaskInfo {
         let accept = self.call.accept.as_ref().expect("an ACCEPT");
-        let launch = accept.operations[0].launch.as_ref().expect("a LAUNCH");
+        let operation = carrier::Operation::decode(accept.operations[0].clone()).expect("an operation");
+        let launch = operation.launch.expect("a LAUNCH");
         assert_eq!(launch.task_infos.len(), 1);
         v1::TaskInfo::decode(launch.task_infos[0].clone()).expect("a task")
     }

@@ -1,9 +1,10 @@
-//! Properties: what was written is read back as the same value.
+//! Properties: what was written is read back as the same value, and what is damaged is refused in words or comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bourse_hostile::{damaged, judged};
 use bourse_master_core::history::Entry;
 use bourse_master_core::registry::{Absence, Change, KnownAgent, KnownDrain, KnownFramework, Snapshot};
 use bourse_master_core::{
@@ -18,6 +19,7 @@ use bourse_types::{
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 use super::{event, history, registry};
 use crate::history::Stamped;
@@ -395,7 +397,61 @@ fn load(store: &BTreeMap<String, Vec<u8>>) -> Snapshot {
     snapshot
 }
 
+/// A record of a registry under its own key.
+fn damaged_records() -> impl Strategy<Value = (String, Vec<u8>)> {
+    (snapshots(), any::<Index>()).prop_flat_map(|(snapshot, which)| {
+        let records = registry::all(&snapshot);
+        let registry::Record { key, value } = records[which.index(records.len())].clone();
+        (Just(key), damaged(Just(value.unwrap_or_default())))
+    })
+}
+
+fn damaged_entries() -> impl Strategy<Value = Vec<u8>> {
+    let ids = (option::of(agent_id()), option::of(framework_id()), option::of(task_id()), option::of(role()));
+    let entry =
+        (ids, option::of(principal())).prop_map(|((agent, framework, task, role), principal)| Entry {
+            kind: history::kind("task").expect("a kind"),
+            summary: "it ended".into(),
+            agent,
+            framework,
+            task,
+            role,
+            reason: Some("REASON".into()),
+            principal,
+        });
+    let stamped = |entry| Stamped { sequence: 7, at: Wall(7), entry: Arc::new(entry) };
+    damaged(entry.prop_map(move |entry| history::encode(&stamped(entry))))
+}
+
 proptest! {
+    #[test]
+    fn a_damaged_event_is_refused_in_words_or_comes_back(
+        bytes in damaged(events().prop_map(|event| event::encode(Now { mono: Mono(7), wall: Wall(7) }, &event))),
+    ) {
+        if let Some((now, event)) = judged(|| event::decode(&bytes)) {
+            let again = event::decode(&event::encode(now, &event)).expect("it was taken as it was");
+            prop_assert_eq!(again, (now, event));
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_of_the_registry_is_refused_in_words_or_comes_back((key, value) in damaged_records()) {
+        let mut read = Snapshot::default();
+        if judged(|| registry::read(key.as_bytes(), &value, &mut read)).is_some() {
+            let mut kept = BTreeMap::new();
+            store(registry::all(&read), &mut kept);
+            prop_assert_eq!(load(&kept), read);
+        }
+    }
+
+    #[test]
+    fn a_damaged_entry_of_the_history_is_refused_in_words_or_comes_back(bytes in damaged_entries()) {
+        if let Some(stamped) = judged(|| history::decode(7, &bytes)) {
+            let again = history::decode(7, &history::encode(&stamped)).expect("it was taken as it was");
+            prop_assert_eq!(again, stamped);
+        }
+    }
+
     #[test]
     fn an_event_is_read_back_as_it_was_written(event in events(), mono in any::<u64>(), wall in any::<u64>()) {
         let now = Now { mono: Mono(mono), wall: Wall(wall) };

@@ -216,7 +216,7 @@ impl Tokens {
         let file: TokensFile = toml::from_str(text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
-            TokensError::Parse { path: path(), line, why: error.message().to_owned() }
+            TokensError::Parse { path: path(), line, why: without_quotes(error.message()) }
         })?;
         let mut callers: Vec<Caller> = Vec::new();
         for (index, TokenEntry { principal, token, kind }) in file.token.into_iter().enumerate() {
@@ -270,6 +270,18 @@ impl Tokens {
     /// Looks at all of them, so that the time tells nothing.
     fn find(&self, is: impl Fn(&Known) -> bool) -> Option<&Known> {
         self.known.iter().fold(None, |found, known| if is(known) { Some(known) } else { found })
+    }
+}
+
+/// What a parser says, up to where it quotes the file: that could be a token in the place of something else. Names of fields
+/// that are missing are ours.
+fn without_quotes(message: &str) -> String {
+    let quotes = |c: char| matches!(c, '`' | '"' | '\'') || c.is_control();
+    match message.starts_with("missing field ") {
+        true => message.to_owned(),
+        false => {
+            message.split(quotes).next().unwrap_or_default().trim_end_matches([' ', ',', ':']).to_owned()
+        }
     }
 }
 
@@ -394,6 +406,8 @@ mod tests {
     use axum::body::Body;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
+    use bourse_hostile::{judged, text as damaged_text};
+    use proptest::prelude::*;
     use tonic::codegen::Service as _;
 
     use super::*;
@@ -448,6 +462,40 @@ mod tests {
                 request.extensions_mut().insert(stranger.clone());
                 let answered = router.call(request).await.expect("it never fails");
                 assert_eq!((answered.status().is_success(), stranger.is_known()), (known, known));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_stands_where_something_else_should_is_in_no_error() {
+        let secret = "1234567890123456";
+        for text in [
+            format!("[[token]]\nprincipal = \"a\"\ntoken = {secret}\nkind = \"agent\"\n"),
+            format!("[[token]]\nprincipal = \"a\"\ntoken = \"0123456789abcdef\"\nkind = \"{secret}\"\n"),
+            format!("[[token]]\n{secret} = \"token\"\n"),
+            format!("token = \"{secret}\"\n"),
+            format!("[[token]]\ntoken = '{secret}\n"),
+        ] {
+            let refused = parse(&text).expect_err("it is not right").to_string();
+            assert!(!refused.contains(secret), "{refused}");
+            assert!(
+                refused.starts_with("line ") && refused.contains("[[token]] with principal"),
+                "{refused}"
+            );
+        }
+        let missing = parse("[[token]]\nprincipal = \"a\"\n").expect_err("half an entry").to_string();
+        assert!(missing.contains("missing field"), "{missing}");
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_tokens_file_is_refused_in_words_or_has_tokens_that_a_call_can_carry(
+            given in damaged_text(Just(TWO.to_owned())),
+        ) {
+            if let Some(tokens) = judged(|| parse(&given)) {
+                for Known { caller, .. } in tokens.known.iter() {
+                    prop_assert!(Token::new(&*caller.token).is_ok() && caller.token.len() >= TOKEN_MIN);
+                }
             }
         }
     }

@@ -190,7 +190,7 @@ fn unsupported(call: &'static str, advice: &'static str) -> Result<Heard, BadCal
     Err(BadCall::Unsupported { call, advice })
 }
 
-fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: wire::call::Subscribe) -> Result<Heard, BadCall> {
+fn read_subscribe(id: Option<&v1::FrameworkId>, subscribe: carrier::Subscribe) -> Result<Heard, BadCall> {
     let form =
         subscribe.framework_info.as_ref().ok_or_else(|| BadCall::missing("subscribe.framework_info"))?;
     no_constraints("subscribe", subscribe.offer_constraints.as_ref())?;
@@ -221,9 +221,9 @@ fn same_id(path: &str, inner: Option<&FrameworkId>, outer: Option<&FrameworkId>)
 }
 
 /// Constraints that are silently not held would be worse than a refusal.
-fn no_constraints(path: &str, constraints: Option<&wire::OfferConstraints>) -> Result<(), BadCall> {
+fn no_constraints(path: &str, constraints: Option<&Bytes>) -> Result<(), BadCall> {
     match constraints {
-        Some(constraints) if !constraints.role_constraints.is_empty() => Err(BadCall::malformed(
+        Some(constraints) if !constraints.is_empty() => Err(BadCall::malformed(
             format!("{path}.offer_constraints"),
             "offer constraints are not supported by this release of Bourse; leave them out and decline what does not fit",
         )),
@@ -259,8 +259,9 @@ fn read_accept(
     let offers: Vec<OfferId> = ids::list("accept.offer_ids", &accept.offer_ids).map_err(place)?;
     let role = offers.iter().find_map(role_of);
     let (mut launches, mut resizes) = (Vec::new(), Vec::new());
-    for (at, operation) in accept.operations.into_iter().enumerate() {
+    for (at, bytes) in accept.operations.into_iter().enumerate() {
         let path = format!("accept.operations[{at}]");
+        let operation: carrier::Operation = decode(&path, bytes, "an Operation")?;
         let number = operation.r#type.ok_or_else(|| BadCall::missing(format!("{path}.type")))?;
         let kind = Type::try_from(number).map_err(|_| {
             BadCall::malformed(format!("{path}.type"), format!("{number} is not the number of an operation"))
@@ -270,28 +271,27 @@ fn read_accept(
                 let launch = operation.launch.ok_or_else(|| BadCall::missing(format!("{path}.launch")))?;
                 for (at, bytes) in launch.task_infos.into_iter().enumerate() {
                     let path = format!("{path}.launch.task_infos[{at}]");
-                    let form = decode_task(&path, &bytes)?;
-                    launches.push(match operation.id {
-                        // As Mesos has it: launches tell what became of them by the updates of their tasks.
-                        Some(_) => invalid(&path, &form, "a LAUNCH has no operation id; leave id out")?,
-                        None => read_launch(&path, framework, role.as_ref(), &form, bytes)?,
-                    });
+                    let named = operation.id.is_some();
+                    launches.push(read_launch(&path, framework, role.as_ref(), named, bytes)?);
                 }
             }
             Type::LaunchGroup => {
                 let group =
                     operation.launch_group.ok_or_else(|| BadCall::missing(format!("{path}.launch_group")))?;
                 let path = format!("{path}.launch_group.task_group");
-                let group = v1::TaskGroupInfo::decode(group.task_group.unwrap_or_default())
+                let group = GroupIds::decode(group.task_group.unwrap_or_default())
                     .map_err(|why| BadCall::malformed(&path, format!("not a TaskGroupInfo: {why}")))?;
-                for (at, form) in group.tasks.iter().enumerate() {
+                for (at, ids) in group.tasks.iter().enumerate() {
                     let why = "this release runs plain command tasks and no groups; launch each by LAUNCH";
-                    launches.push(invalid(&format!("{path}.tasks[{at}]"), form, why)?);
+                    launches.push(invalid(&format!("{path}.tasks[{at}]"), ids, why)?);
                 }
             }
             Type::Resize => {
-                let resize = operation.resize.ok_or_else(|| BadCall::missing(format!("{path}.resize")))?;
-                resizes.push(read_resize(&format!("{path}.resize"), operation.id.is_some(), &resize)?);
+                let path = format!("{path}.resize");
+                let bytes = operation.resize.ok_or_else(|| BadCall::missing(&path))?;
+                too_large(bytes.len()).map_or(Ok(()), |why| Err(BadCall::malformed(&path, why)))?;
+                let resize: v1::offer::operation::Resize = decode(&path, bytes, "a Resize")?;
+                resizes.push(read_resize(&path, operation.id.is_some(), &resize)?);
             }
             Type::Unknown => {
                 return Err(BadCall::malformed(format!("{path}.type"), "UNKNOWN is no operation"));
@@ -327,29 +327,54 @@ fn read_resize(path: &str, named: bool, form: &v1::offer::operation::Resize) -> 
     Ok(Resize { task, wanted })
 }
 
-fn decode_task(path: &str, bytes: &Bytes) -> Result<v1::TaskInfo, BadCall> {
-    let form = v1::TaskInfo::decode(bytes.clone())
-        .map_err(|why| BadCall::malformed(path, format!("not a TaskInfo: {why}")))?;
+/// Whose a TaskInfo is. A message that is too large to be looked into is read as this.
+#[derive(Clone, PartialEq, Message)]
+struct Ids {
+    #[prost(message, optional, tag = "2")]
+    task_id: Option<v1::TaskId>,
+    #[prost(message, optional, tag = "3")]
+    agent_id: Option<v1::AgentId>,
+}
+
+/// Whose the tasks of a TaskGroupInfo are.
+#[derive(Clone, PartialEq, Message)]
+struct GroupIds {
+    #[prost(message, repeated, tag = "1")]
+    tasks: Vec<Ids>,
+}
+
+/// A part that came as bytes, with all that it must have.
+fn decode<M: Message + Required + Default>(path: &str, bytes: Bytes, kind: &str) -> Result<M, BadCall> {
+    let form = M::decode(bytes).map_err(|why| BadCall::malformed(path, format!("not {kind}: {why}")))?;
     match form.missing() {
         Some(field) => Err(BadCall::missing(format!("{path}.{field}"))),
         None => Ok(form),
     }
 }
 
-/// A task that can be understood, or one that is refused by itself while the rest of the call goes on.
+/// A task that can be understood, or one that is refused by itself while the rest of the call goes on. `named`: its
+/// operation has an id.
 fn read_launch(
     path: &str,
     framework: &FrameworkId,
     role: Option<&Role>,
-    form: &v1::TaskInfo,
+    named: bool,
     message: Bytes,
 ) -> Result<Launch, BadCall> {
     if let Some(why) = too_large(message.len()) {
-        return invalid(path, form, &why);
+        let ids =
+            Ids::decode(message).map_err(|bad| BadCall::malformed(path, format!("not a TaskInfo: {bad}")))?;
+        return invalid(path, &ids, &why);
+    }
+    let form: v1::TaskInfo = decode(path, message.clone(), "a TaskInfo")?;
+    let ids = Ids { task_id: form.task_id.clone(), agent_id: form.agent_id.clone() };
+    if named {
+        // As Mesos has it: launches tell what became of them by the updates of their tasks.
+        return invalid(path, &ids, "a LAUNCH has no operation id; leave id out");
     }
     // Of an offer that is gone the role does not matter any more: the core answers that the offer is gone.
-    let role = role.cloned().or_else(|| allocated_to(form)).unwrap_or_else(Role::any);
-    match task::read(form, Owner { framework: framework.clone(), role }) {
+    let role = role.cloned().or_else(|| allocated_to(&form)).unwrap_or_else(Role::any);
+    match task::read(&form, Owner { framework: framework.clone(), role }) {
         Ok(spec) => Ok(Launch::Task(Box::new(TaskInfo {
             limits: super::agent::limits(&spec.limits),
             needs: spec.needs(),
@@ -362,7 +387,7 @@ fn read_launch(
             labels: spec.labels,
             message,
         }))),
-        Err(why) => invalid(path, form, &why.to_string()),
+        Err(why) => invalid(path, &ids, &why.to_string()),
     }
 }
 
@@ -379,9 +404,9 @@ fn allocated_to(form: &v1::TaskInfo) -> Option<Role> {
 }
 
 /// A task that is refused needs an id to say so; without a good one the call is not understood.
-fn invalid(path: &str, form: &v1::TaskInfo, why: &str) -> Result<Launch, BadCall> {
-    let task: TaskId = ids::needed(&format!("{path}.task_id"), &form.task_id).map_err(place)?;
-    let agent = form.agent_id.as_ref().and_then(|id| WireId::read(id).ok());
+fn invalid(path: &str, named: &Ids, why: &str) -> Result<Launch, BadCall> {
+    let task: TaskId = ids::needed(&format!("{path}.task_id"), &named.task_id).map_err(place)?;
+    let agent = named.agent_id.as_ref().and_then(|id| WireId::read(id).ok());
     Ok(Launch::Invalid { task, agent, why: why.to_owned() })
 }
 

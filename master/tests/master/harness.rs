@@ -327,7 +327,7 @@ impl FakeScheduler {
     ) -> Result<FakeScheduler, Status> {
         let connection = cluster.connect(token).await;
         let framework_id = info.id.clone();
-        let subscribe = scheduler::call::Subscribe { framework_info: Some(info), ..Default::default() };
+        let subscribe = carrier::Subscribe { framework_info: Some(info), ..Default::default() };
         let call = carrier::Call {
             framework_id,
             r#type: Some(Type::Subscribe as i32),
@@ -434,7 +434,7 @@ impl FakeScheduler {
         };
         let accept = carrier::Accept {
             offer_ids: offers.iter().filter_map(|offer| offer.id.clone()).collect(),
-            operations: vec![operation],
+            operations: vec![operation.encode_to_vec().into()],
             // No filter to wait for.
             filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
         };

@@ -199,10 +199,10 @@ async fn more_roles_than_a_framework_may_have_are_refused_with_the_figures_where
     let scheduler = FakeScheduler::subscribe(&cluster, FRAMEWORK, with(1_000)).await.expect("the most");
     let mut info = with(1_000);
     info.id = Some(framework_id(&scheduler.framework));
-    let update = |info, suppressed_roles| call::UpdateFramework {
+    let update = |info, suppressed_roles| carrier::UpdateFramework {
         framework_info: Some(info),
         suppressed_roles,
-        ..call::UpdateFramework::default()
+        ..carrier::UpdateFramework::default()
     };
     let larger = v1::FrameworkInfo { roles: roles(1_001), ..info.clone() };
     let calls = [
@@ -459,9 +459,9 @@ async fn what_this_release_does_not_do_is_said_so_and_the_offers_still_stand() {
     let mut scheduler = cluster.scheduler("batch").await;
     let offer = scheduler.offer().await;
     let mut call = scheduler.accept(&[&offer], Vec::new());
-    let operation = &mut call.accept.as_mut().expect("an accept").operations[0];
-    operation.launch = None;
-    operation.r#type = Some(v1::offer::operation::Type::Reserve as i32);
+    let kind = v1::offer::operation::Type::Reserve as i32;
+    let operation = carrier::Operation { r#type: Some(kind), ..Default::default() };
+    call.accept.as_mut().expect("an accept").operations = vec![operation.encode_to_vec().into()];
     let refused = scheduler.call(call).await.expect_err("refused");
     assert_eq!(refused.code(), Code::Unimplemented);
 

@@ -9,7 +9,6 @@ use bourse_proto::agent_link::to_agent::Message as Told;
 use bourse_proto::operator as wire;
 use bourse_proto::services;
 use bourse_proto::services::services_server::{Services, ServicesServer};
-use bourse_proto::v1::scheduler as wire_scheduler;
 use bourse_proto::v1::scheduler::call::Type;
 use bourse_proto::v1::{self, carrier};
 use bourse_types::TaskState;
@@ -159,7 +158,7 @@ async fn what_can_not_be_undone_wants_a_whole_name_and_is_answered_again_when_it
 async fn an_update_of_a_framework_with_roles_that_can_not_be_is_refused() {
     let cluster = Cluster::start().await;
     let (_agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
-    let update = wire_scheduler::call::UpdateFramework {
+    let update = carrier::UpdateFramework {
         framework_info: Some(v1::FrameworkInfo {
             id: Some(framework_id(&scheduler.framework)),
             ..framework_info("batch")

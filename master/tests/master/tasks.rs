@@ -95,12 +95,12 @@ async fn a_resize_goes_to_the_tasks_agent_and_its_answer_is_seen() {
     let resize = v1::offer::operation::Resize { task_id: Some(task_id("t1")), size: Some(size.clone()) };
     let operation = carrier::Operation {
         r#type: Some(v1::offer::operation::Type::Resize as i32),
-        resize: Some(resize),
+        resize: Some(resize.encode_to_vec().into()),
         ..carrier::Operation::default()
     };
     let accept = carrier::Accept {
         offer_ids: offer.id.into_iter().collect(),
-        operations: vec![operation],
+        operations: vec![operation.encode_to_vec().into()],
         filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
     };
     let call = carrier::Call { accept: Some(accept), ..scheduler.blank(Type::Accept) };
@@ -125,10 +125,11 @@ async fn a_resize_goes_to_the_tasks_agent_and_its_answer_is_seen() {
     let refused = v1::offer::operation::Resize { task_id: Some(task_id("t1")), size: None };
     let operation = carrier::Operation {
         r#type: Some(v1::offer::operation::Type::Resize as i32),
-        resize: Some(refused),
+        resize: Some(refused.encode_to_vec().into()),
         ..carrier::Operation::default()
     };
-    let accept = carrier::Accept { operations: vec![operation], ..Default::default() };
+    let operations = vec![operation.encode_to_vec().into()];
+    let accept = carrier::Accept { operations, ..Default::default() };
     let call = carrier::Call { accept: Some(accept), ..scheduler.blank(Type::Accept) };
     let status = scheduler.call(call).await.expect_err("it says no size");
     assert!(status.message().contains("accept.operations[0].resize.size"), "{status}");
@@ -220,7 +221,8 @@ async fn a_subscription_is_told_by_heartbeats_that_the_master_lives() {
     })
     .await;
     let connection = cluster.connect(FRAMEWORK).await;
-    let subscribe = call::Subscribe { framework_info: Some(framework_info("batch")), ..Default::default() };
+    let subscribe =
+        carrier::Subscribe { framework_info: Some(framework_info("batch")), ..Default::default() };
     let subscribe = carrier::Call {
         r#type: Some(Type::Subscribe as i32),
         subscribe: Some(subscribe),

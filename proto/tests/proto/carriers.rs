@@ -10,8 +10,10 @@ use crate::POOL;
 use crate::captures::{captures, encoded};
 
 /// Each carrier and the message that it stands for.
-const PAIRS: [(&str, &str); 5] = [
+const PAIRS: [(&str, &str); 7] = [
     ("bourse.v1.carrier.Call", "bourse.v1.scheduler.Call"),
+    ("bourse.v1.carrier.Subscribe", "bourse.v1.scheduler.Call.Subscribe"),
+    ("bourse.v1.carrier.UpdateFramework", "bourse.v1.scheduler.Call.UpdateFramework"),
     ("bourse.v1.carrier.Accept", "bourse.v1.scheduler.Call.Accept"),
     ("bourse.v1.carrier.Operation", "bourse.v1.Offer.Operation"),
     ("bourse.v1.carrier.Launch", "bourse.v1.Offer.Operation.Launch"),
@@ -78,16 +80,16 @@ fn task_of_tomorrow() -> Vec<u8> {
 }
 
 fn accept(operation: carrier::Operation) -> Vec<u8> {
-    let accept = carrier::Accept { operations: vec![operation], ..Default::default() };
+    let operations = vec![operation.encode_to_vec().into()];
+    let accept = carrier::Accept { operations, ..Default::default() };
     carrier::Call { accept: Some(accept), ..Default::default() }.encode_to_vec()
 }
 
 fn operations(call: &[u8]) -> Vec<carrier::Operation> {
-    carrier::Call::decode(call)
-        .expect("a call that was encoded")
-        .accept
-        .expect("that has an accept")
-        .operations
+    let call = carrier::Call::decode(call).expect("a call that was encoded");
+    let accept = call.accept.expect("that has an accept");
+    let decoded = |bytes: Bytes| carrier::Operation::decode(bytes).expect("an operation that was encoded");
+    accept.operations.into_iter().map(decoded).collect()
 }
 
 #[test]

@@ -1,7 +1,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use bourse_hostile::{damaged, judged, text as damaged_text};
 use bourse_types::{Now, Source, TaskStatus};
+use proptest::prelude::*;
+use proptest::sample::select;
 
 fn state() -> (Wanted, Seen) {
     let mut wanted = Wanted::new(vec![]);
@@ -72,6 +75,33 @@ fn what_was_written_is_read_back_the_same() {
     assert_eq!(wanted_again, wanted);
     assert_eq!(seen_again, seen);
     seen_again.check().expect("the index agrees");
+}
+
+/// Key and JSON of each value.
+fn values() -> Vec<(String, String)> {
+    let (wanted, seen) = state();
+    let json = |value: Vec<u8>| String::from_utf8(value[9..].to_vec()).expect("JSON is text");
+    written(&wanted, &seen).into_iter().map(|(key, value)| (key, json(value))).collect()
+}
+
+fn damaged_values() -> impl Strategy<Value = (String, Vec<u8>)> {
+    select(values()).prop_flat_map(|(key, json)| {
+        // What is only damaged comes no further than its checksum.
+        let (plain, forged) = (damaged(Just(whole(&json))), damaged_text(Just(json)));
+        (Just(key), prop_oneof![plain, forged.prop_map(|json| whole(&json))])
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_value_is_refused_in_words_or_comes_back((key, value) in damaged_values()) {
+        let values = [(key, value)];
+        if let Some((wanted, seen)) = judged(|| read_all(&values)) {
+            let (wanted_again, seen_again) = read_all(&written(&wanted, &seen)).expect("it was taken as it was");
+            prop_assert_eq!(wanted_again, wanted);
+            prop_assert_eq!(seen_again, seen);
+        }
+    }
 }
 
 #[test]

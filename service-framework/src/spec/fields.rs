@@ -195,6 +195,10 @@ impl<'t> Fields<'t> {
         let keys = keys_of(name);
         let mut meant = Vec::new();
         for key in table.keys().filter(|key| !keys.contains(&key.get_ref().as_ref())) {
+            if problems.is_full() {
+                problems.add(key.span(), "");
+                continue;
+            }
             meant.extend(nearest(key.get_ref(), keys));
             problems.add(key.span(), unknown_key(name, key.get_ref()));
         }

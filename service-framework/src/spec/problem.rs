@@ -6,8 +6,21 @@
 use std::fmt;
 use std::ops::Range;
 
+use bourse_types::in_short;
+
 /// Problems told for one file; the rest is counted. More would not fit the header that carries them.
 pub const PROBLEMS_MAX: usize = 10;
+
+/// Bytes of all that is told, and of less where it does not fit: each may become three in a header, and those have 16 KiB in
+/// all.
+const TEXT_MAX: usize = 3_800;
+
+/// Of what comes after so many problems nothing is looked at but how many they are: a file may have one in every line, and
+/// each costs a look at all lines before.
+const FOUND_MAX: usize = 100;
+
+/// Characters of the file's name that are repeated.
+const NAME_MAX: usize = 100;
 
 /// Characters of the offending line that are shown; a longer line is cut around the caret.
 const LINE_MAX: usize = 100;
@@ -28,7 +41,7 @@ pub struct Problem {
 /// A service file that was refused: everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct BadSpec {
-    /// The file's name as the user gave it.
+    /// The file's name as the user gave it, cut to 100 characters, without control characters.
     pub file: String,
     /// At most [`PROBLEMS_MAX`], in the order of the file; never empty.
     pub problems: Vec<Problem>,
@@ -61,21 +74,33 @@ pub(super) struct Problems<'a> {
     file: &'a str,
     text: &'a str,
     found: Vec<(usize, Problem)>,
+    /// Beside those that were found.
+    more: usize,
 }
 
 impl<'a> Problems<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Problems<'a> {
-        Problems { file, text, found: Vec::new() }
+        Problems { file, text, found: Vec::new(), more: 0 }
     }
 
     /// Notes a problem at these bytes of the text; past the end means the end.
     pub(super) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.found.push((span.start, problem_at(self.text, span, message.into())));
+        match self.is_full() {
+            true => self.more += 1,
+            false => self.found.push((span.start, problem_at(self.text, span, message.into()))),
+        }
+    }
+
+    /// Whether one more is only counted.
+    pub(super) fn is_full(&self) -> bool {
+        self.found.len() >= FOUND_MAX
     }
 
     /// Notes that the file lacks something; no line of it is to blame.
     pub(super) fn add_missing(&mut self, message: impl Into<String>) {
-        self.found.push((0, Problem { line: 1, column: 1, message: message.into(), excerpt: None }));
+        let message: String = message.into();
+        let message = in_short(&message);
+        self.found.push((0, Problem { line: 1, column: 1, message, excerpt: None }));
     }
 
     /// `value`, unless something was wrong.
@@ -86,16 +111,40 @@ impl<'a> Problems<'a> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
             _ => {
-                let more = self.found.len().saturating_sub(PROBLEMS_MAX);
-                let problems =
-                    self.found.into_iter().take(PROBLEMS_MAX).map(|(_, problem)| problem).collect();
-                Err(BadSpec { file: self.file.to_owned(), problems, more })
+                let clean = |c: char| if c.is_control() { ' ' } else { c };
+                let file: String = self.file.chars().take(NAME_MAX).map(clean).collect();
+                let all = self.found.len() + self.more;
+                let mut bytes = 0;
+                let fits = |(_, problem): &(usize, Problem)| {
+                    let is_first = bytes == 0;
+                    bytes += file.len() + problem.bytes();
+                    is_first || bytes <= TEXT_MAX
+                };
+                let problems: Vec<Problem> = self
+                    .found
+                    .into_iter()
+                    .take(PROBLEMS_MAX)
+                    .take_while(fits)
+                    .map(|(_, problem)| problem)
+                    .collect();
+                let more = all - problems.len();
+                Err(BadSpec { file, problems, more })
             }
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
+    }
+}
+
+impl Problem {
+    /// About what it takes to tell it, without the file's name.
+    fn bytes(&self) -> usize {
+        /// Line and column, and what is around the excerpt.
+        const AROUND: usize = 60;
+        let excerpt = self.excerpt.as_ref().map_or(0, |(text, caret)| text.len() + caret.len());
+        self.message.len() + excerpt + AROUND
     }
 }
 
@@ -109,7 +158,7 @@ fn problem_at(text: &str, span: Range<usize>, message: String) -> Problem {
     let shown = text[line_start..line_end].trim_end_matches('\r');
     let width = text[start..end.min(line_end)].trim_end_matches('\r').chars().count().max(1);
     let excerpt = (!shown.trim().is_empty()).then(|| excerpt(shown, column - 1, width));
-    Problem { line, column, message, excerpt }
+    Problem { line, column, message: in_short(&message), excerpt }
 }
 
 /// The line and its caret line, cut to [`LINE_MAX`] characters around the caret. A tab stays one character wide.

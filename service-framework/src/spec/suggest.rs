@@ -25,8 +25,15 @@ const HABITS: [(&str, &str); 21] = [
     ("retries", "failures"),
 ];
 
+/// The longest word that could be meant for one that is known, in bytes of up to four a letter.
+const WORD_BYTES_MAX: usize = 160;
+
 /// The word of `known` that was most likely meant, if any is near enough.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    // It is longer than any word that is known, by more than its third.
+    if word.len() > WORD_BYTES_MAX {
+        return None;
+    }
     let lower = word.to_lowercase().replace('-', "_");
     let habit = HABITS.iter().find(|(theirs, _)| *theirs == lower).map(|&(_, ours)| ours);
     if let Some(found) = known.iter().find(|&&ours| Some(ours) == habit || ours == lower) {

@@ -1,6 +1,8 @@
 use super::*;
+use bourse_hostile::{judged, text as damaged};
 use bourse_types::{Network, Users};
 use expect_test::{Expect, expect};
+use proptest::prelude::*;
 
 fn wrong(text: &str, expected: Expect) {
     expected.assert_eq(&parse(text, "web.toml").expect_err("the file is wrong").to_string());
@@ -376,6 +378,80 @@ fn many_problems_are_counted_and_not_all_printed() {
     assert_eq!(bad.problems.len(), PROBLEMS_MAX);
     assert_eq!(bad.more, 22);
     assert!(bad.to_string().len() < 6_000, "it must fit a header");
+}
+
+#[test]
+fn what_is_told_of_a_file_fits_a_header_however_long_and_odd_what_it_holds_is() {
+    let odd = "\\u001b[2J".repeat(1_000);
+    let many: String = (0..20).map(|n| format!("\"BOURSE_{n}{odd}\" = 1\n")).collect();
+    let long = "9".repeat(10_000);
+    for text in [
+        format!("{TWO_LINES}[env]\n{}", many.chars().take(60_000).collect::<String>()),
+        format!("{TWO_LINES}count = {long}\nkill_grace = {long}\n"),
+        format!("{TWO_LINES}[env]\n\"BOURSE_{odd}\" = 1\n\"a{odd}\" = []\n\"b={odd}\" = 1\n"),
+        format!("{TWO_LINES}volumes = [{}]\n", "\"\\u0001:/b\", ".repeat(3_000)),
+    ] {
+        assert!(judged(|| parse(&text, &"\u{1b}".repeat(1_000))).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn a_file_with_a_problem_in_every_line_is_refused_at_once_and_all_are_counted() {
+    let text: String = (0..6_000).map(|n| format!("w{n}=1\n")).collect();
+    let bad = judged(|| parse(&text, "web.toml").map_err(|bad| bad.more));
+    assert!(bad.is_none());
+    let bad = parse(&text, "web.toml").expect_err("all wrong");
+    assert_eq!(bad.problems.len() + bad.more, 6_002);
+}
+
+const WHOLE: &str = r#"
+name = "web"
+command = ["serve", "--port", "$PORT0"]
+count = 3
+user = "www-data"
+role = "web/frontend"
+ports = ["http", "admin"]
+volumes = ["/srv/data:/data", "cache:/var/cache:ro"]
+kill_grace = "1m30s"
+spread = "agents"
+max_per_agent = 2
+
+[resources]
+cpus = 0.5
+mem = "64MiB"
+
+[limits]
+cpus = "unlimited"
+pids = 100
+huge_pages = ["2MiB=64MiB"]
+
+[env]
+MODE = "fast"
+"odd key" = 0x10
+
+[health]
+http = "/health"
+port = "admin"
+interval = "5s"
+
+[restart]
+start = "1s"
+factor = 1.5
+"#;
+
+proptest! {
+    #[test]
+    fn a_damaged_service_file_is_refused_in_words_or_is_a_service(given in damaged(Just(WHOLE.to_owned()))) {
+        if let Some(spec) = judged(|| parse(&given, "web.toml")) {
+            prop_assert!(spec.count.is_none_or(|count| count <= COUNT_MAX));
+            prop_assert!(spec.template.ports.len() <= PORTS_MAX && spec.restart.start <= spec.restart.max);
+        }
+    }
+}
+
+#[test]
+fn the_undamaged_service_file_is_a_good_one() {
+    right(WHOLE);
 }
 
 #[test]

@@ -209,7 +209,8 @@ async fn a_service_is_deployed_listed_scaled_and_removed_over_the_api() {
     master.call(Type::Revive).await;
     subscribed.offer().await;
     let accept = master.call(Type::Accept).await.accept.expect("an ACCEPT");
-    let launch = accept.operations[0].launch.as_ref().expect("a LAUNCH");
+    let operation = carrier::Operation::decode(accept.operations[0].clone()).expect("an operation");
+    let launch = operation.launch.expect("a LAUNCH");
     let task = v1::TaskInfo::decode(launch.task_infos[0].clone()).expect("a task");
     let id = task.task_id.as_ref().map(|id| id.value());
     assert_eq!((task.name(), id), ("web.0", Some("web.0.0")));

@@ -54,7 +54,7 @@ impl Bare {
         };
         let subscribe = carrier::Call {
             r#type: Some(Type::Subscribe as i32),
-            subscribe: Some(call::Subscribe { framework_info: Some(info), ..Default::default() }),
+            subscribe: Some(carrier::Subscribe { framework_info: Some(info), ..Default::default() }),
             ..Default::default()
         };
         let answer = connection.scheduler().subscribe(subscribe).await.expect("it may subscribe");
@@ -134,7 +134,8 @@ impl Bare {
             ..Default::default()
         };
         let offer_ids = offers.iter().filter_map(|offer| offer.id.clone()).collect();
-        let accept = carrier::Accept { offer_ids, operations: vec![operation], filters: filters(600.0) };
+        let operations = vec![operation.encode_to_vec().into()];
+        let accept = carrier::Accept { offer_ids, operations, filters: filters(600.0) };
         self.send(carrier::Call { accept: Some(accept), ..self.call(Type::Accept) }).await
     }
 
@@ -348,7 +349,8 @@ fn malformed_protobuf_is_refused_with_what_is_wrong() {
         let kind = Some(offer::operation::Type::Launch as i32);
         let operation = carrier::Operation { r#type: kind, launch: Some(launch), ..Default::default() };
         let offer_ids = vec![scene.offer.id.clone().expect("an offer has an id")];
-        let accept = carrier::Accept { offer_ids, operations: vec![operation], filters: None };
+        let operations = vec![operation.encode_to_vec().into()];
+        let accept = carrier::Accept { offer_ids, operations, filters: None };
         let answer =
             attacker.send(carrier::Call { accept: Some(accept), ..attacker.call(Type::Accept) }).await;
         assert_refused(answer, Code::InvalidArgument, &["accept.operations[0]"]);

@@ -6,6 +6,7 @@ use std::iter::Sum;
 use std::ops::AddAssign;
 
 use super::{Name, Quantities, Reservation, ReservationKind, ResourceKey, ResourceValue};
+use crate::amount::MAX_AMOUNT;
 use crate::{Labels, Milli, Ranges, Role};
 
 /// An identity with a value.
@@ -265,6 +266,15 @@ impl Resources {
         })
     }
 
+    /// The first entry with a greater amount than any that can be read ([`MAX_AMOUNT`]), as the sum of several may be:
+    /// who took it in could not write it down for itself.
+    pub fn excess(&self) -> Option<&Resource> {
+        self.entries.iter().find(|entry| match &entry.value {
+            ResourceValue::Scalar(amount) => *amount > MAX_AMOUNT,
+            ResourceValue::Ranges(_) | ResourceValue::Set(_) => false,
+        })
+    }
+
     /// Those entries that pass a test of their identity.
     pub fn filter(&self, mut keep: impl FnMut(&ResourceKey) -> bool) -> Resources {
         Resources { entries: self.entries.iter().filter(|entry| keep(&entry.key)).cloned().collect() }
@@ -353,15 +363,29 @@ impl FromIterator<Resource> for Resources {
         // Stable, so that whole things that are equal by identity keep the order they came in.
         sorted.sort();
         let mut entries: Vec<Resource> = Vec::with_capacity(sorted.len());
+        // What the last entry is still to be given.
+        let mut more: Vec<ResourceValue> = Vec::new();
         for resource in sorted {
             match entries.last_mut() {
                 Some(last) if !resource.key.is_whole() && last.slot_cmp(&resource).is_eq() => {
-                    last.value.merge(&resource.value);
+                    more.push(resource.value);
                 }
-                _ => entries.push(resource),
+                last => {
+                    give(last, &mut more);
+                    entries.push(resource);
+                }
             }
         }
+        give(entries.last_mut(), &mut more);
         Resources { entries }
+    }
+}
+
+/// Adds these values to an entry, and leaves none.
+fn give(entry: Option<&mut Resource>, more: &mut Vec<ResourceValue>) {
+    if let Some(entry) = entry.filter(|_| !more.is_empty()) {
+        entry.value.merge_all(more);
+        more.clear();
     }
 }
 

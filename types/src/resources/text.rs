@@ -35,16 +35,24 @@ pub enum BadResources {
         /// What is wrong with the value, and what to write.
         wrong: String,
     },
+    /// Amounts that are fine by themselves.
+    #[error("all {0} together are more than 1e12; give less of it")]
+    TooMuch(Name),
 }
 
 /// Reads Mesos' text form: entries `name:value` or `name(role):value` with semicolons between them. A value
 /// is a number, ranges in brackets, or a set in braces; memory and disk may have a unit (`mem:4GiB`) and are
 /// MiB without one. A role means a reservation as by the agent's flags; `*` means none. Entries of one
-/// identity are added up.
+/// identity are added up, to 1e12 at most.
 impl FromStr for Resources {
     type Err = BadResources;
     fn from_str(text: &str) -> Result<Resources, BadResources> {
-        text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty()).map(parse_entry).collect()
+        let entries = text.split([';', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
+        let resources: Resources = entries.map(parse_entry).collect::<Result<_, _>>()?;
+        match resources.excess() {
+            Some(entry) => Err(BadResources::TooMuch(entry.key.name.clone())),
+            None => Ok(resources),
+        }
     }
 }
 

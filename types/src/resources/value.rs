@@ -81,6 +81,29 @@ impl ResourceValue {
         }
     }
 
+    /// Adds values of the same kind, all at once: each list of ranges that comes by itself would move all that are there.
+    pub(super) fn merge_all(&mut self, others: &[ResourceValue]) {
+        match self {
+            Scalar(_) => others.iter().for_each(|other| self.merge(other)),
+            Numbers(ours) => {
+                let theirs = others.iter().filter_map(|other| match other {
+                    Numbers(ranges) => Some(ranges),
+                    Scalar(_) | Set(_) => None,
+                });
+                let all = theirs.chain([&*ours]).flat_map(Ranges::iter).collect();
+                *ours = all;
+            }
+            Set(ours) => {
+                let theirs = others.iter().filter_map(|other| match other {
+                    Set(items) => Some(items),
+                    Scalar(_) | Numbers(_) => None,
+                });
+                let all = theirs.chain([&*ours]).collect();
+                *ours = all;
+            }
+        }
+    }
+
     /// Adds a value of the same kind. One of another kind changes nothing: the collection never asks for it.
     pub(super) fn merge(&mut self, other: &ResourceValue) {
         match (self, other) {

@@ -19,7 +19,7 @@ use bourse_types::{
     BadAmount, BadId, BadName, BadRole, Milli, Name, Quantities, Resource, ResourceKey, Resources, Role,
 };
 
-use crate::at::{At, Missing, Place, Under, needed, number};
+use crate::at::{At, Key, Missing, Place, Under, needed, number};
 use crate::labels::BadLabels;
 use values::BadValue;
 
@@ -87,7 +87,10 @@ pub enum BadResource {
     #[error("only the first reservation of a stack can be STATIC; send DYNAMIC")]
     StaticRefinement,
     /// A refinement for a role that is not below the one before.
-    #[error("role {role} does not refine {below}; name a role below it, such as {below}/{role}")]
+    // Of each enough to find it by: a role may have 1,024 bytes.
+    #[error(
+        "role {role:.64} does not refine {below:.64}; name a role below it, such as {below:.64}/{role:.64}"
+    )]
     NotARefinement {
         /// The role of the reservation.
         role: Role,
@@ -105,17 +108,25 @@ pub enum BadResource {
         "allocated to role {found}, but the offer was to {wanted}; send the offer's allocation_info or none"
     )]
     Allocation {
-        /// The role that was sent.
+        /// The role that was sent, cut to 64 characters, without control characters.
         found: String,
         /// The role of the offer.
         wanted: Role,
     },
 }
 
-/// Reads a list of resources in either form. Equal identities are added up, and empty ones left out.
+/// Reads a list of resources in either form. Equal identities are added up, and empty ones left out. Refuses a sum that
+/// could not be read again when it is written.
 pub fn read(forms: &[v1::Resource]) -> Result<Resources, At<BadResource>> {
     let one = |(at, form)| read_one(form).under(format_args!("[{at}]"));
-    forms.iter().enumerate().map(one).collect()
+    let resources: Resources = forms.iter().enumerate().map(one).collect::<Result<_, At<BadResource>>>()?;
+    match resources.excess() {
+        Some(entry) => {
+            let units = entry.value.quantity().as_f64();
+            Err(At::new("", BadResource::Amount { name: entry.key.name.to_string(), units }))
+        }
+        None => Ok(resources),
+    }
 }
 
 /// Reads one resource in either form.
@@ -171,8 +182,10 @@ pub fn check_allocation(forms: &[v1::Resource], role: &Role) -> Result<(), At<Ba
             continue;
         };
         if found != role.as_str() {
-            let wrong =
-                BadResource::Allocation { found: found.chars().take(64).collect(), wanted: role.clone() };
+            // It was never checked to be a role.
+            let found: String = found.chars().take(64).collect();
+            let found = found.escape_debug().to_string();
+            let wrong = BadResource::Allocation { found, wanted: role.clone() };
             return Err(At::new(format_args!("[{at}].allocation_info.role"), wrong));
         }
     }
@@ -183,7 +196,7 @@ pub fn check_allocation(forms: &[v1::Resource], role: &Role) -> Result<(), At<Ba
 pub fn read_quantities<'a>(
     forms: impl IntoIterator<Item = (&'a String, &'a v1::value::Scalar)>,
 ) -> Result<Quantities, At<BadResource>> {
-    let named = |(name, form)| read_quantity(name, form).under(format_args!("quantities[{name:?}]"));
+    let named = |(name, form)| read_quantity(name, form).under(format_args!("quantities[{}]", Key(name)));
     forms.into_iter().map(named).collect()
 }
 

@@ -341,7 +341,7 @@ pub fn task() -> impl Strategy<Value = TaskSpec> {
 }
 
 /// One that the form before refinement can say as well.
-fn size() -> impl Strategy<Value = Size> {
+pub fn size() -> impl Strategy<Value = Size> {
     let limited = prop_oneof![Just(Name::cpus()), Just(Name::mem())];
     let cpus = Resource::scalar(Name::cpus(), Milli::new(1));
     (unrefined_resources(), btree_map(limited, option::of(milli()), 0..3)).prop_map(

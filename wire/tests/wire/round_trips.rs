@@ -4,7 +4,7 @@ use bourse_proto::Required;
 use bourse_wire::{
     Form, agent, attributes, command, filters, framework, health, labels, resources, status, task, time,
 };
-use proptest::prelude::{any as anything, *};
+use proptest::prelude::*;
 use prost::Message;
 
 use crate::any;
@@ -109,22 +109,5 @@ proptest! {
     fn a_filter_comes_back_up_to_its_longest(refuse in any::millis()) {
         let written = sent(filters::write(refuse));
         prop_assert_eq!(filters::read(Some(&written)), refuse.min(filters::MAX_REFUSE));
-    }
-
-    #[test]
-    fn no_bytes_make_a_reader_panic(bytes in proptest::collection::vec(anything::<u8>(), 0..64)) {
-        use bourse_proto::v1;
-        if let Ok(form) = v1::Resource::decode(bytes.as_slice()) {
-            let _ = resources::read_one(&form);
-        }
-        if let Ok(form) = v1::FrameworkInfo::decode(bytes.as_slice()) {
-            let _ = framework::read(&form);
-        }
-        if let Ok(form) = v1::TaskStatus::decode(bytes.as_slice()) {
-            let _ = status::read(&form);
-        }
-        if let Ok(form) = v1::Filters::decode(bytes.as_slice()) {
-            let _ = filters::read(Some(&form));
-        }
     }
 }

@@ -48,7 +48,7 @@ fn sum_v1(text: &str, kind: &str) -> u64 {
         words.next().filter(|word| *word == kind)?;
         words.next()?.parse::<u64>().ok()
     };
-    text.lines().filter_map(of_line).sum()
+    text.lines().filter_map(of_line).fold(0, u64::saturating_add)
 }
 
 /// Version 2: what was read and written.
@@ -63,5 +63,6 @@ pub fn usage_v2(dir: &Path, usage: &mut Usage) {
 
 /// Over all disks, each with a line such as `8:0 rbytes=4096 wbytes=0`.
 fn sum_v2(text: &str, key: &str) -> u64 {
-    text.split_whitespace().filter_map(|word| word.strip_prefix(key)?.parse::<u64>().ok()).sum()
+    let of_word = |word: &str| word.strip_prefix(key)?.parse::<u64>().ok();
+    text.split_whitespace().filter_map(of_word).fold(0, u64::saturating_add)
 }

@@ -19,6 +19,9 @@ pub struct Cores(BTreeSet<u32>);
 )]
 pub struct BadCores(String);
 
+/// So many characters of what is no list are repeated.
+const SHOWN_CHARS: usize = 64;
+
 impl Cores {
     /// These; `None` where there are none, or a number is higher than [`CORE_MAX`].
     pub fn of(cores: BTreeSet<u32>) -> Option<Cores> {
@@ -40,19 +43,21 @@ impl FromStr for Cores {
     type Err = BadCores;
 
     fn from_str(text: &str) -> Result<Cores, BadCores> {
-        let bad = || BadCores(text.to_owned());
+        let bad = || BadCores(text.chars().take(SHOWN_CHARS).collect());
         let number =
             |word: &str| word.parse::<u32>().ok().filter(|&number| number <= CORE_MAX).ok_or_else(bad);
-        let mut cores = BTreeSet::new();
+        // A list may name the same cpus again and again.
+        let mut named = [false; CORE_MAX as usize + 1];
         for part in text.trim().split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (number(first)?, number(last)?);
             if first > last {
                 return Err(bad());
             }
-            cores.extend(first..=last);
+            named[first as usize..=last as usize].fill(true);
         }
-        Ok(Cores(cores))
+        let cores = (0..).zip(named).filter(|(_, named)| *named);
+        Ok(Cores(cores.map(|(core, _)| core).collect()))
     }
 }
 

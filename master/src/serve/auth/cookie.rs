@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{CONTROLS, percent_decode_str, utf8_percent_encode};
 use ring::hmac;
 
 /// Its name, without its port.
@@ -55,20 +55,25 @@ pub(super) fn keep(request: &Request, cookie: &str, secure: bool) -> Response {
     let rest =
         request.uri().query().unwrap_or_default().split('&').filter(|pair| !pair.starts_with("token="));
     let rest = rest.collect::<Vec<_>>().join("&");
-    // Only ever a path of ours: one that begins with two slashes would name another host.
-    let path = format!("/{}", request.uri().path().trim_start_matches('/'));
+    // Only ever a path of ours: one that begins with two slashes, of whichever kind, would name another host.
+    let path = format!("/{}", request.uri().path().trim_start_matches(['/', '\\']));
     let place = if rest.is_empty() { path } else { format!("{path}?{rest}") };
     let name = name(request);
     // Not Strict: a browser that followed a link from elsewhere would not send it along the redirect.
     let secure = if secure { "; Secure" } else { "" };
     let cookie = format!("{name}={cookie}; Path=/; HttpOnly; SameSite=Lax{secure}");
-    let place = HeaderValue::from_str(&place).expect("a part of an address that was parsed");
+    // A path may have been sent with letters that no header takes.
+    let place = utf8_percent_encode(&place, CONTROLS).to_string();
+    let place = HeaderValue::from_str(&place).expect("printable ASCII");
     let cookie = HeaderValue::from_str(&cookie).expect("a name of ours, a number and hexadecimal text");
     (StatusCode::SEE_OTHER, [(header::LOCATION, place), (header::SET_COOKIE, cookie)]).into_response()
 }
 
 #[cfg(test)]
 mod tests {
+    use bourse_hostile::{soon, text};
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request(headers: &[(&str, &str)]) -> Request {
@@ -101,6 +106,34 @@ mod tests {
         assert_eq!(of("127.0.0.1:5050"), Some(b"one".to_vec()));
         assert_eq!(of("[::1]:6050"), Some(b"two".to_vec()));
         assert_eq!((of("127.0.0.1:7050"), of("127.0.0.1")), (None, None));
+    }
+
+    #[test]
+    fn a_browser_is_sent_on_to_a_place_with_any_letters() {
+        let odd = Request::builder().uri("/tasks/f\u{fc}r/\u{1f4a5}?token=secret&q=\u{fc}&x=%0d");
+        let request = odd.body(axum::body::Body::empty()).expect("a request");
+        let response = keep(&request, "cookie", false);
+        let to_us = Request::builder().uri("/\\evil.example/?token=secret").body(axum::body::Body::empty());
+        let to_us = keep(&to_us.expect("a request"), "cookie", false);
+        assert_eq!(to_us.headers()[header::LOCATION], "/evil.example/");
+        assert_eq!(response.headers()[header::LOCATION], "/tasks/f%C3%BCr/%F0%9F%92%A5?q=%C3%BC&x=%0d");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_address_says_the_browser_is_sent_to_a_path_of_this_host(
+            rest in text(Just("//evil.example/tasks/a%20b/t?x=1&token=secret&y=%2B".to_owned())),
+        ) {
+            let Ok(uri) = format!("/{rest}").parse::<axum::http::Uri>() else { return Ok(()) };
+            let request = Request::builder().uri(uri).header(header::HOST, "a:5050");
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let _ = (shown(&request), query_token(request.uri().query()));
+            let response = soon(|| keep(&request, "cookie", true));
+            let place = response.headers()[header::LOCATION].to_str().expect("it is ASCII");
+            prop_assert!(place.starts_with('/') && !place[1..].starts_with(['/', '\\']), "{}", place);
+            let query = place.split_once('?').map_or("", |(_, query)| query);
+            prop_assert!(!query.split('&').any(|pair| pair.starts_with("token=")), "{}", place);
+        }
     }
 
     #[test]

@@ -205,6 +205,9 @@ fn named(segment: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use bourse_hostile::{soon, text};
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -235,6 +238,26 @@ mod tests {
                 None => (address.as_str(), None),
             };
             assert_eq!(View::at(path, query).as_ref(), Some(&view), "{address}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_address_is_no_page_or_one_that_is_found_at_its_own(
+            given in text(prop_oneof![
+                Just("/tasks/batch/t%201".to_owned()),
+                Just("/tasks?all=1&state=TASK_RUNNING&after=a%2Fb".to_owned()),
+                Just("/events?kind=task&about=x&before=7".to_owned()),
+                Just("/search?q=a+b".to_owned()),
+            ]),
+        ) {
+            let at = |address: &str| match address.split_once('?') {
+                Some((path, query)) => View::at(path, Some(query)),
+                None => View::at(address, None),
+            };
+            if let Some(view) = soon(|| at(&given)) {
+                prop_assert_eq!(at(&view.address()), Some(view));
+            }
         }
     }
 
