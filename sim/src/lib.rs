@@ -25,6 +25,7 @@ mod random;
 mod letter;
 mod nodes;
 mod translate;
+mod vintage;
 mod workload;
 
 mod cast;

@@ -14,6 +14,7 @@ use crate::letter::Letter;
 use crate::net::{ConnId, Side};
 use crate::nodes::Inbox;
 use crate::plant::Plant;
+use crate::vintage::Vintage;
 use crate::workload::{Author, Craft, Poke, Witness};
 use crate::world::{Happening, Node, Outside, Process};
 
@@ -24,12 +25,24 @@ enum Kept {
     Write(Write),
 }
 
+/// What came while the process stood still: in its sockets, from its disk and of the author's other code.
+enum Held {
+    Opens(ConnId),
+    Break(ConnId),
+    Letter(ConnId, Letter),
+    Input(Input<Poke>),
+    Written,
+}
+
 struct Running {
     session: Session<Witness>,
+    vintage: Vintage,
     attempts: BTreeMap<ConnId, Attempt>,
     /// What a connection says first, once it is open.
     opening: BTreeMap<ConnId, Letter>,
     inbox: Inbox<Input<Poke>>,
+    /// It is stopped, as by SIGSTOP, and this waits.
+    frozen: Option<Vec<Held>>,
     writing: Option<Vec<(u64, Output)>>,
     /// Records of earlier lives, and of this one so far.
     decided: u64,
@@ -39,6 +52,7 @@ struct Running {
 pub struct SchedulerNode {
     index: usize,
     life: u64,
+    ahead: i64,
     craft: Craft,
     info: FrameworkInfo,
     disk: Log<Kept>,
@@ -50,7 +64,7 @@ pub struct SchedulerNode {
 impl SchedulerNode {
     /// A framework that never ran; the process is not started.
     pub fn new(index: usize, craft: Craft, info: FrameworkInfo) -> SchedulerNode {
-        SchedulerNode { index, life: 0, craft, info, disk: Log::new(), running: None, over: None }
+        SchedulerNode { index, life: 0, ahead: 0, craft, info, disk: Log::new(), running: None, over: None }
     }
 
     fn process(&self) -> Process {
@@ -109,12 +123,18 @@ impl SchedulerNode {
         let mut config = Config::new(&self.info.name, outside.random.bits());
         config.info = FrameworkInfo { id: self.framework().cloned(), ..self.info.clone() };
         config.tasks = author.known_tasks();
-        outside.say(process, format_args!("starts with {} of its tasks in mind", config.tasks.len()));
+        let vintage = Vintage::draw(&mut outside.random);
+        outside.say(
+            process,
+            format_args!("{vintage:?} starts with {} of its tasks in mind", config.tasks.len()),
+        );
         self.running = Some(Running {
             session: Session::new(config, Witness::new(author)),
+            vintage,
             attempts: BTreeMap::new(),
             opening: BTreeMap::new(),
-            inbox: Inbox::new(process, Clocks::start(outside.now, 0)),
+            inbox: Inbox::new(process, Clocks::start(outside.now, self.ahead)),
+            frozen: None,
             writing: None,
             decided: self.disk.written() as u64,
         });
@@ -123,6 +143,9 @@ impl SchedulerNode {
 
     /// A connection that it dialled is open.
     pub fn opens(&mut self, conn: ConnId, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Opens(conn));
+        }
         let letter = self.running.as_mut().and_then(|running| running.opening.remove(&conn));
         if let Some(letter) = letter {
             outside.send(conn, Side::Client, letter);
@@ -131,6 +154,9 @@ impl SchedulerNode {
 
     /// A connection is gone, or could not be opened.
     pub fn breaks(&mut self, conn: ConnId, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Break(conn));
+        }
         outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
         let attempt = self.running.as_ref().and_then(|running| running.attempts.get(&conn).copied());
         if let Some(attempt) = attempt {
@@ -140,8 +166,14 @@ impl SchedulerNode {
 
     /// A letter arrives.
     pub fn receives(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Letter(conn, letter));
+        }
         let Some(running) = &self.running else { return };
         let Some(attempt) = running.attempts.get(&conn).copied() else { return };
+        let Some(letter) = running.vintage.hears(letter) else {
+            return outside.coverage.note("skew.passed over");
+        };
         let input = match letter {
             Letter::ToScheduler(message) => {
                 outside.coverage.note(coverage::heard(&message));
@@ -167,9 +199,57 @@ impl SchedulerNode {
         self.takes(input, outside);
     }
 
-    /// The write is over.
+    /// It is stopped, as by SIGSTOP; what comes waits. `None`: it does not run.
+    pub fn freezes(&mut self) -> Option<Process> {
+        self.running.as_mut()?.frozen.get_or_insert_default();
+        Some(self.process())
+    }
+
+    /// It goes on as if nothing had been.
+    pub fn thaws(&mut self, outside: &mut Outside) {
+        let Some(running) = &mut self.running else { return };
+        let Some(held) = running.frozen.take() else { return };
+        outside.coverage.note("scheduler thaws");
+        // Timer and sockets are ready at once, and a select takes them in any order.
+        if running.inbox.is_due(running.session.next_deadline(), outside) && outside.random.chance(0.5) {
+            running.inbox.push_first(Input::Tick);
+        }
+        for held in held {
+            match held {
+                Held::Opens(conn) => self.opens(conn, outside),
+                Held::Break(conn) => self.breaks(conn, outside),
+                Held::Letter(conn, letter) => self.receives(conn, letter, outside),
+                Held::Input(input) => self.takes(input, outside),
+                Held::Written => self.has_written(outside),
+            }
+        }
+        self.works(outside);
+    }
+
+    fn frozen(&mut self) -> Option<&mut Vec<Held>> {
+        self.running.as_mut()?.frozen.as_mut()
+    }
+
+    /// Somebody sets its calendar.
+    pub fn jumps(&mut self, ahead: i64) {
+        self.ahead = ahead;
+        if let Some(running) = &mut self.running {
+            running.inbox.jump(ahead);
+        }
+    }
+
+    /// The write is over. On a full disk it has failed, and the process ends with nothing said: a supervisor starts it
+    /// until there is room.
     pub fn has_written(&mut self, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Written);
+        }
+        let process = self.process();
         let Some(outputs) = self.running.as_mut().and_then(|running| running.writing.take()) else { return };
+        if outside.disks.is_full(process.node) {
+            outside.coverage.note("disk.scheduler's write refused");
+            return self.stops(outside.random.millis(1_000, 5_000), outside);
+        }
         self.write(&outputs);
         self.carry_out(outputs, outside);
         self.works(outside);
@@ -179,7 +259,9 @@ impl SchedulerNode {
     pub fn dies(&mut self, outside: &mut Outside) {
         let Some(running) = self.running.take() else { return };
         if let Some(outputs) = running.writing {
-            let kept = outside.random.between(0, outputs.len() as u64) as usize;
+            let full = outside.disks.is_full(Node::Scheduler(self.index));
+            let most = if full { 0 } else { outputs.len() as u64 };
+            let kept = outside.random.between(0, most) as usize;
             if kept < outputs.len() {
                 outside.coverage.note("disk.scheduler's records lost");
             }
@@ -199,16 +281,18 @@ impl SchedulerNode {
     }
 
     fn takes(&mut self, input: Input<Poke>, outside: &mut Outside) {
-        if let Some(running) = &mut self.running {
-            running.inbox.push(input);
-            self.works(outside);
+        let Some(running) = &mut self.running else { return };
+        if let Some(held) = &mut running.frozen {
+            return held.push(Held::Input(input));
         }
+        running.inbox.push(input);
+        self.works(outside);
     }
 
     fn works(&mut self, outside: &mut Outside) {
         let process = self.process();
         while let Some(running) = &mut self.running {
-            if running.writing.is_some() {
+            if running.writing.is_some() || running.frozen.is_some() {
                 return;
             }
             let deadline = running.session.next_deadline();
@@ -258,7 +342,7 @@ impl SchedulerNode {
             self.carry_out(calls, outside);
             tagged = writes;
         }
-        let takes: Duration = outside.sync_time();
+        let takes: Duration = outside.sync_time(process.node);
         if let Some(running) = &mut self.running {
             running.writing = Some(tagged);
             outside.begins_to_write(process, takes);
@@ -285,7 +369,8 @@ impl SchedulerNode {
                     outside.checks.spoke(process, after, written);
                     let newest = running.attempts.keys().next_back().copied();
                     if let Some(conn) = newest {
-                        outside.send(conn, Side::Client, Letter::Call(call));
+                        let letter = running.vintage.says(Letter::Call(call));
+                        outside.send(conn, Side::Client, letter);
                     }
                 }
                 Output::Persist(_) | Output::Write(_) | Output::Note(_) => {}
@@ -294,17 +379,25 @@ impl SchedulerNode {
         }
     }
 
-    fn ends(&mut self, end: End, outside: &mut Outside) {
+    /// The process is no more. A supervisor starts it again after so long.
+    fn stops(&mut self, wait: Duration, outside: &mut Outside) {
         let process = self.process();
         self.dies(outside);
         outside.process_gone(process, false);
+        outside.agenda.enter(outside.now + wait, Happening::Restarts { node: process.node });
+    }
+
+    fn ends(&mut self, end: End, outside: &mut Outside) {
         // A supervisor starts it again, unless the framework is no more. It is not when another process took over: that
         // may have been a former life, whose subscription was late.
         let replaced = matches!(&end, End::Refused(why) if why.starts_with("Framework failed over"));
         if end == End::Stopped || replaced {
             let wait = outside.random.millis(500, 20_000);
-            outside.agenda.enter(outside.now + wait, Happening::Restarts { node: process.node });
+            self.stops(wait, outside);
         } else {
+            let process = self.process();
+            self.dies(outside);
+            outside.process_gone(process, false);
             self.over = Some(end);
         }
     }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod hoarder;
+mod pause;
 mod roster;
 mod service;
 pub mod vandal;
@@ -20,6 +21,7 @@ use crate::text;
 
 pub use batch::Batch;
 pub use hoarder::Hoarder;
+pub use pause::Pause;
 pub use roster::Roster;
 pub use service::Service;
 
@@ -163,15 +165,16 @@ impl Scheduler for Witness {
         };
         self.seen.push(Seen { kind: coverage::author_event(&event), status, text });
         match &mut self.author {
-            Author::Batch(author) => author.on(event, calls),
-            Author::Service(author) => author.on(event, calls),
+            Author::Batch(author) => author.on(now, event, calls),
+            Author::Service(author) => author.on(now, event, calls),
             Author::Hoarder(author) => author.on(now, event, calls),
         }
     }
 
     fn next_deadline(&self) -> Option<Mono> {
         match &self.author {
-            Author::Batch(_) | Author::Service(_) => None,
+            Author::Batch(author) => author.next_deadline(),
+            Author::Service(author) => author.next_deadline(),
             Author::Hoarder(author) => author.next_deadline(),
         }
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, Offer, Task};
-use bourse_types::{HealthCheck, HealthKind, KillPolicy, Milli, TaskId, TaskState};
+use bourse_types::{HealthCheck, HealthKind, KillPolicy, Milli, Mono, Now, TaskId, TaskState};
 use bytes::Bytes;
 
-use super::{Poke, Roster};
+use super::{Pause, Poke, Roster};
 use crate::machine::Program;
 use crate::random::Random;
 
@@ -19,6 +19,7 @@ pub struct Service {
     /// Offers in a row.
     declined: u32,
     dying: BTreeSet<TaskId>,
+    pause: Pause,
     pub(super) roster: Roster,
 }
 
@@ -31,6 +32,7 @@ impl Service {
             random,
             declined: 0,
             dying: BTreeSet::new(),
+            pause: Pause::default(),
             roster: Roster::remember(memory),
         }
     }
@@ -45,14 +47,23 @@ impl Service {
         vec![format!("{running} of {} instances run, {} are there", self.count, self.roster.len())]
     }
 
-    pub(super) fn on(&mut self, event: Event<Poke>, calls: &mut Calls) {
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.pause.deadline()
+    }
+
+    pub(super) fn on(&mut self, now: Now, event: Event<Poke>, calls: &mut Calls) {
         match event {
+            Event::Deadline if self.pause.ends(now) => calls.revive(),
+            Event::Offer(offer) if self.pause.lasts() => calls.decline(offer, Duration::from_secs(3)),
             Event::Offer(offer) => self.offered(offer, calls),
             Event::Update(status) => {
+                let paused = self.pause.begins(now, &status);
                 let over = self.roster.heard(&status, calls);
                 if let Some(_instance) = over {
                     self.dying.remove(&status.task_id);
-                    calls.revive();
+                    if !paused {
+                        calls.revive();
+                    }
                 }
             }
             Event::Message(Poke::Scale(count)) => {

@@ -30,11 +30,13 @@ impl World {
         self.act = Act::Two { until: self.outside.now + CONVERGENCE };
         self.outside.net.heal();
         self.outside.misfortune = false;
-        self.outside.slow_disks = false;
+        self.outside.disks.heal();
         let answers = self.outside.answers.map(|process| process.life);
         let others: Vec<u64> = self.masters.keys().copied().filter(|life| Some(*life) != answers).collect();
         others.into_iter().for_each(|life| self.ends_master(life, false));
-        answers.into_iter().for_each(|life| self.thaws_master(life));
+        answers.into_iter().for_each(|life| self.thaws(Process { node: Node::Master, life }));
+        self.agents.iter_mut().for_each(|agent| agent.thaws(&mut self.outside));
+        self.schedulers.iter_mut().for_each(|scheduler| scheduler.thaws(&mut self.outside));
         if self.agents.len() > 2 && self.outside.random.chance(0.15) {
             self.agent_dies(0, true);
             self.dead = Some(0);

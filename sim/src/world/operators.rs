@@ -1,20 +1,28 @@
 //! Operators, who change things at the wrong moment.
+//!
+//! What a command is, is drawn from a source of its own, as with faults.
 
 use bourse_master_core::Command;
 use bourse_sdk_core::Input;
 use bourse_types::{Milli, Role};
 
 use super::{Act, Happening, World};
+use crate::random::Random;
 use crate::workload::Poke;
+
+/// Which kind of things commands are, for [`Random::nth`].
+const COMMANDS: u64 = 2;
 
 impl World {
     pub(super) fn operates(&mut self) {
         if self.act != Act::One {
             return;
         }
-        let wait = self.outside.random.millis(1_000, self.faults.operators_pause);
+        self.operated += 1;
+        let random = &mut Random::nth(self.seed, COMMANDS, self.operated);
+        let wait = random.millis(1_000, self.faults.operators_pause);
         self.outside.agenda.enter(self.outside.now + wait, Happening::Operates);
-        let command = self.some_command();
+        let command = self.some_command(random);
         self.operate(command);
     }
 
@@ -25,8 +33,7 @@ impl World {
         }
     }
 
-    fn some_command(&mut self) -> Option<Command> {
-        let random = &mut self.outside.random;
+    fn some_command(&mut self, random: &mut Random) -> Option<Command> {
         let ids: Vec<_> = self.agents.iter().filter_map(|agent| agent.core()?.id().cloned()).collect();
         let agent = random.pick(&ids).cloned();
         let expendable = self.schedulers.last().and_then(|scheduler| scheduler.framework()).cloned();
@@ -50,7 +57,7 @@ impl World {
             _ => {
                 let count = random.between(0, 5) as usize;
                 self.schedulers[1].told(Input::Message(Poke::Scale(count)), &mut self.outside);
-                let tear_down = self.outside.random.chance(0.2);
+                let tear_down = random.chance(0.2);
                 expendable.filter(|_| tear_down).map(|framework| Command::Teardown { framework })
             }
         }
