@@ -190,6 +190,7 @@ const OTHERS: &[&str] = &[
     "scheduler thaws",
     "skew.passed over",
     "a letter by an old connection",
+    "a scheduler dies of its event",
     "an agent follows a newer master",
     "converged with an agent that never came back",
 ];

@@ -104,6 +104,8 @@ pub enum Happening {
     Strikes,
     /// The next command of an operator.
     Operates,
+    /// The next thing that somebody asks of a service framework.
+    Deploys,
     /// Act two begins.
     Heals,
     /// Is it over?
@@ -214,9 +216,10 @@ pub struct World {
     vandal: Vandal,
     /// An agent that never comes back after act one.
     dead: Option<usize>,
-    /// How many faults there were, and commands of operators.
+    /// How many faults there were, commands of operators, and wishes of people.
     struck: u64,
     operated: u64,
+    deployed: u64,
     happenings: u64,
 }
 
@@ -242,13 +245,12 @@ impl World {
             replaced: None,
             random,
         };
-        let count = outside.random.between(2, 4) as usize;
+        let (count, frameworks) = cast::draw(&mut outside.random);
         let agents = (0..count)
             .map(|index| AgentNode::new(index, cast::machine(index, &mut outside.random), &mut outside));
         let agents: Vec<AgentNode> = agents.collect();
-        let schedulers = cast::frameworks(&mut outside.random);
         let schedulers =
-            schedulers.into_iter().enumerate().map(|(i, (craft, info))| SchedulerNode::new(i, craft, info));
+            frameworks.into_iter().enumerate().map(|(i, (craft, info))| SchedulerNode::new(i, craft, info));
         let vandal = Vandal::new(outside.random.fork());
         let mut world = World {
             seed,
@@ -262,6 +264,7 @@ impl World {
             dead: None,
             struck: 0,
             operated: 0,
+            deployed: 0,
             happenings: 0,
             outside,
         };
@@ -280,6 +283,7 @@ impl World {
         let (pause, _) = self.faults.next(&mut self.outside.random);
         self.outside.agenda.enter(Mono::ZERO + pause, Happening::Strikes);
         self.outside.agenda.enter(Mono::ZERO + Duration::from_secs(20), Happening::Operates);
+        self.outside.agenda.enter(Mono::ZERO + Duration::from_secs(3), Happening::Deploys);
         self.outside.agenda.enter(Mono::ZERO + self.faults.act_one, Happening::Heals);
     }
 
@@ -421,6 +425,7 @@ impl World {
             }
             Happening::Strikes => self.strikes(),
             Happening::Operates => self.operates(),
+            Happening::Deploys => self.deploys(),
             Happening::Heals => self.heals(),
             Happening::Looks => self.looks(),
         }

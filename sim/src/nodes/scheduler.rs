@@ -1,5 +1,7 @@
 //! A scheduler's process: an author's code in a session of the SDK, with the driver's disk.
 
+mod writing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -13,10 +15,12 @@ use crate::disk::Log;
 use crate::letter::Letter;
 use crate::net::{ConnId, Side};
 use crate::nodes::Inbox;
-use crate::plant::Plant;
 use crate::vintage::Vintage;
 use crate::workload::{Author, Craft, Poke, Witness};
 use crate::world::{Happening, Node, Outside, Process};
+
+/// The chance that code which dies of its events dies of one.
+const DIES: f64 = 0.02;
 
 /// What the driver keeps.
 #[derive(Clone, Debug)]
@@ -81,9 +85,19 @@ impl SchedulerNode {
         self.over.as_ref()
     }
 
-    /// Whether it keeps offers for long.
-    pub fn is_hoarder(&self) -> bool {
-        matches!(self.craft, Craft::Hoarder)
+    /// Whether others get little as long as it is not told to let go.
+    pub fn is_in_the_way(&self) -> bool {
+        matches!(self.craft, Craft::Hoarder | Craft::Greedy)
+    }
+
+    /// Whether it may be told how many instances it shall have, and of which size.
+    pub fn is_scalable(&self) -> bool {
+        matches!(self.craft, Craft::Service(_))
+    }
+
+    /// Whether it is the service framework.
+    pub fn is_services(&self) -> bool {
+        matches!(self.craft, Craft::Services)
     }
 
     /// What it says about itself.
@@ -119,10 +133,18 @@ impl SchedulerNode {
                 Kept::Write(Write::Forget { key }) => _ = memory.remove(key),
             }
         }
-        let author = Author::start(&self.craft, &memory, outside.random.fork());
+        let author = Author::start(&self.craft, &self.info, &memory, outside.random.fork());
+        if let Some(services) = author.services() {
+            outside.checks.services_read(self.index, &services.wishes());
+        }
         let mut config = Config::new(&self.info.name, outside.random.bits());
         config.info = FrameworkInfo { id: self.framework().cloned(), ..self.info.clone() };
         config.tasks = author.known_tasks();
+        if self.is_services() {
+            // As its shell has it.
+            config.suppressed = self.info.roles.iter().cloned().collect();
+            config.begin_anew = true;
+        }
         let vintage = Vintage::draw(&mut outside.random);
         outside.say(
             process,
@@ -238,46 +260,16 @@ impl SchedulerNode {
         }
     }
 
-    /// The write is over. On a full disk it has failed, and the process ends with nothing said: a supervisor starts it
-    /// until there is room.
-    pub fn has_written(&mut self, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
-            return held.push(Held::Written);
-        }
-        let process = self.process();
-        let Some(outputs) = self.running.as_mut().and_then(|running| running.writing.take()) else { return };
-        if outside.disks.is_full(process.node) {
-            outside.coverage.note("disk.scheduler's write refused");
-            return self.stops(outside.random.millis(1_000, 5_000), outside);
-        }
-        self.write(&outputs);
-        self.carry_out(outputs, outside);
-        self.works(outside);
-    }
-
-    /// The process is killed. What it was writing may be there, from the front.
+    /// The process is killed. What it was writing, all of one turn, is there as a whole or not at all.
     pub fn dies(&mut self, outside: &mut Outside) {
         let Some(running) = self.running.take() else { return };
         if let Some(outputs) = running.writing {
             let full = outside.disks.is_full(Node::Scheduler(self.index));
-            let most = if full { 0 } else { outputs.len() as u64 };
-            let kept = outside.random.between(0, most) as usize;
-            if kept < outputs.len() {
-                outside.coverage.note("disk.scheduler's records lost");
-            }
-            self.write(&outputs[..kept]);
-        }
-    }
-
-    fn write(&mut self, outputs: &[(u64, Output)]) {
-        for (_, output) in outputs {
-            match output {
-                Output::Persist(id) => self.disk.write(Kept::Framework(id.clone())),
-                Output::Write(write) => self.disk.write(Kept::Write(write.clone())),
-                _ => {}
+            match outside.random.chance(0.5) && !full {
+                true => self.write(&outputs),
+                false => outside.coverage.note("disk.scheduler's records lost"),
             }
         }
-        self.disk.sync();
     }
 
     fn takes(&mut self, input: Input<Poke>, outside: &mut Outside) {
@@ -315,67 +307,17 @@ impl SchedulerNode {
                         outside.checks.shown(self.index, life, framework.as_ref(), &status);
                     }
                 }
+                if let Some(services) = running.session.scheduler().author().services() {
+                    outside.checks.services_wanted(self.index, &services.wishes(), services.has_answered());
+                }
+            }
+            if matches!(self.craft, Craft::Crasher(_)) && outside.misfortune && outside.random.chance(DIES) {
+                outside.say(process, format_args!("dies of it"));
+                outside.coverage.note("a scheduler dies of its event");
+                let wait = outside.random.millis(500, 10_000);
+                return self.stops(wait, outside);
             }
             self.commit(outputs, outside);
-        }
-    }
-
-    /// What must be durable first; the rest when it is.
-    fn commit(&mut self, outputs: Vec<Output>, outside: &mut Outside) {
-        let process = self.process();
-        let Some(running) = &mut self.running else { return };
-        let mut tagged = Vec::new();
-        let before = running.decided;
-        for output in outputs {
-            outside.say(process, format_args!("-> {output}"));
-            outside.coverage.note(coverage::output(&output));
-            if is_record(&output) {
-                running.decided += 1;
-            }
-            tagged.push((running.decided, output));
-        }
-        if running.decided == before {
-            return self.carry_out(tagged, outside);
-        }
-        if outside.garden.grows(Plant::AcknowledgedBeforeDurable) {
-            let (writes, calls) = tagged.into_iter().partition(|(_, output)| is_record(output));
-            self.carry_out(calls, outside);
-            tagged = writes;
-        }
-        let takes: Duration = outside.sync_time(process.node);
-        if let Some(running) = &mut self.running {
-            running.writing = Some(tagged);
-            outside.begins_to_write(process, takes);
-        }
-    }
-
-    fn carry_out(&mut self, outputs: Vec<(u64, Output)>, outside: &mut Outside) {
-        let process = self.process();
-        let written = self.disk.written() as u64;
-        for (after, output) in outputs {
-            let Some(running) = &mut self.running else { return };
-            match output {
-                Output::Subscribe { attempt, info, suppressed } => {
-                    let conn = outside.dial(process);
-                    running.attempts.insert(conn, attempt);
-                    running.opening.insert(conn, Letter::Subscribe { info, suppressed });
-                }
-                Output::Unsubscribe(attempt) => {
-                    if let Some(conn) = conn_of(running, attempt) {
-                        outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
-                    }
-                }
-                Output::Call(call) => {
-                    outside.checks.spoke(process, after, written);
-                    let newest = running.attempts.keys().next_back().copied();
-                    if let Some(conn) = newest {
-                        let letter = running.vintage.says(Letter::Call(call));
-                        outside.send(conn, Side::Client, letter);
-                    }
-                }
-                Output::Persist(_) | Output::Write(_) | Output::Note(_) => {}
-                Output::End(end) => return self.ends(end, outside),
-            }
         }
     }
 
@@ -401,12 +343,4 @@ impl SchedulerNode {
             self.over = Some(end);
         }
     }
-}
-
-fn is_record(output: &Output) -> bool {
-    matches!(output, Output::Persist(_) | Output::Write(_))
-}
-
-fn conn_of(running: &Running, attempt: Attempt) -> Option<ConnId> {
-    running.attempts.iter().find(|(_, known)| **known == attempt).map(|(conn, _)| *conn)
 }

@@ -9,7 +9,7 @@ use super::{Act, Happening, Node, Process, World};
 use crate::cast;
 use crate::convergence;
 use crate::nodes::scheduler::SchedulerNode;
-use crate::workload::{Craft, Poke};
+use crate::workload::{Craft, Poke, services};
 
 /// Act two must be over after so long: an agent's longest retry (10 min), twice the SDK's own reconciliation (15 min
 /// each), and some room.
@@ -48,8 +48,15 @@ impl World {
         {
             last.told(Input::Teardown, &mut self.outside);
         }
-        let hoarders = self.schedulers.iter_mut().filter(|scheduler| scheduler.is_hoarder());
-        hoarders.for_each(|hoarder| hoarder.told(Input::Message(Poke::LetGo), &mut self.outside));
+        for scheduler in &mut self.schedulers {
+            if scheduler.is_in_the_way() {
+                scheduler.told(Input::Message(Poke::LetGo), &mut self.outside);
+            }
+            if scheduler.is_services() {
+                services::in_the_end()
+                    .for_each(|wish| scheduler.told(Input::Message(wish), &mut self.outside));
+            }
+        }
         self.vandal.leaves();
         self.outside.agenda.enter(self.outside.now + LOOK, Happening::Looks);
     }

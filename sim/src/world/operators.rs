@@ -8,10 +8,13 @@ use bourse_types::{Milli, Role};
 
 use super::{Act, Happening, World};
 use crate::random::Random;
-use crate::workload::Poke;
+use crate::workload::{Poke, services};
 
 /// Which kind of things commands are, for [`Random::nth`].
 const COMMANDS: u64 = 2;
+
+/// The same, for what people ask of a service framework.
+const WISHES: u64 = 3;
 
 impl World {
     pub(super) fn operates(&mut self) {
@@ -37,11 +40,11 @@ impl World {
         let ids: Vec<_> = self.agents.iter().filter_map(|agent| agent.core()?.id().cloned()).collect();
         let agent = random.pick(&ids).cloned();
         let expendable = self.schedulers.last().and_then(|scheduler| scheduler.framework()).cloned();
-        match random.below(10) {
+        match random.below(14) {
             0..=2 => {
                 let scheduler = random.pick(&self.schedulers)?;
                 let (framework, witness) = (scheduler.framework()?.clone(), scheduler.witness()?);
-                let tasks: Vec<_> = witness.author().roster().iter().map(|(task, _)| task.clone()).collect();
+                let tasks: Vec<_> = witness.author().alive().into_keys().collect();
                 Some(Command::Kill { framework, task: random.pick(&tasks)?.clone(), policy: None })
             }
             3 | 4 => {
@@ -54,12 +57,33 @@ impl World {
                 let role = Role::new(*random.pick(&["batch", "web", "web/eu"])?).expect("valid");
                 Some(Command::SetWeight { role, weight: Milli::new(random.between(0, 5_000)) })
             }
-            _ => {
-                let count = random.between(0, 5) as usize;
-                self.schedulers[1].told(Input::Message(Poke::Scale(count)), &mut self.outside);
-                let tear_down = random.chance(0.2);
+            9 => {
+                let tear_down = random.chance(0.4);
                 expendable.filter(|_| tear_down).map(|framework| Command::Teardown { framework })
             }
+            which => {
+                let count = random.between(0, 5) as usize;
+                let poke = if which == 10 { Poke::Scale(count) } else { Poke::Resize };
+                let mut scalable = self.schedulers.iter_mut().filter(|scheduler| scheduler.is_scalable());
+                if let Some(scheduler) = scalable.next() {
+                    scheduler.told(Input::Message(poke), &mut self.outside);
+                }
+                None
+            }
         }
+    }
+
+    /// Somebody asks something of a service framework, if there is one.
+    pub(super) fn deploys(&mut self) {
+        if self.act != Act::One {
+            return;
+        }
+        self.deployed += 1;
+        let random = &mut Random::nth(self.seed, WISHES, self.deployed);
+        let mut known = self.schedulers.iter_mut().filter(|scheduler| scheduler.is_services());
+        let Some(scheduler) = known.next() else { return };
+        self.outside.agenda.enter(self.outside.now + services::pause(random), Happening::Deploys);
+        let wish = services::some_wish(self.deployed, random);
+        scheduler.told(Input::Message(wish), &mut self.outside);
     }
 }
