@@ -111,7 +111,7 @@ impl Faults {
         };
         Faults {
             enabled,
-            pause: random.between(5_000, 60_000),
+            pause: random.between(5_000, 50_000),
             weather: Weather {
                 slow: sometimes(random, 0.1),
                 loss: sometimes(random, 0.01),

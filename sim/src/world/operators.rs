@@ -52,7 +52,7 @@ impl World {
                 Some(Command::Drain { agent: agent?, deadline, mark_gone })
             }
             5 | 6 => Some(Command::Reactivate { agent: agent? }),
-            7 => random.chance(0.3).then_some(Command::MarkGone { agent: agent? }),
+            7 => random.chance(0.4).then_some(Command::MarkGone { agent: agent? }),
             8 => {
                 let role = Role::new(*random.pick(&["batch", "web", "web/eu"])?).expect("valid");
                 Some(Command::SetWeight { role, weight: Milli::new(random.between(0, 5_000)) })
