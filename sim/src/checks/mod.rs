@@ -273,7 +273,8 @@ impl Checks {
 
     /// It asks for this launch.
     pub fn service_launched(&mut self, scheduler: usize, spec: &TaskSpec) {
-        self.services.launches(scheduler, spec, &mut self.found);
+        let checked = spec.health.is_some();
+        self.services.launches(scheduler, &spec.id, &spec.name, checked, &mut self.found);
     }
 
     /// It wants this task to end.

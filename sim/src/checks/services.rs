@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use bourse_types::{TaskId, TaskSpec, TaskState, TaskStatus};
+use bourse_types::{TaskId, TaskState, TaskStatus};
 
 /// What is wanted of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,18 +87,24 @@ impl Services {
         }
     }
 
-    /// It asks for this task to be launched, and has written that down.
-    pub fn launches(&mut self, scheduler: usize, spec: &TaskSpec, found: &mut Vec<String>) {
-        let Some((name, slot)) = spec.name.rsplit_once('.') else { return };
+    /// It asks for this task to be launched, and has written that down. `slot`: the task's name, such as `web.0`.
+    pub fn launches(
+        &mut self,
+        scheduler: usize,
+        task: &TaskId,
+        slot: &str,
+        checked: bool,
+        found: &mut Vec<String>,
+    ) {
+        let Some((name, slot)) = slot.rsplit_once('.') else { return };
         let Ok(slot) = slot.parse() else { return };
         let service = (scheduler, name.to_owned());
         let others = self.of(&service, slot).find(|(_, other)| !other.has_ended() && !other.lost);
         if let Some((other, _)) = others {
-            found.push(format!("{} fills {name}.{slot}, where {other} has not ended", spec.id));
+            found.push(format!("{task} fills {name}.{slot}, where {other} has not ended"));
         }
-        let checked = spec.health.is_some();
         let instance = Instance { service, slot, checked, told: None, lost: false, killed: None };
-        self.instances.insert((scheduler, spec.id.clone()), instance);
+        self.instances.insert((scheduler, task.clone()), instance);
     }
 
     /// It wants this task to end.
@@ -139,5 +145,100 @@ impl Services {
         let here = move |instance: &&Instance| instance.service == *service && instance.slot == slot;
         let instances = self.instances.iter().map(|((_, task), instance)| (task, instance));
         instances.filter(move |(_, instance)| here(instance))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bourse_types::{Source, Wall};
+
+    /// The services of scheduler 0, in the first life of its process, and what was found.
+    #[derive(Default)]
+    struct Book {
+        services: Services,
+        found: Vec<String>,
+    }
+
+    impl Book {
+        fn wants(&mut self, count: u32, answered: bool) {
+            let wish = Wish { text: "web".to_owned(), count, removing: false };
+            self.services.wants(0, &BTreeMap::from([("web".to_owned(), wish)]), answered);
+        }
+
+        fn launches(&mut self, name: &str, slot: &str) {
+            self.services.launches(0, &task(name), slot, false, &mut self.found);
+        }
+
+        fn told(&mut self, name: &str, state: TaskState) {
+            self.services.shown(
+                0,
+                1,
+                &TaskStatus::new(task(name), state, Source::Agent, Wall::from_millis(1)),
+            );
+        }
+
+        fn kills(&mut self, name: &str) {
+            self.services.kills(0, 1, &task(name), &mut self.found);
+        }
+    }
+
+    fn task(name: &str) -> TaskId {
+        TaskId::new(name).expect("valid")
+    }
+
+    fn two_that_serve() -> Book {
+        let mut book = Book::default();
+        book.wants(2, false);
+        for (name, slot) in [("a", "web.0"), ("b", "web.1")] {
+            book.launches(name, slot);
+            book.told(name, TaskState::Running);
+        }
+        book
+    }
+
+    #[test]
+    fn an_instance_that_is_ended_while_another_one_does_not_serve_is_found() {
+        let mut book = two_that_serve();
+        book.kills("a");
+        assert_eq!(book.found, Vec::<String>::new());
+        book.kills("b");
+        assert_eq!(book.found, ["b serves as web.1 and is killed, while web.0 does not serve"]);
+
+        let mut fewer = two_that_serve();
+        fewer.kills("a");
+        fewer.wants(1, false);
+        fewer.kills("b");
+        assert_eq!(fewer.found, Vec::<String>::new(), "it is beyond the count");
+    }
+
+    #[test]
+    fn a_slot_that_is_filled_twice_is_found() {
+        let mut book = two_that_serve();
+        book.kills("a");
+        book.told("a", TaskState::Killing);
+        book.launches("c", "web.0");
+        assert_eq!(book.found, ["c fills web.0, where a has not ended"]);
+
+        let mut later = two_that_serve();
+        later.told("a", TaskState::Failed);
+        later.launches("c", "web.0");
+        later.told("b", TaskState::Unreachable);
+        later.launches("d", "web.1");
+        assert_eq!(later.found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_wish_that_was_answered_and_is_not_there_after_a_restart_is_found() {
+        let mut book = Book::default();
+        book.wants(1, false);
+        book.services.reads(0, &BTreeMap::new(), &mut book.found);
+        assert_eq!(book.found, Vec::<String>::new(), "nobody was told that it is there");
+
+        book.wants(1, false);
+        book.wants(1, true);
+        book.wants(2, false);
+        book.services.reads(0, &BTreeMap::new(), &mut book.found);
+        assert_eq!(book.found.len(), 1, "{:?}", book.found);
     }
 }
