@@ -42,25 +42,76 @@ pub fn info(name: &str, roles: &[&str]) -> FrameworkInfo {
     info
 }
 
-/// The users of the cluster. The last one is expendable: it may be torn down, and it may lack what a good framework has.
-pub fn frameworks(random: &mut Random) -> Vec<(Craft, FrameworkInfo)> {
-    let mut last = info("expendable", &["batch/low"]);
-    last.checkpoint = random.chance(0.5);
-    last.capabilities.partition_aware = random.chance(0.5);
-    last.capabilities.task_killing = random.chance(0.5);
-    if random.chance(0.3) {
-        last.failover_timeout = Duration::from_secs(random.between(0, 60));
-    }
-    vec![
-        (Craft::Batch(jobs(random)), info("batch", &["batch"])),
-        (Craft::Service(random.between(1, 4) as usize), info("service", &["web", "web/eu"])),
-        (Craft::Hoarder, info("hoarder", &["*"])),
-        (Craft::Batch(jobs(random)), last),
-    ]
+/// How many machines there are, and the users of the cluster: mostly some of each kind; else many small ones, or few large
+/// ones on more machines. The last one is expendable: it may be torn down, and may lack what a good framework has.
+pub fn draw(random: &mut Random) -> (usize, Vec<(Craft, FrameworkInfo)>) {
+    let (agents, mut users) = match random.below(20) {
+        0..=2 => (random.between(2, 4), many_small(random)),
+        3..=5 => (random.between(5, 7), few_large(random)),
+        _ => (random.between(2, 4), mixed(random)),
+    };
+    users.push(expendable(random));
+    (agents as usize, users)
 }
 
-fn jobs(random: &mut Random) -> Vec<Job> {
-    let count = random.between(4, 12);
+fn mixed(random: &mut Random) -> Vec<(Craft, FrameworkInfo)> {
+    let mut users = vec![
+        (Craft::Batch(jobs(random, 4, 12)), info("batch", &["batch"])),
+        (Craft::Service(random.between(1, 4) as usize), info("service", &["web", "web/eu"])),
+        (Craft::Hoarder, info("hoarder", &["*"])),
+    ];
+    if random.chance(0.5) {
+        users.push((Craft::Services, info("services", &["svc"])));
+    }
+    match random.below(6) {
+        0 => users.push((Craft::Picky, info("picky", &["picky"]))),
+        1 => users.push((Craft::Looper, info("looper", &["*"]))),
+        2 => users.push((Craft::Greedy, info("greedy", &["batch"]))),
+        3 => users.push((Craft::Crasher(jobs(random, 2, 6)), info("crasher", &["batch"]))),
+        _ => {}
+    }
+    users
+}
+
+fn many_small(random: &mut Random) -> Vec<(Craft, FrameworkInfo)> {
+    let count = random.between(5, 11);
+    let user = |number: u64| {
+        let role = format!("small/r{}", number % 4);
+        let craft = match random.below(10) {
+            0 => Craft::Picky,
+            1 => Craft::Looper,
+            2 => Craft::Crasher(jobs(random, 1, 3)),
+            _ => Craft::Batch(jobs(random, 1, 3)),
+        };
+        (craft, info(&format!("small{number}"), &[role.as_str()]))
+    };
+    (0..count).map(user).collect()
+}
+
+fn few_large(random: &mut Random) -> Vec<(Craft, FrameworkInfo)> {
+    let count = random.between(1, 2);
+    let mut users: Vec<_> = (0..count)
+        .map(|number| (Craft::Batch(jobs(random, 30, 60)), info(&format!("large{number}"), &["batch"])))
+        .collect();
+    if random.chance(0.3) {
+        users.push((Craft::Greedy, info("greedy", &["*"])));
+    }
+    users
+}
+
+fn expendable(random: &mut Random) -> (Craft, FrameworkInfo) {
+    let mut info = info("expendable", &["batch/low"]);
+    info.checkpoint = random.chance(0.5);
+    info.capabilities.partition_aware = random.chance(0.5);
+    info.capabilities.task_killing = random.chance(0.5);
+    if random.chance(0.3) {
+        info.failover_timeout = Duration::from_secs(random.between(0, 60));
+    }
+    (Craft::Batch(jobs(random, 4, 12)), info)
+}
+
+fn jobs(random: &mut Random, least: u64, most: u64) -> Vec<Job> {
+    let count = random.between(least, most);
     let job = |number: u64| {
         let program = |random: &mut Random, code, sick| Program {
             runs: Some(Duration::from_millis(random.between(50, 30_000))),
@@ -79,7 +130,8 @@ fn jobs(random: &mut Random) -> Vec<Job> {
         }
         Job {
             name: format!("job{number}"),
-            cpus: random.between(100, 1_000),
+            // As much as is left on some machine beside all that runs for ever.
+            cpus: random.between(100, 700),
             mem: random.between(32, 256),
             ports: random.between(0, 2),
             first,

@@ -93,8 +93,8 @@ fn schedulers(world: &World, view: &View, lacking: &mut Vec<String>) -> BTreeSet
             lacking.push(format!("{name} is {} at the master", record.state.as_str()));
         }
         let aware = record.info.capabilities.partition_aware;
-        let roster = witness.author().roster();
-        let own: BTreeMap<_, _> = roster.iter().map(|(task, member)| (task.clone(), member.state)).collect();
+        let alive = witness.author().alive().into_iter();
+        let own: BTreeMap<_, _> = alive.map(|(task, (_, state))| (task, state)).collect();
         let known: BTreeMap<_, _> = record
             .tasks
             .values()

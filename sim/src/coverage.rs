@@ -163,7 +163,7 @@ kinds! {
     /// What went wrong.
     fault FAULTS Fault, "fault":
     MasterCrash MasterFreeze MasterReplaced AgentCrash AgentReboot AgentStop AgentChanges SchedulerCrash SchedulerStop
-    LinkBreak Cut CutOneWay WallJump SlowDisk
+    AgentFreeze SchedulerFreeze LinkBreak Cut CutOneWay CutLong CutAll CutHalf WallJump SlowDisk DiskLow DiskFull
 }
 /// What is not a variant of anything.
 const OTHERS: &[&str] = &[
@@ -178,12 +178,20 @@ const OTHERS: &[&str] = &[
     "disk.fenced",
     "disk.agent's records lost",
     "disk.scheduler's records lost",
+    "disk.write refused",
+    "disk.held and let out",
+    "disk.registry full",
+    "disk.scheduler's write refused",
     "machine.launch failed",
     "machine.set up without its agent",
     "machine.ended without its agent",
     "machine.stuck",
     "master.thaws with a tick before all that waits",
+    "agent thaws",
+    "scheduler thaws",
+    "skew.passed over",
     "a letter by an old connection",
+    "a scheduler dies of its event",
     "an agent follows a newer master",
     "converged with an agent that never came back",
 ];

@@ -1,11 +1,68 @@
 //! Disks: what is written survives the process, what is synced survives the machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bourse_master_core::{Change, Snapshot};
 use bourse_types::{Epoch, MasterId, Wall};
 
 use crate::random::Random;
+use crate::world::Node;
+
+/// How much room a disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// As much as anybody wants.
+    Plenty,
+    /// A few words: what an agent holds ready for that.
+    Low,
+    /// No byte: what is written is not there.
+    Full,
+}
+
+/// How all disks are at the moment.
+#[derive(Debug, Default)]
+pub struct Disks {
+    slow: BTreeSet<Node>,
+    /// Those that have not plenty.
+    rooms: BTreeMap<Node, Room>,
+}
+
+impl Disks {
+    /// It is slow from now on.
+    pub fn slows(&mut self, node: Node) {
+        self.slow.insert(node);
+    }
+
+    /// It is as fast as ever.
+    pub fn recovers(&mut self, node: Node) {
+        self.slow.remove(&node);
+    }
+
+    /// Whether it is slow.
+    pub fn is_slow(&self, node: Node) -> bool {
+        self.slow.contains(&node)
+    }
+
+    /// It has this much room from now on.
+    pub fn fills(&mut self, node: Node, room: Room) {
+        self.rooms.insert(node, room);
+    }
+
+    /// How much room it has.
+    pub fn room(&self, node: Node) -> Room {
+        self.rooms.get(&node).copied().unwrap_or(Room::Plenty)
+    }
+
+    /// Whether what is written to it is not there.
+    pub fn is_full(&self, node: Node) -> bool {
+        self.room(node) == Room::Full
+    }
+
+    /// All is well with all of them from now on.
+    pub fn heal(&mut self) {
+        *self = Disks::default();
+    }
+}
 
 /// An append-only log of records.
 #[derive(Clone, Debug)]
@@ -54,6 +111,17 @@ impl<R> Log<R> {
     }
 }
 
+/// What became of a batch of changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is written and synced.
+    Yes,
+    /// Somebody newer owns the registry, and nothing was written.
+    Fenced,
+    /// There is no room, and nothing was written.
+    NoRoom,
+}
+
 /// The master's registry: each batch of changes is there as a whole or not at all, and only the newest master may write.
 #[derive(Clone, Debug, Default)]
 pub struct Registry {
@@ -73,14 +141,17 @@ impl Registry {
         (epoch, master, self.snapshot.clone())
     }
 
-    /// Writes and syncs a batch. `false`: somebody newer owns the registry, and nothing was written.
-    pub fn keep(&mut self, incarnation: u64, changes: &[Change]) -> bool {
+    /// Writes and syncs a batch, on a disk that may be full.
+    pub fn keep(&mut self, incarnation: u64, changes: &[Change], full: bool) -> Kept {
         if self.owner != incarnation {
-            return false;
+            return Kept::Fenced;
+        }
+        if full {
+            return Kept::NoRoom;
         }
         changes.iter().for_each(|change| self.snapshot.apply(change));
         *self.kept.entry(incarnation).or_default() += changes.len() as u64;
-        true
+        Kept::Yes
     }
 
     /// How many changes of this incarnation are safe.

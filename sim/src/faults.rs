@@ -29,20 +29,34 @@ pub enum Fault {
     SchedulerCrash,
     /// A scheduler is asked to stop, and starts later.
     SchedulerStop,
+    /// An agent stands still for a while, and its tasks do not.
+    AgentFreeze,
+    /// A scheduler stands still for a while.
+    SchedulerFreeze,
     /// A connection breaks.
     LinkBreak,
     /// Somebody is cut off from the master for a while.
     Cut,
     /// In one direction only.
     CutOneWay,
+    /// For longer than anybody waits for anybody: a master for the agents of its predecessor, too.
+    CutLong,
+    /// The master is cut off from everybody.
+    CutAll,
+    /// The master is cut off from every other one.
+    CutHalf,
     /// Somebody sets a calendar.
     WallJump,
-    /// All disks are slow for a while.
+    /// A disk is slow for a while, or all are.
     SlowDisk,
+    /// An agent's disk has room for a few words only.
+    DiskLow,
+    /// A disk is full to the last byte for a while.
+    DiskFull,
 }
 
 impl Fault {
-    const ALL: [Fault; 14] = [
+    const ALL: [Fault; 21] = [
         Fault::MasterCrash,
         Fault::MasterFreeze,
         Fault::MasterReplaced,
@@ -52,11 +66,18 @@ impl Fault {
         Fault::AgentChanges,
         Fault::SchedulerCrash,
         Fault::SchedulerStop,
+        Fault::AgentFreeze,
+        Fault::SchedulerFreeze,
         Fault::LinkBreak,
         Fault::Cut,
         Fault::CutOneWay,
+        Fault::CutLong,
+        Fault::CutAll,
+        Fault::CutHalf,
         Fault::WallJump,
         Fault::SlowDisk,
+        Fault::DiskLow,
+        Fault::DiskFull,
     ];
 }
 
@@ -77,14 +98,20 @@ pub struct Faults {
 impl Faults {
     /// Draws the misfortunes of a run.
     pub fn draw(random: &mut Random) -> Faults {
-        let enabled: Vec<Fault> = Fault::ALL.into_iter().filter(|_| random.chance(0.5)).collect();
+        // A run that is over before such a cut would only be a run without somebody.
+        let long = random.chance(0.1);
+        let enabled = |fault: &Fault, random: &mut Random| match fault {
+            Fault::CutLong => long,
+            _ => random.chance(0.5),
+        };
+        let enabled: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| enabled(fault, random)).collect();
         let sometimes = |random: &mut Random, most: f64| match random.chance(0.5) {
             true => most * random.between(1, 100) as f64 / 100.0,
             false => 0.0,
         };
         Faults {
             enabled,
-            pause: random.between(5_000, 60_000),
+            pause: random.between(5_000, 50_000),
             weather: Weather {
                 slow: sometimes(random, 0.1),
                 loss: sometimes(random, 0.01),
@@ -92,7 +119,10 @@ impl Faults {
                 refuse: sometimes(random, 0.3),
             },
             operators_pause: random.between(20_000, 200_000),
-            act_one: Duration::from_secs(random.between(100, 900)),
+            act_one: Duration::from_secs(match long {
+                true => random.between(1_500, 2_400),
+                false => random.between(100, 900),
+            }),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The whole cluster in one thread and virtual time, by seed.
 //!
-//! **What is this room for?** The real cores of master, agents and SDK, each in a shell as thin as the real one, on
-//! machines, disks and a network that go wrong as the seed has it. One seed is one run: the same on any machine, so that a
-//! seed is a bug report.
+//! **What is this room for?** The real cores of master, agents and SDK, and the service framework on it, each in a shell
+//! as thin as the real one, on machines, disks and a network that go wrong as the seed has it. One seed is one run: the
+//! same on any machine, so that a seed is a bug report.
 //!
 //! **What does it promise?** A run has two acts. In the first everything goes wrong, and after each event it is checked
 //! that nothing is broken that must always hold; the checkers (`checks`) believe only what goes in and comes out, and
@@ -25,6 +25,7 @@ mod random;
 mod letter;
 mod nodes;
 mod translate;
+mod vintage;
 mod workload;
 
 mod cast;

@@ -156,7 +156,7 @@ impl Machine {
         outside.checks.launched(&launch.task);
         self.containers.insert(launch.container.clone(), container);
         // Mostly at once; now and then long enough for the agent to die meanwhile.
-        let longest = if outside.misfortune && self.random.chance(0.2) { 10_000 } else { 200 };
+        let longest = if outside.misfortune && self.random.chance(0.3) { 10_000 } else { 200 };
         let wait = self.random.millis(1, longest);
         self.soon(wait, &launch.container, Inside::SetUp, outside);
     }

@@ -10,7 +10,7 @@
 //! - **reordering**: what is still on its way by an old connection arrives between the letters of its successor;
 //! - **breaks, refusals, cuts**: of one direction or both, for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bourse_types::Mono;
@@ -79,10 +79,10 @@ pub struct Net {
     random: Random,
     /// How the network is at the moment.
     pub weather: Weather,
-    /// Whose letters to the master do not arrive.
-    cut_up: BTreeSet<Node>,
-    /// Whom the master's letters do not reach.
-    cut_down: BTreeSet<Node>,
+    /// Whose letters to the master do not arrive, and until when.
+    cut_up: BTreeMap<Node, Mono>,
+    /// Whom the master's letters do not reach, and until when.
+    cut_down: BTreeMap<Node, Mono>,
 }
 
 impl Net {
@@ -93,8 +93,8 @@ impl Net {
             opened: 0,
             random,
             weather,
-            cut_up: BTreeSet::new(),
-            cut_down: BTreeSet::new(),
+            cut_up: BTreeMap::new(),
+            cut_down: BTreeMap::new(),
         }
     }
 
@@ -118,8 +118,8 @@ impl Net {
         };
         let way = || Way { last: now, lost: false, open: true };
         let (mut up, mut down) = (way(), way());
-        up.lost = self.cut_up.contains(&client.node);
-        down.lost = self.cut_down.contains(&client.node);
+        up.lost = self.cut_up.contains_key(&client.node);
+        down.lost = self.cut_down.contains_key(&client.node);
         let dead = up.lost || down.lost;
         self.conns.insert(conn, Conn { client, master, up, down });
         match dead {
@@ -215,13 +215,20 @@ impl Net {
         }
     }
 
-    /// Nothing gets through between the master and this node any more, in one direction or both.
-    pub fn cut(&mut self, now: Mono, node: Node, up: bool, down: bool, agenda: &mut Agenda<Happening>) {
-        if up {
-            self.cut_up.insert(node);
-        }
-        if down {
-            self.cut_down.insert(node);
+    /// Nothing gets through between the master and this node any more, in one direction or both, before `until`: then it
+    /// has to be [mended](Net::mend). Of two cuts the longer one counts.
+    pub fn cut(
+        &mut self,
+        now: Mono,
+        node: Node,
+        (up, down): (bool, bool),
+        until: Mono,
+        agenda: &mut Agenda<Happening>,
+    ) {
+        let cuts = [(up, &mut self.cut_up), (down, &mut self.cut_down)];
+        for (_, cut) in cuts.into_iter().filter(|(is_cut, _)| *is_cut) {
+            let end = cut.entry(node).or_insert(until);
+            *end = until.max(*end);
         }
         let conns: Vec<ConnId> =
             self.conns.iter().filter(|(_, conn)| conn.client.node == node).map(|(id, _)| *id).collect();
@@ -231,10 +238,11 @@ impl Net {
         }
     }
 
-    /// New connections of this node get through again.
-    pub fn mend(&mut self, node: Node) {
-        self.cut_up.remove(&node);
-        self.cut_down.remove(&node);
+    /// New connections of this node get through again, where no longer cut is left.
+    pub fn mend(&mut self, now: Mono, node: Node) {
+        for cut in [&mut self.cut_up, &mut self.cut_down] {
+            cut.retain(|of, until| *of != node || *until > now);
+        }
     }
 
     /// All is well with the network from now on.

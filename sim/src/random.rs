@@ -15,6 +15,12 @@ impl Random {
         Random(ChaCha8Rng::seed_from_u64(seed))
     }
 
+    /// The source of one thing out of a row of its kind in the run of this seed, both counted from 1: what one of them
+    /// draws, and whether it happens at all, changes nothing for the others.
+    pub fn nth(seed: u64, kind: u64, number: u64) -> Random {
+        Random::new(seed ^ (kind << 56) ^ (number << 32))
+    }
+
     /// A source of its own for a part of the world, so that one more question there does not change all others.
     pub fn fork(&mut self) -> Random {
         Random::new(self.bits())

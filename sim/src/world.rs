@@ -14,13 +14,13 @@ use crate::cast;
 use crate::checks::Checks;
 use crate::clock::Agenda;
 use crate::coverage::Coverage;
-use crate::disk::Registry;
+use crate::disk::{Disks, Registry, Room};
 use crate::faults::Faults;
 use crate::letter::Letter;
 use crate::machine::Inside;
 use crate::net::{ConnId, Net, Side};
 use crate::nodes::agent::{AgentNode, Down};
-use crate::nodes::master::MasterNode;
+use crate::nodes::master::{Ended, MasterNode};
 use crate::nodes::scheduler::SchedulerNode;
 use crate::plant::Garden;
 use crate::random::Random;
@@ -88,18 +88,24 @@ pub enum Happening {
     Dies { process: Process, machine: bool },
     /// A process is started, if none runs there.
     Restarts { node: Node },
-    /// A master that was stopped goes on.
+    /// A process that was stopped goes on.
     Thaws { process: Process },
     /// A master that was replaced is found and ended.
     Ends { process: Process },
     /// A node that was cut off is so no longer.
     Mends { node: Node },
-    /// Disks are as fast as ever.
-    DisksRecover,
+    /// A disk is as fast as ever.
+    DiskRecovers { node: Node },
+    /// A disk has room again.
+    RoomAgain { node: Node },
+    /// An agent looks whether its disk has.
+    LooksForRoom { process: Process },
     /// The next fault.
     Strikes,
     /// The next command of an operator.
     Operates,
+    /// The next thing that somebody asks of a service framework.
+    Deploys,
     /// Act two begins.
     Heals,
     /// Is it over?
@@ -121,6 +127,8 @@ pub struct Outside {
     pub messages: Messages,
     /// The master's disk.
     pub registry: Registry,
+    /// How the disks of all are at the moment.
+    pub disks: Disks,
     /// What is watched.
     pub checks: Checks,
     /// What was reached.
@@ -130,7 +138,6 @@ pub struct Outside {
     /// Machines and doors fail now and then.
     pub misfortune: bool,
     trace: Trace,
-    slow_disks: bool,
     /// Who dies in the middle of its next write, and whether its machine does.
     doomed: Option<(Node, bool)>,
     /// Who answers when a master is dialled.
@@ -172,14 +179,9 @@ impl Outside {
         }
     }
 
-    /// Whether disks are slow at present.
-    pub fn slow_disks(&self) -> bool {
-        self.slow_disks
-    }
-
-    /// How long a sync takes.
-    pub fn sync_time(&mut self) -> Duration {
-        match self.slow_disks {
+    /// How long a sync of this node's disk takes.
+    pub fn sync_time(&mut self, node: Node) -> Duration {
+        match self.disks.is_slow(node) {
             true => self.random.millis(50, 2_500),
             false => self.random.millis(1, 12),
         }
@@ -214,6 +216,10 @@ pub struct World {
     vandal: Vandal,
     /// An agent that never comes back after act one.
     dead: Option<usize>,
+    /// How many faults there were, commands of operators, and wishes of people.
+    struck: u64,
+    operated: u64,
+    deployed: u64,
     happenings: u64,
 }
 
@@ -228,24 +234,23 @@ impl World {
             net: Net::new(random.fork(), faults.weather),
             messages: Messages::default(),
             registry: Registry::default(),
+            disks: Disks::default(),
             checks: Checks::default(),
             coverage: Coverage::default(),
             garden: Garden::new(options.plant, Random::new(seed ^ 0xdead)),
             misfortune: true,
             trace: Trace::new(options.trace),
-            slow_disks: false,
             doomed: None,
             answers: None,
             replaced: None,
             random,
         };
-        let count = outside.random.between(2, 4) as usize;
+        let (count, frameworks) = cast::draw(&mut outside.random);
         let agents = (0..count)
             .map(|index| AgentNode::new(index, cast::machine(index, &mut outside.random), &mut outside));
         let agents: Vec<AgentNode> = agents.collect();
-        let schedulers = cast::frameworks(&mut outside.random);
         let schedulers =
-            schedulers.into_iter().enumerate().map(|(i, (craft, info))| SchedulerNode::new(i, craft, info));
+            frameworks.into_iter().enumerate().map(|(i, (craft, info))| SchedulerNode::new(i, craft, info));
         let vandal = Vandal::new(outside.random.fork());
         let mut world = World {
             seed,
@@ -257,6 +262,9 @@ impl World {
             schedulers: schedulers.collect(),
             vandal,
             dead: None,
+            struck: 0,
+            operated: 0,
+            deployed: 0,
             happenings: 0,
             outside,
         };
@@ -275,6 +283,7 @@ impl World {
         let (pause, _) = self.faults.next(&mut self.outside.random);
         self.outside.agenda.enter(Mono::ZERO + pause, Happening::Strikes);
         self.outside.agenda.enter(Mono::ZERO + Duration::from_secs(20), Happening::Operates);
+        self.outside.agenda.enter(Mono::ZERO + Duration::from_secs(3), Happening::Deploys);
         self.outside.agenda.enter(Mono::ZERO + self.faults.act_one, Happening::Heals);
     }
 
@@ -402,12 +411,21 @@ impl World {
             }
             Happening::Dies { process, machine } => self.dies(process, machine),
             Happening::Restarts { node } => self.restarts(node),
-            Happening::Thaws { process } => self.thaws_master(process.life),
+            Happening::Thaws { process } => self.thaws(process),
             Happening::Ends { process } => self.ends_master(process.life, false),
-            Happening::Mends { node } => outside.net.mend(node),
-            Happening::DisksRecover => outside.slow_disks = false,
+            Happening::Mends { node } => outside.net.mend(outside.now, node),
+            Happening::DiskRecovers { node } => outside.disks.recovers(node),
+            Happening::RoomAgain { node } => outside.disks.fills(node, Room::Plenty),
+            Happening::LooksForRoom { process } => {
+                if let Node::Agent(index) = process.node
+                    && self.agents[index].life() == process.life
+                {
+                    self.agents[index].tries_again(outside);
+                }
+            }
             Happening::Strikes => self.strikes(),
             Happening::Operates => self.operates(),
+            Happening::Deploys => self.deploys(),
             Happening::Heals => self.heals(),
             Happening::Looks => self.looks(),
         }
@@ -438,9 +456,8 @@ impl World {
         match process.node {
             Node::Master => {
                 let Some(master) = self.masters.get_mut(&process.life) else { return };
-                if !master.has_written(outside) {
-                    self.ends_master(process.life, false);
-                }
+                let went = master.has_written(outside);
+                self.goes_on(process.life, went);
             }
             Node::Agent(i) if self.agents[i].life() == process.life => self.agents[i].has_written(outside),
             Node::Scheduler(i) if self.schedulers[i].life() == process.life => {
@@ -453,8 +470,11 @@ impl World {
     fn restarts(&mut self, node: Node) {
         let outside = &mut self.outside;
         match node {
-            Node::Master if outside.answers.is_none() => self.starts_master(),
-            Node::Master | Node::Vandal => {}
+            Node::Master if outside.answers.is_some() => {}
+            // The take-over is a write.
+            Node::Master if outside.disks.is_full(node) => self.waits_for_room(),
+            Node::Master => self.starts_master(),
+            Node::Vandal => {}
             Node::Agent(index) if self.dead == Some(index) => {}
             Node::Agent(index) => {
                 let agent = &mut self.agents[index];
@@ -470,17 +490,43 @@ impl World {
     fn starts_master(&mut self) {
         self.master_lives += 1;
         let life = self.master_lives;
-        let ahead = if self.outside.random.chance(0.2) { self.jump() } else { 0 };
+        let ahead = if self.outside.random.chance(0.2) { strikes::jump(&mut self.outside.random) } else { 0 };
         let master = MasterNode::start(life, ahead, &mut self.outside);
         self.outside.answers = Some(master.process());
         self.masters.insert(life, master);
     }
 
-    fn thaws_master(&mut self, life: u64) {
-        let Some(master) = self.masters.get_mut(&life) else { return };
-        if !master.thaws(&mut self.outside) {
-            self.ends_master(life, false);
+    fn thaws(&mut self, process: Process) {
+        let outside = &mut self.outside;
+        match process.node {
+            Node::Master => {
+                let Some(master) = self.masters.get_mut(&process.life) else { return };
+                let went = master.thaws(outside);
+                self.goes_on(process.life, went);
+            }
+            Node::Agent(index) if self.agents[index].life() == process.life => {
+                self.agents[index].thaws(outside)
+            }
+            Node::Scheduler(i) if self.schedulers[i].life() == process.life => {
+                self.schedulers[i].thaws(outside);
+            }
+            Node::Agent(_) | Node::Scheduler(_) | Node::Vandal => {}
         }
+    }
+
+    /// An incarnation of the master does, or ends. One without room is started until there is some; of one that was
+    /// fenced off there is a successor.
+    fn goes_on(&mut self, life: u64, went: Result<(), Ended>) {
+        let Err(why) = went else { return };
+        self.ends_master(life, false);
+        if why == Ended::NoRoom {
+            self.waits_for_room();
+        }
+    }
+
+    fn waits_for_room(&mut self) {
+        let wait = self.outside.random.millis(1_000, 5_000);
+        self.outside.agenda.enter(self.outside.now + wait, Happening::Restarts { node: Node::Master });
     }
 
     fn ends_master(&mut self, life: u64, machine: bool) {

@@ -17,7 +17,8 @@ use bourse_sim::{Coverage, Options, Plant, Report, run};
 const SEEDS: u64 = 250;
 
 /// Where the cores are. One that finds itself in an impossible state has caught a bug; the simulator that does has one.
-const CORES: [&str; 4] = ["types/", "master/core/", "agent/core/", "framework-sdk/core/"];
+const CORES: [&str; 5] =
+    ["types/", "master/core/", "agent/core/", "framework-sdk/core/", "service-framework/"];
 
 thread_local! {
     /// In which file this thread panicked last, and what it said.

@@ -3,6 +3,7 @@
 
 mod containers;
 mod offers;
+mod services;
 mod silence;
 mod updates;
 
@@ -11,14 +12,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use bourse_agent_core::{Effect as AgentEffect, LinkId as AgentLink, Record, TaskKey};
 use bourse_master_core::{Change, Done, Effect, Event, Refused, RequestId};
 use bourse_types::{
-    AgentId, ContainerId, Epoch, Exit, FrameworkId, Mono, Now, Resources, TaskState, TaskStatus,
+    AgentId, ContainerId, Epoch, Exit, FrameworkId, Mono, Now, Resources, TaskId, TaskSpec, TaskState,
+    TaskStatus,
 };
 
 use crate::world::Process;
 use containers::Containers;
 use offers::OfferBook;
+use services::Services;
 use silence::Silence;
 use updates::Updates;
+
+pub use services::Wish;
 
 /// All checkers, and what they found.
 #[derive(Debug, Default)]
@@ -30,6 +35,7 @@ pub struct Checks {
     containers: Containers,
     silence: Silence,
     updates: Updates,
+    services: Services,
     /// Frameworks whose clients keep no rules.
     rude: BTreeSet<FrameworkId>,
     removed: BTreeSet<FrameworkId>,
@@ -239,6 +245,7 @@ impl Checks {
         framework: Option<&FrameworkId>,
         status: &TaskStatus,
     ) {
+        self.services.shown(scheduler, life, status);
         let Some(framework) = framework else { return };
         let task = TaskKey { framework: framework.clone(), task: status.task_id.clone() };
         let lost = self.containers.is_lost(&task);
@@ -252,6 +259,27 @@ impl Checks {
         if status.state == TaskState::Running && !self.containers.ever_started(&task) {
             self.found.push(format!("{task} was told to run, and was never started"));
         }
+    }
+
+    /// A scheduler that is the service framework has read this in a new life.
+    pub fn services_read(&mut self, scheduler: usize, wishes: &BTreeMap<String, Wish>) {
+        self.services.reads(scheduler, wishes, &mut self.found);
+    }
+
+    /// It wants this now, and has answered somebody, or not.
+    pub fn services_wanted(&mut self, scheduler: usize, wishes: &BTreeMap<String, Wish>, answered: bool) {
+        self.services.wants(scheduler, wishes, answered);
+    }
+
+    /// It asks for this launch.
+    pub fn service_launched(&mut self, scheduler: usize, spec: &TaskSpec) {
+        let checked = spec.health.is_some();
+        self.services.launches(scheduler, &spec.id, &spec.name, checked, &mut self.found);
+    }
+
+    /// It wants this task to end.
+    pub fn service_killed(&mut self, scheduler: usize, life: u64, task: &TaskId) {
+        self.services.kills(scheduler, life, task, &mut self.found);
     }
 
     /// The tasks of this framework that finished with success, and whether somebody can know: not when its machine was

@@ -1,9 +1,13 @@
 //! An agent's process, on its machine, with its disk.
 
+mod writing;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bourse_agent_core::{Agent, Config, Effect, Event, Launch, LinkId, Record, Signal, Start, State};
+use bourse_agent_core::{
+    Agent, Config, Effect, Event, FromMaster, Launch, LinkId, Record, Signal, Start, State,
+};
 use bourse_types::{AgentInfo, ContainerId};
 
 use crate::clock::Clocks;
@@ -14,7 +18,9 @@ use crate::machine::{Inside, Machine};
 use crate::net::{ConnId, Side};
 use crate::nodes::Inbox;
 use crate::plant::Plant;
+use crate::vintage::Vintage;
 use crate::world::{Happening, Node, Outside, Process};
+use writing::Writing;
 
 /// The cores of each machine: few, so that they run out.
 const CORES: std::ops::Range<u32> = 0..3;
@@ -32,20 +38,31 @@ pub enum Down {
 #[derive(Debug)]
 struct Running {
     core: Agent,
+    vintage: Vintage,
     links: BTreeMap<ConnId, LinkId>,
     inbox: Inbox<Event>,
+    /// It is stopped, as by SIGSTOP, and this waits.
+    frozen: Option<Vec<Held>>,
     writing: Option<Writing>,
+    /// What found no room on the disk, and what comes after it.
+    held: Writing,
     /// Entries of the log so far, and the last of them that must outlive the boot.
     decided: usize,
     must_sync: usize,
     /// What the core was told of the disk.
     disk_full: bool,
+    /// The disk is going to be looked at.
+    looks: bool,
 }
 
-#[derive(Debug, Default)]
-struct Writing {
-    records: Vec<Record>,
-    effects: Vec<(usize, usize, Effect)>,
+/// What came while the process stood still: in its sockets, from its disk and of its machine.
+#[derive(Debug)]
+enum Held {
+    Opens(ConnId),
+    Break(ConnId),
+    Letter(ConnId, Letter),
+    Event(Event),
+    Written,
 }
 
 /// One agent: a machine, a disk, and mostly a process.
@@ -93,6 +110,9 @@ impl AgentNode {
                 state.apply(record);
             }
         }
+        // A build without resizes cannot read of them.
+        let resized = state.tasks.values().any(|task| task.resized || task.resize.is_some());
+        let vintage = if resized { Vintage::Present } else { Vintage::draw(&mut outside.random) };
         let clocks = Clocks::start(outside.now, self.ahead);
         let start = Start {
             config: Config { cores: CORES.collect(), ..Config::new(self.info.clone()) },
@@ -101,7 +121,8 @@ impl AgentNode {
             state,
             found: self.machine.found(),
         };
-        outside.say(process, format_args!("starts on {} and finds {:?}", start.boot, start.found));
+        outside
+            .say(process, format_args!("{vintage:?} starts on {} and finds {:?}", start.boot, start.found));
         for found in &start.found {
             outside.coverage.note(coverage::condition(&found.condition));
         }
@@ -110,12 +131,16 @@ impl AgentNode {
         let decided = self.disk.written();
         self.running = Some(Running {
             core,
+            vintage,
             links: BTreeMap::new(),
             inbox: Inbox::new(process, clocks),
+            frozen: None,
             writing: None,
+            held: Writing::default(),
             decided,
             must_sync: 0,
             disk_full: false,
+            looks: false,
         });
         self.commit(effects, outside);
         self.works(outside);
@@ -147,6 +172,9 @@ impl AgentNode {
 
     /// A connection that it dialled is open.
     pub fn opens(&mut self, conn: ConnId, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Opens(conn));
+        }
         if let Some(link) = self.link(conn) {
             self.takes(Event::LinkOpened { link }, outside);
         }
@@ -154,6 +182,9 @@ impl AgentNode {
 
     /// A connection is gone, or could not be opened.
     pub fn breaks(&mut self, conn: ConnId, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Break(conn));
+        }
         outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
         if let Some(link) = self.link(conn) {
             self.takes(Event::LinkClosed { link }, outside);
@@ -162,7 +193,14 @@ impl AgentNode {
 
     /// A letter arrives.
     pub fn receives(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
+        if let Some(held) = self.frozen() {
+            return held.push(Held::Letter(conn, letter));
+        }
         let Some(link) = self.link(conn) else { return };
+        let vintage = self.running.as_ref().map_or(Vintage::Present, |running| running.vintage);
+        let Some(letter) = vintage.hears(letter) else {
+            return outside.coverage.note("skew.passed over");
+        };
         let Letter::ToAgent { epoch, sender, message } = letter else {
             unreachable!("the master speaks to agents as to agents")
         };
@@ -189,28 +227,35 @@ impl AgentNode {
         }
     }
 
-    /// The write is over.
-    pub fn has_written(&mut self, outside: &mut Outside) {
+    /// It is stopped, as by SIGSTOP; what comes waits. `None`: it does not run.
+    pub fn freezes(&mut self) -> Option<Process> {
+        self.running.as_mut()?.frozen.get_or_insert_default();
+        Some(self.process())
+    }
+
+    /// It goes on as if nothing had been.
+    pub fn thaws(&mut self, outside: &mut Outside) {
         let Some(running) = &mut self.running else { return };
-        let Some(Writing { records, effects }) = running.writing.take() else { return };
-        // While disks are slow they are full as well, as far as launches are concerned. Seen, as on a real one, by writing.
-        let full = outside.slow_disks();
-        if full != running.disk_full {
-            running.disk_full = full;
-            running.inbox.push(Event::Disk { full });
+        let Some(held) = running.frozen.take() else { return };
+        outside.coverage.note("agent thaws");
+        // Timer and sockets are ready at once, and a select takes them in any order.
+        if running.inbox.is_due(running.core.next_deadline(), outside) && outside.random.chance(0.5) {
+            running.inbox.push_first(Event::Tick);
         }
-        let sync = records.iter().any(Record::must_outlive_boot);
-        self.write(records, outside);
-        if sync {
-            self.disk.sync();
+        for held in held {
+            match held {
+                Held::Opens(conn) => self.opens(conn, outside),
+                Held::Break(conn) => self.breaks(conn, outside),
+                Held::Letter(conn, letter) => self.receives(conn, letter, outside),
+                Held::Event(event) => self.takes(event, outside),
+                Held::Written => self.has_written(outside),
+            }
         }
-        self.perform(effects, outside);
         self.works(outside);
     }
 
-    fn write(&mut self, records: Vec<Record>, outside: &mut Outside) {
-        records.iter().for_each(|record| outside.checks.written(record));
-        self.disk.write(records);
+    fn frozen(&mut self) -> Option<&mut Vec<Held>> {
+        self.running.as_mut()?.frozen.as_mut()
     }
 
     /// An operator asks it to stop, tasks and all.
@@ -218,15 +263,18 @@ impl AgentNode {
         self.takes(Event::Stop { cap }, outside);
     }
 
-    /// The process is killed. What it was writing is there as a whole or not at all.
+    /// The process is killed. Of the entries that it was writing some may be there, from the first on; what waits for
+    /// room is not.
     pub fn dies(&mut self, outside: &mut Outside) {
         let Some(running) = self.running.take() else { return };
         outside.checks.forgets(self.index);
-        if let Some(Writing { records, .. }) = running.writing {
-            match outside.random.chance(0.5) {
-                true => self.write(records, outside),
-                false => outside.coverage.note("disk.agent's records lost"),
+        if let Some(Writing { entries, .. }) = running.writing {
+            let most = if outside.disks.is_full(Node::Agent(self.index)) { 0 } else { entries.len() as u64 };
+            let kept = outside.random.between(0, most) as usize;
+            if kept < entries.len() {
+                outside.coverage.note("disk.agent's records lost");
             }
+            self.write(entries.into_iter().take(kept), outside);
         }
         self.down = Some(Down::Stopped);
         self.machine.agent_died(outside);
@@ -273,128 +321,94 @@ impl AgentNode {
     }
 
     fn takes(&mut self, event: Event, outside: &mut Outside) {
-        if let Some(running) = &mut self.running {
-            running.inbox.push(event);
-            self.works(outside);
+        let Some(running) = &mut self.running else { return };
+        if let Some(held) = &mut running.frozen {
+            return held.push(Held::Event(event));
         }
+        running.inbox.push(event);
+        self.works(outside);
     }
 
     fn works(&mut self, outside: &mut Outside) {
         let process = self.process();
         while let Some(running) = &mut self.running {
-            if running.writing.is_some() {
+            if running.writing.is_some() || running.frozen.is_some() {
                 return;
             }
             let deadline = running.core.next_deadline();
             let Some((now, event)) = running.inbox.next(deadline, Event::Tick, outside) else { return };
             outside.say(process, format_args!("<- {event:?}"));
             outside.coverage.note(coverage::agent_event(&event));
-            let mut effects = Vec::new();
-            let by = match &event {
-                Event::FromMaster { link, .. } => Some(*link),
-                _ => None,
+            let (by, launches) = match &event {
+                Event::FromMaster { link, message, .. } => {
+                    (Some(*link), matches!(message, FromMaster::Run { .. }))
+                }
+                _ => (None, false),
             };
+            // Before it takes a task on, it looks whether there is room for it.
+            let disk = if launches { self.looks_for_room(outside) } else { None };
+            let Some(running) = &mut self.running else { return };
+            let mut effects = Vec::new();
+            if let Some(disk) = disk {
+                outside.say(process, format_args!("<- {disk:?}"));
+                running.core.apply(now, disk, &mut effects);
+            }
+            let before = effects.len();
             running.core.apply(now, event, &mut effects);
             if let Some(link) = by {
-                outside.checks.obeyed(self.index, self.life, link, &effects);
+                outside.checks.obeyed(self.index, self.life, link, &effects[before..]);
             }
             self.commit(effects, outside);
         }
     }
 
-    /// Records first; the rest when they are written.
-    fn commit(&mut self, effects: Vec<Effect>, outside: &mut Outside) {
+    /// Nothing, once the process has ended.
+    fn carries_out(&mut self, effect: Effect, outside: &mut Outside) {
         let process = self.process();
-        let Some(running) = &mut self.running else { return };
-        let mut writing = Writing::default();
-        for effect in effects {
-            outside.say(process, format_args!("-> {effect}"));
-            outside.coverage.note(coverage::agent_effect(&effect));
-            match effect {
-                Effect::Checkpoint(record) => {
-                    outside.coverage.note(coverage::record(&record));
-                    outside.checks.decided(self.index, &record);
-                    if writing.records.is_empty() {
-                        running.decided += 1;
-                    }
-                    if record.must_outlive_boot() {
-                        running.must_sync = running.decided;
-                    }
-                    writing.records.push(record);
+        if self.running.is_none() {
+            return;
+        }
+        match effect {
+            Effect::Checkpoint(_) => unreachable!("records are written, not spoken"),
+            Effect::Connect { link } => {
+                let conn = outside.dial(process);
+                if let Some(running) = &mut self.running {
+                    running.links.insert(conn, link);
                 }
-                effect => writing.effects.push((running.decided, running.must_sync, effect)),
             }
-        }
-        if writing.records.is_empty() {
-            return self.perform(writing.effects, outside);
-        }
-        let takes = match writing.records.iter().any(Record::must_outlive_boot) {
-            true => outside.sync_time(),
-            false => Duration::from_micros(outside.random.between(20, 2_000)),
-        };
-        if outside.garden.grows(Plant::AgentSpeaksBeforeWritten) {
-            let effects = std::mem::take(&mut writing.effects);
-            self.perform(effects, outside);
-        }
-        if let Some(running) = &mut self.running {
-            running.writing = Some(writing);
-            outside.begins_to_write(process, takes);
-        }
-    }
-
-    fn perform(&mut self, effects: Vec<(usize, usize, Effect)>, outside: &mut Outside) {
-        let process = self.process();
-        outside.checks.acts(self.index);
-        for (after, synced_after, effect) in effects {
-            outside.checks.spoke(process, after as u64, self.disk.written() as u64);
-            outside.checks.spoke(process, synced_after as u64, self.disk.synced() as u64);
-            match effect {
-                Effect::Checkpoint(_) => unreachable!("records are written, not spoken"),
-                Effect::Connect { link } => {
-                    let conn = outside.dial(process);
-                    if let Some(running) = &mut self.running {
-                        running.links.insert(conn, link);
-                    }
+            Effect::CloseLink { link, why: _ } => {
+                if let Some(conn) = self.conn(link) {
+                    outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
                 }
-                Effect::CloseLink { link, why: _ } => {
-                    if let Some(conn) = self.conn(link) {
-                        outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
-                    }
-                }
-                Effect::Send { link, mut message } => {
-                    outside.coverage.note(coverage::from_agent(&message));
-                    outside.garden.agent_says(&mut message);
-                    if let Some(conn) = self.conn(link) {
-                        outside.send(conn, Side::Client, Letter::FromAgent(message));
-                    }
-                }
-                Effect::Launch(launch) => {
-                    if outside.garden.grows(Plant::TaskLaunchedTwice) {
-                        let container =
-                            ContainerId::new(format!("{}-again", launch.container)).expect("valid");
-                        self.machine.launch(&Launch { container, ..(*launch).clone() }, outside);
-                    }
-                    self.machine.launch(&launch, outside);
-                }
-                Effect::Watch { container } => {
-                    if let Some(event) = self.machine.watch(&container)
-                        && let Some(running) = &mut self.running
-                    {
-                        running.inbox.push(event);
-                    }
-                }
-                Effect::Resize(resize) => self.machine.resize(&resize, outside),
-                Effect::Measure { container, .. } => self.machine.measure(&container, outside),
-                Effect::Signal { container, signal: Signal::Term } => {
-                    self.machine.terminate(&container, outside)
-                }
-                Effect::KillAll { container } => self.machine.kill(&container, outside),
-                Effect::Destroy { container } => self.machine.destroy(&container, outside),
-                Effect::Probe { container, round, check: _ } => {
-                    self.machine.probe(&container, round, outside)
-                }
-                Effect::Exit { refused } => return self.exits(refused.is_some(), outside),
             }
+            Effect::Send { link, mut message } => {
+                outside.coverage.note(coverage::from_agent(&message));
+                outside.garden.agent_says(&mut message);
+                if let Some(conn) = self.conn(link) {
+                    outside.send(conn, Side::Client, Letter::FromAgent(message));
+                }
+            }
+            Effect::Launch(launch) => {
+                if outside.garden.grows(Plant::TaskLaunchedTwice) {
+                    let container = ContainerId::new(format!("{}-again", launch.container)).expect("valid");
+                    self.machine.launch(&Launch { container, ..(*launch).clone() }, outside);
+                }
+                self.machine.launch(&launch, outside);
+            }
+            Effect::Watch { container } => {
+                if let Some(event) = self.machine.watch(&container)
+                    && let Some(running) = &mut self.running
+                {
+                    running.inbox.push(event);
+                }
+            }
+            Effect::Resize(resize) => self.machine.resize(&resize, outside),
+            Effect::Measure { container, .. } => self.machine.measure(&container, outside),
+            Effect::Signal { container, signal: Signal::Term } => self.machine.terminate(&container, outside),
+            Effect::KillAll { container } => self.machine.kill(&container, outside),
+            Effect::Destroy { container } => self.machine.destroy(&container, outside),
+            Effect::Probe { container, round, check: _ } => self.machine.probe(&container, round, outside),
+            Effect::Exit { refused } => self.exits(refused.is_some(), outside),
         }
     }
 

@@ -13,6 +13,7 @@ use bourse_types::{AgentId, Epoch, FrameworkId, Now};
 
 use crate::clock::Clocks;
 use crate::coverage;
+use crate::disk::Kept;
 use crate::letter::Letter;
 use crate::net::{ConnId, Side};
 use crate::nodes::Alarm;
@@ -43,6 +44,15 @@ enum Incoming {
     Event(Event),
     /// A connection is gone.
     Gone(ConnId),
+}
+
+/// Why an incarnation ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Somebody newer owns the registry.
+    Fenced,
+    /// Its disk is full.
+    NoRoom,
 }
 
 /// What came while the process stood still: in its sockets, or from its disk.
@@ -271,9 +281,9 @@ impl MasterNode {
         self.frozen.get_or_insert_default();
     }
 
-    /// It goes on as if nothing had been. `false`: somebody newer owns the registry, and the process ends.
-    pub fn thaws(&mut self, outside: &mut Outside) -> bool {
-        let Some(held) = self.frozen.take() else { return true };
+    /// It goes on as if nothing had been, or ends.
+    pub fn thaws(&mut self, outside: &mut Outside) -> Result<(), Ended> {
+        let Some(held) = self.frozen.take() else { return Ok(()) };
         // Timer and sockets are ready at once, and a select takes them in any order.
         if self.is_due(outside) && outside.random.chance(0.5) {
             outside.coverage.note("master.thaws with a tick before all that waits");
@@ -284,15 +294,11 @@ impl MasterNode {
                 Held::Letter(conn, letter) => self.reads(conn, letter, outside),
                 Held::Break(conn) => self.breaks(conn, outside),
                 Held::Command(command) => self.operate(command, outside),
-                Held::Written => {
-                    if !self.has_written(outside) {
-                        return false;
-                    }
-                }
+                Held::Written => self.has_written(outside)?,
             }
         }
         self.works(outside);
-        true
+        Ok(())
     }
 
     fn is_due(&self, outside: &Outside) -> bool {
@@ -304,26 +310,37 @@ impl MasterNode {
         self.clocks.jump(ahead);
     }
 
-    /// The write is over. `false`: somebody newer owns the registry, and the process ends.
-    pub fn has_written(&mut self, outside: &mut Outside) -> bool {
+    /// The write is over. It may have failed, and then the process ends with nothing said.
+    pub fn has_written(&mut self, outside: &mut Outside) -> Result<(), Ended> {
         if let Some(held) = &mut self.frozen {
             held.push(Held::Written);
-            return true;
+            return Ok(());
         }
-        let Some(Writing { changes, spoken }) = self.writing.take() else { return true };
-        if !outside.registry.keep(self.process.life, &changes) {
-            outside.coverage.note("disk.fenced");
-            return false;
+        let Some(Writing { changes, spoken }) = self.writing.take() else { return Ok(()) };
+        let full = outside.disks.is_full(Node::Master);
+        match outside.registry.keep(self.process.life, &changes, full) {
+            Kept::Yes => {}
+            Kept::Fenced => {
+                outside.coverage.note("disk.fenced");
+                return Err(Ended::Fenced);
+            }
+            Kept::NoRoom => {
+                outside.coverage.note("disk.registry full");
+                return Err(Ended::NoRoom);
+            }
         }
         self.deliver(spoken, outside);
         self.works(outside);
-        true
+        Ok(())
     }
 
     /// It is killed. A batch that was being written is there as a whole or not at all.
     pub fn dies(&mut self, outside: &mut Outside) {
         if let Some(Writing { changes, .. }) = self.writing.take() {
-            if outside.random.chance(0.5) && outside.registry.keep(self.process.life, &changes) {
+            let full = outside.disks.is_full(Node::Master);
+            let kept = outside.random.chance(0.5)
+                && outside.registry.keep(self.process.life, &changes, full) == Kept::Yes;
+            if kept {
                 outside.coverage.note("disk.batch kept and not spoken");
             } else {
                 outside.coverage.note("disk.batch lost");
@@ -364,7 +381,7 @@ impl MasterNode {
             if outside.garden.grows(Plant::SpokenBeforeSynced) {
                 self.deliver(std::mem::take(&mut spoken), outside);
             }
-            let takes = outside.sync_time();
+            let takes = outside.sync_time(Node::Master);
             outside.begins_to_write(self.process, takes);
             self.writing = Some(Writing { changes, spoken });
         }

@@ -33,6 +33,11 @@ impl<E> Inbox<E> {
         self.events.push_back(event);
     }
 
+    /// Before everything that waits already.
+    pub fn push_first(&mut self, event: E) {
+        self.events.push_front(event);
+    }
+
     /// What the core gets next, and when: what came first, or else `tick` when its deadline has come. `None`: nothing
     /// before the deadline, at which the alarm rings.
     pub fn next(&mut self, deadline: Option<Mono>, tick: E, outside: &mut Outside) -> Option<(Now, E)> {
@@ -46,6 +51,11 @@ impl<E> Inbox<E> {
         }
         self.alarm.set(self.clocks.world(deadline), outside);
         None
+    }
+
+    /// Whether this deadline has come.
+    pub fn is_due(&self, deadline: Option<Mono>, outside: &Outside) -> bool {
+        deadline.is_some_and(|deadline| deadline <= self.clocks.now(outside.now).mono)
     }
 
     /// The alarm rings.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, Offer, Task};
-use bourse_types::{HealthCheck, HealthKind, Milli, TaskState, TaskStatus};
+use bourse_types::{HealthCheck, HealthKind, Milli, Mono, Now, TaskState, TaskStatus};
 use bytes::Bytes;
 
-use super::{Job, Poke, Roster};
+use super::{Job, Pause, Poke, Roster};
 
 /// Launches what is not done and not under way; a job whose attempt did not finish is attempted again.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct Batch {
     jobs: Vec<Job>,
     done: BTreeSet<String>,
     attempted: BTreeSet<String>,
+    pause: Pause,
     pub(super) roster: Roster,
 }
 
@@ -24,7 +25,13 @@ impl Batch {
         let named = |prefix: &str| {
             memory.keys().filter_map(|key| key.strip_prefix(prefix)).map(str::to_owned).collect()
         };
-        Batch { jobs, done: named("done/"), attempted: named("attempted/"), roster: Roster::remember(memory) }
+        Batch {
+            jobs,
+            done: named("done/"),
+            attempted: named("attempted/"),
+            pause: Pause::default(),
+            roster: Roster::remember(memory),
+        }
     }
 
     /// The jobs that are not done.
@@ -33,11 +40,17 @@ impl Batch {
         open.map(|job| format!("{} is not done", job.name)).collect()
     }
 
-    pub(super) fn on(&mut self, event: Event<Poke>, calls: &mut Calls) {
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.pause.deadline()
+    }
+
+    pub(super) fn on(&mut self, now: Now, event: Event<Poke>, calls: &mut Calls) {
         match event {
             Event::Subscribed { .. } => self.ask(calls),
+            Event::Deadline if self.pause.ends(now) => self.ask(calls),
+            Event::Offer(offer) if self.pause.lasts() => calls.decline(offer, Duration::from_secs(5)),
             Event::Offer(offer) => self.offered(offer, calls),
-            Event::Update(status) => self.updated(&status, calls),
+            Event::Update(status) => self.updated(now, &status, calls),
             _ => {}
         }
     }
@@ -98,7 +111,7 @@ impl Batch {
         }
     }
 
-    fn updated(&mut self, status: &TaskStatus, calls: &mut Calls) {
+    fn updated(&mut self, now: Now, status: &TaskStatus, calls: &mut Calls) {
         let finished = status.state == TaskState::Finished;
         // First that it is done, then that it is over: a life that begins between the two does it once.
         if let Some((_, member)) =
@@ -107,7 +120,8 @@ impl Batch {
             calls.save(format!("done/{}", member.purpose), Bytes::new());
             self.done.insert(member.purpose.clone());
         }
-        if self.roster.heard(status, calls).is_some() && !finished {
+        let paused = self.pause.begins(now, status);
+        if self.roster.heard(status, calls).is_some() && !finished && !paused {
             calls.revive();
         }
     }

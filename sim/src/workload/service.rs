@@ -4,12 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, Offer, Task};
-use bourse_types::{HealthCheck, HealthKind, KillPolicy, Milli, TaskId, TaskState};
+use bourse_types::{
+    HealthCheck, HealthKind, KillPolicy, Milli, Mono, Now, Resources, Size, TaskId, TaskState,
+};
 use bytes::Bytes;
 
-use super::{Poke, Roster};
+use super::{Pause, Poke, Roster};
 use crate::machine::Program;
 use crate::random::Random;
+
+/// How many offers it looks at for an instance that shall have more.
+const TRIES: u32 = 5;
 
 /// Keeps so many instances running. It is picky: of each three offers in a row it declines up to two, for a moment.
 #[derive(Debug)]
@@ -19,6 +24,11 @@ pub struct Service {
     /// Offers in a row.
     declined: u32,
     dying: BTreeSet<TaskId>,
+    /// What instances have, as far as this life knows.
+    sizes: BTreeMap<TaskId, Resources>,
+    /// So many more offers are looked at for an instance that shall have more.
+    growing: u32,
+    pause: Pause,
     pub(super) roster: Roster,
 }
 
@@ -31,6 +41,9 @@ impl Service {
             random,
             declined: 0,
             dying: BTreeSet::new(),
+            sizes: BTreeMap::new(),
+            growing: 0,
+            pause: Pause::default(),
             roster: Roster::remember(memory),
         }
     }
@@ -45,14 +58,27 @@ impl Service {
         vec![format!("{running} of {} instances run, {} are there", self.count, self.roster.len())]
     }
 
-    pub(super) fn on(&mut self, event: Event<Poke>, calls: &mut Calls) {
+    pub(super) fn next_deadline(&self) -> Option<Mono> {
+        self.pause.deadline()
+    }
+
+    pub(super) fn on(&mut self, now: Now, event: Event<Poke>, calls: &mut Calls) {
         match event {
+            Event::Deadline if self.pause.ends(now) => calls.revive(),
+            Event::Offer(offer) if self.pause.lasts() => calls.decline(offer, Duration::from_secs(3)),
             Event::Offer(offer) => self.offered(offer, calls),
             Event::Update(status) => {
+                let paused = self.pause.begins(now, &status);
+                if let Some(size) = &status.size {
+                    self.sizes.insert(status.task_id.clone(), size.resources.clone());
+                }
                 let over = self.roster.heard(&status, calls);
                 if let Some(_instance) = over {
                     self.dying.remove(&status.task_id);
-                    calls.revive();
+                    self.sizes.remove(&status.task_id);
+                    if !paused {
+                        calls.revive();
+                    }
                 }
             }
             Event::Message(Poke::Scale(count)) => {
@@ -60,7 +86,7 @@ impl Service {
                 calls.save("count", vec![count as u8]);
                 calls.revive();
             }
-            Event::Message(Poke::LetGo) => {}
+            Event::Message(Poke::Resize) => self.resizes(calls),
             Event::Subscribed { .. } => calls.revive(),
             _ => {}
         }
@@ -77,9 +103,14 @@ impl Service {
 
     fn offered(&mut self, mut offer: Offer, calls: &mut Calls) {
         let missing = self.count.saturating_sub(self.present().len());
+        if self.grows(&mut offer) {
+            return calls.accept(offer);
+        }
         if missing == 0 {
-            calls.suppress();
-            return;
+            return match self.growing {
+                0 => calls.suppress(),
+                _ => calls.decline(offer, Duration::from_secs(3)),
+            };
         }
         let declines = self.declined < 2 && self.random.chance(0.6);
         self.declined = if declines { self.declined + 1 } else { 0 };
@@ -102,10 +133,51 @@ impl Service {
                 .ports(1)
                 .health(check);
             if let Ok(placed) = offer.launch(task) {
+                self.sizes.insert(placed.task.clone(), placed.resources.clone());
                 self.roster.launched(&placed, "instance", calls);
             }
         }
         calls.accept(offer);
+    }
+
+    /// The instances that run, and of which it is known what they have.
+    fn sized(&self) -> Vec<(TaskId, Resources)> {
+        let running = self.roster.iter().filter(|(_, member)| member.state == Some(TaskState::Running));
+        running.filter_map(|(task, _)| Some((task.clone(), self.sizes.get(task)?.clone()))).collect()
+    }
+
+    /// Takes something from one instance, or looks for more for one.
+    fn resizes(&mut self, calls: &mut Calls) {
+        if self.random.chance(0.5) {
+            self.growing = TRIES;
+            return calls.revive();
+        }
+        let (sized, some) = (self.sized(), "cpus:0.1".parse().expect("valid"));
+        let less = |(task, has): &(TaskId, Resources)| Some((task.clone(), has.checked_sub(&some)?));
+        // Nothing can be without processors at all.
+        let less: Vec<_> =
+            sized.iter().filter_map(less).filter(|(_, less)| less.cpus() > Milli::ZERO).collect();
+        if let Some((task, less)) = self.random.pick(&less) {
+            calls.shrink(task, Size::of(less.clone()));
+        }
+    }
+
+    /// Gives an instance on the agent of this offer more. Whether it did.
+    fn grows(&mut self, offer: &mut Offer) -> bool {
+        if self.growing == 0 {
+            return false;
+        }
+        self.growing -= 1;
+        let here = |task: &TaskId| {
+            self.roster.iter().any(|(known, member)| known == task && member.agent == *offer.agent())
+        };
+        let Some((task, has)) = self.sized().into_iter().find(|(task, _)| here(task)) else { return false };
+        let more = "cpus:0.35".parse().expect("valid");
+        let grows = offer.resize(&task, &has, &more, BTreeMap::new()).is_ok();
+        if grows {
+            self.growing = 0;
+        }
+        grows
     }
 
     fn trim(&mut self, calls: &mut Calls) {

@@ -9,7 +9,7 @@ use super::{Act, Happening, Node, Process, World};
 use crate::cast;
 use crate::convergence;
 use crate::nodes::scheduler::SchedulerNode;
-use crate::workload::{Craft, Poke};
+use crate::workload::{Craft, Poke, services};
 
 /// Act two must be over after so long: an agent's longest retry (10 min), twice the SDK's own reconciliation (15 min
 /// each), and some room.
@@ -30,11 +30,13 @@ impl World {
         self.act = Act::Two { until: self.outside.now + CONVERGENCE };
         self.outside.net.heal();
         self.outside.misfortune = false;
-        self.outside.slow_disks = false;
+        self.outside.disks.heal();
         let answers = self.outside.answers.map(|process| process.life);
         let others: Vec<u64> = self.masters.keys().copied().filter(|life| Some(*life) != answers).collect();
         others.into_iter().for_each(|life| self.ends_master(life, false));
-        answers.into_iter().for_each(|life| self.thaws_master(life));
+        answers.into_iter().for_each(|life| self.thaws(Process { node: Node::Master, life }));
+        self.agents.iter_mut().for_each(|agent| agent.thaws(&mut self.outside));
+        self.schedulers.iter_mut().for_each(|scheduler| scheduler.thaws(&mut self.outside));
         if self.agents.len() > 2 && self.outside.random.chance(0.15) {
             self.agent_dies(0, true);
             self.dead = Some(0);
@@ -46,8 +48,15 @@ impl World {
         {
             last.told(Input::Teardown, &mut self.outside);
         }
-        let hoarders = self.schedulers.iter_mut().filter(|scheduler| scheduler.is_hoarder());
-        hoarders.for_each(|hoarder| hoarder.told(Input::Message(Poke::LetGo), &mut self.outside));
+        for scheduler in &mut self.schedulers {
+            if scheduler.is_in_the_way() {
+                scheduler.told(Input::Message(Poke::LetGo), &mut self.outside);
+            }
+            if scheduler.is_services() {
+                services::in_the_end()
+                    .for_each(|wish| scheduler.told(Input::Message(wish), &mut self.outside));
+            }
+        }
         self.vandal.leaves();
         self.outside.agenda.enter(self.outside.now + LOOK, Happening::Looks);
     }
