@@ -9,6 +9,7 @@ mod docs;
 mod hostile;
 mod house;
 mod kill9;
+mod lab;
 mod limits;
 mod page;
 mod resize;
