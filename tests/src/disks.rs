@@ -71,8 +71,9 @@ impl FragileDisk {
         disk
     }
 
-    /// From now on every write fails. What is open stays open.
+    /// From now on every write fails. What is open stays open, and what was written before is on the disk.
     pub fn break_it(&self) {
+        run(Command::new("sync").arg("--file-system").arg(&self.path));
         run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.path));
     }
 

@@ -5,6 +5,7 @@
 
 mod cli;
 mod dev;
+mod disks;
 mod docs;
 mod hostile;
 mod house;
