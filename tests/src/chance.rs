@@ -27,8 +27,8 @@ impl Chance {
     }
 
     /// One of these; there is one at least.
-    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len())]
     }
 
     /// Whether what has this probability, from 0 to 1, happens.

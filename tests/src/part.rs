@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -120,6 +121,15 @@ impl Part {
             child.kill().expect("it is a child of ours");
             child.wait().expect("it is a child of ours");
         }
+    }
+
+    /// Ends it as a power cut would, unless it has ended by itself before: then it says how.
+    pub fn kill9_or_ended(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
+        // It may have ended: then there is nothing to kill.
+        let _ = child.kill();
+        let status = child.wait().expect("it is a child of ours");
+        (status.signal() != Some(Signal::SIGKILL as i32)).then_some(status)
     }
 
     /// Sends a signal.
