@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::wait::wait_until;
+
 /// A disk in memory, of a size that can be filled. Unmounted when it is let go.
 #[derive(Debug)]
 pub struct SmallDisk {
@@ -83,6 +85,12 @@ impl FragileDisk {
     /// When somebody has.
     pub fn renew(&self) {
         run(Command::new("umount").arg(&self.path));
+        // A container that is just being made has copies of all mounts for a moment: what is mounted again before they are
+        // gone is still the broken one.
+        wait_until("the loop device to be free", || {
+            let devices = Command::new("losetup").arg("--associated").arg(&self.image).output();
+            devices.expect("util-linux is installed").stdout.is_empty()
+        });
         self.mount();
     }
 
