@@ -165,16 +165,19 @@ fn a_database_of_somebody_else_is_refused() {
     assert!(matches!(open(dir.path()).err(), Some(OpenError::NoFormat { .. })));
 }
 
-/// A file system with less than RocksDB would take for a log ahead of need, so that it takes none, and finds with the next
-/// page that there is no room.
+/// A file system of which less is free at first than what RocksDB would take for a log ahead of need, so that it takes
+/// none, and finds with the next page that there is no room.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
+    /// 1 MiB of 16 is free. Once all is, RocksDB goes on: it wants to have as much as its buffer of 4 MiB.
     fn new() -> SmallDisk {
         let folder = tempfile::tempdir().expect("a temporary directory");
-        mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=3m"))
+        mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=16m"))
             .expect("these tests run as root");
-        SmallDisk(folder)
+        let disk = SmallDisk(folder);
+        fs::write(disk.ballast(), vec![0; 15 << 20]).expect("it is new");
+        disk
     }
 
     fn database(&self) -> PathBuf {
@@ -187,7 +190,8 @@ impl SmallDisk {
 
     /// Takes all the rest.
     fn fill(&self) {
-        fs::write(self.ballast(), vec![0; 4 << 20]).expect_err("it does not fit");
+        let mut ballast = fs::OpenOptions::new().append(true).open(self.ballast()).expect("it is there");
+        ballast.write_all(&vec![0; 2 << 20]).expect_err("it does not fit");
     }
 
     fn make_room(&self) {

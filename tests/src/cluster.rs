@@ -78,8 +78,11 @@ impl Cluster {
         let logs = fresh_logs();
         write_tokens(&inner);
         let disk_at = |place: &str| inner.join(place);
-        let small =
-            plan.small.iter().map(|(place, mib)| (place.clone(), SmallDisk::new(&disk_at(place), *mib)));
+        let small = plan.small.iter().map(|(place, mib, free)| {
+            let disk = SmallDisk::new(&disk_at(place), *mib);
+            free.iter().for_each(|kib| disk.leave(*kib));
+            (place.clone(), disk)
+        });
         let fragile =
             plan.fragile.iter().map(|(place, mib)| (place.clone(), FragileDisk::new(&disk_at(place), *mib)));
 

@@ -32,6 +32,14 @@ impl SmallDisk {
         while ballast.write_all(&page).is_ok() {}
     }
 
+    /// Takes all but so many KiB.
+    pub fn leave(&self, kib: u64) {
+        self.fill();
+        let ballast = File::options().write(true).open(self.ballast()).expect("it is ours");
+        let length = ballast.metadata().expect("it is open").len();
+        ballast.set_len(length.saturating_sub(kib << 10)).expect("it is ours");
+    }
+
     /// Gives back what [`fill`](SmallDisk::fill) took. A repeat does nothing.
     pub fn make_room(&self) {
         // It is not there when nothing was taken.

@@ -12,8 +12,8 @@ pub struct Plan {
     pub(crate) resources: String,
     pub(crate) master: Vec<String>,
     pub(crate) agent: Vec<String>,
-    /// Places and sizes, in MiB.
-    pub(crate) small: Vec<(String, u32)>,
+    /// Places and sizes, in MiB, and how many KiB are free at first where that is not all of it.
+    pub(crate) small: Vec<(String, u32, Option<u64>)>,
     /// Places and sizes, in MiB.
     pub(crate) fragile: Vec<(String, u32)>,
     /// Parts and their limits.
@@ -66,7 +66,14 @@ impl Plan {
     /// With a disk of so many MiB that can be filled, at this place of the cluster's folder: `master/registry`,
     /// `master/history`, `agent-1`, `services`.
     pub fn small_disk(mut self, place: &str, mib: u32) -> Plan {
-        self.small.push((place.to_owned(), mib));
+        self.small.push((place.to_owned(), mib, None));
+        self
+    }
+
+    /// With a disk as above, of which only so many KiB are free at first: less than RocksDB would take for a log ahead of
+    /// need, so that it takes none, and finds at once when there is no room.
+    pub fn crowded_disk(mut self, place: &str, mib: u32, kib: u64) -> Plan {
+        self.small.push((place.to_owned(), mib, Some(kib)));
         self
     }
 

@@ -131,7 +131,7 @@ fn a_master_whose_registry_became_read_only_ends_with_74_and_goes_on_when_it_is_
 #[test]
 fn a_master_whose_history_has_no_room_goes_on_and_tells_of_what_happens_after() {
     const HISTORY: &str = "master/history";
-    let mut cluster = Plan::agents(1).small_disk(HISTORY, TIGHT).start();
+    let mut cluster = Plan::agents(1).crowded_disk(HISTORY, 16, 1024).start();
     let epoch = cluster.api.cluster().expect("it answers").epoch;
     let newest = |cluster: &Cluster| {
         let request = ListEventsRequest { limit: 1, ..Default::default() };
@@ -148,7 +148,7 @@ fn a_master_whose_history_has_no_room_goes_on_and_tells_of_what_happens_after() 
     assert_eq!(newest(&cluster), full, "what happens meanwhile is missing");
 
     cluster.small_disk(HISTORY).make_room();
-    // RocksDB looks every five seconds.
+    // RocksDB looks every five seconds, and wants as much as its buffer is large.
     wait_until("the history to go on", || {
         cluster.cli().ok(["run", "--", "true"]);
         newest(&cluster) > full
