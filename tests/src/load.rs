@@ -144,19 +144,19 @@ impl Load {
     /// When something is wrong.
     #[track_caller]
     pub fn finish(mut self, cluster: &Cluster) -> audit::Sum {
-        self.tear_down(cluster);
+        self.tear_down(cluster, 2 * wait::PATIENCE);
         cluster.assert_no_container_is_left();
         self.audit()
     }
 
-    /// Waits until all tasks have ended, launching no more, and tears the framework down.
+    /// Waits until all tasks have ended and their ends were told, launching no more, and tears the framework down.
     ///
     /// # Panics
     /// When it takes too long.
     #[track_caller]
-    pub fn tear_down(&mut self, cluster: &Cluster) {
+    pub fn tear_down(&mut self, cluster: &Cluster, patience: Duration) {
         std::fs::write(&self.enough, "").expect("the test's own folder is writable");
-        wait::wait_for("all tasks of the load to end", 2 * wait::PATIENCE, || {
+        wait::wait_for("all tasks of the load to end", patience, || {
             let silent: Vec<String> = self
                 .journal
                 .read()

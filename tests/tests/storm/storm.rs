@@ -35,6 +35,9 @@ const DISK_LATE: Duration = Duration::from_secs(10);
 /// Until all is well again: who was cut off may wait for a minute before he tries again.
 const HEALED: Duration = Duration::from_secs(180);
 
+/// Until every end was told: a framework asks for what it was not told after five minutes at the latest.
+const TOLD: Duration = Duration::from_secs(400);
+
 /// What a master of so few agents may have in memory after all this, in MiB.
 const MASTER_MIB: u64 = 150;
 
@@ -110,7 +113,7 @@ pub fn run(switch: &Switch, seed: u64, length: Duration) {
     });
     wait_for("the service to settle", HEALED, || cluster.api.settled("stormy", INSTANCES));
     assert_eq!(cluster.processes("stormy").len(), INSTANCES as usize, "each instance is there once");
-    loads.iter_mut().for_each(|load| load.tear_down(&cluster));
+    loads.iter_mut().for_each(|load| load.tear_down(&cluster, TOLD));
     cluster.cli().ok(["service", "remove", "stormy"]);
     wait_for("containers to be gone", HEALED, || {
         let left = cluster.traces().groups();

@@ -308,7 +308,12 @@ impl<S: Scheduler> Session<S> {
         if status.state.is_terminal() || status.state == TaskState::Unknown {
             self.kills.done(&status.task_id);
         }
-        self.reconcile.told(&status.task_id);
+        match (status.state, status.reason) {
+            (TaskState::Unreachable, Some(Reason::Reconciliation)) => {
+                self.reconcile.told_away(&status.task_id)
+            }
+            _ => self.reconcile.told(&status.task_id),
+        }
         let due = match (&status.agent_id, status.uuid) {
             (Some(agent), Some(uuid)) => {
                 Some(Acknowledgement { agent: agent.clone(), task: status.task_id.clone(), uuid })
