@@ -1,5 +1,5 @@
 # The commands of a newcomer and of CI. Each installs what it misses first; README.md says what that is and why.
-.PHONY: run build test test-cgroup2 check sim bench format clean help
+.PHONY: run build test test-cgroup2 check sim storm bench format clean help
 
 help: ## show this
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,6 +28,10 @@ check: ## formatting, lints, the architecture's rules
 sim: ## the whole cluster by seeds in virtual time: make sim SEEDS=10000, or ARGS="--seed 7 --trace"
 	scripts/install-missing build
 	cargo run --package bourse-sim -- $(if $(ARGS),$(ARGS),--seeds 0..$(or $(SEEDS),1000) --coverage)
+
+storm: ## everything that can fail fails, under real processes: make storm SECONDS=3600, or SEED=7 for one that was seen
+	scripts/install-missing test
+	STORM_SECONDS=$(or $(SECONDS),120) STORM_SEED=$(SEED) cargo test --package bourse-tests --test storm -- --nocapture
 
 bench: ## what SPECIFICATION.md measures, beside a peer or a floor; a part: make bench ARGS="tasks --tasks 100"
 	scripts/install-missing bench

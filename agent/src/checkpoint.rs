@@ -6,7 +6,8 @@
 //! **What does it promise?** A record that was appended survives the process; after [`Checkpoint::sync`] it survives
 //! the machine. What one append adds is there as a whole or not at all: what was torn by a crash is cut off, as nothing
 //! that relied on it was said. The log holds some of the disk ahead of need, so that on a full one kills and ends can
-//! still be written down; and it is never written anew where there is no room for that. A damaged record in the middle
+//! still be written down; and it is never written anew where there is no room for that. A disk that has become read-only
+//! is like one that is full to the last byte. A damaged record in the middle
 //! is never skipped and never read as something else: the log is refused, and the words say what to do.
 //!
 //! **What does it leave to others?** What the records mean: the core's [`State`].
@@ -18,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bourse_agent_core::{Record, State};
-use nix::sys::statvfs::statvfs;
+use nix::sys::statvfs::{FsFlags, statvfs};
 
 use disk::BadRecord;
 use log::{Log, LogError};
@@ -36,7 +37,7 @@ const FREE_MIN: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckpointError {
     /// The file cannot be read or written.
-    #[error("could not {what} the checkpoint {}; see whether its disk is full or damaged", path.display())]
+    #[error("could not {what} the checkpoint {}; see whether its disk is full, read-only or damaged", path.display())]
     Io {
         /// What was tried.
         what: &'static str,
@@ -75,9 +76,9 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// The disk is full, and the same can be tried again once it is not.
-    pub fn is_full(&self) -> bool {
-        matches!(self, CheckpointError::Io { source, .. } if log::is_full(source))
+    /// The disk is full or read-only, and the same can be tried again once it is not.
+    pub fn is_blocked(&self) -> bool {
+        matches!(self, CheckpointError::Io { source, .. } if log::is_blocked(source))
     }
 }
 
@@ -86,7 +87,7 @@ impl CheckpointError {
 pub struct Checkpoint {
     path: PathBuf,
     log: Log,
-    /// Less than [`FREE_MIN`] was free when it was last looked for.
+    /// Less than [`FREE_MIN`] was free, or nothing could be written, when it was last looked for.
     crowded: bool,
     /// From this size on the log is written anew.
     compact_at: u64,
@@ -106,7 +107,7 @@ impl Checkpoint {
         })
         .map_err(at)?;
         let log = match Log::rewrite(&path, &encoded(&state)) {
-            Err(LogError::Io(error)) if end > 0 && log::is_full(&error) => Log::resume(&path, end),
+            Err(LogError::Io(error)) if end > 0 && log::is_blocked(&error) => Log::resume(&path, end),
             written => written,
         };
         let log = log.map_err(|error| placed(error, "write", &path))?;
@@ -115,7 +116,7 @@ impl Checkpoint {
     }
 
     /// Adds records, all of them or none. After an error none may be relied upon, and when the disk was
-    /// [full](CheckpointError::is_full) they may be tried again.
+    /// [full or read-only](CheckpointError::is_blocked) they may be tried again.
     pub fn append<'a>(
         &mut self,
         records: impl IntoIterator<Item = &'a Record>,
@@ -123,17 +124,18 @@ impl Checkpoint {
         self.log.append(&disk::write(records)).map_err(|error| placed(error, "write", &self.path))
     }
 
-    /// There is no room for more than a few words. Does not ask the disk: the two below do.
+    /// There is no room for more than a few words, or for none. Does not ask the disk: the two below do.
     pub fn is_full(&self) -> bool {
         self.crowded || self.log.is_full()
     }
 
-    /// Looks how much of the disk is free: what the log holds of it says nothing of that before it is used up.
+    /// Looks how much of the disk is free, and whether it takes anything: what the log holds of it says nothing of that
+    /// before it is used up.
     pub fn look_for_room(&mut self) {
-        self.crowded = free(&self.path).is_some_and(|free| free < FREE_MIN);
+        self.crowded = self.log.is_read_only() || free(&self.path).is_some_and(|free| free < FREE_MIN);
     }
 
-    /// Looks whether a full disk has room again.
+    /// Looks whether a full or read-only disk has room again.
     pub fn make_room(&mut self) {
         self.log.make_room();
         self.look_for_room();
@@ -155,7 +157,7 @@ impl Checkpoint {
                 self.compact_at = compact_at(log.size());
                 self.log = log;
             }
-            Err(LogError::Io(error)) if log::is_full(&error) => {
+            Err(LogError::Io(error)) if log::is_blocked(&error) => {
                 self.compact_at = self.log.size() + COMPACT_MIN;
             }
             Err(error) => return Err(placed(error, "write", &self.path)),
@@ -164,11 +166,12 @@ impl Checkpoint {
     }
 }
 
-/// The bytes that are free on the disk with this file, for anybody but root, to whom a file system may leave more. `None`
-/// where it does not say.
+/// The bytes that are free on the disk with this file, for anybody but root, to whom a file system may leave more; none
+/// of one that says to be read-only. `None` where it does not say.
 fn free(path: &Path) -> Option<u64> {
     let stat = statvfs(path).ok().filter(|stat| stat.blocks() > 0)?;
-    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    let writable = !stat.flags().contains(FsFlags::ST_RDONLY);
+    Some(if writable { stat.blocks_available().saturating_mul(stat.fragment_size()) } else { 0 })
 }
 
 fn compact_at(size: u64) -> u64 {

@@ -3,8 +3,9 @@
 //! It takes a batch of inputs, applies each, writes what must survive, and only then lets the effects out. A checkpoint
 //! that cannot be written stops the agent before anything was said: its tasks run on, and the next agent finds them. A
 //! disk that is full does not stop it, as the tasks that fill it have to be killed by somebody: no task is launched, and
-//! should even the room that the checkpoint holds be used up, nothing new is told or begun. Heartbeats, health checks and
-//! kills go on: the core's clocks do, and a check or a signal that waited would count against the task.
+//! should even the room that the checkpoint holds be used up, nothing new is told or begun. So it is at once on a disk that
+//! has become read-only. Heartbeats, health checks and kills go on: the core's clocks do, and a check or a signal that
+//! waited would count against the task.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub const INBOX_MAX: usize = 4096;
 /// How many inputs share one write of the checkpoint.
 const BATCH_MAX: usize = 256;
 
-/// How often a full disk is asked whether there is room again.
+/// How often a full or read-only disk is asked whether there is room again.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many effects wait for room on the disk before no more inputs are taken.
@@ -165,7 +166,9 @@ impl<C: Containerizer + Clone> Driver<C> {
         }
         self.disk_full = full;
         match full {
-            true => warn!("the disk of the work directory is full: no task is launched before there is room"),
+            true => warn!(
+                "the disk of the work directory is full or read-only: no task is launched before there is room"
+            ),
             false => info!("the disk of the work directory has room again"),
         }
         self.agent.apply(now, Event::Disk { full }, effects);
@@ -186,9 +189,12 @@ impl<C: Containerizer + Clone> Driver<C> {
             records().filter_map(steps).for_each(|(decided, _)| reached(decided));
             match self.checkpoint.append(records()) {
                 Ok(()) => {}
-                Err(error) if error.is_full() => {
+                Err(error) if error.is_blocked() => {
                     if !waited {
-                        error!(%error, "the disk is full to the last byte: but for kills nothing is done or told before there is room");
+                        error!(
+                            error = &error as &dyn std::error::Error,
+                            "the disk takes nothing more: but for kills nothing is done or told before it does"
+                        );
                     }
                     self.hold(effects);
                     return Ok(None);
@@ -345,15 +351,17 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use bourse_agent_core::{LinkId, Signal, Start, State, TaskKey};
+    use bourse_agent_core::{Assignment, LinkId, Signal, Start, State, TaskKey, Work};
     use bourse_client::Target;
     use bourse_containerizer::{Config as ContainerConfig, Filters, Isolation, LinuxContainerizer};
     use bourse_types::{
-        Address, AgentId, AgentInfo, Attributes, ContainerId, Epoch, FrameworkId, HealthCheck, HealthKind,
-        MasterId, Resources, TaskId,
+        Address, AgentId, AgentInfo, Attributes, ContainerId, Epoch, FrameworkId, FrameworkInfo, HealthCheck,
+        HealthKind, MasterId, Resources, Role, TaskId,
     };
+    use bytes::Bytes;
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+    use crate::fragile::FragileDisk;
     use crate::launcher::{Habits, Mountable};
 
     fn driver(folder: &Path) -> Driver<LinuxContainerizer> {
@@ -427,6 +435,17 @@ mod tests {
         fn hear(&mut self, message: FromMaster) {
             self.take(Event::FromMaster { link: LinkId(1), epoch: Epoch(1), message });
         }
+
+        fn register(&mut self) {
+            self.take(Event::Tick);
+            self.take(Event::LinkOpened { link: LinkId(1) });
+            self.hear(FromMaster::Registered {
+                agent: AgentId::new("S1").expect("valid"),
+                master: MasterId::new("M").expect("valid"),
+                heartbeat: Duration::from_secs(1000),
+                known: vec![],
+            });
+        }
     }
 
     fn small_disk() -> SmallDisk {
@@ -448,7 +467,7 @@ mod tests {
                 break error;
             }
         };
-        assert!(full.is_full());
+        assert!(full.is_blocked());
         let container = ContainerId::new("c1").expect("valid");
         // Nothing listens there.
         let check = Box::new(HealthCheck::new(HealthKind::Tcp { port: 1 }));
@@ -468,18 +487,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn on_a_disk_that_became_read_only_no_task_is_accepted_and_what_must_be_written_waits() {
+        let disk = FragileDisk::new();
+        let mut driver = driver(&disk.path());
+        driver.register();
+        disk.break_it();
+        let key = |task: &str| TaskKey {
+            framework: FrameworkId::new("F").expect("valid"),
+            task: TaskId::new(task).expect("valid"),
+        };
+        // On a good disk even this is written down.
+        let work = Work::Refuse("there are no such tasks".to_owned());
+        let (role, resources, message) = (Role::any(), Resources::new(), Bytes::new());
+        let assignment = Assignment { key: key("t1"), role, resources, message, work };
+        let framework = Box::new(FrameworkInfo::new("f"));
+        driver.hear(FromMaster::Run { framework, assignment: Box::new(assignment) });
+        assert!(driver.disk_full && driver.held.is_empty(), "{:?}", driver.held);
+        assert!(driver.agent.state().tasks.is_empty(), "{:?}", driver.agent.state().tasks);
+
+        // A kill of a task that is not here makes it one that must never run.
+        driver.hear(FromMaster::Kill { task: key("t2"), policy: None, reason: None });
+        let waits = driver.held.len();
+        assert!(waits > 0, "it was said and not written");
+        // As every second.
+        driver.checkpoint.make_room();
+        driver.hear(FromMaster::HeartbeatAck);
+        assert!(driver.disk_full && driver.held.len() == waits, "{:?}", driver.held);
+    }
+
+    #[tokio::test]
     async fn what_finds_no_room_on_a_full_disk_waits_and_is_all_there_once_there_is_room() {
         let disk = small_disk();
         let folder = disk.0.path();
         let mut driver = driver(folder);
-        driver.take(Event::Tick);
-        driver.take(Event::LinkOpened { link: LinkId(1) });
-        driver.hear(FromMaster::Registered {
-            agent: AgentId::new("S1").expect("valid"),
-            master: MasterId::new("M").expect("valid"),
-            heartbeat: Duration::from_secs(1000),
-            known: vec![],
-        });
+        driver.register();
         // Somebody takes all the rest.
         let hog = folder.join("hog");
         fs::write(&hog, vec![0; 8 << 20]).expect_err("it does not fit");

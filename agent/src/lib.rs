@@ -43,5 +43,8 @@ mod serve;
 
 mod run;
 
+#[cfg(test)]
+mod fragile;
+
 pub use config::{AgentArgs, Config};
-pub use run::run;
+pub use run::{EXIT_DISK_FAILED, exit_code, run};

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use bourse_agent_core::{Agent, Condition, Cores, Description, Found, Start, State};
 use bourse_containerizer::{Bind, Config as ContainerConfig, Isolation, LinuxContainerizer};
 use bourse_types::{Address, AgentInfo, AttributeValue, Attributes, Name, Resources};
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::clock::Clock;
 use crate::collect::{Keeping, collect};
 use crate::config::Config;
@@ -30,6 +31,9 @@ use crate::{cores, resources, sandbox, serve, usage};
 
 /// How long a stopping agent waits until those who read from it were told so.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The process ends with this status when its disk lets it not go on: input or output failed, as `sysexits.h` has it.
+pub const EXIT_DISK_FAILED: u8 = 74;
 
 /// The attribute of an agent that is not root.
 const ROOTLESS: &str = "rootless";
@@ -173,6 +177,19 @@ pub async fn run(
     Ok(())
 }
 
+/// The exit status of an agent that ended with this error: [`EXIT_DISK_FAILED`] where it can be started again as it is once
+/// its disk is well, else 1.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let of_disk = |cause: &(dyn std::error::Error + 'static)| {
+        let full_or_broken =
+            |code| matches!(Errno::from_raw(code), Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS | Errno::EIO);
+        let system = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        let checkpoint = cause.downcast_ref::<CheckpointError>();
+        system.is_some_and(full_or_broken) || matches!(checkpoint, Some(CheckpointError::Io { .. }))
+    };
+    if error.chain().any(of_disk) { EXIT_DISK_FAILED } else { 1 }
+}
+
 /// Lets those pass the work directory who must: tasks of other users where they are not isolated, else nobody.
 fn guard(work_dir: &WorkDir, isolation: Isolation) {
     let directory = work_dir.path().display();
@@ -308,6 +325,18 @@ fn raise_descriptors() {
 mod tests {
     use super::*;
     use crate::config::AgentArgs;
+
+    #[test]
+    fn an_agent_whose_disk_lets_it_not_go_on_ends_with_a_status_of_its_own() {
+        let io = |code: Errno| std::io::Error::from(code);
+        let checkpoint = |source| CheckpointError::Io { what: "sync", path: "checkpoint".into(), source };
+        let failed = anyhow::Error::from(checkpoint(io(Errno::EBADF)));
+        assert_eq!(exit_code(&failed), EXIT_DISK_FAILED);
+        let read_only = anyhow::Error::from(io(Errno::EROFS)).context("making the work directory");
+        assert_eq!(exit_code(&read_only), EXIT_DISK_FAILED);
+        assert_eq!(exit_code(&anyhow::Error::from(io(Errno::EACCES))), 1);
+        assert_eq!(exit_code(&anyhow::anyhow!("the master does not want this agent")), 1);
+    }
 
     #[test]
     fn an_agent_that_is_not_root_says_so_as_an_attribute_unless_its_operator_does() {

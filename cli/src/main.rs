@@ -99,7 +99,7 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Master(args) => return master::run(*args).await,
         Verb::Dev(args) => dev::run(args).await,
         Verb::Agent(args) => return agent::run(*args).await,
-        Verb::Services(args) => services::run(*args).await,
+        Verb::Services(args) => return services::run(*args).await,
         Verb::Status(args) => status::run(args).await,
         Verb::Ps(args) => ps::run(args).await,
         Verb::Task(args) => task::run(args).await,

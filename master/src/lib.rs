@@ -36,4 +36,4 @@ mod run;
 
 pub use config::{Config, MasterArgs};
 pub use keeper::KeepError;
-pub use run::{EXIT_SYNC_FAILED, Master, MasterError, Stores, exit_code, run};
+pub use run::{EXIT_PANICKED, EXIT_SYNC_FAILED, Master, MasterError, Stores, exit_code, run};

@@ -26,9 +26,12 @@ use crate::serve::auth::{Tokens, TokensError};
 use crate::serve::{self, Doors, TlsError};
 use crate::wire::scheduler::MasterIdentity;
 
-/// The process ends with this status when the registry could not be written: input or output failed, as `sysexits.h`
-/// has it.
+/// The process ends with this status when the registry could not be written, or the disk lets a master not start: input or
+/// output failed, as `sysexits.h` has it.
 pub const EXIT_SYNC_FAILED: u8 = 74;
+
+/// The process ends with this status when the core panicked: an error of the software, as `sysexits.h` has it.
+pub const EXIT_PANICKED: u8 = 70;
 
 /// Where a master keeps things.
 pub struct Stores {
@@ -78,14 +81,15 @@ pub enum MasterError {
 /// The exit status of a master that ended with this error.
 pub fn exit_code(error: &MasterError) -> u8 {
     match error {
-        MasterError::Driver(DriverError::Sync(_)) => EXIT_SYNC_FAILED,
+        MasterError::Driver(DriverError::Sync(_))
+        | MasterError::Registry(RegistryError::Read(_) | RegistryError::Write { .. })
+        | MasterError::History(_) => EXIT_SYNC_FAILED,
+        MasterError::Panicked => EXIT_PANICKED,
         MasterError::Tokens(_)
         | MasterError::Tls(_)
         | MasterError::Listen { .. }
-        | MasterError::Registry(_)
-        | MasterError::History(_)
-        | MasterError::Thread(_)
-        | MasterError::Panicked => 1,
+        | MasterError::Registry(RegistryError::Corrupt { .. })
+        | MasterError::Thread(_) => 1,
     }
 }
 

@@ -29,4 +29,4 @@ pub mod config;
 pub mod run;
 
 pub use config::ServicesArgs;
-pub use run::{RunError, run};
+pub use run::{EXIT_STATE_FAILED, RunError, exit_code, run};

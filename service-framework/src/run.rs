@@ -19,6 +19,10 @@ use crate::scheduler::ServiceScheduler;
 /// By this label the master finds the framework's API: `host:port`.
 pub const API_LABEL: &str = "bourse-api";
 
+/// The process ends with this status when its state folder could not be read or written: input or output failed, as
+/// `sysexits.h` has it.
+pub const EXIT_STATE_FAILED: u8 = 74;
+
 /// Only the master calls, by a few connections.
 const BOUNDS: Bounds = Bounds::of(256);
 
@@ -48,6 +52,20 @@ pub enum RunError {
     /// The framework ended.
     #[error(transparent)]
     Framework(#[from] bourse_sdk::RunError),
+}
+
+/// The exit status of a service framework that ended with this error.
+pub fn exit_code(error: &RunError) -> u8 {
+    match error {
+        RunError::StateDir(StateError::Io { .. })
+        | RunError::Framework(bourse_sdk::RunError::State(StateError::Io { .. })) => EXIT_STATE_FAILED,
+        RunError::Config(_)
+        | RunError::Settings(_)
+        | RunError::StateDir(_)
+        | RunError::State(_)
+        | RunError::Listen { .. }
+        | RunError::Framework(_) => 1,
+    }
 }
 
 /// Runs the service framework until `shutdown` is done, on `listener` or on one that it makes. Its services outlive it;

@@ -55,7 +55,32 @@ pub enum OpenError {
         #[source]
         source: rocksdb::Error,
     },
-    /// Anything else: permissions, no space, no such directory.
+    /// Its disk is full.
+    #[error(
+        "the database {} has no room on its disk; make some, then start again, nothing was lost",
+        path.display()
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// What the system or RocksDB said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Its disk takes no writes.
+    #[error(
+        "the database {} is on a disk that is read-only; mend it and mount it for writing, then start again, nothing was \
+         lost",
+        path.display()
+    )]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+        /// What the system or RocksDB said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Anything else: permissions, no such directory, a disk that fails.
     #[error("opening the database {} failed; look at the directory and its owner", path.display())]
     Failed {
         /// The file.
@@ -68,8 +93,7 @@ pub enum OpenError {
 
 /// Opens the database and checks its format; makes one of this build's format where there is none.
 pub(crate) fn open(path: &Path, recovery: Recovery) -> Result<DB, OpenError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| OpenError::Failed { path: path.to_owned(), source: Box::new(source) })?;
+    std::fs::create_dir_all(path).map_err(|source| disks_refusal(path, source))?;
     let db = DB::open(&options(recovery), path).map_err(|source| refusal(path, source))?;
     match db.get(FORMAT_KEY).map_err(|source| refusal(path, source))? {
         Some(format) => {
@@ -125,9 +149,34 @@ pub(crate) fn refusal(path: &Path, source: rocksdb::Error) -> OpenError {
     let path = path.to_owned();
     match source.kind() {
         rocksdb::ErrorKind::Corruption => OpenError::Damaged { path, source },
+        // Before the next one: it may be the file LOCK that there is no room for.
+        _ if is_of_disk(&source) => disks_refusal(&path, source),
         // RocksDB has no kind for it: "While lock file: .../LOCK: Resource temporarily unavailable" for another
         // process, "lock hold by current process" for this one.
         _ if source.to_string().to_lowercase().contains("lock") => OpenError::Locked { path },
         _ => OpenError::Failed { path, source: Box::new(source) },
+    }
+}
+
+/// What the system says of a disk that is full, of one that is full for this user, and of one that takes no writes.
+/// RocksDB has no kinds for them and passes on these words: strerror(3).
+const NO_ROOM: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+const READ_ONLY: &str = "Read-only file system";
+
+fn is_of_disk(source: &rocksdb::Error) -> bool {
+    let text = source.to_string();
+    text.contains(READ_ONLY) || NO_ROOM.iter().any(|words| text.contains(words))
+}
+
+/// By the words of the error, be it the system's own or passed on.
+fn disks_refusal(path: &Path, source: impl std::error::Error + Send + Sync + 'static) -> OpenError {
+    let (path, text) = (path.to_owned(), source.to_string());
+    let source: Box<dyn std::error::Error + Send + Sync> = Box::new(source);
+    if text.contains(READ_ONLY) {
+        OpenError::ReadOnly { path, source }
+    } else if NO_ROOM.iter().any(|words| text.contains(words)) {
+        OpenError::NoRoom { path, source }
+    } else {
+        OpenError::Failed { path, source }
     }
 }

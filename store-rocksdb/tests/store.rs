@@ -5,15 +5,18 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use bourse_master::Stores;
 use bourse_master::config::HistoryBounds;
 use bourse_master::history::{Filter, History as _, Stamped};
+use bourse_master::registry::Registry as _;
 use bourse_master_core::history::{Entry, Kind};
 use bourse_master_core::registry::{Change, Snapshot};
-use bourse_store_rocksdb::{OpenError, RocksHistory, open};
+use bourse_store_rocksdb::{OpenError, RocksHistory, RocksRegistry, open};
 use bourse_types::{Epoch, FrameworkId, FrameworkInfo, MasterId, Milli, Role, Wall};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 fn weight(role: &str, thousandths: u64) -> Change {
     Change::WeightSet { role: Role::new(role).expect("a role"), weight: Milli::new(thousandths) }
@@ -160,6 +163,116 @@ fn a_database_of_somebody_else_is_refused() {
         .put("theirs", "x")
         .expect("written");
     assert!(matches!(open(dir.path()).err(), Some(OpenError::NoFormat { .. })));
+}
+
+/// A file system of which less is free at first than what RocksDB would take for a log ahead of need, so that it takes
+/// none, and finds with the next page that there is no room.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// 1 MiB of 16 is free. Once all is, RocksDB goes on: it wants to have as much as its buffer of 4 MiB.
+    fn new() -> SmallDisk {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        mount(Some("small"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=16m"))
+            .expect("these tests run as root");
+        let disk = SmallDisk(folder);
+        fs::write(disk.ballast(), vec![0; 15 << 20]).expect("it is new");
+        disk
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.path().join("database")
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.path().join("ballast")
+    }
+
+    /// Takes all the rest.
+    fn fill(&self) {
+        let mut ballast = fs::OpenOptions::new().append(true).open(self.ballast()).expect("it is there");
+        ballast.write_all(&vec![0; 2 << 20]).expect_err("it does not fit");
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.ballast()).expect("it is there");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// Writes that fit into what is left of the last page of a full disk are no more than so many.
+const LAST_WRITES: u64 = 1_000;
+
+#[test]
+fn a_history_whose_disk_was_full_goes_on_when_there_is_room() {
+    let disk = SmallDisk::new();
+    let history = RocksHistory::open(&disk.database()).expect("it opens");
+    history.append(&[entry(1, 1, "before")]).expect("there is room");
+    disk.fill();
+    let mut next = 2;
+    while history.append(&[entry(next, next, "when it is full")]).is_ok() {
+        next += 1;
+        assert!(next < LAST_WRITES, "the disk is full, and everything is written");
+    }
+    assert_eq!(history.last_sequence().expect("what was written is read"), next - 1);
+
+    disk.make_room();
+    // RocksDB looks every five seconds.
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = history.append(&[entry(next, next, "after")]) {
+        assert!(Instant::now() < give_up, "there is room, and still: {error} ({:?})", error.source);
+        sleep(Duration::from_millis(50));
+    }
+    let all = |history: &RocksHistory| {
+        let entries = history.read(&Filter::default(), None, LAST_WRITES as usize).expect("read");
+        sequences(&entries)
+    };
+    let expected: Vec<u64> = (1..=next).rev().collect();
+    assert_eq!(all(&history), expected);
+    drop(history);
+    assert_eq!(all(&RocksHistory::open(&disk.database()).expect("it opens")), expected);
+}
+
+#[test]
+fn a_registry_on_a_full_disk_refuses_the_batch_and_has_all_before_it_when_there_is_room() {
+    let disk = SmallDisk::new();
+    let mut registry = RocksRegistry::open(&disk.database()).expect("it opens");
+    registry.load().expect("empty");
+    disk.fill();
+    let mut kept = Vec::new();
+    let batch = |n: u64| [weight(&format!("first{n}"), 1_000 + n), weight(&format!("second{n}"), 1_000 + n)];
+    for n in 0.. {
+        assert!(n < LAST_WRITES, "the disk is full, and everything is written");
+        match registry.commit(&batch(n)) {
+            Ok(()) => kept.extend(batch(n)),
+            Err(_) => break,
+        }
+    }
+    registry.commit(&batch(LAST_WRITES)).expect_err("nobody knows what the disk has");
+    drop(registry);
+    let refused =
+        RocksRegistry::open(&disk.database()).expect_err("there is no room for what a start writes");
+    assert!(matches!(refused, OpenError::NoRoom { .. }), "{refused:?}");
+
+    disk.make_room();
+    let mut registry = RocksRegistry::open(&disk.database()).expect("it opens");
+    assert_eq!(registry.load().expect("read"), applied(&kept));
+    registry.commit(&batch(LAST_WRITES)).expect("it goes on");
+}
+
+#[test]
+fn a_database_on_a_read_only_disk_is_refused_in_words() {
+    let disk = SmallDisk::new();
+    drop(RocksRegistry::open(&disk.database()).expect("it opens"));
+    let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, disk.0.path(), None::<&str>, read_only, None::<&str>).expect("nobody writes to it");
+    let refused = RocksRegistry::open(&disk.database()).expect_err("it cannot be written");
+    assert!(matches!(refused, OpenError::ReadOnly { .. }), "{refused:?}");
 }
 
 /// The newest write-ahead log of a database.

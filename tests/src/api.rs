@@ -5,8 +5,8 @@ use std::future::Future;
 use bourse_client::{Connection, Service, Settings, Target, Token, TokenSource};
 use bourse_proto::operator::operator_client::OperatorClient;
 use bourse_proto::operator::{
-    Agent, Cluster, Framework, GetClusterRequest, ListAgentsRequest, ListFrameworksRequest, ListTasksRequest,
-    Task,
+    Agent, Cluster, Framework, GetClusterRequest, ListAgentsRequest, ListFrameworksRequest, ListRolesRequest,
+    ListTasksRequest, Role, SetWeightRequest, Task,
 };
 use bourse_proto::services as wire;
 use bourse_proto::services::services_client::ServicesClient;
@@ -34,7 +34,9 @@ impl Api {
         let token = TokenSource::Text(Token::new(token).expect("a test's own token"));
         let connection = {
             let _inside = runtime.enter();
-            Connection::lazy(&Settings::master(target).with_token(token)).expect("good settings")
+            // A host of a test's network is another machine to it.
+            let settings = Settings { insecure: !target.is_loopback(), ..Settings::master(target) };
+            Connection::lazy(&settings.with_token(token)).expect("good settings")
         };
         Api { runtime, connection }
     }
@@ -118,6 +120,17 @@ impl Api {
     pub fn service(&self, name: &str) -> Answer<wire::Service> {
         let found = self.services()?.into_iter().find(|service| service.name == name);
         found.ok_or_else(|| Status::not_found(format!("no service {name} is listed")))
+    }
+
+    /// Gives a role a weight.
+    pub fn set_weight(&self, role: &str, weight: f64) -> Answer<()> {
+        let request = SetWeightRequest { role: role.to_owned(), weight };
+        self.wait(self.operator().set_weight(request)).map(drop)
+    }
+
+    /// All roles.
+    pub fn roles(&self) -> Answer<Vec<Role>> {
+        Ok(self.wait(self.operator().list_roles(ListRolesRequest {}))?.into_inner().roles)
     }
 
     /// Changes how many instances a service has.

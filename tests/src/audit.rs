@@ -42,6 +42,8 @@ pub fn audit(journal: &BTreeMap<String, Story>, ledger: &BTreeMap<String, Entry>
             None => wrong.push(format!("{task} is silent: launched, and then {:?}", story.told)),
             Some((state, exit)) => match (state.as_str(), exit, ran.ends) {
                 ("TASK_FINISHED" | "TASK_FAILED", Some(code), 1) if *code == story.code => sum.ran += 1,
+                // Its container could not be set up, on a full disk say.
+                ("TASK_FAILED", None, 0) if ran.starts == 0 => sum.never += 1,
                 ("TASK_FINISHED" | "TASK_FAILED", exit, ends) => wrong.push(format!(
                     "{task} is told as {state} with exit code {exit:?}; it came {ends} times to its end, which has the \
                      exit code {}",
@@ -89,7 +91,10 @@ mod tests {
 
     #[test]
     fn a_task_that_never_ran_and_is_told_so_is_good() {
-        assert_eq!(audit_one(&[("TASK_DROPPED", None)], 0, 0), Ok(Sum { never: 1, ..Sum::default() }));
+        let never = Ok(Sum { never: 1, ..Sum::default() });
+        assert_eq!(audit_one(&[("TASK_DROPPED", None)], 0, 0), never);
+        // A sandbox cannot be made on a full disk.
+        assert_eq!(audit_one(&[("TASK_FAILED", None)], 0, 0), never);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A cluster of real processes: a master, agents, and where asked for the service framework.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -14,10 +15,15 @@ use tempfile::TempDir;
 
 use crate::api::Api;
 use crate::cli::Cli;
+use crate::clock::Clock;
+use crate::disks::{FragileDisk, SmallDisk};
+use crate::hosts::Hosts;
 use crate::leaks::Traces;
 use crate::ledger::Ledger;
 use crate::part::Part;
+use crate::plan::{Plan, words};
 use crate::process::Process;
+use crate::room::MemoryRoom;
 use crate::wait::{PATIENCE, wait_for};
 use crate::{binary, place};
 
@@ -34,76 +40,6 @@ const PRINCIPALS: [(&str, &str); 5] = [
 /// How long what a cluster has left may take to go when it has stopped.
 const GONE: Duration = Duration::from_secs(5);
 
-/// What a cluster shall be.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    agents: usize,
-    services: bool,
-    resources: String,
-    master: Vec<String>,
-    agent: Vec<String>,
-}
-
-impl Plan {
-    /// A master and so many agents. Each says that it has more than a small machine does, so that tests of the same
-    /// machine do not wait for each other; and hears the master, and is missed, sooner than on a real network.
-    pub fn agents(agents: usize) -> Plan {
-        Plan {
-            agents,
-            services: false,
-            resources: "cpus:8; mem:4096; disk:1024".to_owned(),
-            master: words("--heartbeat-interval 500ms --agent-timeout 5s"),
-            agent: words("--usage-interval 200ms --reconnect-wait 100ms --kill-tasks-on-exit"),
-        }
-    }
-
-    /// With the service framework.
-    pub fn services(self) -> Plan {
-        Plan { services: true, ..self }
-    }
-
-    /// With these resources on each agent, ports aside: those are its own.
-    pub fn resources(self, resources: &str) -> Plan {
-        Plan { resources: resources.to_owned(), ..self }
-    }
-
-    /// With these flags for the master; a flag that is given again replaces the first.
-    pub fn master(mut self, flags: &str) -> Plan {
-        replace(&mut self.master, flags);
-        self
-    }
-
-    /// With these flags for each agent.
-    pub fn agent(mut self, flags: &str) -> Plan {
-        replace(&mut self.agent, flags);
-        self
-    }
-
-    /// Starts everything and waits until it works together.
-    ///
-    /// # Panics
-    /// When it does not in time.
-    pub fn start(self) -> Cluster {
-        Cluster::start(self)
-    }
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
-/// Adds flags, each with its values, in place of those of the same name.
-fn replace(flags: &mut Vec<String>, new: &str) {
-    let new = words(new);
-    for name in new.iter().filter(|word| word.starts_with("--")) {
-        if let Some(at) = flags.iter().position(|word| word == name) {
-            let values = flags[at + 1..].iter().take_while(|word| !word.starts_with("--")).count();
-            flags.drain(at..=at + values);
-        }
-    }
-    flags.extend(new);
-}
-
 /// A running cluster. Letting it go stops it, and proves that nothing of it is left.
 pub struct Cluster {
     /// Where all of it listens.
@@ -116,12 +52,18 @@ pub struct Cluster {
     traces: Traces,
     logs: PathBuf,
     folder: PathBuf,
+    small: BTreeMap<String, SmallDisk>,
+    fragile: BTreeMap<String, FragileDisk>,
+    clocks: BTreeMap<String, Clock>,
+    /// Let go when the master has ended.
+    master_memory: Option<MemoryRoom>,
+    hosts: Option<Hosts>,
     /// Held so that it is removed last.
     _folder: TempDir,
 }
 
 impl Cluster {
-    fn start(plan: Plan) -> Cluster {
+    pub(crate) fn start(plan: Plan, hosts: Option<Hosts>) -> Cluster {
         let temporary =
             tempfile::Builder::new().prefix("bourse-test-").tempdir().expect("a folder can be made");
         let folder = temporary.path().canonicalize().expect("it was just made");
@@ -135,8 +77,16 @@ impl Cluster {
         fs::set_permissions(&shared, fs::Permissions::from_mode(0o777)).expect("it is ours");
         let logs = fresh_logs();
         write_tokens(&inner);
+        let disk_at = |place: &str| inner.join(place);
+        let small = plan.small.iter().map(|(place, mib, free)| {
+            let disk = SmallDisk::new(&disk_at(place), *mib);
+            free.iter().for_each(|kib| disk.leave(*kib));
+            (place.clone(), disk)
+        });
+        let fragile =
+            plan.fragile.iter().map(|(place, mib)| (place.clone(), FragileDisk::new(&disk_at(place), *mib)));
 
-        let ip = place::address();
+        let ip = hosts.as_ref().map_or_else(place::address, Hosts::master);
         let ports = place::ports(40);
         let mut cluster = Cluster {
             ip,
@@ -149,10 +99,16 @@ impl Cluster {
                 listeners: vec![(ip, None), (Ipv4Addr::LOCALHOST, Some(ports.clone()))],
             },
             logs,
+            small: small.collect(),
+            fragile: fragile.collect(),
+            clocks: BTreeMap::new(),
+            master_memory: plan.master_memory.map(MemoryRoom::new),
+            hosts,
             folder,
             _folder: temporary,
         };
         cluster.plan_parts(&plan, &inner, ports);
+        cluster.place_parts(&plan);
         // A cluster that does not come up is stopped like one that did, by letting it go.
         cluster.parts.values_mut().for_each(Part::start);
         cluster.wait_ready(plan.agents, plan.services);
@@ -161,12 +117,14 @@ impl Cluster {
 
     fn plan_parts(&mut self, plan: &Plan, inner: &Path, ports: RangeInclusive<u16>) {
         let (ip, master) = (self.ip, self.master());
+        // Their network is the test's alone, and no other machine is on it.
+        let insecure = if self.hosts.is_some() { "--insecure" } else { "" };
         let text = |path: PathBuf| path.display().to_string();
         let part = |name: &str| {
             Part::new(name, binary::bourse(), &self.logs).variable("HOME", self.folder.join("home"))
         };
 
-        let mut arguments = words(&format!("master --listen {master}"));
+        let mut arguments = words(&format!("master --listen {master} {insecure}"));
         arguments.extend(["--work-dir".into(), text(inner.join("master"))]);
         arguments.extend(["--tokens".into(), text(inner.join("tokens.toml"))]);
         let mut parts = vec![part("master").arguments(arguments).arguments(plan.master.clone())];
@@ -176,8 +134,14 @@ impl Cluster {
             let name = format!("agent-{n}");
             let first = usize::from(*ports.start()) + (n - 1) * each;
             let resources = format!("{}; ports:[{first}-{}]", plan.resources, first + each - 1);
-            let mut arguments =
-                words(&format!("agent --master {master} --listen {ip}:{} --hostname {name}", 5050 + n));
+            let (ip, master) = match &self.hosts {
+                Some(hosts) => (hosts.agent(n).address(), hosts.master_for(&name)),
+                None => (ip, master.clone()),
+            };
+            let mut arguments = words(&format!(
+                "agent --master {master} --listen {ip}:{} --hostname {name} {insecure}",
+                5050 + n
+            ));
             arguments.extend(["--resources".into(), resources]);
             arguments.extend(["--work-dir".into(), text(inner.join(&name))]);
             arguments.extend(["--token-file".into(), text(inner.join("agent.token"))]);
@@ -188,12 +152,37 @@ impl Cluster {
             parts.push(part(&name).arguments(arguments).arguments(plan.agent.clone()));
         }
         if plan.services {
-            let mut arguments = words(&format!("services --master {master} --listen {ip}:0"));
+            let mut arguments = words(&format!("services --master {master} --listen {ip}:0 {insecure}"));
             arguments.extend(["--token-file".into(), text(inner.join("framework.token"))]);
             arguments.extend(["--state-dir".into(), text(inner.join("services"))]);
             parts.push(part("services").arguments(arguments));
         }
         self.parts = parts.into_iter().map(|part| (part.name().to_owned(), part)).collect();
+    }
+
+    /// Gives each part its host, its limits and its clock.
+    fn place_parts(&mut self, plan: &Plan) {
+        let mut parts = BTreeMap::new();
+        for (name, mut part) in std::mem::take(&mut self.parts) {
+            if let Some(hosts) = &self.hosts {
+                part = part.through(hosts.of(&name).prefix());
+            }
+            if let Some(room) = self.master_memory.as_ref().filter(|_| name == "master") {
+                part = part.through(room.prefix());
+            }
+            for (_, limits) in plan.limits.iter().filter(|(limited, _)| *limited == name) {
+                part = part.limited(limits);
+            }
+            if plan.clocks && name != "services" {
+                let clock = Clock::new(&self.folder, &name);
+                for (variable, value) in clock.variables() {
+                    part = part.variable(variable, value);
+                }
+                self.clocks.insert(name.clone(), clock);
+            }
+            parts.insert(name, part);
+        }
+        self.parts = parts;
     }
 
     /// Waits until all agents are active, and the service framework answers where there is one.
@@ -225,6 +214,46 @@ impl Cluster {
     /// The master's address.
     pub fn master(&self) -> String {
         format!("{}:5050", self.ip)
+    }
+
+    /// The hosts, of a cluster that was [started on](Plan::start_on) a network.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn hosts(&self) -> &Hosts {
+        self.hosts.as_ref().expect("the cluster was started on a network")
+    }
+
+    /// Where somebody of this name reaches the master, and how he gets to his host: `load`.
+    pub(crate) fn way_of(&self, name: &str) -> (String, Vec<OsString>) {
+        match &self.hosts {
+            Some(hosts) => (hosts.master_for(name), hosts.of(name).prefix()),
+            None => (self.master(), Vec::new()),
+        }
+    }
+
+    /// The disk that can be filled at this place.
+    ///
+    /// # Panics
+    /// When the plan has none there.
+    pub fn small_disk(&self, place: &str) -> &SmallDisk {
+        self.small.get(place).unwrap_or_else(|| panic!("there is no small disk at {place}"))
+    }
+
+    /// The disk that can become read-only at this place.
+    ///
+    /// # Panics
+    /// When the plan has none there.
+    pub fn fragile_disk(&self, place: &str) -> &FragileDisk {
+        self.fragile.get(place).unwrap_or_else(|| panic!("there is no fragile disk at {place}"))
+    }
+
+    /// The wall clock of a part.
+    ///
+    /// # Panics
+    /// When it goes by the machine's.
+    pub fn clock(&self, part: &str) -> &Clock {
+        self.clocks.get(part).unwrap_or_else(|| panic!("{part} goes by the machine's clock"))
     }
 
     /// The command line of an operator.
@@ -350,10 +379,22 @@ impl Cluster {
                 );
             }
         }
+        // What agents have made is named in their work directories, so disks that these are on go last.
+        let own_disk = |trace: &String| trace.starts_with("mount ");
+        wait_for("nothing to be left", GONE, || {
+            let left: Vec<String> = self.traces.all().into_iter().filter(|trace| !own_disk(trace)).collect();
+            if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
+        });
+        self.unmount();
         wait_for("nothing to be left", GONE, || {
             let left = self.traces.all();
             if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
         });
+    }
+
+    fn unmount(&mut self) {
+        self.small.clear();
+        self.fragile.clear();
     }
 
     fn agent_names(&self) -> Vec<String> {
@@ -374,10 +415,12 @@ impl Drop for Cluster {
             if let Err(failure) = stopped {
                 self.parts.clear();
                 self.traces.clean();
+                self.unmount();
                 std::panic::resume_unwind(failure);
             }
         }
         self.traces.clean();
+        self.unmount();
     }
 }
 

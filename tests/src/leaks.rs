@@ -76,7 +76,8 @@ impl Traces {
     }
 
     fn listening(&self) -> Vec<String> {
-        let table = fs::read_to_string("/proc/net/tcp").expect("/proc is mounted");
+        // In the network of this thread: `/proc/net` is that of the process' first one.
+        let table = fs::read_to_string("/proc/thread-self/net/tcp").expect("/proc is mounted");
         let sockets = table.lines().skip(1).filter_map(listener);
         let ours = sockets.filter(|(address, port)| {
             let covers =

@@ -31,6 +31,7 @@ const AT_ONE_OFFER: usize = 4;
 pub struct Load {
     /// The process.
     pub part: Part,
+    name: String,
     /// What it did and was told.
     pub journal: Journal,
     ledger: Ledger,
@@ -48,20 +49,29 @@ fn has_run(story: &Story) -> bool {
 impl Load {
     /// Starts a load on the cluster that goes on until [`Load::finish`]. `program` is the path of `bourse-test-load`.
     pub fn start(cluster: &Cluster, program: &Path) -> Load {
-        let folder = cluster.secrets().join("load");
+        Load::named(cluster, program, "load", cluster.ledger.clone())
+    }
+
+    /// One of several: each has its own name, which begins with `load`, and its own ledger.
+    pub fn named(cluster: &Cluster, program: &Path, name: &str, ledger: Ledger) -> Load {
+        let folder = cluster.secrets().join(name);
         std::fs::create_dir(&folder).expect("the test's own folder is writable");
-        let journal = cluster.logs().join("journal");
-        let (hold, enough) = (cluster.shared().join("hold"), folder.join("enough"));
-        let mut part = Part::new("load", program, cluster.logs())
-            .variable("BOURSE_MASTER", cluster.master())
+        let journal = cluster.logs().join(format!("{name}.journal"));
+        let (hold, enough) = (cluster.shared().join(format!("{name}.hold")), folder.join("enough"));
+        let (master, prefix) = cluster.way_of(name);
+        let mut part = Part::new(name, program, cluster.logs())
+            .through(prefix)
+            .variable("BOURSE_MASTER", master)
+            .variable("BOURSE_INSECURE", "1")
             .variable("BOURSE_TOKEN_FILE", cluster.token_file("framework"))
+            .variable("LOAD_NAME", name)
             .variable("LOAD_STATE", folder.join("state"))
             .variable("LOAD_JOURNAL", &journal)
-            .variable("LOAD_LEDGER", cluster.ledger.path())
+            .variable("LOAD_LEDGER", ledger.path())
             .variable("LOAD_HOLD", &hold)
             .variable("LOAD_ENOUGH", &enough);
         part.start();
-        Load { part, journal: Journal::at(journal), ledger: cluster.ledger.clone(), hold, enough }
+        Load { part, name: name.to_owned(), journal: Journal::at(journal), ledger, hold, enough }
     }
 
     /// How many tasks have run to their end so far.
@@ -134,8 +144,19 @@ impl Load {
     /// When something is wrong.
     #[track_caller]
     pub fn finish(mut self, cluster: &Cluster) -> audit::Sum {
+        self.tear_down(cluster, 2 * wait::PATIENCE);
+        cluster.assert_no_container_is_left();
+        self.audit()
+    }
+
+    /// Waits until all tasks have ended and their ends were told, launching no more, and tears the framework down.
+    ///
+    /// # Panics
+    /// When it takes too long.
+    #[track_caller]
+    pub fn tear_down(&mut self, cluster: &Cluster, patience: Duration) {
         std::fs::write(&self.enough, "").expect("the test's own folder is writable");
-        wait::wait_for("all tasks of the load to end", 2 * wait::PATIENCE, || {
+        wait::wait_for("all tasks of the load to end", patience, || {
             let silent: Vec<String> = self
                 .journal
                 .read()
@@ -152,10 +173,17 @@ impl Load {
             let frameworks = cluster.api.frameworks().expect("the master answers");
             frameworks
                 .iter()
-                .filter(|framework| framework.name == "load")
+                .filter(|framework| framework.name == self.name)
                 .all(|framework| framework.state == "completed")
         });
-        cluster.assert_no_container_is_left();
+    }
+
+    /// Compares what the framework was told with what ran. It was torn down, and its containers are gone.
+    ///
+    /// # Panics
+    /// When something is wrong.
+    #[track_caller]
+    pub fn audit(self) -> audit::Sum {
         let mut journal = self.journal.read();
         let mut ledger = self.ledger.read();
         // Nobody is told of the end of those: their framework was gone.
@@ -204,7 +232,7 @@ pub async fn run() -> Result<(), RunError> {
     }
     scheduler.pen.life(&scheduler.alive);
     let mut stop = signal(SignalKind::terminate()).expect("a handler can be set");
-    let framework = Framework::new("load")
+    let framework = Framework::new(variable("LOAD_NAME"))
         .state(state)
         .tasks(known)
         .user("nobody")

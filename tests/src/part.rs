@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use crate::wait::PATIENCE;
 pub struct Part {
     name: String,
     program: PathBuf,
+    /// Commands that become the next one each, and the last of them the program.
+    prefix: Vec<OsString>,
     arguments: Vec<OsString>,
     variables: Vec<(String, OsString)>,
     log: PathBuf,
@@ -29,6 +32,7 @@ impl Part {
         Part {
             name: name.to_owned(),
             program: program.to_owned(),
+            prefix: Vec::new(),
             arguments: Vec::new(),
             variables: Vec::new(),
             log: logs.join(format!("{name}.log")),
@@ -40,6 +44,19 @@ impl Part {
     pub fn arguments<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Part {
         self.arguments.extend(arguments.into_iter().map(Into::into));
         self
+    }
+
+    /// Started by this command, which becomes the program with the same process id: on another host, say. What is said
+    /// first comes first.
+    pub fn through(mut self, prefix: impl IntoIterator<Item = OsString>) -> Part {
+        self.prefix.extend(prefix);
+        self
+    }
+
+    /// With limits as `prlimit` has them: `--nofile=256`.
+    pub fn limited(self, limits: &str) -> Part {
+        let words = ["prlimit"].into_iter().chain(limits.split_whitespace()).chain(["--"]);
+        self.through(words.map(OsString::from).collect::<Vec<_>>())
     }
 
     /// With this variable. Beside those given, a part has a `PATH` and no other.
@@ -66,7 +83,9 @@ impl Part {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = OpenOptions::new().create(true).append(true).open(&self.log);
         let log = log.unwrap_or_else(|error| panic!("opening {}: {error}", self.log.display()));
-        let child = Command::new(&self.program)
+        let mut words = self.prefix.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
+        let child = Command::new(words.next().expect("the program at least"))
+            .args(words)
             .args(&self.arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -107,6 +126,15 @@ impl Part {
             child.kill().expect("it is a child of ours");
             child.wait().expect("it is a child of ours");
         }
+    }
+
+    /// Ends it as a power cut would, unless it has ended by itself before: then it says how.
+    pub fn kill9_or_ended(&mut self) -> Option<ExitStatus> {
+        let mut child = self.child.take()?;
+        // It may have ended: then there is nothing to kill.
+        let _ = child.kill();
+        let status = child.wait().expect("it is a child of ours");
+        (status.signal() != Some(Signal::SIGKILL as i32)).then_some(status)
     }
 
     /// Sends a signal.

@@ -141,7 +141,7 @@ pub enum Event {
         /// No task gets a longer grace than this.
         cap: Duration,
     },
-    /// The disk that the checkpoint is on is full, or has room again. Said by the shell when that changes.
+    /// The disk that the checkpoint is on is full or read-only, or has room again. Said by the shell when that changes.
     Disk {
         /// Nothing that takes more than a few words can be written down: no task is launched.
         full: bool,

@@ -57,8 +57,8 @@ impl Agent {
             return self.answer(now, &key, TaskState::Dropped, Reason::AgentDisconnected, why, out);
         };
         if self.disk_full {
-            let why = "the disk of the agent's work directory is full, and nothing can be launched before there is room; \
-                       free some, or launch the task on another agent";
+            let why = "the disk of the agent's work directory is full or read-only, and nothing can be launched before there \
+                       is room; free some or mend it, or launch the task on another agent";
             return self.answer(now, &key, TaskState::Dropped, Reason::ContainerLaunchFailed, why, out);
         }
         let framework_user = framework.user.clone();

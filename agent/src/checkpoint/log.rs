@@ -60,9 +60,10 @@ impl From<io::Error> for LogError {
     }
 }
 
-/// Whether there was no room on the disk, be it for all or for this user.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT))
+/// Whether the disk took nothing for now, and may take it later: there was no room, be it for all or for this user, or it
+/// is read-only, as ext4 and others make themselves after an error of the disk below.
+pub fn is_blocked(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(nix::libc::ENOSPC | nix::libc::EDQUOT | nix::libc::EROFS))
 }
 
 /// Hands each payload with its offset to `take`, in order, and comes back with where the last whole one ends: what is
@@ -134,6 +135,8 @@ pub struct Log {
     held: u64,
     /// Less than [`ROOM`] could be held when it was last tried.
     full: bool,
+    /// A write failed, and what it left beyond the end could not be cut off.
+    torn: bool,
 }
 
 impl Log {
@@ -168,7 +171,7 @@ impl Log {
         let mut file = OpenOptions::new().create_new(true).write(true).mode(PRIVATE).open(path)?;
         file.write_all(&bytes)?;
         let size = bytes.len() as u64;
-        let mut log = Log { file, size, held: size, full: false };
+        let mut log = Log { file, size, held: size, full: false, torn: false };
         if !log.make_room() {
             return Err(Errno::ENOSPC.into());
         }
@@ -185,7 +188,7 @@ impl Log {
             // Gives back what was held beyond the end too, so only where it must be.
             file.set_len(end)?;
         }
-        let mut log = Log { file, size: end, held: end, full: false };
+        let mut log = Log { file, size: end, held: end, full: false, torn: false };
         log.make_room();
         Ok(log)
     }
@@ -194,30 +197,49 @@ impl Log {
     pub fn append(&mut self, payload: &[u8]) -> Result<(), LogError> {
         let mut bytes = Vec::new();
         frame(payload, &mut bytes);
-        let end = self.size + bytes.len() as u64;
-        if end > self.held {
-            self.hold(end - self.size + ROOM);
-        }
-        if end > self.held {
-            self.full = true;
-            return Err(io::Error::from(Errno::ENOSPC).into());
-        }
-        if let Err(error) = self.file.write_all_at(&bytes, self.size) {
-            // Nothing half written may stand before what is written next. This gives back what was held.
-            self.file.set_len(self.size)?;
-            if self.held != CANNOT_HOLD {
-                self.held = self.size;
-            }
-            self.full |= is_full(&error);
+        if let Err(error) = self.put(&bytes) {
+            self.full |= is_blocked(&error);
             return Err(error.into());
         }
-        self.size = end;
+        self.size += bytes.len() as u64;
         match self.held {
             // There was room, and nothing else tells.
             CANNOT_HOLD => self.full = false,
             _ if self.full => {}
             _ => drop(self.make_room()),
         }
+        Ok(())
+    }
+
+    /// Writes beyond the end.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.cut()?;
+        }
+        let end = self.size + bytes.len() as u64;
+        if end > self.held {
+            let held = self.hold(end - self.size + ROOM);
+            if end > self.held {
+                return Err(held.err().unwrap_or(Errno::ENOSPC).into());
+            }
+        }
+        let written = self.file.write_all_at(bytes, self.size);
+        if written.is_err() {
+            // Nothing half written may stand before what is written next. A disk that takes not even this is asked again
+            // then; why it did not take the bytes says more.
+            self.torn = true;
+            let _ = self.cut();
+        }
+        written
+    }
+
+    /// Cuts off what a failed write left beyond the end. This gives back what was held.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.size)?;
+        if self.held != CANNOT_HOLD {
+            self.held = self.size;
+        }
+        self.torn = false;
         Ok(())
     }
 
@@ -229,7 +251,8 @@ impl Log {
     /// Takes more of the disk if there is not enough room. `false`: there is no more to take.
     pub fn make_room(&mut self) -> bool {
         if self.held - self.size < ROOM {
-            self.hold(ROOM + STEP);
+            // How much it came to is what counts.
+            let _ = self.hold(ROOM + STEP);
         }
         if self.held != CANNOT_HOLD {
             self.full = self.held - self.size < ROOM;
@@ -237,8 +260,17 @@ impl Log {
         !self.full
     }
 
-    /// Holds so much of the disk beyond the end, or as much of it as there is.
-    fn hold(&mut self, most: u64) {
+    /// Whether the disk takes no writes at all. It is asked for a byte that is held already, as a file system that has made
+    /// itself read-only after an error need not say so: `statvfs` of ext4 does not since Linux 6.15. Where nothing can be
+    /// held, only a write tells.
+    pub fn is_read_only(&self) -> bool {
+        let at = self.size as nix::libc::off_t;
+        (self.size + 1..CANNOT_HOLD).contains(&self.held)
+            && fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, at, 1) == Err(Errno::EROFS)
+    }
+
+    /// Holds so much of the disk beyond the end, or as much of it as there is; then the error says why it is not all.
+    fn hold(&mut self, most: u64) -> Result<(), Errno> {
         let mut more = most;
         while self.held != CANNOT_HOLD && self.size + more > self.held {
             let (from, length) = (self.size as nix::libc::off_t, more as nix::libc::off_t);
@@ -246,11 +278,12 @@ impl Log {
                 Ok(()) => self.held = self.size + more,
                 Err(Errno::EINTR) => {}
                 Err(Errno::ENOSPC | Errno::EDQUOT) if more > LEAST => more /= 2,
-                Err(Errno::ENOSPC | Errno::EDQUOT) => return,
+                Err(blocked @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EROFS)) => return Err(blocked),
                 // Not on this file system: whether there is room shows when something is written.
                 Err(_) => self.held = CANNOT_HOLD,
             }
         }
+        Ok(())
     }
 
     pub fn sync(&mut self) -> Result<(), LogError> {
@@ -269,6 +302,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::fragile::FragileDisk;
 
     fn payloads() -> Vec<Vec<u8>> {
         vec![b"first".to_vec(), Vec::new(), vec![0; 300], b"last".to_vec()]
@@ -375,7 +409,7 @@ mod tests {
         let (path, ballast) = (disk.join("checkpoint"), disk.join("ballast"));
         fs::write(&path, MAGIC).expect("there is room");
         let file = OpenOptions::new().write(true).open(&path).expect("there");
-        let mut log = Log { file, size: MAGIC.len() as u64, held: CANNOT_HOLD, full: false };
+        let mut log = Log { file, size: MAGIC.len() as u64, held: CANNOT_HOLD, full: false, torn: false };
         fs::write(&ballast, [0; 40 << 10]).expect("there is room");
         log.append(&[0; 40 << 10]).expect_err("there is no room");
         assert!(log.is_full() && !log.make_room() && !log.make_room(), "nothing has changed");
@@ -383,6 +417,42 @@ mod tests {
         log.append(&[0; 40 << 10]).expect("there is room");
         assert!(!log.is_full() && log.make_room());
         umount2(disk, MntFlags::MNT_DETACH).expect("mounted");
+    }
+
+    #[test]
+    fn a_log_whose_disk_became_read_only_is_blocked_and_has_all_that_was_written() {
+        let disk = FragileDisk::new();
+        let path = disk.path().join("checkpoint");
+        let mut log = Log::rewrite(&path, &payloads()[..1]).expect("written");
+        assert!(!log.is_read_only());
+        disk.break_it();
+        assert!(log.is_read_only(), "there is room, and it is of no use");
+        for _ in 0..2 {
+            let refused = log.append(b"refused").expect_err("the disk is read-only");
+            assert!(matches!(&refused, LogError::Io(error) if is_blocked(error)), "{refused:?}");
+            assert!(log.is_full());
+        }
+        let size = log.size();
+        drop(log);
+        disk.renew();
+        assert_eq!(read_all(&path).expect("readable"), payloads()[..1]);
+        let mut log = Log::resume(&path, size).expect("there");
+        payloads()[1..].iter().for_each(|payload| log.append(payload).expect("the disk is well again"));
+        assert!(!log.is_full() && !log.is_read_only());
+        assert_eq!(read_all(&path).expect("readable"), payloads());
+    }
+
+    #[test]
+    fn what_a_failed_write_left_is_cut_off_before_the_next_one() {
+        let (_folder, path, bytes) = written();
+        let mut log = Log::resume(&path, bytes.len() as u64).expect("there");
+        // A write that failed half way, on a disk that did not let it be undone.
+        log.file.write_all_at(&[7; 100], log.size).expect("written");
+        log.torn = true;
+        log.append(b"short").expect("written");
+        let mut expected = payloads();
+        expected.push(b"short".to_vec());
+        assert_eq!(read_all(&path).expect("readable"), expected);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use bourse_agent::AgentArgs;
+use bourse_agent::{AgentArgs, exit_code};
 
 use super::check::check;
+use crate::print::say;
 use crate::{inherited, logging, shutdown};
 
 /// Run an agent
@@ -25,6 +26,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     logging::start();
     let config = args.agent.to_config()?;
     let listener = inherited::listener(config.listen)?;
-    bourse_agent::run(config, listener, shutdown::requested()?).await?;
-    Ok(ExitCode::SUCCESS)
+    let stop = shutdown::requested()?;
+    match bourse_agent::run(config, listener, stop).await {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            let code = exit_code(&error);
+            say(format_args!("bourse: {error:#}"));
+            Ok(ExitCode::from(code))
+        }
+    }
 }

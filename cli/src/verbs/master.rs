@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use bourse_master::{MasterArgs, exit_code};
+use bourse_master::{EXIT_SYNC_FAILED, MasterArgs, exit_code};
+use bourse_store_rocksdb::OpenError;
 
 use super::check::check;
 use crate::print::say;
@@ -29,7 +30,16 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let work_dir = config.work_dir.clone();
     let stores = tokio::task::spawn_blocking(move || bourse_store_rocksdb::open(&work_dir))
         .await
-        .context("opening the registry and the history")??;
+        .context("opening the registry and the history")?;
+    let stores = match stores {
+        Ok(stores) => stores,
+        // Whoever starts masters again tells by the status that this one only waits for its disk.
+        Err(error @ (OpenError::NoRoom { .. } | OpenError::ReadOnly { .. })) => {
+            say(format_args!("bourse: {:#}", anyhow::Error::from(error)));
+            return Ok(ExitCode::from(EXIT_SYNC_FAILED));
+        }
+        Err(error) => return Err(error.into()),
+    };
     let stop = shutdown::requested()?;
     match bourse_master::run(config, stores, listener, stop).await {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -5,10 +5,12 @@
 
 mod cli;
 mod dev;
+mod disks;
 mod docs;
 mod hostile;
 mod house;
 mod kill9;
+mod lab;
 mod limits;
 mod page;
 mod resize;

@@ -171,7 +171,7 @@ fn while_the_disk_is_full_nothing_is_launched_and_what_runs_can_be_killed() {
     world.kill("t1", Some(secs(0)), None);
     world.expect(expect![[r#"
         Checkpoint(TaskForgotten F/t2)
-        Send(1: Update F/t2 TASK_DROPPED#4 REASON_CONTAINER_LAUNCH_FAILED "the disk of the agent's work directory is full, and nothing can be launched before there is room; free some, or launch the task on another agent")
+        Send(1: Update F/t2 TASK_DROPPED#4 REASON_CONTAINER_LAUNCH_FAILED "the disk of the agent's work directory is full or read-only, and nothing can be launched before there is room; free some or mend it, or launch the task on another agent")
         Checkpoint(KillBegun F/t1 Asked(None) left 0ns of 0ns)
         Checkpoint(UpdateMade F/t1 TASK_KILLING#5)
         Send(1: Update F/t1 TASK_KILLING#5)

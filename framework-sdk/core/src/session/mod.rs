@@ -316,7 +316,12 @@ impl<S: Scheduler> Session<S> {
         if status.state.is_terminal() || status.state == TaskState::Unknown {
             self.kills.done(&status.task_id);
         }
-        self.reconcile.told(&status.task_id);
+        match (status.state, status.reason) {
+            (TaskState::Unreachable, Some(Reason::Reconciliation)) => {
+                self.reconcile.told_away(&status.task_id)
+            }
+            _ => self.reconcile.told(&status.task_id),
+        }
         let failed = match verdict {
             Verdict::Show | Verdict::Stale => self.resizes.heard(&status),
             Verdict::Repeat | Verdict::PutOff | Verdict::Back => None,

@@ -1,7 +1,8 @@
 //! Asking for the state of tasks after a gap, until every one of them has been told.
 //!
 //! The master is silent about tasks of agents that it knows and that are not back yet after its restart; so what was not
-//! answered is asked again, with growing delay. Now and then everything is asked for, gap or not: a launch that was lost
+//! answered is asked again, with growing delay. So is what was answered with its agent being unreachable: of a task that
+//! never reached that agent a restarted master knows nothing, and says nothing when the agent is back. Now and then everything is asked for, gap or not: a launch that was lost
 //! on its way shows in no other manner.
 
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ const EVERY: Duration = Duration::from_secs(15 * 60);
 #[derive(Debug, Default)]
 pub(super) struct Reconcile {
     open: BTreeSet<TaskId>,
+    /// Told to be unreachable, by an answer: accounted for, and to be asked about until something else is told.
+    away: BTreeSet<TaskId>,
     repeat: Option<(Mono, Duration)>,
     everything: Option<Mono>,
     /// Whether the end was told for this subscription.
@@ -36,6 +39,7 @@ impl Reconcile {
     /// Everything is asked for, once more.
     pub(super) fn ask(&mut self, now: Now, tasks: BTreeSet<TaskId>) {
         self.open = tasks;
+        self.away.clear();
         self.repeat = Some((now.mono + FIRST, FIRST));
         self.everything = Some(now.mono + EVERY);
     }
@@ -48,6 +52,13 @@ impl Reconcile {
     /// This task was told.
     pub(super) fn told(&mut self, task: &TaskId) {
         self.open.remove(task);
+        self.away.remove(task);
+    }
+
+    /// The answer for this task was that its agent is unreachable.
+    pub(super) fn told_away(&mut self, task: &TaskId) {
+        self.open.remove(task);
+        self.away.insert(task.clone());
     }
 
     /// Whether the scheduler is to hear, now and once, that all have been told.
@@ -59,7 +70,7 @@ impl Reconcile {
 
     /// When something has to be asked.
     pub(super) fn next_deadline(&self) -> Option<Mono> {
-        let repeat = self.repeat.filter(|_| !self.open.is_empty()).map(|(due, _)| due);
+        let repeat = self.repeat.filter(|_| self.has_to_ask()).map(|(due, _)| due);
         repeat.into_iter().chain(self.everything).min()
     }
 
@@ -71,12 +82,16 @@ impl Reconcile {
     /// Those to be asked again now.
     pub(super) fn due(&mut self, now: Now) -> BTreeSet<TaskId> {
         match self.repeat {
-            Some((due, delay)) if due <= now.mono && !self.open.is_empty() => {
+            Some((due, delay)) if due <= now.mono && self.has_to_ask() => {
                 let delay = delay.saturating_mul(2).min(LONGEST);
                 self.repeat = Some((now.mono + delay, delay));
-                self.open.clone()
+                self.open.union(&self.away).cloned().collect()
             }
             _ => BTreeSet::new(),
         }
+    }
+
+    fn has_to_ask(&self) -> bool {
+        !self.open.is_empty() || !self.away.is_empty()
     }
 }

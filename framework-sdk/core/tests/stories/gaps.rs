@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, FromMaster, Input};
-use bourse_types::TaskState::{Gone, Running};
+use bourse_types::TaskState::{Gone, Running, Unreachable};
 use expect_test::expect;
 
 use crate::world::{World, idle, offer, one_each, reconciled, subscribed, update};
@@ -107,6 +107,45 @@ fn tasks_that_the_master_is_silent_about_are_asked_for_again() {
         ACKNOWLEDGE t2 on a1 02
         note: every task has been accounted for since the subscription
         -- all told: nothing more to ask
+    "#]]);
+}
+
+#[test]
+fn a_task_whose_agent_was_unreachable_when_it_was_asked_for_is_asked_for_until_more_is_known() {
+    let mut world = World::subscribed(one_each());
+    world.hear(offer("o1"));
+    world.closed("reset");
+    world.pass(Duration::from_millis(100));
+    world.hear(subscribed());
+    world.hear(reconciled("t1", Unreachable));
+    world.check(expect![[r#"
+        > Offer(Offer(o1 of a1.example: cpus:1; mem:128; ports:[31000-31009] left, 0 tasks))
+        ACCEPT o1 launch t1 (cpus:0.5; mem:32), rest not for 300s
+        > Disconnected
+        give up #1
+        note: disconnected: reset; next try in 75.830078ms
+        SUBSCRIBE #2 hello as f-1
+        > Subscribed f-1 again=true
+        note: subscribed again as f-1
+        RECONCILE t1
+        RECONCILE everything
+        > Update t1 TASK_UNREACHABLE
+        > Reconciled
+        note: every task has been accounted for since the subscription
+    "#]]);
+    world.pass(Duration::from_secs(10));
+    world.hear(reconciled("t1", Unreachable));
+    world.say("its agent is back, and has never heard of it");
+    world.pass(Duration::from_secs(21));
+    world.hear(reconciled("t1", Gone));
+    world.say("nothing more to ask");
+    world.pass(Duration::from_secs(50));
+    world.check(expect![[r#"
+        RECONCILE t1
+        -- its agent is back, and has never heard of it
+        RECONCILE t1
+        > Update t1 TASK_GONE
+        -- nothing more to ask
     "#]]);
 }
 
