@@ -396,7 +396,8 @@ mod tests {
             let Some(batch) = judged(|| StateBatch::decode(&bytes[..])) else { return Ok(()) };
             for write in &batch.writes {
                 if let Some(name) = judged(|| file_name(&write.key)) {
-                    prop_assert_eq!(key_of(&name).as_ref(), Some(&write.key));
+                    let read = key_of(&name);
+                    prop_assert_eq!(read.as_ref(), Some(&write.key));
                     prop_assert!(!name.contains('/') && !name.starts_with('.') && name.len() <= FILE_NAME_MAX);
                     prop_assert!(name != BATCH && name != "%new");
                 }

@@ -183,7 +183,7 @@ mod tests {
     fn a_sandbox_on_a_file_system_without_quotas_of_projects_has_none_and_that_is_no_error() {
         // In memory, where the kernel has none of projects.
         let sandbox = tempfile::tempdir_in("/dev/shm").expect("it is writable");
-        assert_eq!(limit(sandbox.path(), Some(1 << 20)).expect("that is no error"), false);
+        assert!(!limit(sandbox.path(), Some(1 << 20)).expect("that is no error"));
         assert_eq!(used(sandbox.path()), None);
         let missing = sandbox.path().join("missing");
         assert!(limit(&missing, None).is_err_and(|error| error.kind() == ErrorKind::NotFound));

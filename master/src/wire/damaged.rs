@@ -197,7 +197,7 @@ fn register() -> link::Register {
     };
     link::Register {
         info: Some(wire_agent::write(None, &info)),
-        agent_id: "S1".into(),
+        agent_id: Some("S1".into()),
         address: info.address.to_string(),
         version: info.version,
         tasks: vec![report],

@@ -57,6 +57,9 @@ impl Services {
             Event::Offer(offer) => Event::Offer(offer),
             Event::Rescinded(offer) => Event::Rescinded(offer),
             Event::Update(status) => Event::Update(status),
+            Event::ResizeFailed { task, wanted, has, reason, why } => {
+                Event::ResizeFailed { task, wanted, has, reason, why }
+            }
             Event::AgentFailed(agent) => Event::AgentFailed(agent),
             Event::AgentDraining { agent, deadline } => Event::AgentDraining { agent, deadline },
             Event::Error(why) => Event::Error(why),

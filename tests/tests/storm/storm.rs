@@ -271,7 +271,7 @@ impl Storm {
             Act::Deafen(_) | Act::MasterAlone => self.cluster.hosts().masters().mend(),
             Act::Weather(name, _) => self.set(name, Weather::FAIR),
             Act::Slow(name, _) => self.host(name).slow(None),
-            Act::Full(place) => self.unblock(*place),
+            Act::Full(place) => self.unblock(place),
             Act::ReadOnly => self.unblock(REGISTRY),
             Act::Jump(name, _) => self.cluster.clock(name).set_right(),
             Act::Call(_) => {

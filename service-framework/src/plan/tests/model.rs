@@ -93,7 +93,7 @@ struct World {
 
 /// Definitions of which some differ in their size only.
 fn text(number: u32) -> String {
-    let (user, cpus) = (number / 2, if number % 2 == 0 { "0.5" } else { "0.7" });
+    let (user, cpus) = (number / 2, if number.is_multiple_of(2) { "0.5" } else { "0.7" });
     format!(
         "name = \"web\"\ncommand = \"x\"\nuser = \"u{user}\"\nreplace_unreachable_after = \"20s\"\n\
          ports = 1\n[resources]\ncpus = {cpus}\n[restart]\nmax = \"5s\"\n"
