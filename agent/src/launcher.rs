@@ -123,7 +123,9 @@ impl<C: Containerizer + Clone> Launcher<C> {
                 Err(why) => Err(why),
             };
             if outcome.is_ok() {
-                let given = spawn_blocking(move || limit_disk(&habits, &sandbox, &spec.resources)).await;
+                let given =
+                    spawn_blocking(move || limit_disk(quota::change, &habits, &sandbox, &spec.resources))
+                        .await;
                 // What it may hold is measured as well, so its limit holds all the same.
                 if let Err(why) = given.unwrap_or_else(|panic| Err(broken(&panic))) {
                     warn!(container_id = %container, why, "the quota of a sandbox is as it was");
@@ -241,7 +243,7 @@ async fn start<C: Containerizer>(
         })?;
         reached(Failpoint::SandboxMade);
         // Before anything is in it.
-        limit_disk(&habits, &sandbox, &launch.spec.resources)?;
+        limit_disk(quota::give, &habits, &sandbox, &launch.spec.resources)?;
         let spec = container::spec(&habits, &launch, sandbox)?;
         let rootfs = launch.spec.rootfs.as_ref();
         let root =
@@ -267,11 +269,16 @@ async fn start<C: Containerizer>(
 }
 
 /// Gives a sandbox the quota of a task with these resources, where its file system has quotas.
-fn limit_disk(habits: &Habits, sandbox: &Path, resources: &Resources) -> Result<(), String> {
+fn limit_disk(
+    how: fn(&Path, Option<u64>) -> std::io::Result<bool>,
+    habits: &Habits,
+    sandbox: &Path,
+    resources: &Resources,
+) -> Result<(), String> {
     if !habits.enforce_disk {
         return Ok(());
     }
-    let limited = quota::limit(sandbox, disk_limit_of(resources).map(bytes));
+    let limited = how(sandbox, disk_limit_of(resources).map(bytes));
     limited.map(drop).map_err(|error| {
         format!(
             "the sandbox {} could not be given its quota: {error}; see whether the quotas of its file system are in order, \

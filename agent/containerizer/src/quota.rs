@@ -62,28 +62,44 @@ mod request {
     nix::ioctl_write_ptr!(set_attributes, b'X', 32, Attributes);
 }
 
-/// Lets a sandbox hold so many bytes, in whole KiB and at least one; `None`: as many as there are. A repeat with another
-/// figure changes it, also to less than what is there.
+/// Has a new sandbox hold so many bytes at most, in whole KiB and at least one; `None`: as many as there are, until that is
+/// [changed](change). A repeat with another figure changes it.
 ///
-/// Before the first file of the sandbox is made: what is there already belongs to no project. Answers `false`, and does
-/// nothing, where the file system has no such quotas or the agent may not set them.
-pub fn limit(sandbox: &Path, bytes: Option<u64>) -> io::Result<bool> {
+/// Before the first file of the sandbox is made: what is there already belongs to no project, and could not be renamed any
+/// more (rename(2), EXDEV). Answers `false`, and does nothing, where the file system has no such quotas or the agent may not
+/// set them.
+pub fn give(sandbox: &Path, bytes: Option<u64>) -> io::Result<bool> {
     let folder = folder(sandbox)?;
     if !is_kept_to(folder.as_fd()) {
         return Ok(false);
     }
-    let project = match (project(folder.as_fd())?, bytes) {
-        (Some(project), _) => project,
-        (None, Some(_)) => give_project(folder.as_fd())?,
-        (None, None) => return Ok(true),
+    let project = match project(folder.as_fd())? {
+        Some(project) => project,
+        None => give_project(folder.as_fd())?,
     };
+    set(folder.as_fd(), project, bytes).map(|()| true)
+}
+
+/// Changes what a sandbox holds that was given a quota, also to less than what is there. Answers `false`, and does nothing,
+/// where it was given none.
+pub fn change(sandbox: &Path, bytes: Option<u64>) -> io::Result<bool> {
+    let folder = folder(sandbox)?;
+    if !is_kept_to(folder.as_fd()) {
+        return Ok(false);
+    }
+    match project(folder.as_fd())? {
+        Some(project) => set(folder.as_fd(), project, bytes).map(|()| true),
+        None => Ok(false),
+    }
+}
+
+fn set(folder: BorrowedFd<'_>, project: u32, bytes: Option<u64>) -> io::Result<()> {
     let blocks = bytes.map_or(0, |bytes| (bytes / BLOCK_BYTES).max(1));
     let mut quota = Quota::none();
     quota.0.dqb_bhardlimit = blocks;
     quota.0.dqb_bsoftlimit = blocks;
     quota.0.dqb_valid = libc::QIF_BLIMITS;
-    control(folder.as_fd(), libc::Q_SETQUOTA, project, ptr::from_mut(&mut quota.0).cast())?;
-    Ok(true)
+    Ok(control(folder, libc::Q_SETQUOTA, project, ptr::from_mut(&mut quota.0).cast())?)
 }
 
 /// What a sandbox with a quota holds, in bytes: files that have no name any more and are still open among it. `None` where
@@ -100,11 +116,12 @@ fn folder(sandbox: &Path) -> io::Result<OwnedFd> {
 }
 
 /// A file system that knows nothing of them, a kernel before 5.14, or an agent that may not: whatever is wrong, there is
-/// no quota.
+/// no quota. That they are kept to everybody is told, and of a project only who may also set its quota.
 fn is_kept_to(folder: BorrowedFd<'_>) -> bool {
+    let may = !matches!(quota(folder, FIRST), Err(error) if error.kind() == ErrorKind::PermissionDenied);
     // `struct fs_quota_stat` takes 80 bytes: a version and a byte of padding, then the flags.
     let mut state = [0_u16; 64];
-    control(folder, STATE, 0, state.as_mut_ptr().cast()).is_ok() && state[1] & KEPT_TO != 0
+    control(folder, STATE, 0, state.as_mut_ptr().cast()).is_ok() && state[1] & KEPT_TO != 0 && may
 }
 
 /// One of ours that the folder belongs to.
@@ -183,9 +200,10 @@ mod tests {
     fn a_sandbox_on_a_file_system_without_quotas_of_projects_has_none_and_that_is_no_error() {
         // In memory, where the kernel has none of projects.
         let sandbox = tempfile::tempdir_in("/dev/shm").expect("it is writable");
-        assert!(!limit(sandbox.path(), Some(1 << 20)).expect("that is no error"));
+        assert!(!give(sandbox.path(), Some(1 << 20)).expect("that is no error"));
+        assert!(!change(sandbox.path(), None).expect("that is no error"));
         assert_eq!(used(sandbox.path()), None);
         let missing = sandbox.path().join("missing");
-        assert!(limit(&missing, None).is_err_and(|error| error.kind() == ErrorKind::NotFound));
+        assert!(give(&missing, None).is_err_and(|error| error.kind() == ErrorKind::NotFound));
     }
 }

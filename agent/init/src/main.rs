@@ -105,6 +105,9 @@ fn main() -> ExitCode {
             // The last word to the agent: with this copy closed it sees that the program runs.
             drop(report);
             sys::shrink();
+            // The logs are written within the quota of the sandbox, as what the task writes is. Without that right there is
+            // nothing to give up.
+            let _ = sys::give_up_limits();
             let reach = if plan.place == Place::Host { Reach::Descendants } else { Reach::Namespace };
             supervise::wait_for(main, reach, &mut signals, &mut logs)
         }

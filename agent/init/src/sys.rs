@@ -118,6 +118,7 @@ struct CapData {
 }
 
 unsafe extern "C" {
+    fn capget(header: *mut CapHeader, data: *mut CapData) -> c_int;
     fn capset(header: *mut CapHeader, data: *const CapData) -> c_int;
     fn close(fd: c_int) -> c_int;
     fn dup2(old: c_int, new: c_int) -> c_int;
@@ -756,9 +757,24 @@ pub fn cut_bounding_set(keep: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// `_LINUX_CAPABILITY_VERSION_3` of uapi/linux/capability.h.
+const VERSION_3: u32 = 0x2008_0522;
+
+/// Gives up what lets a process pass the hard limit of a quota, among other limits (CAP_SYS_RESOURCE, capabilities(7)).
+pub fn give_up_limits() -> io::Result<()> {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let mut header = CapHeader { version: VERSION_3, pid: 0 };
+    let mut data = [CapData { effective: 0, permitted: 0, inheritable: 0 }; 2];
+    // SAFETY: version 3 reads a header and writes two data records, which is what it gets.
+    check(unsafe { capget(&mut header, data.as_mut_ptr()) })?;
+    data[0].effective &= !(1 << CAP_SYS_RESOURCE);
+    data[0].permitted &= !(1 << CAP_SYS_RESOURCE);
+    // SAFETY: version 3 reads a header and two data records, which is what it gets.
+    check(unsafe { capset(&mut header, data.as_ptr()) }).map(drop)
+}
+
 /// Sets the effective and permitted capabilities; nothing is inheritable.
 pub fn set_capabilities(keep: u64) -> io::Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
     let mut header = CapHeader { version: VERSION_3, pid: 0 };
     let data = [keep as u32, (keep >> 32) as u32].map(|half| CapData {
         effective: half,

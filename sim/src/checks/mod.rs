@@ -79,6 +79,11 @@ impl Checks {
         self.silence.speaks(life, agent, world);
     }
 
+    /// To this incarnation of the master, the agent's connection is closed.
+    pub fn agent_leaves(&mut self, life: u64, agent: &AgentId, world: Mono) {
+        self.silence.leaves(life, agent, world);
+    }
+
     /// After the master's core wanted this.
     pub fn master_effect(&mut self, life: u64, now: Now, world: Mono, effect: &Effect) {
         match effect {

@@ -14,6 +14,9 @@ const UNREAD: Duration = Duration::from_secs(20);
 /// How much later than usual a heartbeat may arrive, and be told to the core.
 const LATE: Duration = Duration::from_secs(5);
 
+/// Who was heard is told to the core so often.
+const LAST: Duration = Duration::from_secs(1);
+
 /// By incarnation of the master, what arrived of each agent.
 #[derive(Debug, Default)]
 pub struct Silence(BTreeMap<(u64, AgentId), VecDeque<Mono>>);
@@ -28,8 +31,14 @@ impl Silence {
         }
     }
 
-    /// The master takes the agent for unreachable. The last letter of a connection may be read when that is closed, and
-    /// does not count then; what was heard a heartbeat before it does.
+    /// A connection of the agent is closed. Its last letter may be read in the moment before, and does not count then.
+    pub fn leaves(&mut self, life: u64, agent: &AgentId, world: Mono) {
+        if let Some(arrived) = self.0.get_mut(&(life, agent.clone())) {
+            arrived.retain(|at| world.since(*at) > LAST);
+        }
+    }
+
+    /// The master takes the agent for unreachable.
     pub fn unreachable(&mut self, life: u64, agent: &AgentId, world: Mono, found: &mut Vec<String>) {
         let Config { agent_timeout, heartbeat_interval, .. } = Config::default();
         let arrived = self.0.get(&(life, agent.clone())).into_iter().flatten();

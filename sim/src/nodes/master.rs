@@ -230,9 +230,12 @@ impl MasterNode {
     }
 
     /// A connection is gone, in the words of the core; nothing, where the core has let nobody in by it.
-    fn gone(&mut self, conn: ConnId) -> Option<Event> {
+    fn gone(&mut self, conn: ConnId, outside: &mut Outside) -> Option<Event> {
         match self.peers.remove(&conn)? {
-            Peer::Agent(Some(agent)) => Some(Event::AgentLinkClosed { agent, link: LinkId(conn.0) }),
+            Peer::Agent(Some(agent)) => {
+                outside.checks.agent_leaves(self.process.life, &agent, outside.now);
+                Some(Event::AgentLinkClosed { agent, link: LinkId(conn.0) })
+            }
             Peer::Scheduler(Some(framework)) => {
                 Some(Event::StreamClosed { framework, stream: StreamId(conn.0) })
             }
@@ -364,7 +367,7 @@ impl MasterNode {
             for _ in 0..most {
                 let event = match self.inbox.pop_front() {
                     Some(Incoming::Event(event)) => Some(event),
-                    Some(Incoming::Gone(conn)) => self.gone(conn),
+                    Some(Incoming::Gone(conn)) => self.gone(conn, outside),
                     None => break,
                 };
                 if let Some(event) = event {

@@ -11,8 +11,9 @@ use bourse_containerizer::{ContainerError, ContainerSpec, Containerizer, Isolati
 use bourse_types::{ContainerId, Exit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::timeout;
 
-use super::lab::{Lab, exit_of, until, within};
+use super::lab::{DEADLINE, Lab, exit_of, processes_marked, until};
 use super::leaks::{children, descriptors};
 
 /// Set for a process in which nothing else happens.
@@ -112,7 +113,9 @@ async fn live(lab: &Arc<Lab>, seed: u64, from: u64, to: u64) {
                     return;
                 }
                 let chances = Chances(seed.wrapping_add(number.wrapping_mul(0x9e37_79b9)));
-                within(one(&lab, &base, number, chances)).await;
+                if timeout(DEADLINE, one(&lab, &base, number, chances)).await.is_err() {
+                    panic!("c{number} takes longer than {DEADLINE:?}: {}", state_of(&lab));
+                }
             }
         })
     });
@@ -197,6 +200,17 @@ async fn one(lab: &Lab, base: &ContainerSpec, number: u64, mut chances: Chances)
     }
     containerizer.destroy(id).await.expect("it can be removed");
     fs::remove_dir_all(&spec.sandbox).expect("nothing is mounted in it");
+}
+
+/// What the processes of all containers wait for.
+fn state_of(lab: &Lab) -> String {
+    let told = |pid: &u32, what: &str| fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+    let processes = processes_marked(&format!("LAB={}", lab.instance));
+    let lines = processes.iter().map(|pid| {
+        let groups = told(pid, "cgroup").replace('\n', " ");
+        format!("{} waits in {:?}, groups {groups}", told(pid, "stat").trim(), told(pid, "wchan"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The first process of a container, as it is written down.

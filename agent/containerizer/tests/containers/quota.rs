@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use bourse_containerizer::{ContainerSpec, Containerizer, quota};
+use bourse_types::Exit;
 
 use super::lab::{Lab, read, until};
 
@@ -42,7 +43,7 @@ async fn a_task_that_fills_its_quota_is_told_so_and_others_on_the_same_disk_go_o
     let on_it = |name: &str, mebibytes: u64, script: &str| {
         let sandbox = place.join(name);
         fs::create_dir(&sandbox).expect("it is writable");
-        assert!(quota::limit(&sandbox, Some(mebibytes * MIB)).expect("it can be set"), "there are quotas");
+        assert!(quota::give(&sandbox, Some(mebibytes * MIB)).expect("it can be set"), "there are quotas");
         ContainerSpec { sandbox, ..lab.shell(name, script) }
     };
     let fill = "head -c 16M /dev/zero > big; code=$?; size=$(stat -c %s big); rm big; echo $code $size";
@@ -50,6 +51,33 @@ async fn a_task_that_fills_its_quota_is_told_so_and_others_on_the_same_disk_go_o
     let told = lab.output(&full).await;
     let size: u64 = told.trim().strip_prefix("1 ").and_then(|size| size.parse().ok()).expect("it failed");
     assert!((3 * MIB..=4 * MIB).contains(&size), "{size}");
+
+    // Nor does its log pass the limit, of which what is thrown away is only counted.
+    let loud = on_it("loud", 4, "head -c 16M /dev/zero > big; head -c 300000 /dev/zero >&2; exit 3");
+    assert_eq!(lab.run(&loud).await, Exit::Code(3));
+    let used = quota::used(&loud.sandbox).expect("it has one");
+    assert!((3 * MIB..=4 * MIB).contains(&used), "{used}");
+
+    // One that begins without a limit can have one later, and what it made before is renamed as what it makes then is.
+    let sandbox = place.join("later");
+    fs::create_dir(&sandbox).expect("it is writable");
+    assert!(quota::give(&sandbox, None).expect("it can be set"));
+    let script = "echo old > old; until [ -e go ]; do sleep 0.1; done; mv old new; head -c 16M /dev/zero > big; echo $?";
+    let later = ContainerSpec { sandbox, ..lab.shell("later", script) };
+    lab.launch(&later).await;
+    until("it has begun", || later.sandbox.join("old").exists()).await;
+    assert!(quota::change(&later.sandbox, Some(4 * MIB)).expect("it can be set"));
+    fs::write(later.sandbox.join("go"), "").expect("it is writable");
+    lab.wait(&later).await;
+    assert!(
+        later.sandbox.join("new").exists() && !later.sandbox.join("old").exists(),
+        "{}",
+        read(&later, "stderr")
+    );
+    let none = place.join("none");
+    fs::create_dir(&none).expect("it is writable");
+    assert!(!quota::change(&none, Some(MIB)).expect("that is no error"), "it was given none");
+    fs::remove_dir(&none).expect("it is empty");
 
     // Of two at once each has its own, and what has no name any more counts until its end.
     let keeper = on_it("keeper", 4, &keeps_unlinked(3));
@@ -65,19 +93,19 @@ async fn a_task_that_fills_its_quota_is_told_so_and_others_on_the_same_disk_go_o
     for (name, limit, expected) in [("more", Some(8 * MIB), "0\n"), ("free", None, "0\n")] {
         let grown = on_it(name, 4, script);
         lab.launch(&grown).await;
-        assert!(quota::limit(&grown.sandbox, limit).expect("it can be set"));
+        assert!(quota::change(&grown.sandbox, limit).expect("it can be set"));
         fs::write(grown.sandbox.join("go"), "").expect("it is writable");
         lab.wait(&grown).await;
         assert_eq!(read(&grown, "stdout"), expected, "{name}");
     }
 
     lab.finish().await;
-    for name in ["full", "keeper", "other", "more", "free"] {
+    for name in ["full", "loud", "later", "keeper", "other", "more", "free"] {
         let sandbox = place.join(name);
         fs::remove_dir_all(&sandbox).expect("it is there");
         // Nobody's any more: the next one in its place begins with nothing.
         fs::create_dir(&sandbox).expect("it is writable");
-        assert!(quota::limit(&sandbox, Some(MIB)).expect("it can be set"));
+        assert!(quota::give(&sandbox, Some(MIB)).expect("it can be set"));
         let used = quota::used(&sandbox).expect("it has one");
         assert!(used < MIB / 4, "{used}");
         fs::remove_dir(&sandbox).expect("it is empty");
