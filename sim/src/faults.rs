@@ -3,13 +3,14 @@
 //! Not every run has every fault: what a run lacks lets other things happen more often, and a run with few faults gets
 //! further.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::net::Weather;
 use crate::random::Random;
 
 /// One thing that goes wrong at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The master is killed; another one starts later.
     MasterCrash,
@@ -56,7 +57,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    const ALL: [Fault; 21] = [
+    /// All of them.
+    pub const ALL: [Fault; 21] = [
         Fault::MasterCrash,
         Fault::MasterFreeze,
         Fault::MasterReplaced,
@@ -79,6 +81,12 @@ impl Fault {
         Fault::DiskLow,
         Fault::DiskFull,
     ];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
 }
 
 /// The misfortunes of one run.

@@ -8,7 +8,7 @@
 //! that nothing is broken that must always hold; the checkers (`checks`) believe only what goes in and comes out, and
 //! what the machines really did. In the second the faults stop, and within bounded time everybody must know the same and
 //! have what they want (`convergence`). Checkers are proven by bugs on purpose ([`Plant`]), and what was reached is
-//! counted ([`Coverage`]).
+//! counted ([`Coverage`]). A run that fails is made shorter: what it can go without ([`Less`]) is left out ([`shrink()`]).
 //!
 //! **What does it leave to others?** Wire and disk forms, real shells, real kernels: those have tests of their own.
 
@@ -30,7 +30,12 @@ mod workload;
 
 mod cast;
 mod faults;
+mod less;
 mod plant;
+
+mod jobs;
+mod run;
+mod shrink;
 
 mod checks;
 mod convergence;
@@ -39,17 +44,33 @@ mod text;
 mod trace;
 
 pub use coverage::Coverage;
+pub use faults::Fault;
+pub use jobs::{each, processors};
+pub use less::{Less, Part, numbers, seconds};
 pub use plant::Plant;
+pub use run::run;
+pub use shrink::shrink;
 
-use world::World;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How to run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Print what happens.
     pub trace: bool,
     /// Grow this bug.
     pub plant: Option<Plant>,
+    /// Go without this.
+    pub less: Less,
+}
+
+impl Options {
+    /// The command that runs this seed like this.
+    pub fn replay(&self, seed: u64) -> String {
+        let plant = self.plant.map_or_else(String::new, |plant| format!(" --plant {plant}"));
+        format!("bourse-sim --seed {seed}{plant}{}", self.less)
+    }
 }
 
 /// What came of a run.
@@ -62,16 +83,17 @@ pub struct Report {
     /// How many lines the trace has.
     pub lines: u64,
     /// How much virtual time passed.
-    pub lasted: std::time::Duration,
+    pub lasted: Duration,
+    /// How long act one is, if nothing is broken before its end.
+    pub act_one: Duration,
+    /// The faults that struck, by their numbers.
+    pub strikes: BTreeMap<u64, Fault>,
+    /// How many frameworks the seed has, also those that the run went without.
+    pub frameworks: u64,
     /// What was reached.
     pub coverage: Coverage,
     /// Every broken promise; empty when all is well.
     pub broken: Vec<String>,
     /// The last lines of the trace.
     pub tail: Vec<String>,
-}
-
-/// Runs one seed. A core whose own assertion fails panics: say the seed before.
-pub fn run(seed: u64, options: Options) -> Report {
-    World::new(seed, options).run()
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bourse_agent_core::{FromAgent, Record};
+use bourse_master_core::state::Part;
 use bourse_master_core::{Call, Effect, Event, StreamId, ToAgent, ToScheduler};
 use bourse_types::{Epoch, FrameworkId, Milli, Name, OfferId, Resource, TaskId, TaskState};
 
@@ -47,11 +48,13 @@ pub enum Plant {
     EndChanged,
     /// That agents were heard never reaches the core.
     HeartbeatsUnheard,
+    /// A master that is made of another one's parts has forgotten what was declined.
+    RestoreLossy,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 16] = [
+    pub const ALL: [Plant; 17] = [
         Plant::DoubleOffer,
         Plant::OfferTooLarge,
         Plant::ForgottenRescind,
@@ -68,6 +71,7 @@ impl Plant {
         Plant::CheckpointForgotten,
         Plant::EndChanged,
         Plant::HeartbeatsUnheard,
+        Plant::RestoreLossy,
     ];
 }
 
@@ -201,6 +205,11 @@ impl Garden {
     /// What a letter to an agent says about its master.
     pub fn epoch(&self, epoch: Epoch) -> Epoch {
         if self.plant == Some(Plant::StaleEpoch) { Epoch(1) } else { epoch }
+    }
+
+    /// What a master is made of.
+    pub fn restores(&self, part: &Part) -> bool {
+        self.plant != Some(Plant::RestoreLossy) || !matches!(part, Part::Filter { .. })
     }
 
     /// What an agent reads back.

@@ -22,9 +22,11 @@ pub enum Vintage {
 }
 
 impl Vintage {
-    /// Of a process that starts.
-    pub fn draw(random: &mut Random) -> Vintage {
-        if random.chance(BEFORE) { Vintage::Before } else { Vintage::Present }
+    /// Of a process that starts; `skew`: it may be of the build before.
+    pub fn draw(random: &mut Random, skew: bool) -> Vintage {
+        // Drawn in any case: what comes after it is then the same with skew and without.
+        let before = random.chance(BEFORE);
+        if before && skew { Vintage::Before } else { Vintage::Present }
     }
 
     /// As a process of this build hears it. `None`: it is passed over, as a message without a known kind is.

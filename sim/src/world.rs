@@ -15,10 +15,11 @@ use crate::checks::Checks;
 use crate::clock::Agenda;
 use crate::coverage::Coverage;
 use crate::disk::{Disks, Registry, Room};
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
+use crate::less::{Less, Part};
 use crate::letter::Letter;
 use crate::machine::Inside;
-use crate::net::{ConnId, Net, Side};
+use crate::net::{ConnId, Net, Side, Weather};
 use crate::nodes::agent::{AgentNode, Down};
 use crate::nodes::master::{Ended, MasterNode};
 use crate::nodes::scheduler::SchedulerNode;
@@ -137,6 +138,8 @@ pub struct Outside {
     pub garden: Garden,
     /// Machines and doors fail now and then.
     pub misfortune: bool,
+    /// Processes that start may be of the build before.
+    pub skew: bool,
     trace: Trace,
     /// Who dies in the middle of its next write, and whether its machine does.
     doomed: Option<(Node, bool)>,
@@ -206,6 +209,7 @@ enum Act {
 /// The world of one run.
 pub struct World {
     seed: u64,
+    less: Less,
     outside: Outside,
     faults: Faults,
     act: Act,
@@ -220,14 +224,18 @@ pub struct World {
     struck: u64,
     operated: u64,
     deployed: u64,
+    /// How many frameworks the seed has.
+    frameworks: u64,
+    /// The faults that struck, by their numbers.
+    strikes: BTreeMap<u64, Fault>,
     happenings: u64,
 }
 
 impl World {
     /// The world as this seed has it, before anything has happened.
-    pub fn new(seed: u64, options: Options) -> World {
+    pub fn new(seed: u64, options: &Options) -> World {
         let mut random = Random::new(seed);
-        let faults = Faults::draw(&mut random);
+        let faults = lessened(Faults::draw(&mut random), &options.less);
         let mut outside = Outside {
             now: Mono::ZERO,
             agenda: Agenda::new(),
@@ -239,6 +247,7 @@ impl World {
             coverage: Coverage::default(),
             garden: Garden::new(options.plant, Random::new(seed ^ 0xdead)),
             misfortune: true,
+            skew: !options.less.lacks(Part::Skew),
             trace: Trace::new(options.trace),
             doomed: None,
             answers: None,
@@ -251,20 +260,31 @@ impl World {
         let agents: Vec<AgentNode> = agents.collect();
         let schedulers =
             frameworks.into_iter().enumerate().map(|(i, (craft, info))| SchedulerNode::new(i, craft, info));
-        let vandal = Vandal::new(outside.random.fork());
+        let mut schedulers: Vec<SchedulerNode> = schedulers.collect();
+        let frameworks = schedulers.len() as u64;
+        let mut vandal = Vandal::new(outside.random.fork());
+        // Who stays away keeps its number and its source of chance, so that nobody else is another one.
+        let away = |index: &u64| options.less.frameworks.contains(index);
+        (0..).zip(&mut schedulers).filter(|(index, _)| away(index)).for_each(|(_, node)| node.stays_away());
+        if options.less.lacks(Part::Vandal) {
+            vandal.stays_away();
+        }
         let mut world = World {
             seed,
+            less: options.less.clone(),
             faults,
             act: Act::One,
             masters: BTreeMap::new(),
             master_lives: 0,
             agents,
-            schedulers: schedulers.collect(),
+            schedulers,
             vandal,
             dead: None,
             struck: 0,
             operated: 0,
             deployed: 0,
+            frameworks,
+            strikes: BTreeMap::new(),
             happenings: 0,
             outside,
         };
@@ -294,7 +314,7 @@ impl World {
     }
 
     /// Runs to the end, or to the first broken promise.
-    pub fn run(mut self) -> Report {
+    pub fn run(&mut self) {
         while self.act != Act::Over && self.outside.checks.found().is_empty() {
             let Some((at, happening)) = self.outside.agenda.next() else {
                 self.outside.checks.broken("nothing will ever happen any more".to_owned());
@@ -307,11 +327,18 @@ impl World {
             }
             self.happens(happening);
         }
+    }
+
+    /// What came of it so far.
+    pub fn report(self) -> Report {
         Report {
             seed: self.seed,
             hash: self.outside.trace.hash(),
             lines: self.outside.trace.lines(),
             lasted: self.outside.now.since(Mono::ZERO),
+            act_one: self.faults.act_one,
+            strikes: self.strikes,
+            frameworks: self.frameworks,
             coverage: self.outside.coverage,
             broken: self.outside.checks.found().to_vec(),
             tail: self.outside.trace.tail(),
@@ -538,4 +565,15 @@ impl World {
         self.outside.answers.take_if(|answers| *answers == process);
         self.outside.replaced.take_if(|replaced| *replaced == process);
     }
+}
+
+/// The misfortunes that are left.
+fn lessened(mut faults: Faults, less: &Less) -> Faults {
+    if less.lacks(Part::Weather) {
+        faults.weather = Weather::CALM;
+    }
+    if let Some(most) = less.act_one {
+        faults.act_one = faults.act_one.min(most);
+    }
+    faults
 }

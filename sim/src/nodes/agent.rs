@@ -112,7 +112,10 @@ impl AgentNode {
         }
         // A build without resizes cannot read of them.
         let resized = state.tasks.values().any(|task| task.resized || task.resize.is_some());
-        let vintage = if resized { Vintage::Present } else { Vintage::draw(&mut outside.random) };
+        let vintage = match resized {
+            true => Vintage::Present,
+            false => Vintage::draw(&mut outside.random, outside.skew),
+        };
         let clocks = Clocks::start(outside.now, self.ahead);
         let start = Start {
             config: Config { cores: CORES.collect(), ..Config::new(self.info.clone()) },

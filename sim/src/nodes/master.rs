@@ -1,5 +1,7 @@
 //! The master's process.
 
+mod twin;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::disk::Kept;
 use crate::letter::Letter;
 use crate::net::{ConnId, Side};
 use crate::nodes::Alarm;
+use crate::nodes::master::twin::Twin;
 use crate::plant::Plant;
 use crate::text;
 use crate::translate;
@@ -92,6 +95,8 @@ pub struct MasterNode {
     alarm: Alarm,
     /// It is stopped, as by SIGSTOP, and this waits.
     frozen: Option<Vec<Held>>,
+    /// Events that the core has had so far.
+    applied: u64,
     /// Changes that the core has decided on so far.
     decided: u64,
     /// What the changes add up to: the core's tables have to agree.
@@ -122,6 +127,7 @@ impl MasterNode {
             heard: BTreeSet::new(),
             alarm: Alarm::new(process),
             frozen: None,
+            applied: 0,
             decided: 0,
             shadow: snapshot,
             tearing_down: BTreeSet::new(),
@@ -403,8 +409,14 @@ impl MasterNode {
         note_event(&event, outside);
         outside.checks.master_event(life, now, &event);
         outside.garden.event(&mut event);
+        self.applied += 1;
+        let twin = self.applied.is_multiple_of(twin::EVERY).then(|| {
+            let parts = self.core.parts().filter(|part| outside.garden.restores(part));
+            Twin::of(parts, now, event.clone())
+        });
         let mut effects = Vec::new();
         self.core.apply(now, event, &mut effects);
+        let differs = twin.and_then(|twin| twin.differs(&self.core, &effects));
         outside.garden.effects(&mut effects);
         for effect in effects {
             outside.say(self.process, format_args!("-> {}", text::Line(&effect)));
@@ -425,6 +437,9 @@ impl MasterNode {
         }
         if self.core.snapshot() != self.shadow {
             outside.checks.broken("the master's tables and its registry disagree".to_owned());
+        }
+        if let Some(differs) = differs {
+            outside.checks.broken(differs);
         }
         let view = self.core.view(now);
         view.agents().for_each(|agent| outside.coverage.note(coverage::agent_state(&agent.state)));

@@ -85,6 +85,11 @@ impl SchedulerNode {
         self.over.as_ref()
     }
 
+    /// The run goes without it: it never starts, and nobody waits for it.
+    pub fn stays_away(&mut self) {
+        self.over = Some(End::TornDown);
+    }
+
     /// Whether others get little as long as it is not told to let go.
     pub fn is_in_the_way(&self) -> bool {
         matches!(self.craft, Craft::Hoarder | Craft::Greedy)
@@ -145,7 +150,7 @@ impl SchedulerNode {
             config.suppressed = self.info.roles.iter().cloned().collect();
             config.begin_anew = true;
         }
-        let vintage = Vintage::draw(&mut outside.random);
+        let vintage = Vintage::draw(&mut outside.random, outside.skew);
         outside.say(
             process,
             format_args!("{vintage:?} starts with {} of its tasks in mind", config.tasks.len()),

@@ -64,6 +64,11 @@ impl Vandal {
         self.over
     }
 
+    /// The run goes without it.
+    pub fn stays_away(&mut self) {
+        self.over = true;
+    }
+
     /// It shall tear its framework down.
     pub fn leaves(&mut self) {
         self.leaves = true;

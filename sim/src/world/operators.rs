@@ -7,6 +7,7 @@ use bourse_sdk_core::Input;
 use bourse_types::{Milli, Role};
 
 use super::{Act, Happening, World};
+use crate::less::Part;
 use crate::random::Random;
 use crate::workload::{Poke, services};
 
@@ -25,8 +26,10 @@ impl World {
         let random = &mut Random::nth(self.seed, COMMANDS, self.operated);
         let wait = random.millis(1_000, self.faults.operators_pause);
         self.outside.agenda.enter(self.outside.now + wait, Happening::Operates);
-        let command = self.some_command(random);
-        self.operate(command);
+        if !self.less.lacks(Part::Operators) {
+            let command = self.some_command(random);
+            self.operate(command);
+        }
     }
 
     pub(super) fn operate(&mut self, command: Option<Command>) {

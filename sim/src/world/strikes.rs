@@ -12,6 +12,7 @@ use crate::cast;
 use crate::coverage;
 use crate::disk::Room;
 use crate::faults::Fault;
+use crate::less::Part;
 use crate::random::Random;
 
 /// Which kind of things faults are, for [`Random::nth`].
@@ -46,6 +47,10 @@ impl World {
         let (pause, fault) = self.faults.next(random);
         self.outside.agenda.enter(self.outside.now + pause, Happening::Strikes);
         let Some(fault) = fault else { return };
+        if self.less.strikes.contains(&self.struck) || self.less.lacks(Part::Fault(fault)) {
+            return;
+        }
+        self.strikes.insert(self.struck, fault);
         let nobody = Process { node: Node::Master, life: 0 };
         self.outside.say(nobody, format_args!("FAULT {} {fault:?}", self.struck));
         self.outside.coverage.note(coverage::fault(&fault));
