@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 
 use bourse_frames::HEAD;
+use bourse_hostile::{damaged, judged};
 use bourse_master_core::{Call, Config, FrameworkState, LinkId, Subscription};
 use bourse_types::{AgentId, Epoch, FrameworkInfo, MasterId, Mono, Role, Wall};
+use proptest::prelude::*;
 
 use super::segment::MAGIC;
 use super::*;
@@ -191,6 +193,32 @@ fn a_flipped_bit_is_told_with_its_place_and_never_passed_over() {
                 assert!(at <= flipped as u64 && flipped as u64 - at < 1_000, "byte {flipped}, told {at}");
             }
             other => panic!("byte {flipped}: {other:?}"),
+        }
+    }
+}
+
+/// A segment with five agents.
+fn segment_of_five() -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut desk = Desk::new(folder.path(), 64 << 20);
+    (0..5).for_each(|n| desk.agent(n));
+    fs::read(desk.end()).expect("readable")
+}
+
+proptest! {
+    /// Frames have their own checksums, so what is taken was written.
+    #[test]
+    fn a_damaged_segment_is_refused_in_words_or_has_only_what_was_told(bytes in damaged(Just(segment_of_five()))) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("7-000001.segment"), bytes).expect("writable");
+        let recording = Recording::open(folder.path()).expect("there is a segment");
+        let mut events = Vec::new();
+        judged(|| recording.replay(Epoch(7), |step| {
+            events.push(step.event.clone());
+            ControlFlow::Continue(())
+        }));
+        for event in events {
+            prop_assert!(matches!(event, Event::AgentRegisters { link: LinkId(0..5), .. }), "{:?}", event);
         }
     }
 }
