@@ -385,8 +385,11 @@ impl Driver {
                     error!(%path, kind, "the master panicked; `bourse replay` of this folder shows what led to it")
                 }
                 Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    error!(error, kind, "the master panicked; what led to it was not kept")
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        kind,
+                        "the master panicked; what led to it was not kept"
+                    )
                 }
             }
             std::panic::resume_unwind(panic);
