@@ -387,8 +387,7 @@ impl Driver {
                 Err(error) => {
                     error!(
                         error = &error as &dyn std::error::Error,
-                        kind,
-                        "the master panicked; what led to it was not kept"
+                        kind, "the master panicked; what led to it was not kept"
                     )
                 }
             }

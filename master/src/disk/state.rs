@@ -291,8 +291,9 @@ fn read_framework(record: wire::FrameworkPart) -> Result<FrameworkPart, BadRecor
             FrameworkState::Disconnected { since: Wall(away.since_ms), deadline: Mono(away.deadline_nanos) }
         }
     };
-    let served = all(record.served.into_iter().collect(), |(name, n)| Ok((role(name)?, n)))?;
-    let unserved = all(record.unserved.into_iter().collect(), |(word, n)| Ok((unserved(&word)?, n)))?;
+    let served = all(record.served.into_iter().collect(), |(name, n): (String, u64)| Ok((role(name)?, n)))?;
+    let unserved =
+        all(record.unserved.into_iter().collect(), |(word, n): (String, u64)| Ok((unserved(&word)?, n)))?;
     Ok(FrameworkPart {
         id: framework_id(record.id)?,
         info: nouns::read_framework(record.info.ok_or(Missing("info"))?)?,
