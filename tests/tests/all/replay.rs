@@ -1,6 +1,5 @@
 //! What a master recorded comes to the same when it is told again.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -24,33 +23,27 @@ fn what_a_master_was_told_under_load_and_kills_is_replayed_to_the_same_effects()
     }
     load.finish(&cluster);
 
-    let work_dir = cluster.secrets().join("master");
-    let folder = work_dir.join("recording");
-    let segments: BTreeSet<String> = fs::read_dir(&folder)
-        .expect("it is recorded by default")
-        .map(|entry| entry.expect("readable").file_name().into_string().expect("a name of ours"))
-        .collect();
-    let epochs: BTreeSet<&str> = segments.iter().filter_map(|name| Some(name.split_once('-')?.0)).collect();
     // The newest is of the master that still runs.
-    assert_eq!(epochs.len(), KILLS + 1, "{segments:?}");
-    let work_dir = work_dir.to_str().expect("a path of ours");
-    let inputs = |printed: &str| printed.lines().filter(|line| line.contains(" <- ")).count();
-    for epoch in epochs.iter().copied().take(KILLS) {
-        let ran = cli.ok(["replay", work_dir, "--epoch", epoch, "--quiet"]);
-        assert!(ran.stdout.contains("the same effects as recorded"), "{ran}");
-        assert!(!ran.stdout.contains("not known") && !ran.stdout.contains("missing"), "{ran}");
-        assert_eq!(inputs(&ran.stdout), 0, "{ran}");
+    let epochs = cluster.recorded_epochs();
+    assert_eq!(epochs.len(), KILLS + 1, "{epochs:?}");
+    for epoch in &epochs[..KILLS] {
+        let told = cluster.replay(*epoch);
+        assert!(!told.contains("not known") && !told.contains("missing"), "{told}");
     }
 
-    let first = epochs.first().copied().expect("there are some");
-    let all = inputs(&cli.ok(["replay", work_dir, "--epoch", first]).stdout);
-    let some = inputs(&cli.ok(["replay", work_dir, "--epoch", first, "--until", "+500ms"]).stdout);
+    let work_dir = cluster.secrets().join("master").display().to_string();
+    let epoch = epochs[0].to_string();
+    let inputs = |more: &[&str]| {
+        let ran = cli.ok(["replay", &work_dir, "--epoch", &epoch].iter().chain(more));
+        ran.stdout.lines().filter(|line| line.contains(" <- ")).count()
+    };
+    let (all, some) = (inputs(&[]), inputs(&["--until", "+500ms"]));
     assert!(0 < some && some < all, "{some} of {all}");
 
     let damaged = cluster.shared().join("damaged");
     fs::create_dir(&damaged).expect("a test's own folder");
-    let segment = segments.iter().find(|name| name.starts_with(first)).expect("there is one");
-    let mut bytes = fs::read(folder.join(segment)).expect("readable");
+    let segment = format!("{epoch}-000001.segment");
+    let mut bytes = fs::read(cluster.recording().join(&segment)).expect("readable");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(damaged.join(segment), bytes).expect("a test's own folder");
