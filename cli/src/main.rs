@@ -1,6 +1,7 @@
 //! `bourse`: the one binary.
 //!
-//! Four verbs run a part of the cluster (`dev master agent services`); the others are clients of a master. One file a
+//! Four verbs run a part of the cluster (`dev master agent services`), `replay` reads what a master left on its disk; the
+//! others are clients of a master. One file a
 //! verb in `verbs/`; what they print is made in `render/`; how they end is in `exit.rs`.
 
 mod dev;
@@ -57,6 +58,7 @@ enum Verb {
     Weight(weight::Args),
     Offers(offers::Args),
     Events(events::Args),
+    Replay(replay::Args),
     Completion(completion::Args),
 }
 
@@ -117,6 +119,7 @@ async fn perform(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Weight(args) => weight::run(args).await,
         Verb::Offers(args) => offers::run(args).await,
         Verb::Events(args) => events::run(args).await,
+        Verb::Replay(args) => replay::run(args),
         Verb::Completion(args) => completion::run(args),
     }
     .map(|()| ExitCode::SUCCESS)

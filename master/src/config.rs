@@ -43,7 +43,7 @@ pub struct MasterArgs {
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
 
-    /// Directory of the registry and the history [default: /var/lib/bourse/master]
+    /// Directory of the registry, the history and the recording [default: /var/lib/bourse/master]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<String>,
 
@@ -92,6 +92,11 @@ pub struct MasterArgs {
     #[arg(long, value_name = "SIZE")]
     pub history_max_bytes: Option<String>,
 
+    /// Keep at most this much of what the master was told, the newest, for `bourse replay`; 0 records nothing
+    /// [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub recording_max_bytes: Option<String>,
+
     /// Frameworks that are remembered after their teardown [default: 50]
     #[arg(long, value_name = "COUNT")]
     pub max_completed_frameworks: Option<String>,
@@ -108,7 +113,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What clients are told as the master's host.
     pub hostname: String,
-    /// Holds registry and history.
+    /// Holds registry, history and recording.
     pub work_dir: PathBuf,
     /// Who may call.
     pub tokens: PathBuf,
@@ -129,6 +134,8 @@ pub struct Config {
     pub agent_reregister_timeout: Duration,
     /// How much of the past is kept.
     pub history: HistoryBounds,
+    /// Of all segments of the recording; 0: nothing is recorded.
+    pub recording_max_bytes: u64,
     /// 0 to 100,000.
     pub max_completed_frameworks: usize,
     /// 0 to 100,000, of each framework.
@@ -198,6 +205,11 @@ fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
     let max_age = layers
         .take("history-max-age", &args.history_max_age, "14d", |text| duration(text, MINUTE..=3660 * DAY));
     let max_bytes = layers.take("history-max-bytes", &args.history_max_bytes, "256MiB", bytes);
+    let recording_max_bytes =
+        layers.take("recording-max-bytes", &args.recording_max_bytes, "256MiB", |text| match text {
+            "0" => Ok(0),
+            text => bytes(text),
+        });
     let max_completed_frameworks = layers.take(
         "max-completed-frameworks",
         &args.max_completed_frameworks,
@@ -239,6 +251,7 @@ fn read(args: &MasterArgs, layers: &mut Layers<'_>) -> Option<Config> {
         agent_timeout,
         agent_reregister_timeout: agent_reregister_timeout?,
         history: HistoryBounds { max_age: max_age?, max_bytes: max_bytes? },
+        recording_max_bytes: recording_max_bytes?,
         max_completed_frameworks: max_completed_frameworks?,
         max_completed_tasks: max_completed_tasks?,
     })

@@ -1,6 +1,7 @@
 //! Disk forms: what the core says survives, happened, or was told, as the messages of `proto/bourse/disk/v1`.
 //!
-//! **What is this room for?** The one place where registry, history and events become bytes and are read back.
+//! **What is this room for?** The one place where registry, history, events and a whole master become bytes and are read
+//! back.
 //!
 //! **What does it promise?** Writing and reading back is the identity. Records of a build before this one are read; a
 //! record that makes no sense is an error that says where.
@@ -11,6 +12,7 @@
 pub mod event;
 pub mod history;
 pub mod registry;
+pub mod state;
 
 mod nouns;
 

@@ -7,7 +7,7 @@
 //! nothing was said, and the driver ends with [`DriverError::Sync`].
 //!
 //! **What does it leave to others?** Every decision to the core, encoding to the connections' tasks, writing to the
-//! [`keeper`](crate::keeper).
+//! [`keeper`](crate::keeper) and the [`recording`](crate::recording).
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::history::Stamped;
 use crate::keeper::{KeepError, Keeper};
 use crate::metrics::{Metrics, event_kind};
-use crate::recent::Recent;
+use crate::recording::Recorder;
 use crate::sessions::{
     self, LINK_QUEUE_MAX, LinkMessage, Offered, Sessions, StreamMessage, StreamReceiver, StreamSender,
 };
@@ -194,7 +194,7 @@ pub(crate) struct Driver {
     keeper: Keeper,
     metrics: Metrics,
     sessions: Sessions,
-    recent: Recent,
+    recorder: Recorder,
     pictures: watch::Sender<Arc<Picture>>,
     recent_entries: imbl::Vector<Stamped>,
     last_sequence: u64,
@@ -204,6 +204,9 @@ pub(crate) struct Driver {
     before_tick: Option<usize>,
     /// What offers tell of their agents, as long as it holds.
     descriptions: HashMap<AgentId, Arc<AgentInfo>>,
+    /// The master panics over such an event.
+    #[cfg(test)]
+    pub(crate) trip: Option<fn(&Event) -> bool>,
 }
 
 impl Driver {
@@ -213,7 +216,7 @@ impl Driver {
         clock: Clock,
         keeper: Keeper,
         metrics: Metrics,
-        recent: Recent,
+        recorder: Recorder,
         last_sequence: u64,
     ) -> (Driver, Handle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
@@ -227,7 +230,7 @@ impl Driver {
             keeper,
             metrics,
             sessions: Sessions::default(),
-            recent,
+            recorder,
             pictures,
             recent_entries: imbl::Vector::new(),
             last_sequence,
@@ -235,6 +238,8 @@ impl Driver {
             stopping: false,
             before_tick: None,
             descriptions: HashMap::new(),
+            #[cfg(test)]
+            trip: None,
         };
         let handle = Handle { inbox: sender, pictures: watcher, next: Arc::new(AtomicU64::new(1)) };
         (driver, handle)
@@ -304,6 +309,8 @@ impl Driver {
         for effect in spoken {
             self.deliver(effect);
         }
+        // After all was said, so that nobody waits for it.
+        self.recorder.batch(&self.master);
         self.metrics.batch(counted, started.elapsed());
         Ok(())
     }
@@ -356,26 +363,37 @@ impl Driver {
         }
     }
 
-    /// One event through the core. A panic in there is a broken invariant: the inputs that led to it are written down,
-    /// and the master stops, to start again from its registry.
+    /// One event through the core. A panic in there is a broken invariant: the inputs that led to it are kept, and the
+    /// master stops, to start again from its registry.
     fn apply(&mut self, event: Event, effects: &mut Effects) {
         let (now, kind) = (self.clock.now(), event_kind(&event));
-        self.recent.note(now, &event);
+        self.recorder.input(now, &event);
         debug!(kind, "apply");
         let (started, before) = (Instant::now(), effects.len());
         let master = &mut self.master;
-        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| master.apply(now, event, effects)));
+        #[cfg(test)]
+        let trip = self.trip;
+        let applied = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(test)]
+            assert!(!trip.is_some_and(|trip| trip(&event)), "the trip of a test");
+            master.apply(now, event, effects)
+        }));
         if let Err(panic) = applied {
-            match self.recent.dump() {
+            match self.recorder.crashed() {
                 Ok(path) => {
-                    error!(path = %path.display(), kind, "the master panicked; its last inputs are in this file")
+                    let path = path.display();
+                    error!(%path, kind, "the master panicked; `bourse replay` of this folder shows what led to it")
                 }
                 Err(error) => {
-                    error!(%error, kind, "the master panicked; its last inputs could not be written")
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        kind, "the master panicked; what led to it was not kept"
+                    )
                 }
             }
             std::panic::resume_unwind(panic);
         }
+        self.recorder.effects(&effects[before..]);
         self.metrics.applied(kind, started.elapsed());
         for effect in effects.iter().skip(before) {
             self.metrics.effect(effect);
@@ -474,18 +492,26 @@ pub(crate) mod tests {
     use crate::registry::MemoryRegistry;
 
     pub(crate) fn driver(config: Config) -> (Driver, Handle, MemoryRegistry) {
+        driver_with(config, |_, _| Recorder::off())
+    }
+
+    pub(crate) fn driver_with(
+        config: Config,
+        record: impl FnOnce(&Master, &Metrics) -> Recorder,
+    ) -> (Driver, Handle, MemoryRegistry) {
         let (clock, metrics, registry) = (Clock::start(), Metrics::default(), MemoryRegistry::new());
         let id = MasterId::new("m").expect("an id");
         let master = Master::new(config, Epoch(1), id, 0, registry.snapshot(), clock.now());
         let history = Arc::new(MemoryHistory::new());
         let bounds = HistoryBounds::default();
         let keeper = Keeper::start(Box::new(registry.clone()), history, bounds, clock, metrics.clone());
-        let recent = Recent::new(std::path::Path::new("nowhere"));
-        let (driver, handle) = Driver::new(master, clock, keeper.expect("a thread").0, metrics, recent, 0);
+        let recorder = record(&master, &metrics);
+        let keeper = keeper.expect("a thread").0;
+        let (driver, handle) = Driver::new(master, clock, keeper, metrics, recorder, 0);
         (driver, handle, registry)
     }
 
-    fn registration(hostname: &str) -> Registration {
+    pub(crate) fn registration(hostname: &str) -> Registration {
         let info = AgentInfo {
             hostname: hostname.to_owned(),
             address: Address { host: hostname.to_owned(), port: 5051 },
@@ -505,7 +531,10 @@ pub(crate) mod tests {
     }
 
     /// Lets the driver go on until all that was said before has been applied, kept and delivered.
-    async fn settle<F: Future<Output = Result<(), DriverError>>>(driving: &mut Pin<&mut F>, handle: &Handle) {
+    pub(crate) async fn settle<F: Future<Output = Result<(), DriverError>>>(
+        driving: &mut Pin<&mut F>,
+        handle: &Handle,
+    ) {
         // An answer comes in the middle of its batch: the second one tells that the first one's is over.
         for _ in 0..2 {
             tokio::select! {

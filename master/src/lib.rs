@@ -1,7 +1,7 @@
 //! The master's shell: it reads clocks, sockets and disks for the core, and does what the core decides.
 //!
 //! **What is this room for?** One process that is a master: settings, a driver that owns the core, the registry and the
-//! history behind traits, and every door on one port.
+//! history behind traits, a recording of all that the core was told, and every door on one port.
 //!
 //! **What does it promise?** Nothing is spoken before what it rests on is on the disk. A master that was killed at any
 //! moment starts again from its registry, with a higher epoch, and its agents and frameworks come back to it.
@@ -19,11 +19,12 @@ pub mod history;
 
 pub mod disk;
 
+pub mod recording;
+
 mod clock;
 pub mod driver;
 mod keeper;
 mod metrics;
-mod recent;
 mod sessions;
 mod story;
 mod usage;

@@ -38,6 +38,9 @@ struct Inner {
     agents_linked: Gauge,
     schedulers_subscribed: Gauge,
     watchers: Gauge,
+    recorded_bytes: Counter,
+    recording_gaps: Counter,
+    recording_resting: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -64,6 +67,9 @@ impl Default for Metrics {
             agents_linked: Gauge::default(),
             schedulers_subscribed: Gauge::default(),
             watchers: Gauge::default(),
+            recorded_bytes: Counter::default(),
+            recording_gaps: Counter::default(),
+            recording_resting: Gauge::default(),
             registry: Registry::default(),
         };
         let ours = registry.sub_registry_with_prefix("bourse_master");
@@ -81,6 +87,13 @@ impl Default for Metrics {
         let help = "Open subscriptions of schedulers";
         ours.register("schedulers_subscribed", help, inner.schedulers_subscribed.clone());
         ours.register("watchers", "Readers of the event stream", inner.watchers.clone());
+        let help = "Bytes written to the recording of what the master is told";
+        ours.register("recorded_bytes", help, inner.recorded_bytes.clone());
+        let help = "Times that the recording fell behind and lacks what was told meanwhile";
+        ours.register("recording_gaps", help, inner.recording_gaps.clone());
+        let help =
+            "Whether the recording rests: the disk took nothing, or the master is too large for its bound";
+        ours.register("recording_resting", help, inner.recording_resting.clone());
         Metrics { inner: Arc::new(Inner { registry, ..inner }) }
     }
 }
@@ -108,6 +121,18 @@ impl Metrics {
 
     pub(crate) fn waited(&self, wait: Duration) {
         self.inner.queue_wait.observe(wait.as_secs_f64());
+    }
+
+    pub(crate) fn recorded(&self, bytes: usize) {
+        self.inner.recorded_bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn recording_gap(&self) {
+        self.inner.recording_gaps.inc();
+    }
+
+    pub(crate) fn recording_rests(&self, rests: bool) {
+        self.inner.recording_resting.set(i64::from(rests));
     }
 
     pub(crate) fn sync_time(&self) -> Timer {

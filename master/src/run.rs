@@ -20,7 +20,7 @@ use crate::driver::{Driver, DriverError};
 use crate::history::{History, HistoryError};
 use crate::keeper::Keeper;
 use crate::metrics::Metrics;
-use crate::recent::Recent;
+use crate::recording::{self, Recorder};
 use crate::registry::{Registry, RegistryError};
 use crate::serve::auth::{Tokens, TokensError};
 use crate::serve::{self, Doors, TlsError};
@@ -65,13 +65,13 @@ pub enum MasterError {
     /// The history cannot be read.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// No thread for the disk.
-    #[error("starting the thread that writes the registry")]
+    /// No thread for the registry, or for the recording.
+    #[error("starting a thread that writes to the disk")]
     Thread(#[source] std::io::Error),
     /// The driver stopped.
     #[error(transparent)]
     Driver(#[from] DriverError),
-    /// A broken invariant: the panic is in the log, the last inputs in the work directory.
+    /// A broken invariant: the panic is in the log, what led to it in the work directory.
     #[error(
         "the master panicked; start it again, it goes on from its registry, and report what the log says"
     )]
@@ -154,8 +154,10 @@ impl Master {
         let master = core::Master::new(config.core(), epoch, id.clone(), seed, snapshot, clock.now());
         let (keeper, kept) = Keeper::start(registry, history.clone(), config.history, clock, metrics.clone())
             .map_err(MasterError::Thread)?;
-        let recent = Recent::new(&config.work_dir);
-        let (driver, handle) = Driver::new(master, clock, keeper, metrics.clone(), recent, last_sequence);
+        let folder = config.work_dir.join(recording::FOLDER);
+        let recorder = Recorder::start(&folder, config.recording_max_bytes, &master, &metrics)
+            .map_err(MasterError::Thread)?;
+        let (driver, handle) = Driver::new(master, clock, keeper, metrics.clone(), recorder, last_sequence);
         let identity = MasterIdentity {
             id,
             hostname: config.hostname.clone(),

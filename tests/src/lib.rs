@@ -44,6 +44,7 @@ pub mod process;
 pub mod journal;
 pub mod load;
 pub mod reader;
+pub mod recording;
 
 pub use api::Api;
 pub use cli::{Cli, Ran};

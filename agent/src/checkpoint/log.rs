@@ -1,9 +1,6 @@
 //! A file of checksummed payloads.
 //!
-//! The file begins with a line that names it and its version. Each payload has a head of 12 bytes: its length, the
-//! length with every bit turned over, and the CRC-32 of the payload, each as 32 bits, low byte first. The second length
-//! tells a damaged head from a file that ends early: without it, one flipped bit in a length could make the rest of the
-//! file look like the torn end of one record, and be cut off.
+//! The file begins with a line that names it and its version; each payload is a frame of [`bourse_frames`].
 //!
 //! Beyond its end the file holds [`ROOM`] on the disk, where the file system can do that: the task that fills the disk
 //! can only be killed by an agent that can write this down.
@@ -17,11 +14,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use bourse_containerizer::failpoint::{Failpoint, reached};
+use bourse_frames::{self as frames, Frame};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
 
 const MAGIC: &[u8] = b"bourse agent checkpoint 1\n";
-const HEAD: usize = 12;
 
 /// How much of the disk is held for what is still to be written. A kill with all that follows from it takes less than
 /// 2 KiB, and tasks, which take up to half a MiB, are not accepted once there is less: this is enough for every task of a
@@ -82,7 +79,7 @@ pub fn read(path: &Path, mut take: impl FnMut(u64, &[u8]) -> Result<(), LogError
     let total = bytes.len();
     while !rest.is_empty() {
         let at = (total - rest.len()) as u64;
-        match split(rest) {
+        match frames::split(rest) {
             Frame::Whole { payload, after } => {
                 take(at, payload)?;
                 rest = after;
@@ -92,38 +89,6 @@ pub fn read(path: &Path, mut take: impl FnMut(u64, &[u8]) -> Result<(), LogError
         }
     }
     Ok(total as u64)
-}
-
-enum Frame<'a> {
-    Whole { payload: &'a [u8], after: &'a [u8] },
-    Torn,
-    Damaged(&'static str),
-}
-
-fn split(bytes: &[u8]) -> Frame<'_> {
-    let Some((head, rest)) = bytes.split_at_checked(HEAD) else { return Frame::Torn };
-    let number = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 of 12 bytes"));
-    let (length, inverse, sum) = (number(0), number(4), number(8));
-    if length != !inverse {
-        // A file system may have grown the file and lost the data: zeros to the end are a torn record.
-        let zeros = bytes.iter().all(|byte| *byte == 0);
-        return if zeros { Frame::Torn } else { Frame::Damaged("the length of a record is damaged") };
-    }
-    let Some((payload, after)) = rest.split_at_checked(length as usize) else { return Frame::Torn };
-    match crc32fast::hash(payload) == sum {
-        true => Frame::Whole { payload, after },
-        // Only the last record can have been torn.
-        false if after.is_empty() => Frame::Torn,
-        false => Frame::Damaged("the checksum of a record does not match"),
-    }
-}
-
-fn frame(payload: &[u8], into: &mut Vec<u8>) {
-    let length = u32::try_from(payload.len()).expect("a record is bounded by the size of a message");
-    into.extend(length.to_le_bytes());
-    into.extend((!length).to_le_bytes());
-    into.extend(crc32fast::hash(payload).to_le_bytes());
-    into.extend(payload);
 }
 
 /// An open log.
@@ -162,7 +127,7 @@ impl Log {
 
     fn write(path: &Path, payloads: &[Vec<u8>]) -> io::Result<Log> {
         let mut bytes = MAGIC.to_vec();
-        payloads.iter().for_each(|payload| frame(payload, &mut bytes));
+        payloads.iter().for_each(|payload| frames::write(payload, &mut bytes));
         // What a crash left may be of an earlier release, and open to others.
         match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -196,7 +161,7 @@ impl Log {
     /// Adds a payload in one write. After an error the log is as before, and the same may be tried again.
     pub fn append(&mut self, payload: &[u8]) -> Result<(), LogError> {
         let mut bytes = Vec::new();
-        frame(payload, &mut bytes);
+        frames::write(payload, &mut bytes);
         if let Err(error) = self.put(&bytes) {
             self.full |= is_blocked(&error);
             return Err(error.into());
@@ -297,6 +262,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use bourse_frames::HEAD;
     use bourse_hostile::{damaged, soon};
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
     use proptest::prelude::*;

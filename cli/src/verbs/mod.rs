@@ -13,6 +13,7 @@ pub mod master;
 pub mod offers;
 pub mod ps;
 pub mod reactivate;
+pub mod replay;
 pub mod roles;
 pub mod run;
 pub mod service;

@@ -30,6 +30,18 @@ fn without_any_settings_the_master_listens_on_loopback_with_the_documented_defau
     assert_eq!(config.tokens, PathBuf::from("/var/lib/bourse/master/tokens.toml"));
     assert_eq!(config.agent_timeout, Duration::from_secs(75));
     assert_eq!(config.history, HistoryBounds::default());
+    assert_eq!(config.recording_max_bytes, 256 << 20);
+}
+
+#[test]
+fn a_recording_can_be_off_but_not_too_small_for_anything() {
+    let given = |text: &str| {
+        let args = MasterArgs { recording_max_bytes: Some(text.to_owned()), ..MasterArgs::default() };
+        args.resolve_with(&none).config.map(|config| config.recording_max_bytes)
+    };
+    assert_eq!(given("0"), Some(0));
+    assert_eq!(given("8MiB"), Some(8 << 20));
+    assert_eq!(given("1KiB"), None);
 }
 
 #[test]
@@ -119,5 +131,5 @@ fn check_prints_every_setting_with_its_origin() {
         printed.lines().any(|line| line.starts_with("offer-timeout") && line.ends_with("default")),
         "{printed}"
     );
-    assert_eq!(printed.lines().count(), 16, "one line for each setting:\n{printed}");
+    assert_eq!(printed.lines().count(), 17, "one line for each setting:\n{printed}");
 }

@@ -18,17 +18,26 @@ use super::nouns::{self, nanos, text};
 
 /// An encoded `InputRecord`.
 pub fn encode(now: Now, event: &Event) -> Vec<u8> {
-    let record = wire::InputRecord {
-        mono_nanos: now.mono.as_nanos(),
-        wall_ms: now.wall.as_millis(),
-        event: Some(wire::MasterEvent { event: Some(write(event)) }),
-    };
-    record.encode_to_vec()
+    record(now, event, 0).encode_to_vec()
 }
 
 /// The event, and when it was applied.
 pub fn decode(bytes: &[u8]) -> Result<(Now, Event), BadRecord> {
-    let record = wire::InputRecord::decode(bytes)?;
+    told(wire::InputRecord::decode(bytes)?)
+}
+
+/// An event as a record; `chain` is the hash of all effects up to and with its own, or 0.
+pub fn record(now: Now, event: &Event, chain: u64) -> wire::InputRecord {
+    wire::InputRecord {
+        mono_nanos: now.mono.as_nanos(),
+        wall_ms: now.wall.as_millis(),
+        event: Some(wire::MasterEvent { event: Some(write(event)) }),
+        chain,
+    }
+}
+
+/// The event that a record says, and when it was applied.
+pub fn told(record: wire::InputRecord) -> Result<(Now, Event), BadRecord> {
     let event = record.event.and_then(|event| event.event).ok_or(BadRecord::Missing("event"))?;
     let now = Now { mono: Mono(record.mono_nanos), wall: Wall(record.wall_ms) };
     Ok((now, read(event)?))
@@ -343,7 +352,7 @@ fn read_report(record: wire::TaskReportRecord) -> Result<TaskReport, BadRecord> 
     })
 }
 
-fn write_task(task: &TaskInfo) -> wire::TaskRecord {
+pub(super) fn write_task(task: &TaskInfo) -> wire::TaskRecord {
     wire::TaskRecord {
         id: task.id.to_string(),
         name: task.name.clone(),
@@ -365,7 +374,7 @@ fn write_task(task: &TaskInfo) -> wire::TaskRecord {
     }
 }
 
-fn read_task(record: wire::TaskRecord) -> Result<TaskInfo, BadRecord> {
+pub(super) fn read_task(record: wire::TaskRecord) -> Result<TaskInfo, BadRecord> {
     let limits = record.limits.into_iter().map(|limit| (limit.name, limit.thousandths.map(Milli::new)));
     Ok(TaskInfo {
         id: task_id(record.id)?,
@@ -381,7 +390,10 @@ fn read_task(record: wire::TaskRecord) -> Result<TaskInfo, BadRecord> {
     })
 }
 
-fn all<T, U>(records: Vec<T>, read: impl FnMut(T) -> Result<U, BadRecord>) -> Result<Vec<U>, BadRecord> {
+pub(super) fn all<T, U>(
+    records: Vec<T>,
+    read: impl FnMut(T) -> Result<U, BadRecord>,
+) -> Result<Vec<U>, BadRecord> {
     records.into_iter().map(read).collect()
 }
 
@@ -397,23 +409,23 @@ fn status(status: Option<bourse_proto::v1::TaskStatus>) -> Result<TaskStatus, Ba
     nouns::read_status(status.ok_or(BadRecord::Missing("a status"))?)
 }
 
-fn agent_id(text: String) -> Result<AgentId, BadRecord> {
+pub(super) fn agent_id(text: String) -> Result<AgentId, BadRecord> {
     AgentId::new(text).map_err(BadRecord::bad("agent_id"))
 }
 
-fn framework_id(text: String) -> Result<FrameworkId, BadRecord> {
+pub(super) fn framework_id(text: String) -> Result<FrameworkId, BadRecord> {
     FrameworkId::new(text).map_err(BadRecord::bad("framework_id"))
 }
 
-fn task_id(text: String) -> Result<TaskId, BadRecord> {
+pub(super) fn task_id(text: String) -> Result<TaskId, BadRecord> {
     TaskId::new(text).map_err(BadRecord::bad("task_id"))
 }
 
-fn offer_id(text: String) -> Result<OfferId, BadRecord> {
+pub(super) fn offer_id(text: String) -> Result<OfferId, BadRecord> {
     OfferId::new(text).map_err(BadRecord::bad("offer_id"))
 }
 
-fn role(text: String) -> Result<Role, BadRecord> {
+pub(super) fn role(text: String) -> Result<Role, BadRecord> {
     Role::new(text).map_err(BadRecord::bad("role"))
 }
 

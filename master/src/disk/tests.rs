@@ -11,6 +11,7 @@ use bourse_master_core::{
     Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, Resize, StatusUpdate, StreamId,
     Subscription, TaskInfo, TaskReport, TaskResized,
 };
+use bourse_proto::disk::PartRecord;
 use bourse_types::{
     Address, AgentCapability, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels,
     MasterId, Milli, Mono, Name, Now, OfferId, Principal, Reason, Resource, Resources, Role, Size, Source,
@@ -20,9 +21,14 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use prost::Message as _;
 
-use super::{event, history, registry};
+use super::{BadRecord, event, history, registry, state};
 use crate::history::Stamped;
+
+mod parts;
+
+use parts::parts;
 
 const IDS: &str = "[a-z][a-z0-9.-]{0,8}";
 
@@ -457,6 +463,22 @@ proptest! {
         let now = Now { mono: Mono(mono), wall: Wall(wall) };
         let read = event::decode(&event::encode(now, &event)).expect("it was written by us");
         prop_assert_eq!(read, (now, event));
+    }
+
+    #[test]
+    fn a_part_of_a_master_is_read_back_as_it_was_written(part in parts()) {
+        prop_assert_eq!(state::read(state::write(&part)).expect("it was written by us"), part);
+    }
+
+    #[test]
+    fn a_damaged_part_of_a_master_is_refused_in_words_or_comes_back(
+        bytes in damaged(parts().prop_map(|part| state::write(&part).encode_to_vec())),
+    ) {
+        let read = || PartRecord::decode(&bytes[..]).map_err(BadRecord::from).and_then(state::read);
+        if let Some(part) = judged(read) {
+            let again = state::read(state::write(&part)).expect("it was taken as it was");
+            prop_assert_eq!(again, part);
+        }
     }
 
     #[test]

@@ -201,13 +201,13 @@ fn every_verb_prints_json() {
     // What was torn down or is gone ends by that, which is no failure of the cluster's.
     cluster.part("services").wait(PATIENCE);
     cluster.part("agent-2").wait(PATIENCE);
-    // None is left out but those that run a part, and `run`, whose output is its task's.
+    // None is left out but those that run a part, `run`, whose output is its task's, and `replay`, which asks no master.
     let help = cli.ok(["--help"]).stdout;
     let verbs =
         help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let verbs: BTreeSet<&str> = verbs.filter_map(|line| line.split_whitespace().next()).collect();
     let mut called: BTreeSet<&str> = calls.iter().map(|(arguments, _)| arguments[0]).collect();
-    called.extend(["dev", "master", "agent", "services", "run", "help"]);
+    called.extend(["dev", "master", "agent", "services", "run", "replay", "help"]);
     assert_eq!(verbs, called);
 }
 

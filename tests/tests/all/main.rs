@@ -13,6 +13,7 @@ mod kill9;
 mod lab;
 mod limits;
 mod page;
+mod replay;
 mod resize;
 mod run;
 mod services;

@@ -133,6 +133,9 @@ pub fn run(switch: &Switch, seed: u64, length: Duration) {
         println!("{:?}", reader.counts());
         reader.assert_honest(&cluster.api, !history_was_full);
     }
+    for epoch in cluster.recorded_epochs() {
+        println!("epoch {epoch}: {}", cluster.replay(epoch).trim_end());
+    }
     let mib = resident_mib(cluster.part("master").pid().expect("it runs"));
     assert!(mib < MASTER_MIB, "the master has {mib} MiB in memory");
     drop(readers);
