@@ -15,7 +15,7 @@ use bourse_proto::disk::part_record::Part as Form;
 use bourse_proto::disk::{agent_part, deadline_part, drain_part, framework_part, task_part};
 use bourse_types::{Epoch, MasterId, Milli, Mono, Name, Now, Quantities, Wall};
 
-use super::event::{self, agent_id, all, framework_id, offer_id, role, task_id};
+use super::event::{self, agent_id, all, framework_id, offer_id, role};
 use super::nouns::{self, nanos};
 use super::{BadRecord, BadRecord::Missing};
 
