@@ -56,7 +56,7 @@ pub trait Containerizer: Send + Sync + 'static {
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
 
     /// What files take on a device (`st_dev`) that the container has open and that have no name any more, in bytes: a lower
-    /// bound. 0 where the container is over or not isolated. Costs a look at every descriptor of its processes.
+    /// bound, and without those of its volumes. 0 where the container is over or not isolated. Costs a look at every descriptor of its processes.
     fn unlinked_bytes(&self, _id: &ContainerId, _device: u64) -> impl Future<Output = u64> + Send {
         async { 0 }
     }

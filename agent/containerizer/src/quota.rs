@@ -1,7 +1,7 @@
 //! A quota for one sandbox, where its file system has quotas of projects: ext4 and XFS that are mounted with `prjquota`.
 //!
 //! All that is made in the sandbox belongs to a project of its own, and the kernel lets that have so much and no more: who
-//! writes beyond it is told EDQUOT, and nobody else notices. The project is noted in the sandbox itself, so that it outlives
+//! writes beyond it is told EDQUOT, on XFS ENOSPC, and nobody else notices. The project is noted in the sandbox itself, so that it outlives
 //! the agent, and is nobody's any more once nothing is left of that.
 //!
 //! A task that owns a folder may take the mark off it by which what is made there belongs to the project

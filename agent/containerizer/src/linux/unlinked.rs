@@ -1,8 +1,13 @@
 //! Files that a task has open and that have no name any more: they take room on a disk, and no walk finds them.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::spec::SANDBOX;
 
 /// The unit of `st_blocks`, whatever the file system's own is.
 const BLOCK_BYTES: u64 = 512;
@@ -10,17 +15,74 @@ const BLOCK_BYTES: u64 = 512;
 /// So many descriptors are looked at in all.
 const DESCRIPTORS_MAX: usize = 100_000;
 
-/// What those on one device take that these processes have open, in bytes: each once, however many have it. A process that
-/// ends meanwhile has none any more. What a process has mapped only, or sent to itself through a socket, is not seen.
+/// What those on one device take that these processes have open, in bytes: each once, however many have it. Those of the
+/// task's volumes are nobody's sandbox and are left out, also where they lie on that device. A process that ends meanwhile
+/// has none any more. What a process has mapped only, or sent to itself through a socket, is not seen.
 pub fn bytes(processes: impl IntoIterator<Item = u32>, device: u64) -> u64 {
-    let all = processes.into_iter().filter(|&pid| pid != 0);
-    let descriptors =
-        all.flat_map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten());
-    let mut seen = BTreeSet::new();
-    // Only looked at, never opened: that of a device or a pipe could wait for ever.
-    let files = descriptors.take(DESCRIPTORS_MAX).filter_map(|entry| fs::metadata(entry.path()).ok());
-    let unlinked = files.filter(|file| file.is_file() && file.nlink() == 0 && file.dev() == device);
-    unlinked.filter(|file| seen.insert(file.ino())).map(|file| file.blocks() * BLOCK_BYTES).sum()
+    let (mut seen, mut bytes, mut looked) = (BTreeSet::new(), 0_u64, 0);
+    for pid in processes.into_iter().filter(|&pid| pid != 0) {
+        let mut elsewhere = None;
+        for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            looked += 1;
+            if looked > DESCRIPTORS_MAX {
+                return bytes;
+            }
+            // Few have none, and their names cost no look at a disk: one of another machine may not answer.
+            if !is_nameless(&descriptor.path()) {
+                continue;
+            }
+            let elsewhere = elsewhere.get_or_insert_with(|| mounts_elsewhere(pid));
+            if mount_of(pid, &descriptor.file_name()).is_none_or(|mount| elsewhere.contains(&mount)) {
+                continue;
+            }
+            // Only looked at, never opened: that of a device or a pipe could wait for ever.
+            let Ok(file) = fs::metadata(descriptor.path()) else { continue };
+            let counts = file.is_file() && file.nlink() == 0 && file.dev() == device;
+            if counts && seen.insert(file.ino()) {
+                bytes = bytes.saturating_add(file.blocks().saturating_mul(BLOCK_BYTES));
+            }
+        }
+    }
+    bytes
+}
+
+/// Whether the kernel says of an open file that the name is gone by which it was opened. It may have others.
+fn is_nameless(descriptor: &Path) -> bool {
+    fs::read_link(descriptor).is_ok_and(|name| name.as_os_str().as_bytes().ends_with(b" (deleted)"))
+}
+
+/// The mount by which a process has a file open.
+fn mount_of(pid: u32, descriptor: &OsStr) -> Option<u64> {
+    let about = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(descriptor)).ok()?;
+    about.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
+/// The mounts that a process sees and that show nothing of its sandbox.
+fn mounts_elsewhere(pid: u32) -> BTreeSet<u64> {
+    // Names may be any bytes; numbers and slashes are what counts.
+    let mounts = fs::read(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+    elsewhere(&String::from_utf8_lossy(&mounts))
+}
+
+/// Those of a text as proc_pid_mountinfo(5) says. `/tmp` is a directory of the sandbox, and so not among them. Without a
+/// sandbox there are none: files are opened before it is mounted, as the logs are.
+fn elsewhere(mountinfo: &str) -> BTreeSet<u64> {
+    let mounts = mountinfo.lines().filter_map(|line| {
+        let mut fields = line.split(' ');
+        let id = fields.next()?.parse::<u64>().ok()?;
+        let (device, root, place) = (fields.nth(1)?, fields.next()?, fields.next()?);
+        Some((id, device, root, place))
+    });
+    let mounts: Vec<_> = mounts.collect();
+    let Some(&(_, device, sandbox, _)) = mounts.iter().rfind(|(_, _, _, place)| *place == SANDBOX) else {
+        return BTreeSet::new();
+    };
+    let is_below = |root: &str| {
+        let below = root.strip_prefix(sandbox.trim_end_matches('/'));
+        below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    };
+    let others = mounts.iter().filter(|(_, on, root, _)| *on != device || !is_below(root));
+    others.map(|(id, ..)| *id).collect()
 }
 
 #[cfg(test)]
@@ -47,5 +109,23 @@ mod tests {
         assert_eq!(bytes([process::id()], device + 1), 0, "on no other device");
         drop((file, copy));
         assert_eq!(bytes([process::id()], device), before);
+    }
+
+    #[test]
+    fn what_is_mounted_of_a_sandbox_is_told_from_volumes_on_the_same_disk() {
+        let mounts = "\
+            30 20 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            31 30 8:1 /work/runs/c1 /mnt/mesos/sandbox rw - ext4 /dev/sda1 rw\n\
+            32 30 8:1 /work/runs/c1/tmp /tmp rw - ext4 /dev/sda1 rw\n\
+            33 30 8:1 /data /volume rw - ext4 /dev/sda1 rw\n\
+            34 30 8:1 /work/runs/c10 /neighbour rw shared:7 - ext4 /dev/sda1 rw\n\
+            35 30 8:2 /work/runs/c1 /other\\040disk rw - ext4 /dev/sdb1 rw\n\
+            36 30 0:9 / /dev/shm rw - tmpfs shm rw\n\
+            no mount at all\n";
+        assert_eq!(elsewhere(mounts), BTreeSet::from([30, 33, 34, 35, 36]));
+        let whole = mounts.replace("/work/runs/c1 /mnt", "/ /mnt");
+        assert_eq!(elsewhere(&whole), BTreeSet::from([35, 36]), "a disk of its own");
+        let before = mounts.replace(SANDBOX, "/elsewhere");
+        assert_eq!(elsewhere(&before), BTreeSet::new());
     }
 }

@@ -2,10 +2,10 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
-use bourse_containerizer::{ContainerSpec, Containerizer, quota};
+use bourse_containerizer::{Bind, ContainerSpec, Containerizer, quota};
 use bourse_types::Exit;
 
 use super::lab::{Lab, read, until};
@@ -33,6 +33,27 @@ async fn a_file_that_a_task_has_open_and_that_has_no_name_is_seen_until_the_end(
     lab.containerizer.kill_all(&spec.container_id).await.expect("it runs");
     lab.wait(&spec).await;
     assert_eq!(lab.containerizer.unlinked_bytes(&spec.container_id, device).await, 0);
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_a_name_counts_in_tmp_and_not_in_a_volume_on_the_same_disk() {
+    let lab = Lab::new();
+    // Beside the sandbox, so that its disk is the same.
+    let volume = lab.root().canonicalize().expect("it is there").join("volume");
+    fs::create_dir(&volume).expect("it is writable");
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).expect("it is ours");
+    let script = "for folder in /tmp /volume; do \
+                  exec 3> $folder/gone; rm $folder/gone; head -c 2M /dev/zero >&3; sleep 1000 & done; \
+                  exec 3>&-; echo ready; wait";
+    let mut spec = lab.shell("c1", script);
+    spec.volumes = vec![Bind { source: volume.clone(), target: "/volume".into(), writable: true }];
+    lab.launch(&spec).await;
+    until("it has written", || read(&spec, "stdout") == "ready\n").await;
+    let device = fs::metadata(&spec.sandbox).expect("it is there").dev();
+    assert_eq!(fs::metadata(&volume).expect("it is there").dev(), device);
+    let seen = lab.containerizer.unlinked_bytes(&spec.container_id, device).await;
+    assert!((2 * MIB..3 * MIB).contains(&seen), "{seen}");
     lab.finish().await;
 }
 
