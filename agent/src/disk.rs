@@ -141,9 +141,11 @@ pub async fn measure<C: Containerizer>(
     });
     match measured.await {
         Ok((Ok((size, device)), of_quota, took)) => {
+            // Of a task with very many descriptors this takes long as well.
+            let looking = Instant::now();
             let unlinked = containers.unlinked_bytes(container, device).await;
             let bytes = size.bytes.saturating_add(unlinked).max(of_quota.unwrap_or(0));
-            (Ok(Size { bytes, ..size }), took)
+            (Ok(Size { bytes, ..size }), took + looking.elapsed())
         }
         Ok((Err(error), _, took)) => (Err(error), took),
         Err(panic) => (Err(io::Error::other(panic)), began.elapsed()),
