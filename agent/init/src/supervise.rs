@@ -136,22 +136,31 @@ pub fn kill_descendants(main: i32, end: &mut Option<Record>) {
     }
 }
 
-/// Sends a signal to each descendant once, and to those that were made meanwhile: two rounds, as a task that
-/// forks without end must not keep us from hearing the next order.
+/// How often those are looked for that were made while a signal was sent to the others: a task that forks without end
+/// must not keep us from hearing the next order.
+const ROUNDS_MAX: usize = 10;
+
+/// Sends a signal to each descendant once, and to those that were made meanwhile, until there are no more of them. One that
+/// has been sent its signal makes no others unless it lives on with it (fork is begun anew after a signal), so a task
+/// that does not handle the signal is reached whole.
 fn signal_descendants(signal: i32) {
     let mut reached = Vec::new();
-    for _ in 0..2 {
-        for pid in descendants() {
-            if !reached.contains(&pid) {
-                reached.push(pid);
-                sys::signal_if(pid, signal, || descends_from_us(pid));
-            }
+    for _ in 0..ROUNDS_MAX {
+        let mut new = descendants();
+        new.retain(|pid| !reached.contains(pid));
+        if new.is_empty() {
+            return;
         }
+        for &pid in &new {
+            sys::signal_if(pid, signal, || descends_from_us(pid));
+        }
+        reached.append(&mut new);
     }
 }
 
 fn descendants() -> Vec<i32> {
     let mut rest = processes();
+    let all: Vec<i32> = rest.iter().map(|&(pid, _)| pid).collect();
     let mut found = vec![sys::own_pid()];
     let mut next = 0;
     while let Some(&parent) = found.get(next) {
@@ -164,13 +173,27 @@ fn descendants() -> Vec<i32> {
             !child
         });
     }
+    // The parents of these have ended while the list was made, and left them to another.
+    let orphans = rest.into_iter().filter(|&(_, parent)| parent != 0 && !all.contains(&parent));
+    found.extend(orphans.map(|(pid, _)| pid).filter(|&pid| descends_from_us(pid)));
     found.split_off(1)
 }
 
 /// By its parents, up to us or to the first process of all. Orphans of ours are our children, as we are their reaper.
 fn descends_from_us(pid: i32) -> bool {
     let us = sys::own_pid();
-    std::iter::successors(Some(pid), |&pid| parent(pid)).skip(1).any(|ancestor| ancestor == us)
+    let mut at = pid;
+    loop {
+        match parent(at) {
+            Some(0) => return false,
+            Some(parent) if parent == us => return true,
+            Some(parent) => at = parent,
+            None if at == pid => return false,
+            // This one has ended since its child named it, and left the child to another: from below again. The way up
+            // is shorter each time.
+            None => at = pid,
+        }
+    }
 }
 
 /// All processes that there are, each with its parent.

@@ -107,3 +107,22 @@ async fn a_check_leaves_nothing_running_not_even_in_another_session() {
         .await;
     lab.finish().await;
 }
+
+/// Plan: at every moment of a task that forks and forks, so that some of its processes are made, and others end and leave
+/// theirs behind, while it is looked who is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_asked_to_end_while_it_forks_ends_as_a_whole() {
+    let lab = Lab::new();
+    let script = "n=0; while [ $n -lt 30 ]; do ( ( sleep 1000 & ) ); n=$((n + 1)); done; sleep 1000";
+    for moment in 0..100 {
+        let spec = plain(&lab, script);
+        lab.launch(&spec).await;
+        tokio::time::sleep(Duration::from_micros(moment * 200)).await;
+        lab.containerizer.terminate(&spec.container_id).await.expect("the task runs");
+        assert_eq!(exit_of(&lab.wait(&spec).await), Exit::Signal(libc::SIGTERM));
+        lab.containerizer.destroy(&spec.container_id).await.expect("it can be removed");
+        std::fs::remove_dir_all(&spec.sandbox).expect("nothing is mounted in it");
+        std::fs::create_dir(&spec.sandbox).expect("it is writable");
+    }
+    lab.finish().await;
+}
