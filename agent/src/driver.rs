@@ -354,6 +354,7 @@ mod tests {
     use bourse_agent_core::{Assignment, LinkId, Signal, Start, State, TaskKey, Work};
     use bourse_client::Target;
     use bourse_containerizer::{Config as ContainerConfig, Filters, Isolation, LinuxContainerizer};
+    use bourse_hostile::FragileDisk;
     use bourse_types::{
         Address, AgentId, AgentInfo, Attributes, ContainerId, Epoch, FrameworkId, FrameworkInfo, HealthCheck,
         HealthKind, MasterId, Resources, Role, TaskId,
@@ -361,7 +362,6 @@ mod tests {
     use bytes::Bytes;
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-    use crate::fragile::FragileDisk;
     use crate::launcher::{Habits, Mountable};
 
     fn driver(folder: &Path) -> Driver<LinuxContainerizer> {
@@ -488,8 +488,9 @@ mod tests {
 
     #[tokio::test]
     async fn on_a_disk_that_became_read_only_no_task_is_accepted_and_what_must_be_written_waits() {
-        let disk = FragileDisk::new();
-        let mut driver = driver(&disk.path());
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = FragileDisk::new(&folder.path().join("disk"), 32);
+        let mut driver = driver(disk.path());
         driver.register();
         disk.break_it();
         let key = |task: &str| TaskKey {
