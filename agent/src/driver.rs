@@ -165,13 +165,15 @@ impl<C: Containerizer + Clone> Driver<C> {
             return;
         }
         self.disk_full = full;
-        match full {
-            true => warn!(
+        let lacks = full.then(|| self.checkpoint.shortage());
+        match &lacks {
+            Some(shortage) => warn!(
+                %shortage,
                 "the disk of the work directory is full or read-only: no task is launched before there is room"
             ),
-            false => info!("the disk of the work directory has room again"),
+            None => info!("the disk of the work directory has room again"),
         }
-        self.agent.apply(now, Event::Disk { full }, effects);
+        self.agent.apply(now, Event::Disk { lacks }, effects);
     }
 
     /// Writes the records, then carries out the rest in order. `Some`: the agent is over.
