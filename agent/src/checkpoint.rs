@@ -18,8 +18,9 @@ mod log;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bourse_agent_core::{Record, State};
-use nix::sys::statvfs::{FsFlags, statvfs};
+use bourse_agent_core::{OWN_INODES, Record, Shortage, State};
+
+use crate::disk::Space;
 
 use disk::BadRecord;
 use log::{Log, LogError};
@@ -32,6 +33,9 @@ const COMPACT_FACTOR: u64 = 4;
 
 /// With less than this free beside what the log holds, a task that starts could write nothing.
 const FREE_MIN: u64 = 1 << 20;
+
+/// With fewer inodes free it could make nothing.
+const FREE_INODES_MIN: u64 = OWN_INODES;
 
 /// The checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +91,8 @@ impl CheckpointError {
 pub struct Checkpoint {
     path: PathBuf,
     log: Log,
-    /// Less than [`FREE_MIN`] was free, or nothing could be written, when it was last looked for.
-    crowded: bool,
+    /// What the disk lacked for another task when that was last looked for.
+    lacks: Option<Shortage>,
     /// From this size on the log is written anew.
     compact_at: u64,
 }
@@ -112,7 +116,7 @@ impl Checkpoint {
         };
         let log = log.map_err(|error| placed(error, "write", &path))?;
         let compact_at = compact_at(log.size());
-        Ok((Checkpoint { path, log, crowded: false, compact_at }, state))
+        Ok((Checkpoint { path, log, lacks: None, compact_at }, state))
     }
 
     /// Adds records, all of them or none. After an error none may be relied upon, and when the disk was
@@ -124,15 +128,27 @@ impl Checkpoint {
         self.log.append(&disk::write(records)).map_err(|error| placed(error, "write", &self.path))
     }
 
-    /// There is no room for more than a few words, or for none. Does not ask the disk: the two below do.
+    /// There is no room for more than a few words, or for none. Does not ask the disk: those below do.
     pub fn is_full(&self) -> bool {
-        self.crowded || self.log.is_full()
+        self.lacks.is_some() || self.log.is_full()
     }
 
-    /// Looks how much of the disk is free, and whether it takes anything: what the log holds of it says nothing of that
-    /// before it is used up.
+    /// Why it [is full](Checkpoint::is_full), by another look at the disk where that was not looked for.
+    pub fn shortage(&self) -> Shortage {
+        self.lacks.or_else(|| self.looked_at()).unwrap_or(Shortage::Unknown)
+    }
+
+    /// Looks how much of the disk is free, of bytes and of inodes, and whether it takes anything: what the log holds of it
+    /// says nothing of that before it is used up.
     pub fn look_for_room(&mut self) {
-        self.crowded = self.log.is_read_only() || free(&self.path).is_some_and(|free| free < FREE_MIN);
+        self.lacks = self.looked_at();
+    }
+
+    fn looked_at(&self) -> Option<Shortage> {
+        if self.log.is_read_only() {
+            return Some(Shortage::ReadOnly);
+        }
+        Space::of(&self.path).ok()?.lacks(FREE_MIN, FREE_INODES_MIN)
     }
 
     /// Looks whether a full or read-only disk has room again.
@@ -166,14 +182,6 @@ impl Checkpoint {
     }
 }
 
-/// The bytes that are free on the disk with this file, for anybody but root, to whom a file system may leave more; none
-/// of one that says to be read-only. `None` where it does not say.
-fn free(path: &Path) -> Option<u64> {
-    let stat = statvfs(path).ok().filter(|stat| stat.blocks() > 0)?;
-    let writable = !stat.flags().contains(FsFlags::ST_RDONLY);
-    Some(if writable { stat.blocks_available().saturating_mul(stat.fragment_size()) } else { 0 })
-}
-
 fn compact_at(size: u64) -> u64 {
     COMPACT_MIN.max(size.saturating_mul(COMPACT_FACTOR))
 }
@@ -199,6 +207,7 @@ mod tests {
     use super::*;
     use bourse_agent_core::TaskKey;
     use bourse_types::{AgentId, Epoch, FrameworkId, TaskId};
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
     fn admitted(id: &str) -> Record {
         Record::Admitted { agent: AgentId::new(id).expect("valid") }
@@ -242,6 +251,35 @@ mod tests {
             let expected = if length == bytes.len() { (Epoch(3), 1) } else { (Epoch(0), 0) };
             assert_eq!((state.epoch, state.ended.len()), expected, "cut to {length}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_short_of_inodes_is_full_for_another_task_and_is_told_with_the_figure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = folder.path();
+        let options = Some("size=16m,nr_inodes=100");
+        mount(Some("none"), disk, Some("tmpfs"), MsFlags::empty(), options).expect("as root");
+        let (mut checkpoint, _) = Checkpoint::open(disk).expect("fresh");
+        checkpoint.look_for_room();
+        assert!(!checkpoint.is_full(), "{}", checkpoint.shortage());
+        let files = disk.join("files");
+        std::fs::create_dir(&files).expect("there is room");
+        for number in 0..40 {
+            std::fs::File::create(files.join(number.to_string())).expect("there is room");
+        }
+        checkpoint.look_for_room();
+        assert!(checkpoint.is_full());
+        let shortage = checkpoint.shortage();
+        assert!(
+            matches!(shortage, Shortage::Inodes { free: 1..FREE_INODES_MIN, needed: FREE_INODES_MIN }),
+            "{shortage:?}"
+        );
+        checkpoint.append(&[admitted("S1")]).expect("that takes none");
+        std::fs::remove_dir_all(&files).expect("there");
+        checkpoint.make_room();
+        assert!(!checkpoint.is_full(), "{}", checkpoint.shortage());
+        drop(checkpoint);
+        umount2(disk, MntFlags::MNT_DETACH).expect("mounted");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Sandboxes of ended tasks go when they are old, and the sooner the fuller the disk is.
 //!
 //! The rule is Mesos' (`gc_delay`, `gc_disk_headroom`): a sandbox is kept for the delay, shortened by the part of the disk
-//! that is used, and not at all where less than the headroom is free. The age counts from when the agent last had the
-//! task: it marks the sandboxes of those it has, once a round, by the time of their last change of mode. A task can set
-//! other times of its sandbox as it likes, but not that one. Tars that were unpacked as roots of tasks go by the same rule.
+//! that is used, and not at all where less than the headroom is free. The disk is as full as the scarcer is of its bytes and
+//! its inodes. The age counts from when the agent last had the task: it marks the sandboxes of those it has, once a round, by
+//! the time of their last change of mode. A task can set other times of its sandbox as it likes, but not that one. Tars that
+//! were unpacked as roots of tasks go by the same rule.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
+use crate::disk::Space;
 use crate::view::{View, Views};
 use crate::{sandbox, unpacked};
 
@@ -51,7 +53,8 @@ pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views, containe
         rounds.tick().await;
         let (view, folder, containers) = (views.borrow().clone(), work_dir.clone(), containers.clone());
         let collected = spawn_blocking(move || {
-            let age = keeping.age(used(&folder)?);
+            let space = Space::of(&folder)?;
+            let age = keeping.age(space.used());
             let now = SystemTime::now();
             let sandboxes = round(&folder, &view, age, now, |sandbox| {
                 containers.take_back(sandbox)?;
@@ -61,27 +64,22 @@ pub async fn collect(work_dir: PathBuf, keeping: Keeping, views: Views, containe
             });
             let in_use = view.tasks.values().map(|task| task.container.as_str()).collect();
             let roots = unpacked::collect(&folder, &in_use, |path| older(path, age, now));
-            Ok((sandboxes, roots, age))
+            Ok((sandboxes, roots, age, space))
         });
         match collected.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            Ok((0, 0, _)) => {}
-            Ok((sandboxes, roots, age)) => {
+            Ok((0, 0, ..)) => {}
+            Ok((sandboxes, roots, age, space)) => {
                 info!(
                     sandboxes,
                     roots,
                     ?age,
+                    disk = %space,
                     "removed sandboxes and unpacked roots of tasks that ended longer ago"
                 );
             }
             Err(error) => warn!(%error, "cannot see how full the disk is: no old sandboxes are removed"),
         }
     }
-}
-
-/// The part of the disk that is not available to tasks.
-fn used(folder: &Path) -> io::Result<f64> {
-    let disk = nix::sys::statvfs::statvfs(folder)?;
-    Ok(1.0 - disk.blocks_available() as f64 / (disk.blocks() as f64).max(1.0))
 }
 
 /// Marks what is in use and removes what has not been for longer than `age`; tells how many. What cannot be marked or

@@ -5,6 +5,8 @@
 //! of small sandboxes costs more than a three-hundredth of a core, and no number of files in large ones more than half of
 //! one.
 
+mod room;
+mod space;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -15,10 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bourse_agent_core::{Event, TaskKey};
+use bourse_agent_core::{Event, Held, TaskKey, inodes_of};
 use bourse_containerizer::{Containerizer, quota};
-use bourse_types::ContainerId;
 use bourse_types::units::bytes;
+use bourse_types::{ContainerId, Milli};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -29,13 +31,15 @@ use crate::du::{self, Size};
 use crate::sandbox;
 use crate::view::{TaskView, View, Views};
 
-use turns::{Found, Room, Turns};
+use turns::{Found, Turns};
+
+pub use space::Space;
 
 /// So many times in a row a sandbox must not have been measured as a whole before that is told. A task that moves or removes
 /// folders while they are looked at is nothing to tell of.
 const GAPS: u32 = 3;
 
-/// What sandboxes held when they were measured last, in bytes.
+/// What counted of sandboxes when they were measured last, in bytes.
 pub type Sizes = BTreeMap<ContainerId, u64>;
 
 /// Measures every running task's sandbox at the interval, and more rarely those that do not change, for ever.
@@ -49,7 +53,6 @@ pub async fn watch<C: Containerizer>(
 ) {
     let began = Instant::now();
     let mut turns = Turns::new(every);
-    let mut room = Room::default();
     let mut look = Duration::ZERO;
     let mut gaps: BTreeMap<ContainerId, Gaps> = BTreeMap::new();
     let mut last: Option<Arc<View>> = None;
@@ -68,8 +71,8 @@ pub async fn watch<C: Containerizer>(
         }
         if now >= look {
             look = now + every;
-            if free(work_dir.clone()).await.is_some_and(|free| room.has_shrunk(free)) {
-                turns.hurry();
+            if let Some(space) = space(work_dir.clone()).await {
+                turns.look(&space);
             }
         }
         let Some(container) = turns.due(now).cloned() else {
@@ -83,17 +86,15 @@ pub async fn watch<C: Containerizer>(
             continue;
         };
         let path = sandbox::path(&work_dir, agent, key, &container);
-        let (size, took) = measure(&containers, &container, path.clone()).await;
-        let whole = size.as_ref().is_ok_and(|size| size.left_out == 0);
+        let (measured, took) = measure(&containers, &container, path.clone()).await;
+        let whole = measured.as_ref().is_ok_and(Measured::is_whole);
         if gaps.entry(container.clone()).or_default().is_news(whole) {
-            tell(&path, key, &size);
+            tell(&path, key, &measured);
         }
-        let found = size
-            .as_ref()
-            .ok()
-            .map(|size| Found { used_bytes: size.bytes, limit_bytes: task.disk_limit.map(bytes) });
-        if let Ok(size) = size {
-            note(size, task, &sizes, &inbox).await;
+        let held = measured.ok().map(|measured| measured.held);
+        let found = held.map(|held| Found { held, limit_bytes: task.disk_limit.map(bytes) });
+        if let Some(held) = held {
+            note(held, task, &sizes, &inbox).await;
         }
         turns.measured(&container, began.elapsed(), took, found);
         sleep(between(took)).await;
@@ -126,51 +127,85 @@ impl Gaps {
     }
 }
 
+/// What was found in a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Measured {
+    /// A lower bound where something was left out.
+    pub held: Held,
+    /// So many files and folders were, each folder with all that is in it.
+    left_out: usize,
+    /// Files that the task has open were, as it has more descriptors than are looked at.
+    open_left_out: bool,
+}
+
+impl Measured {
+    fn is_whole(&self) -> bool {
+        self.left_out == 0 && !self.open_left_out
+    }
+}
+
 /// What is in a sandbox, and how long it took to find out. Files that have no name any more and are still open are among
 /// it, as far as the quota of the sandbox or the task's descriptors tell.
 pub async fn measure<C: Containerizer>(
     containers: &C,
     container: &ContainerId,
     path: PathBuf,
-) -> (io::Result<Size>, Duration) {
+) -> (io::Result<Measured>, Duration) {
     let began = Instant::now();
     let measured = spawn_blocking(move || {
         let began = Instant::now();
-        let walked = fs::symlink_metadata(&path).and_then(|about| Ok((du::measure(&path)?, about.dev())));
-        (walked, quota::used(&path), began.elapsed())
+        (walk(&path), quota::used(&path), began.elapsed())
     });
     match measured.await {
-        Ok((Ok((size, device)), of_quota, took)) => {
+        Ok((Ok((size, device, bytes_per_inode)), of_quota, took)) => {
             // Of a task with very many descriptors this takes long as well.
             let looking = Instant::now();
-            let unlinked = containers.unlinked_bytes(container, device).await;
-            let bytes = size.bytes.saturating_add(unlinked).max(of_quota.unwrap_or(0));
-            (Ok(Size { bytes, ..size }), took + looking.elapsed())
+            let unlinked = containers.unlinked(container, device).await;
+            let of_quota = of_quota.unwrap_or_default();
+            let held = Held {
+                bytes: size.bytes.saturating_add(unlinked.bytes).max(of_quota.bytes),
+                inodes: size.inodes.saturating_add(unlinked.inodes).max(of_quota.inodes),
+                bytes_per_inode,
+            };
+            let open_left_out = !unlinked.is_whole;
+            (Ok(Measured { held, left_out: size.left_out, open_left_out }), took + looking.elapsed())
         }
         Ok((Err(error), _, took)) => (Err(error), took),
         Err(panic) => (Err(io::Error::other(panic)), began.elapsed()),
     }
 }
 
-/// Bytes of a folder's disk that are free for anybody but root. `None` where it cannot be asked, as where the file system
-/// does not say.
-pub async fn free(folder: PathBuf) -> Option<u64> {
-    let asked = spawn_blocking(move || nix::sys::statvfs::statvfs(&folder));
-    let stat = asked.await.ok()?.ok()?;
-    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+/// What is in a folder by its names, its device, and how many bytes that has for each inode.
+fn walk(path: &Path) -> io::Result<(Size, u64, u64)> {
+    let device = fs::symlink_metadata(path)?.dev();
+    Ok((du::measure(path)?, device, Space::of(path)?.bytes_per_inode()))
+}
+
+/// The quota of a sandbox whose task may have so much disk: of the inodes of its file system the same part.
+pub fn quota_for(sandbox: &Path, limit: Option<Milli>) -> io::Result<Option<quota::Limit>> {
+    let Some(bytes) = limit.map(bytes) else { return Ok(None) };
+    let inodes = inodes_of(bytes, Space::of(sandbox)?.bytes_per_inode());
+    Ok(Some(quota::Limit { bytes, inodes }))
+}
+
+/// What is free on a folder's disk. `None` where it cannot be asked.
+pub async fn space(folder: PathBuf) -> Option<Space> {
+    spawn_blocking(move || Space::of(&folder)).await.ok()?.ok()
 }
 
 /// Tells whoever owns the task what its figures do not say.
-fn tell(sandbox: &Path, task: &TaskKey, size: &io::Result<Size>) {
+fn tell(sandbox: &Path, task: &TaskKey, measured: &io::Result<Measured>) {
     let (framework_id, task_id, sandbox) = (&task.framework, &task.task, sandbox.display());
-    match size {
-        Ok(size) => warn!(
+    match measured {
+        Ok(Measured { left_out, open_left_out, .. }) => warn!(
             %framework_id,
             %task_id,
             %sandbox,
-            left_out = size.left_out,
+            left_out,
+            open_left_out,
             "cannot measure all that is in a sandbox, time and again: only what the rest takes is shown and limited; the \
-             task should have fewer folders, and move them about less"
+             task should have fewer folders, and move them about less, and where open files were left out it should have \
+             fewer of those"
         ),
         Err(error) => warn!(
             %framework_id,
@@ -183,14 +218,14 @@ fn tell(sandbox: &Path, task: &TaskKey, size: &io::Result<Size>) {
 }
 
 /// Passes on what was found.
-async fn note(size: Size, task: &TaskView, sizes: &watch::Sender<Sizes>, inbox: &mpsc::Sender<Input>) {
+async fn note(held: Held, task: &TaskView, sizes: &watch::Sender<Sizes>, inbox: &mpsc::Sender<Input>) {
     let container = &task.container;
     sizes.send_modify(|sizes| {
-        sizes.insert(container.clone(), size.bytes);
+        sizes.insert(container.clone(), held.counted());
     });
     // Without a limit there is nothing to judge.
     if task.disk_limit.is_some() {
-        let event = Event::SandboxMeasured { container: container.clone(), used_bytes: size.bytes };
+        let event = Event::SandboxMeasured { container: container.clone(), held };
         // A driver that is gone needs no telling.
         let _ = inbox.send(Input::Event(event)).await;
     }

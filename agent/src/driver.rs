@@ -165,13 +165,15 @@ impl<C: Containerizer + Clone> Driver<C> {
             return;
         }
         self.disk_full = full;
-        match full {
-            true => warn!(
+        let lacks = full.then(|| self.checkpoint.shortage());
+        match &lacks {
+            Some(shortage) => warn!(
+                %shortage,
                 "the disk of the work directory is full or read-only: no task is launched before there is room"
             ),
-            false => info!("the disk of the work directory has room again"),
+            None => info!("the disk of the work directory has room again"),
         }
-        self.agent.apply(now, Event::Disk { full }, effects);
+        self.agent.apply(now, Event::Disk { lacks }, effects);
     }
 
     /// Writes the records, then carries out the rest in order. `Some`: the agent is over.
@@ -354,6 +356,7 @@ mod tests {
     use bourse_agent_core::{Assignment, LinkId, Signal, Start, State, TaskKey, Work};
     use bourse_client::Target;
     use bourse_containerizer::{Config as ContainerConfig, Filters, Isolation, LinuxContainerizer};
+    use bourse_hostile::FragileDisk;
     use bourse_types::{
         Address, AgentId, AgentInfo, Attributes, ContainerId, Epoch, FrameworkId, FrameworkInfo, HealthCheck,
         HealthKind, MasterId, Resources, Role, TaskId,
@@ -361,7 +364,6 @@ mod tests {
     use bytes::Bytes;
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-    use crate::fragile::FragileDisk;
     use crate::launcher::{Habits, Mountable};
 
     fn driver(folder: &Path) -> Driver<LinuxContainerizer> {
@@ -488,8 +490,9 @@ mod tests {
 
     #[tokio::test]
     async fn on_a_disk_that_became_read_only_no_task_is_accepted_and_what_must_be_written_waits() {
-        let disk = FragileDisk::new();
-        let mut driver = driver(&disk.path());
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = FragileDisk::new(&folder.path().join("disk"), 32);
+        let mut driver = driver(disk.path());
         driver.register();
         disk.break_it();
         let key = |task: &str| TaskKey {

@@ -22,11 +22,16 @@ use crate::mount::{self, Location};
 /// The unit of `st_blocks`, whatever the file system's own is.
 const BLOCK_BYTES: u64 = 512;
 
+/// What a whole inode is, of which each of its names may count for a part.
+const WHOLE: u64 = 1 << 32;
+
 /// What a folder takes on its disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Size {
     /// Blocks allocated to what is in it and to itself; a lower bound where something was left out.
     pub bytes: u64,
+    /// Inodes of what is in it and of itself; likewise.
+    pub inodes: u64,
     /// So many files and folders were left out, each folder with all that is in it.
     pub left_out: usize,
 }
@@ -84,7 +89,10 @@ struct Walk<'a> {
     until: Instant,
     top: OwnedFd,
     location: Location,
+    /// But for the inodes.
     size: Size,
+    /// In parts of [`WHOLE`].
+    inodes: u64,
     linked: BTreeSet<Identity>,
     /// From the outermost branch to the innermost.
     branches: Vec<Branch>,
@@ -100,7 +108,7 @@ fn measure_within(bounds: &Bounds, folder: &Path) -> io::Result<Size> {
     while walk.go_on(&mut place) {
         walk.look_around(&place);
     }
-    Ok(walk.size)
+    Ok(walk.size())
 }
 
 fn of_folders() -> OFlag {
@@ -119,6 +127,7 @@ impl<'a> Walk<'a> {
             location: Location { mount: mount::id(&top, c"."), device: stat.st_dev },
             top,
             size: Size::default(),
+            inodes: 0,
             linked: BTreeSet::new(),
             branches: Vec::new(),
             waiting: Vec::new(),
@@ -233,17 +242,23 @@ impl<'a> Walk<'a> {
     fn count(&mut self, stat: &FileStat, is_folder: bool) {
         let bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
         let names = wide(stat.st_nlink);
-        let share = if is_folder || names < 2 {
-            bytes
+        let (bytes, inode) = if is_folder || names < 2 {
+            (bytes, WHOLE)
         } else if self.linked.contains(&identity(stat)) {
-            0
+            (0, 0)
         } else if self.linked.len() < self.bounds.linked {
             self.linked.insert(identity(stat));
-            bytes
+            (bytes, WHOLE)
         } else {
-            bytes / names
+            (bytes / names, WHOLE / names)
         };
-        self.size.bytes = self.size.bytes.saturating_add(share);
+        self.size.bytes = self.size.bytes.saturating_add(bytes);
+        self.inodes = self.inodes.saturating_add(inode);
+    }
+
+    /// What was counted so far.
+    fn size(&self) -> Size {
+        Size { inodes: self.inodes.div_ceil(WHOLE), ..self.size }
     }
 
     fn is_late(&self) -> bool {
@@ -355,6 +370,26 @@ mod tests {
     }
 
     #[test]
+    fn each_file_folder_and_link_is_one_inode_however_many_names_it_has_and_whatever_is_in_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        let inodes = || measure(path).expect("it can be measured").inodes;
+        assert_eq!(inodes(), 1, "the folder itself");
+        for number in 0..100 {
+            fs::File::create(path.join(number.to_string())).expect("writable");
+        }
+        fs::create_dir_all(path.join("a/b")).expect("writable");
+        symlink("1", path.join("a/link")).expect("writable");
+        assert_eq!(inodes(), 1 + 100 + 2 + 1);
+        fs::hard_link(path.join("1"), path.join("a/again")).expect("writable");
+        assert_eq!(inodes(), 104);
+        fs::remove_file(path.join("1")).expect("there");
+        assert_eq!(inodes(), 104, "the other name is left");
+        fs::remove_file(path.join("a/again")).expect("there");
+        assert_eq!(inodes(), 103);
+    }
+
+    #[test]
     fn folders_nested_deeper_than_a_stack_or_a_path_can_be_are_measured_to_the_last() {
         let folder = tempfile::tempdir().expect("a folder");
         let (tree, around) = (folder.path().join("tree"), folder.path().join("around"));
@@ -447,6 +482,7 @@ mod tests {
         let forgetful = Bounds { linked: 0, ..Bounds::USUAL };
         let size = measure_within(&forgetful, path).expect("it can be measured");
         assert!(size.left_out == 0 && about(size.bytes, 3), "{size:?}");
+        assert_eq!(size.inodes, 7, "four folders and three files, one of them by two halves");
     }
 
     /// Two folders with three in each, all with a file of 1 MiB, and a walk that is in the first of the six.
@@ -472,7 +508,7 @@ mod tests {
         while walk.go_on(&mut place) {
             walk.look_around(&place);
         }
-        walk.size
+        walk.size()
     }
 
     #[test]

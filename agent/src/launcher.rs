@@ -18,7 +18,6 @@ use bourse_agent_core::{
 use bourse_containerizer as containers;
 use bourse_containerizer::failpoint::{Failpoint, reached};
 use bourse_containerizer::{ContainerError, Containerizer, Outcome, RecoveredState, quota};
-use bourse_types::units::bytes;
 use bourse_types::{AgentId, ContainerId, HealthCheck, Milli, Name, Reason, Resource, Resources};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -146,8 +145,8 @@ impl<C: Containerizer + Clone> Launcher<C> {
         self.job(|containers| async move {
             let outcome = match sandbox {
                 Some(sandbox) => {
-                    let (size, _) = disk::measure(&containers, &container, sandbox).await;
-                    size.map(|size| size.bytes).map_err(|error| error.to_string())
+                    let (measured, _) = disk::measure(&containers, &container, sandbox).await;
+                    measured.map(|measured| measured.held).map_err(|error| error.to_string())
                 }
                 None => Err("no master has admitted this agent".into()),
             };
@@ -237,7 +236,7 @@ async fn start<C: Containerizer>(
         let sandbox = sandbox::make(&work_dir, &launch.agent, &launch.task, &launch.container);
         let sandbox = sandbox.map_err(|error| {
             format!(
-                "the agent could not make a sandbox under {}: {error}; see whether its disk is full",
+                "the agent could not make a sandbox under {}: {error}; see whether its disk is full, in bytes or in inodes",
                 work_dir.display()
             )
         })?;
@@ -270,7 +269,7 @@ async fn start<C: Containerizer>(
 
 /// Gives a sandbox the quota of a task with these resources, where its file system has quotas.
 fn limit_disk(
-    how: fn(&Path, Option<u64>) -> std::io::Result<bool>,
+    how: fn(&Path, Option<quota::Limit>) -> std::io::Result<bool>,
     habits: &Habits,
     sandbox: &Path,
     resources: &Resources,
@@ -278,7 +277,7 @@ fn limit_disk(
     if !habits.enforce_disk {
         return Ok(());
     }
-    let limited = how(sandbox, disk_limit_of(resources).map(bytes));
+    let limited = disk::quota_for(sandbox, disk_limit_of(resources)).and_then(|limit| how(sandbox, limit));
     limited.map(drop).map_err(|error| {
         format!(
             "the sandbox {} could not be given its quota: {error}; see whether the quotas of its file system are in order, \

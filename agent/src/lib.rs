@@ -43,8 +43,5 @@ mod serve;
 
 mod run;
 
-#[cfg(test)]
-mod fragile;
-
 pub use config::{AgentArgs, Config};
 pub use run::{EXIT_DISK_FAILED, exit_code, run};

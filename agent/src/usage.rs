@@ -45,7 +45,8 @@ pub async fn measure<C: Containerizer>(
             tasks.push(write(key, task, &usage, cpus, disk));
         }
         before = seen;
-        let disk_free_bytes = disk::free(work_dir.clone()).await.unwrap_or(0);
+        let space = disk::space(work_dir.clone()).await;
+        let disk_free_bytes = space.and_then(|space| space.bytes).map_or(0, |bytes| bytes.free());
         let usage = link::Usage { tasks, disk_free_bytes };
         if inbox.send(Input::Usage(usage)).await.is_err() {
             return;

@@ -1,7 +1,8 @@
-//! Bytes and texts as they come from somebody who means harm, or from a disk that has gone bad.
+//! Bytes and texts as they come from somebody who means harm, or from a disk that has gone bad; and such a disk.
 //!
-//! **What is this room for?** Tests of readers. What is wrong in one place only gets further into a reader than what is
-//! random, so valid bytes are damaged here, in the ways that have broken readers before.
+//! **What is this room for?** Tests of readers, and of those whose disk fails under them: [`FragileDisk`]. What is wrong in
+//! one place only gets further into a reader than what is random, so valid bytes are damaged here, in the ways that have
+//! broken readers before.
 //!
 //! **What does it promise?** Damage is made of small steps, so that proptest finds the least of them that still breaks the
 //! reader. [`judged`] holds of every reader alike that it comes back soon, and that its refusals can be shown to people.
@@ -12,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod bytes;
+mod disk;
 mod text;
 
 use std::collections::BTreeSet;
@@ -20,6 +22,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use bytes::damaged;
+pub use disk::FragileDisk;
 pub use text::text;
 
 /// A reader that takes longer for a mebibyte does more than to read, on a machine on which a second is [`FLOORS`] floors.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bourse_agent_core::{Checked, Condition, End, Event, Found, Launch, Resize, TaskKey};
+use bourse_agent_core::{Checked, Condition, End, Event, Found, Held, Launch, Resize, TaskKey};
 use bourse_types::{ContainerId, Exit, Resources};
 
 use crate::random::Random;
@@ -197,12 +197,14 @@ impl Machine {
             }
             (Phase::Running { .. }, Inside::Measured) => {
                 self.soon(MEASURED, id, Inside::Measured, outside);
-                Event::SandboxMeasured { container: id.clone(), used_bytes: GREED_BYTES }
+                let held = Held { bytes: GREED_BYTES, ..Held::default() };
+                Event::SandboxMeasured { container: id.clone(), held }
             }
             (Phase::Running { .. }, Inside::Sized) => {
                 let bytes = if container.program.greedy { GREED_BYTES } else { 0 };
+                let held = Held { bytes, ..Held::default() };
                 let unreadable = outside.misfortune && self.random.chance(0.1);
-                let outcome = if unreadable { Err(UNREADABLE.to_owned()) } else { Ok(bytes) };
+                let outcome = if unreadable { Err(UNREADABLE.to_owned()) } else { Ok(held) };
                 Event::Measured { container: id.clone(), outcome }
             }
             (Phase::Running { .. }, Inside::Resized) => {

@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bourse_hostile::FragileDisk;
 use bourse_proto::operator::Task;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::cli::Cli;
 use crate::clock::Clock;
-use crate::disks::{FragileDisk, SmallDisk};
+use crate::disks::SmallDisk;
 use crate::hosts::Hosts;
 use crate::leaks::Traces;
 use crate::ledger::Ledger;

@@ -1,11 +1,9 @@
-//! Disks of a test's own: one that is soon full, and one that breaks.
+//! A disk of a test's own that is soon full. One that breaks is of [`bourse_hostile`].
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use crate::wait::wait_until;
 
 /// A disk in memory, of a size that can be filled. Unmounted when it is let go.
 #[derive(Debug)]
@@ -52,62 +50,6 @@ impl SmallDisk {
 }
 
 impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        unmount(&self.path);
-    }
-}
-
-/// A disk in a file, with ext4 on it, which becomes read-only under whoever has files open, as a file system does after an
-/// error of the disk below it. Unmounted when it is let go.
-#[derive(Debug)]
-pub struct FragileDisk {
-    path: PathBuf,
-    image: PathBuf,
-}
-
-impl FragileDisk {
-    /// Mounts one of so many MiB on this folder, which is made where it is missing. Its file lies beside it.
-    ///
-    /// # Panics
-    /// When this process is not root, or has no loop devices.
-    pub fn new(path: &Path, mib: u32) -> FragileDisk {
-        fs::create_dir_all(path).expect("a test's own folder is writable");
-        let image = path.with_extension("image");
-        let made = File::create_new(&image).and_then(|file| file.set_len(u64::from(mib) << 20));
-        made.expect("a test's own folder is writable");
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image));
-        let disk = FragileDisk { path: path.to_owned(), image };
-        disk.mount();
-        disk
-    }
-
-    /// From now on every write fails. What is open stays open, and what was written before is on the disk.
-    pub fn break_it(&self) {
-        run(Command::new("sync").arg("--file-system").arg(&self.path));
-        run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.path));
-    }
-
-    /// As after a repair. Nobody may have a file of it open.
-    ///
-    /// # Panics
-    /// When somebody has.
-    pub fn renew(&self) {
-        run(Command::new("umount").arg(&self.path));
-        // A container that is just being made has copies of all mounts for a moment: what is mounted again before they are
-        // gone is still the broken one.
-        wait_until("the loop device to be free", || {
-            let devices = Command::new("losetup").arg("--associated").arg(&self.image).output();
-            devices.expect("util-linux is installed").stdout.is_empty()
-        });
-        self.mount();
-    }
-
-    fn mount(&self) {
-        run(Command::new("mount").args(["-o", "loop"]).args([&self.image, &self.path]));
-    }
-}
-
-impl Drop for FragileDisk {
     fn drop(&mut self) {
         unmount(&self.path);
     }

@@ -55,10 +55,10 @@ pub trait Containerizer: Send + Sync + 'static {
     /// whole machine was out of memory it does not on control groups of version 1.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
 
-    /// What files take on a device (`st_dev`) that the container has open and that have no name any more, in bytes: a lower
-    /// bound, and without those of its volumes. 0 where the container is over or not isolated. Costs a look at every descriptor of its processes.
-    fn unlinked_bytes(&self, _id: &ContainerId, _device: u64) -> impl Future<Output = u64> + Send {
-        async { 0 }
+    /// What files take on a device (`st_dev`) that the container has open and that have no name any more, without those of
+    /// its volumes. Nothing where the container is over or not isolated. Costs a look at every descriptor of its processes.
+    fn unlinked(&self, _id: &ContainerId, _device: u64) -> impl Future<Output = Unlinked> + Send {
+        async { Unlinked::NONE }
     }
 
     /// Gives the task other limits while it runs, all of them: what is `None` is limited no more. Its score for the OOM
@@ -82,6 +82,22 @@ pub trait Containerizer: Send + Sync + 'static {
         id: &ContainerId,
         check: &Check,
     ) -> impl Future<Output = Result<CheckEnd, ContainerError>> + Send;
+}
+
+/// What open files take that have no name any more: a lower bound, as not all that keeps a file is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unlinked {
+    /// Their blocks.
+    pub bytes: u64,
+    /// How many there are.
+    pub inodes: u64,
+    /// Whether every descriptor was looked at: of very many some are left out.
+    pub is_whole: bool,
+}
+
+impl Unlinked {
+    /// There are none.
+    pub const NONE: Unlinked = Unlinked { bytes: 0, inodes: 0, is_whole: true };
 }
 
 /// A container that runs.

@@ -43,7 +43,7 @@ mod damaged;
 
 pub use containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, Limitation, Outcome,
-    RecoverError, Recovered, RecoveredState,
+    RecoverError, Recovered, RecoveredState, Unlinked,
 };
 pub use linux::{Config, LinuxContainerizer};
 pub use probe::{CannotIsolate, Capabilities};

@@ -30,6 +30,7 @@ use bourse_types::{BadId, ContainerId};
 use crate::cgroup::{CgroupError, Hierarchy};
 use crate::containerizer::{
     Check, CheckEnd, ContainerError, Containerizer, Ended, LaunchError, Launched, RecoverError, Recovered,
+    Unlinked,
 };
 use crate::failpoint::{Failpoint, reached};
 use crate::probe::{self, CannotIsolate, Capabilities, Means};
@@ -263,11 +264,11 @@ impl Containerizer for LinuxContainerizer {
         usage.ok_or_else(|| ContainerError::Ended(id.clone()))
     }
 
-    async fn unlinked_bytes(&self, id: &ContainerId, device: u64) -> u64 {
+    async fn unlinked(&self, id: &ContainerId, device: u64) -> Unlinked {
         let id = id.clone();
         self.blocking(move |inner| match inner.groups.as_ref() {
-            Ok(groups) => unlinked::bytes(groups.processes(id.as_str()), device),
-            Err(_) => 0,
+            Ok(groups) => unlinked::measure(groups.processes(id.as_str()), device),
+            Err(_) => Unlinked::NONE,
         })
         .await
     }

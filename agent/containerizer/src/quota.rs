@@ -1,8 +1,8 @@
 //! A quota for one sandbox, where its file system has quotas of projects: ext4 and XFS that are mounted with `prjquota`.
 //!
-//! All that is made in the sandbox belongs to a project of its own, and the kernel lets that have so much and no more: who
-//! writes beyond it is told EDQUOT, on XFS ENOSPC, and nobody else notices. The project is noted in the sandbox itself, so that it outlives
-//! the agent, and is nobody's any more once nothing is left of that.
+//! All that is made in the sandbox belongs to a project of its own, and the kernel lets that have so many bytes and inodes
+//! and no more: who writes or makes files beyond it is told EDQUOT, on XFS ENOSPC, and nobody else notices. The project is
+//! noted in the sandbox itself, so that it outlives the agent, and is nobody's any more once nothing is left of that.
 //!
 //! A task that owns a folder may take the mark off it by which what is made there belongs to the project
 //! (`FS_PROJINHERIT_FL`, ioctl_iflags(2)), so a quota does not replace measuring.
@@ -62,13 +62,31 @@ mod request {
     nix::ioctl_write_ptr!(set_attributes, b'X', 32, Attributes);
 }
 
-/// Has a new sandbox hold so many bytes at most, in whole KiB and at least one; `None`: as many as there are, until that is
-/// [changed](change). A repeat with another figure changes it.
+/// What a sandbox may hold at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// In whole KiB, and at least one.
+    pub bytes: u64,
+    /// Files, folders and links, and the sandbox itself: at least one. `None`: as many as there are.
+    pub inodes: Option<u64>,
+}
+
+/// What a sandbox with a quota holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// The blocks that files take, those that are open and have no name any more among them.
+    pub bytes: u64,
+    /// How many there are, likewise, and the sandbox itself.
+    pub inodes: u64,
+}
+
+/// Has a new sandbox hold so much at most; `None`: as much as there is, until that is [changed](change). A repeat with other
+/// figures changes it.
 ///
 /// Before the first file of the sandbox is made: what is there already belongs to no project, and could not be renamed any
 /// more (rename(2), EXDEV). Answers `false`, and does nothing, where the file system has no such quotas or the agent may not
 /// set them.
-pub fn give(sandbox: &Path, bytes: Option<u64>) -> io::Result<bool> {
+pub fn give(sandbox: &Path, limit: Option<Limit>) -> io::Result<bool> {
     let folder = folder(sandbox)?;
     if !is_kept_to(folder.as_fd()) {
         return Ok(false);
@@ -77,37 +95,41 @@ pub fn give(sandbox: &Path, bytes: Option<u64>) -> io::Result<bool> {
         Some(project) => project,
         None => give_project(folder.as_fd())?,
     };
-    set(folder.as_fd(), project, bytes).map(|()| true)
+    set(folder.as_fd(), project, limit).map(|()| true)
 }
 
 /// Changes what a sandbox holds that was given a quota, also to less than what is there. Answers `false`, and does nothing,
 /// where it was given none.
-pub fn change(sandbox: &Path, bytes: Option<u64>) -> io::Result<bool> {
+pub fn change(sandbox: &Path, limit: Option<Limit>) -> io::Result<bool> {
     let folder = folder(sandbox)?;
     if !is_kept_to(folder.as_fd()) {
         return Ok(false);
     }
     match project(folder.as_fd())? {
-        Some(project) => set(folder.as_fd(), project, bytes).map(|()| true),
+        Some(project) => set(folder.as_fd(), project, limit).map(|()| true),
         None => Ok(false),
     }
 }
 
-fn set(folder: BorrowedFd<'_>, project: u32, bytes: Option<u64>) -> io::Result<()> {
-    let blocks = bytes.map_or(0, |bytes| (bytes / BLOCK_BYTES).max(1));
+fn set(folder: BorrowedFd<'_>, project: u32, limit: Option<Limit>) -> io::Result<()> {
+    // To the kernel none is 0.
+    let blocks = limit.map_or(0, |limit| (limit.bytes / BLOCK_BYTES).max(1));
+    let inodes = limit.and_then(|limit| limit.inodes).map_or(0, |inodes| inodes.max(1));
     let mut quota = Quota::none();
     quota.0.dqb_bhardlimit = blocks;
     quota.0.dqb_bsoftlimit = blocks;
-    quota.0.dqb_valid = libc::QIF_BLIMITS;
+    quota.0.dqb_ihardlimit = inodes;
+    quota.0.dqb_isoftlimit = inodes;
+    quota.0.dqb_valid = libc::QIF_BLIMITS | libc::QIF_ILIMITS;
     Ok(control(folder, libc::Q_SETQUOTA, project, ptr::from_mut(&mut quota.0).cast())?)
 }
 
-/// What a sandbox with a quota holds, in bytes: files that have no name any more and are still open among it. `None` where
-/// there is none, or it cannot be asked.
-pub fn used(sandbox: &Path) -> Option<u64> {
+/// What a sandbox with a quota holds. `None` where there is none, or it cannot be asked.
+pub fn used(sandbox: &Path) -> Option<Used> {
     let folder = folder(sandbox).ok()?;
     let project = project(folder.as_fd()).ok().flatten()?;
-    quota(folder.as_fd(), project).ok().map(|quota| quota.0.dqb_curspace)
+    let quota = quota(folder.as_fd(), project).ok()?.0;
+    Some(Used { bytes: quota.dqb_curspace, inodes: quota.dqb_curinodes })
 }
 
 fn folder(sandbox: &Path) -> io::Result<OwnedFd> {
@@ -200,7 +222,8 @@ mod tests {
     fn a_sandbox_on_a_file_system_without_quotas_of_projects_has_none_and_that_is_no_error() {
         // In memory, where the kernel has none of projects.
         let sandbox = tempfile::tempdir_in("/dev/shm").expect("it is writable");
-        assert!(!give(sandbox.path(), Some(1 << 20)).expect("that is no error"));
+        let limit = Limit { bytes: 1 << 20, inodes: Some(100) };
+        assert!(!give(sandbox.path(), Some(limit)).expect("that is no error"));
         assert!(!change(sandbox.path(), None).expect("that is no error"));
         assert_eq!(used(sandbox.path()), None);
         let missing = sandbox.path().join("missing");

@@ -7,6 +7,7 @@ use bourse_types::{AgentId, ContainerId, Mono, Now, Size};
 use crate::checkpoint::{Record, State};
 use crate::config::Config;
 use crate::cores::Cores;
+use crate::disk::Shortage;
 use crate::effect::Effect;
 use crate::event::{Event, FromMaster, TaskKey};
 use crate::health::Prober;
@@ -34,8 +35,8 @@ pub struct Agent {
     /// Updates about tasks that are not ours. Not kept on disk: the master asks again.
     pub(crate) answers: BTreeMap<TaskKey, Answer>,
     pub(crate) stopping: Option<Stopping>,
-    /// There is no room to write down another task.
-    pub(crate) disk_full: bool,
+    /// Why there is no room to write down another task.
+    pub(crate) disk_lacks: Option<Shortage>,
     /// It has just started and does not know of every task yet whether it still runs.
     pub(crate) recovering: bool,
 }
@@ -78,11 +79,11 @@ impl Agent {
             }
             Event::Resized { container, outcome } => self.on_resized(now, &container, outcome, out),
             Event::Measured { container, outcome } => self.on_measured(now, &container, outcome, out),
-            Event::SandboxMeasured { container, used_bytes } => {
-                self.on_sandbox_measured(now, &container, used_bytes, out)
+            Event::SandboxMeasured { container, held } => {
+                self.on_sandbox_measured(now, &container, held, out)
             }
             Event::Stop { cap } => self.on_stop(now, cap, None, out),
-            Event::Disk { full } => self.disk_full = full,
+            Event::Disk { lacks } => self.disk_lacks = lacks,
             Event::Tick => self.on_tick(now, out),
         }
         self.note_cores_together(out);

@@ -17,6 +17,7 @@ use bourse_types::{
 
 use crate::cores::Cores;
 use crate::description::Description;
+use crate::disk::Held;
 use crate::effect::Brief;
 use crate::event::{Assignment, TaskKey, Work};
 
@@ -198,7 +199,7 @@ pub enum KillCause {
     /// Its sandbox held more than the task may have on disk.
     OverDisk {
         /// What was in it.
-        used_bytes: u64,
+        held: Held,
         /// In MiB.
         limit: Milli,
     },

@@ -11,6 +11,8 @@ use bourse_types::{
 };
 use bytes::Bytes;
 
+use crate::disk::{Held, Shortage};
+
 /// A link to the master, numbered by the core. What arrives by an older one is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
@@ -125,16 +127,15 @@ pub enum Event {
     Measured {
         /// Which container's.
         container: ContainerId,
-        /// What it holds on its disk, in bytes, a lower bound where not all of it could be looked at; or why that is not
-        /// known.
-        outcome: Result<u64, String>,
+        /// What it holds on its disk, a lower bound where not all of it could be looked at; or why that is not known.
+        outcome: Result<Held, String>,
     },
     /// A sandbox was measured in its turn. Once a task is over its disk, a repeat does nothing, also with another figure.
     SandboxMeasured {
         /// Which container's.
         container: ContainerId,
         /// What it holds on its disk: a lower bound where not all of it could be looked at.
-        used_bytes: u64,
+        held: Held,
     },
     /// The agent shall kill what it runs and then exit. A repeat with a shorter cap shortens what is under way.
     Stop {
@@ -143,8 +144,8 @@ pub enum Event {
     },
     /// The disk that the checkpoint is on is full or read-only, or has room again. Said by the shell when that changes.
     Disk {
-        /// Nothing that takes more than a few words can be written down: no task is launched.
-        full: bool,
+        /// Why nothing that takes more than a few words can be written down: no task is launched. `None`: it can.
+        lacks: Option<Shortage>,
     },
     /// Time has passed: deadlines that are due take effect.
     Tick,

@@ -38,7 +38,7 @@ pub use checkpoint::{ENDED_KEPT, Health, Kill, KillCause, Record, State, Task};
 pub use config::Config;
 pub use cores::Cores;
 pub use description::{Description, Less};
-pub use disk::limit_of as disk_limit_of;
+pub use disk::{Held, OWN_INODES, Shortage, inodes_of, limit_of as disk_limit_of};
 pub use effect::{
     Effect, FromAgent, Launch, Registration, Resize, Signal, StatusUpdate, TaskReport, TaskResized,
 };

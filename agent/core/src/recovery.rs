@@ -80,7 +80,7 @@ impl Agent {
             containers,
             answers: Default::default(),
             stopping: None,
-            disk_full: false,
+            disk_lacks: None,
             recovering: true,
         };
         if !same_boot {

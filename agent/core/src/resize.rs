@@ -14,7 +14,7 @@ use bourse_types::{ContainerId, Now, Reason, Size, Source, TaskState};
 use crate::agent::Agent;
 use crate::checkpoint::{Record, Task};
 use crate::cores::Cores;
-use crate::disk;
+use crate::disk::{self, Held};
 use crate::effect::{Effect, FromAgent, Resize, TaskResized};
 use crate::event::{TaskKey, Work};
 
@@ -57,7 +57,7 @@ impl Agent {
         &mut self,
         now: Now,
         container: &ContainerId,
-        outcome: Result<u64, String>,
+        outcome: Result<Held, String>,
         out: &mut Vec<Effect>,
     ) {
         let Some(key) = self.containers.get(container).cloned() else { return };
@@ -185,11 +185,11 @@ fn may_hold_less(task: &Task, size: &Size) -> bool {
 }
 
 /// Why a sandbox that was measured cannot have the limit of this size.
-fn holds_more(size: &Size, outcome: Result<u64, String>) -> Option<String> {
+fn holds_more(size: &Size, outcome: Result<Held, String>) -> Option<String> {
     let limit = disk::limit_of(&size.resources)?;
     match outcome {
-        Ok(used_bytes) if disk::exceeds(used_bytes, limit) => {
-            let why = disk::message(used_bytes, limit);
+        Ok(held) if disk::exceeds(held.counted(), limit) => {
+            let why = disk::message(&held, limit);
             Some(format!("{why}; remove some of it, or give the task more"))
         }
         Ok(_) => None,

@@ -56,10 +56,12 @@ impl Agent {
             let why = "the agent is stopping and launches nothing any more; launch the task on another one";
             return self.answer(now, &key, TaskState::Dropped, Reason::AgentDisconnected, why, out);
         };
-        if self.disk_full {
-            let why = "the disk of the agent's work directory is full or read-only, and nothing can be launched before there \
-                       is room; free some or mend it, or launch the task on another agent";
-            return self.answer(now, &key, TaskState::Dropped, Reason::ContainerLaunchFailed, why, out);
+        if let Some(shortage) = self.disk_lacks {
+            let why = format!(
+                "the disk of the agent's work directory {shortage}, and nothing can be launched before there is room; free \
+                 some or mend it, or launch the task on another agent"
+            );
+            return self.answer(now, &key, TaskState::Dropped, Reason::ContainerLaunchFailed, &why, out);
         }
         let framework_user = framework.user.clone();
         if self.state.frameworks.get(&key.framework) != Some(&framework) {
@@ -322,8 +324,8 @@ fn verdict(task: &Task, end: &End) -> Verdict {
         KillCause::TookTooLong => {
             plain(TaskState::Failed, reason, format!("ran for its max_completion_time; {how}"))
         }
-        KillCause::OverDisk { used_bytes, limit } => {
-            let message = disk::message(*used_bytes, *limit);
+        KillCause::OverDisk { held, limit } => {
+            let message = disk::message(held, *limit);
             let limitation = disk::limitation(*limit);
             Verdict { limitation, ..plain(TaskState::Failed, reason, message) }
         }

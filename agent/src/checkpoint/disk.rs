@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bourse_agent_core::{Description, Health, Kill, KillCause, Record, TaskKey};
+use bourse_agent_core::{Description, Health, Held, Kill, KillCause, Record, TaskKey};
 use bourse_proto::disk as form;
 use bourse_proto::disk::checkpoint_kill_begun::Cause;
 use bourse_proto::disk::checkpoint_record::Change;
@@ -242,8 +242,11 @@ fn write_kill(task: &TaskKey, kill: &Kill) -> form::CheckpointKillBegun {
         }
         KillCause::Unhealthy => Cause::Unhealthy,
         KillCause::TookTooLong => Cause::TookTooLong,
-        KillCause::OverDisk { used_bytes, limit } => {
-            (begun.disk_used_bytes, begun.disk_limit) = (*used_bytes, limit.thousandths());
+        KillCause::OverDisk { held, limit } => {
+            begun.disk_used_bytes = held.bytes;
+            begun.disk_used_inodes = held.inodes;
+            begun.disk_bytes_per_inode = held.bytes_per_inode;
+            begun.disk_limit = limit.thousandths();
             Cause::OverDisk
         }
         KillCause::CoresLost => Cause::CoresLost,
@@ -263,7 +266,12 @@ fn read_kill(form: form::CheckpointKillBegun) -> Result<Record, BadRecord> {
         Cause::Unhealthy => KillCause::Unhealthy,
         Cause::TookTooLong => KillCause::TookTooLong,
         Cause::OverDisk => {
-            KillCause::OverDisk { used_bytes: form.disk_used_bytes, limit: Milli::new(form.disk_limit) }
+            let held = Held {
+                bytes: form.disk_used_bytes,
+                inodes: form.disk_used_inodes,
+                bytes_per_inode: form.disk_bytes_per_inode,
+            };
+            KillCause::OverDisk { held, limit: Milli::new(form.disk_limit) }
         }
         Cause::CoresLost => KillCause::CoresLost,
         Cause::AgentRestarted => KillCause::AgentRestarted,
@@ -375,7 +383,10 @@ mod tests {
             kill(KillCause::Asked(Some(Reason::AgentDraining))),
             kill(KillCause::Unhealthy),
             kill(KillCause::TookTooLong),
-            kill(KillCause::OverDisk { used_bytes: u64::MAX, limit: Milli::new(1) }),
+            kill(KillCause::OverDisk {
+                held: Held { bytes: u64::MAX, inodes: 7, bytes_per_inode: 4096 },
+                limit: Milli::new(1),
+            }),
             kill(KillCause::CoresLost),
             kill(KillCause::AgentRestarted),
             kill(KillCause::AgentStops),

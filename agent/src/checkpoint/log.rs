@@ -263,12 +263,11 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use bourse_frames::HEAD;
-    use bourse_hostile::{damaged, soon};
+    use bourse_hostile::{FragileDisk, damaged, soon};
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fragile::FragileDisk;
 
     fn payloads() -> Vec<Vec<u8>> {
         vec![b"first".to_vec(), Vec::new(), vec![0; 300], b"last".to_vec()]
@@ -387,7 +386,8 @@ mod tests {
 
     #[test]
     fn a_log_whose_disk_became_read_only_is_blocked_and_has_all_that_was_written() {
-        let disk = FragileDisk::new();
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = FragileDisk::new(&folder.path().join("disk"), 32);
         let path = disk.path().join("checkpoint");
         let mut log = Log::rewrite(&path, &payloads()[..1]).expect("written");
         assert!(!log.is_read_only());

@@ -3,13 +3,17 @@
 //! A sandbox is due again after the interval. One that grows towards its limit is due when half of what is left would be
 //! gone at that pace; one that has not changed is due twice as late each time, up to a bound, as a task that sleeps is what
 //! most of a thousand tasks do. Such a one may begin to write at any time: so whoever counts on that is told by the disk
-//! itself, whose free room costs a look at one figure, and all are due again after the interval.
+//! itself, whose free [`Room`] costs a look at two figures, and all are due again after the interval.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bourse_agent_core::Held;
 use bourse_types::ContainerId;
+
+use super::room::Room;
+use super::space::Space;
 
 /// The rest of one sandbox after it was measured, in lengths of that.
 const REST: u32 = 10;
@@ -23,13 +27,10 @@ const EAGER: u32 = 16;
 /// Those that are new or have grown go before others, unless these have waited for so many intervals longer.
 const AHEAD: u32 = 4;
 
-/// The part of the room on the disk by which it has to shrink until every sandbox is looked at again.
-const FALL: u64 = 16;
-
 /// What a measurement has found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Found {
-    pub used_bytes: u64,
+    pub held: Held,
     /// What it may hold at most. `None`: there is no limit, or the kernel sees to it.
     pub limit_bytes: Option<u64>,
 }
@@ -38,6 +39,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Turns {
     every: Duration,
+    room: Room,
     turns: BTreeMap<ContainerId, Turn>,
 }
 
@@ -51,12 +53,12 @@ struct Turn {
     /// It is new or has grown.
     is_risky: bool,
     /// What it held last, and when that was.
-    last: Option<(Duration, u64)>,
+    last: Option<(Duration, Held)>,
 }
 
 impl Turns {
     pub fn new(every: Duration) -> Turns {
-        Turns { every, turns: BTreeMap::new() }
+        Turns { every, room: Room::new(), turns: BTreeMap::new() }
     }
 
     /// Goes on with these containers and no others. Who is new is due at once.
@@ -90,12 +92,15 @@ impl Turns {
     /// A measurement has ended that took so long. `None`: nothing came of it.
     pub fn measured(&mut self, container: &ContainerId, now: Duration, took: Duration, found: Option<Found>) {
         let Some(turn) = self.turns.get_mut(container) else { return };
+        if let Some(found) = found {
+            self.room.explain(turn.last.map(|(_, held)| held), found.held);
+        }
         let before = found.and_then(|found| Some((turn.last?, found)));
         let (pause, is_risky) = match before {
             None => (self.every, false),
             Some(((then, before), found)) => {
                 let pause = pause(self.every, turn.pause, now.saturating_sub(then), before, found);
-                (pause, found.used_bytes > before)
+                (pause, found.held.counted() > before.counted())
             }
         };
         let rest = took.saturating_mul(REST);
@@ -104,12 +109,19 @@ impl Turns {
             rested: now.saturating_add(self.every.max(rest)),
             pause,
             is_risky,
-            last: found.map(|found| (now, found.used_bytes)),
+            last: found.map(|found| (now, found.held)),
         };
     }
 
-    /// The disk fills: whoever was left alone for long is due after the interval, as before.
-    pub fn hurry(&mut self) {
+    /// Looks how much of the disk is free. Where it fills, whoever was left alone for long is due after the interval, as
+    /// before.
+    pub fn look(&mut self, space: &Space) {
+        if self.room.has_shrunk(space) {
+            self.hurry();
+        }
+    }
+
+    fn hurry(&mut self) {
         for turn in self.turns.values_mut() {
             turn.due = turn.due.min(turn.rested);
             turn.pause = turn.pause.min(self.every);
@@ -118,43 +130,26 @@ impl Turns {
 }
 
 /// How long to leave a sandbox alone that held `before` so long ago.
-fn pause(every: Duration, paused: Duration, elapsed: Duration, before: u64, found: Found) -> Duration {
-    let Found { used_bytes, limit_bytes } = found;
-    if used_bytes == before {
+fn pause(every: Duration, paused: Duration, elapsed: Duration, before: Held, found: Found) -> Duration {
+    let Found { held, limit_bytes } = found;
+    let used_bytes = held.counted();
+    if held == before {
         // One that is nearly full is not left alone: a little more is too much.
         let is_near = limit_bytes.is_some_and(|limit| used_bytes > limit - limit / 10);
         let most = if is_near { every } else { every.saturating_mul(QUIET) };
         return paused.saturating_mul(2).clamp(every.min(most), most);
     }
-    let (Some(grown), Some(limit)) = (used_bytes.checked_sub(before), limit_bytes) else { return every };
+    let grown = used_bytes.checked_sub(before.counted()).filter(|grown| *grown > 0);
+    let (Some(grown), Some(limit)) = (grown, limit_bytes) else { return every };
     let left = limit.saturating_sub(used_bytes);
-    // `grown` is no zero, as they differ.
     let full = Duration::try_from_secs_f64(elapsed.as_secs_f64() * left as f64 / grown as f64);
     (full.unwrap_or(Duration::MAX) / 2).clamp(every / EAGER, every)
-}
-
-/// Whether the room on the disk shrinks.
-#[derive(Debug, Default)]
-pub struct Room {
-    /// What was free when it was last told that it shrinks, or more where there was more since.
-    free: Option<u64>,
-}
-
-impl Room {
-    /// Notes what is free now, in bytes. Whether that is much less than before.
-    pub fn has_shrunk(&mut self, free: u64) -> bool {
-        let before = *self.free.get_or_insert(free);
-        let shrunk = free < before - before / FALL;
-        if shrunk || free > before {
-            self.free = Some(free);
-        }
-        shrunk
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::space::Amount;
 
     const SECOND: Duration = Duration::from_secs(1);
     const EVERY: Duration = Duration::from_secs(16);
@@ -165,7 +160,8 @@ mod tests {
     }
 
     fn found(used: u64, limit: Option<u64>) -> Option<Found> {
-        Some(Found { used_bytes: used * MIB, limit_bytes: limit.map(|limit| limit * MIB) })
+        let held = Held { bytes: used * MIB, ..Held::default() };
+        Some(Found { held, limit_bytes: limit.map(|limit| limit * MIB) })
     }
 
     /// The pauses of one sandbox that holds these, in MiB, whenever it is due.
@@ -283,18 +279,36 @@ mod tests {
             turns.measured(&one, second * SECOND, Duration::ZERO, found(1, None));
         }
         assert_eq!(turns.rest(100 * SECOND), 12 * SECOND);
-        turns.hurry();
+        let free = |mebibytes: u64| Space {
+            bytes: Amount::new(1 << 40, mebibytes * MIB),
+            inodes: None,
+            has_table: true,
+            is_read_only: false,
+        };
+        turns.look(&free(1 << 20));
+        turns.look(&free((1 << 20) - 64));
+        assert_eq!(turns.rest(100 * SECOND), 12 * SECOND, "that is not much");
+        turns.look(&free((1 << 20) - 64 - 65));
         assert_eq!(turns.due(48 * SECOND + EVERY), Some(&one));
         turns.measured(&one, 100 * SECOND, Duration::ZERO, found(1, None));
         assert_eq!(turns.due(100 * SECOND + 2 * EVERY), Some(&one), "and is left alone for a little again");
     }
 
     #[test]
-    fn the_disk_fills_when_a_sixteenth_of_its_room_is_gone_however_slowly_and_is_told_once_for_each() {
-        let mut room = Room::default();
-        let told =
-            [1600, 1550, 1510, 1499, 1450, 1400, 2000, 1880, 1870, 0, 0].map(|free| room.has_shrunk(free));
-        assert_eq!(told, [false, false, false, true, false, true, false, false, true, true, false]);
-        assert!(!Room::default().has_shrunk(0));
+    fn a_sandbox_that_gets_more_files_is_no_quiet_one_and_goes_by_what_they_count() {
+        let one = container("a");
+        let mut turns = Turns::new(EVERY);
+        turns.keep(Duration::ZERO, &BTreeSet::from([&one]));
+        let mut pause = |second: u64, inodes| {
+            let held = Held { bytes: MIB, inodes, bytes_per_inode: 16 << 10 };
+            let now = second * SECOND;
+            turns.measured(&one, now, Duration::ZERO, Some(Found { held, limit_bytes: Some(6 * MIB) }));
+            turns.turns[&one].due - now
+        };
+        assert_eq!(pause(0, 64), EVERY);
+        // They count for less than its bytes.
+        assert_eq!(pause(16, 65), EVERY);
+        // 320 of them are 5 MiB: 4 MiB more in 16 s, and 1 MiB is left.
+        assert_eq!(pause(32, 64 + 320), 2 * SECOND);
     }
 }

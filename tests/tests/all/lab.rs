@@ -6,8 +6,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bourse_hostile::FragileDisk;
 use bourse_tests::cluster::token;
-use bourse_tests::disks::{FragileDisk, SmallDisk};
+use bourse_tests::disks::SmallDisk;
 use bourse_tests::net::{Host, in_a_network};
 use bourse_tests::proxy::{Proxy, Weather};
 use bourse_tests::{Cluster, PATIENCE, Plan, Reader, wait_for, wait_until};

@@ -1,4 +1,4 @@
-//! Files that a task has open and that have no name any more: they take room on a disk, and no walk finds them.
+//! Files that a task has open and that have no name any more: they take room and inodes of a disk, and no walk finds them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::containerizer::Unlinked;
 use crate::spec::SANDBOX;
 
 /// The unit of `st_blocks`, whatever the file system's own is.
@@ -15,17 +16,21 @@ const BLOCK_BYTES: u64 = 512;
 /// So many descriptors are looked at in all.
 const DESCRIPTORS_MAX: usize = 100_000;
 
-/// What those on one device take that these processes have open, in bytes: each once, however many have it. Those of the
-/// task's volumes are nobody's sandbox and are left out, also where they lie on that device. A process that ends meanwhile
-/// has none any more. What a process has mapped only, or sent to itself through a socket, is not seen.
-pub fn bytes(processes: impl IntoIterator<Item = u32>, device: u64) -> u64 {
-    let (mut seen, mut bytes, mut looked) = (BTreeSet::new(), 0_u64, 0);
+/// What those on one device take that these processes have open: each once, however many have it. Those of the task's
+/// volumes are nobody's sandbox and are left out, also where they lie on that device. A process that ends meanwhile has none
+/// any more. What a process has mapped only, or sent to itself through a socket, is not seen.
+pub fn measure(processes: impl IntoIterator<Item = u32>, device: u64) -> Unlinked {
+    measure_within(DESCRIPTORS_MAX, processes, device)
+}
+
+fn measure_within(most: usize, processes: impl IntoIterator<Item = u32>, device: u64) -> Unlinked {
+    let (mut seen, mut found, mut looked) = (BTreeSet::new(), Unlinked::NONE, 0);
     for pid in processes.into_iter().filter(|&pid| pid != 0) {
         let mut elsewhere = None;
         for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
             looked += 1;
-            if looked > DESCRIPTORS_MAX {
-                return bytes;
+            if looked > most {
+                return Unlinked { is_whole: false, ..found };
             }
             // Few have none, and their names cost no look at a disk: one of another machine may not answer.
             if !is_nameless(&descriptor.path()) {
@@ -39,11 +44,12 @@ pub fn bytes(processes: impl IntoIterator<Item = u32>, device: u64) -> u64 {
             let Ok(file) = fs::metadata(descriptor.path()) else { continue };
             let counts = file.is_file() && file.nlink() == 0 && file.dev() == device;
             if counts && seen.insert(file.ino()) {
-                bytes = bytes.saturating_add(file.blocks().saturating_mul(BLOCK_BYTES));
+                found.bytes = found.bytes.saturating_add(file.blocks().saturating_mul(BLOCK_BYTES));
+                found.inodes += 1;
             }
         }
     }
-    bytes
+    found
 }
 
 /// Whether the kernel says of an open file that the name is gone by which it was opened. It may have others.
@@ -88,27 +94,50 @@ fn elsewhere(mountinfo: &str) -> BTreeSet<u64> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::process;
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
+
+    /// A process with nothing open but these, as others of this one may have files without a name, too.
+    fn sleeping(stdin: impl Into<Stdio>, stdout: impl Into<Stdio>) -> Child {
+        let mut sleep = Command::new("sleep");
+        sleep.arg("1000").stdin(stdin).stdout(stdout).stderr(Stdio::null());
+        sleep.spawn().expect("coreutils are installed")
+    }
+
+    fn end(mut child: Child) {
+        child.kill().expect("it is ours");
+        child.wait().expect("it is ours");
+    }
 
     #[test]
     fn a_file_without_a_name_counts_once_as_long_as_somebody_has_it_open() {
         let folder = tempfile::tempdir().expect("it is writable");
-        // Others of this process have none on a device of their own; the test's own is told by what it adds.
         let device = fs::metadata(folder.path()).expect("it is there").dev();
-        let before = bytes([process::id()], device);
         let mut file = fs::File::create(folder.path().join("gone")).expect("it is writable");
         file.write_all(&vec![7; 1 << 20]).expect("there is room");
         file.sync_all().expect("it is written");
-        let copy = file.try_clone().expect("there are descriptors");
-        assert_eq!(bytes([process::id()], device), before, "it has a name");
+        let child = sleeping(file.try_clone().expect("there are descriptors"), file);
+        let pid = child.id();
+        assert_eq!(measure([pid], device), Unlinked::NONE, "it has a name");
         fs::remove_file(folder.path().join("gone")).expect("it is there");
-        let taken = bytes([process::id(), 0, process::id()], device) - before;
-        assert!((1 << 20..2 << 20).contains(&taken), "{taken}");
-        assert_eq!(bytes([process::id()], device + 1), 0, "on no other device");
-        drop((file, copy));
-        assert_eq!(bytes([process::id()], device), before);
+        let taken = measure([pid, 0, pid], device);
+        assert!((1 << 20..2 << 20).contains(&taken.bytes), "{taken:?}");
+        assert!(taken.inodes == 1 && taken.is_whole, "{taken:?}");
+        assert_eq!(measure([pid], device + 1), Unlinked::NONE, "on no other device");
+        end(child);
+        assert_eq!(measure([pid], device), Unlinked::NONE);
+    }
+
+    #[test]
+    fn descriptors_beyond_the_bound_are_not_looked_at_and_that_is_told() {
+        let (one, other) = (sleeping(Stdio::null(), Stdio::null()), sleeping(Stdio::null(), Stdio::null()));
+        let pids = [one.id(), other.id()];
+        let is_whole = |most, pids: &[u32]| measure_within(most, pids.iter().copied(), 0).is_whole;
+        let all = fs::read_dir(format!("/proc/{}/fd", pids[0])).expect("it runs").count();
+        assert!(is_whole(all, &pids[..1]) && !is_whole(all - 1, &pids[..1]));
+        assert!(!is_whole(all, &pids), "of all processes together");
+        [one, other].into_iter().for_each(end);
     }
 
     #[test]

@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use bourse_containerizer::failpoint::{Failpoint, observe};
 use bourse_containerizer::{
-    Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, Outcome, RecoveredState,
+    Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, Outcome, RecoveredState, quota,
 };
 use bourse_types::{Exit, Namespaces, Network, Users};
 use tempfile::TempDir;
 
 use super::failpoints::die;
 use super::lab::{Lab, exit_of, read, until};
+use super::quota::PLACE;
 use super::recovery::{Agent, played_agent, recover, until_no_agent_is_left};
 use super::rootfs::image;
 
@@ -334,5 +335,36 @@ async fn without_root_and_groups_an_agent_says_what_it_lacks_and_runs_tasks_besi
     let plain = ContainerSpec { isolation: Isolation::Process, ..lab.shell("c1", "id -u; pwd; exit 5") };
     assert_eq!(lab.run(&plain).await, Exit::Code(5));
     assert_eq!(read(&plain, "stdout"), format!("{USER}\n{}\n", plain.sandbox.display()));
+    lab.finish().await;
+}
+
+/// Plan: root gives one of two sandboxes a quota, and the agent that is not root finds both.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_root_a_sandbox_gets_no_quota_and_its_task_runs_all_the_same() {
+    const TEST: &str = "rootless::without_root_a_sandbox_gets_no_quota_and_its_task_runs_all_the_same";
+    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else { return };
+    let (own, given) = (place.join("rootless-own"), place.join("rootless-given"));
+    let limit = Some(quota::Limit { bytes: 1 << 20, inodes: Some(8) });
+    let Some(lab) = played().await else {
+        for sandbox in [&own, &given] {
+            fs::create_dir(sandbox).expect("it is writable");
+            chown(sandbox, Some(USER), Some(USER)).expect("we are root");
+        }
+        assert!(quota::give(&given, limit).expect("it can be set"), "there are quotas");
+        play(TEST, true).await;
+        assert_eq!(quota::used(&own), None, "root finds none either");
+        for sandbox in [own, given] {
+            fs::remove_dir_all(sandbox).expect("it is there");
+        }
+        return;
+    };
+    for sandbox in [&own, &given] {
+        assert!(!quota::give(sandbox, limit).expect("that is no error"), "only root may");
+        assert!(!quota::change(sandbox, limit).expect("that is no error"), "only root may");
+        assert_eq!(quota::used(sandbox), None, "what it holds is measured");
+    }
+    let script = "head -c 2M /dev/zero > big && mkdir -p 1/2/3/4/5/6/7/8/9 && echo whole";
+    let spec = ContainerSpec { sandbox: own, ..lab.shell("c1", script) };
+    assert_eq!(lab.output(&spec).await, "whole\n", "{}", read(&spec, "stderr"));
     lab.finish().await;
 }

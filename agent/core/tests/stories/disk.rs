@@ -1,4 +1,4 @@
-use bourse_agent_core::{Agent, Condition, Config, End, Event, Found, Start, State};
+use bourse_agent_core::{Agent, Condition, Config, End, Event, Found, Held, Start, State};
 use bourse_types::{Exit, Resources, TaskSpec};
 use expect_test::expect;
 
@@ -26,7 +26,7 @@ fn a_task_over_its_disk_is_killed_at_once_and_fails_with_that_limit_whatever_its
         world.expect(expect![[r#""#]]);
         world.holds("t1", 12);
         world.expect(expect![[r#"
-            Checkpoint(KillBegun F/t1 OverDisk { used_bytes: 12582912, limit: 10 } left 0ns of 0ns)
+            Checkpoint(KillBegun F/t1 OverDisk { held: Held { bytes: 12582912, inodes: 0, bytes_per_inode: 0 }, limit: 10 } left 0ns of 0ns)
             Checkpoint(UpdateMade F/t1 TASK_KILLING#4 REASON_CONTAINER_LIMITATION_DISK)
             Send(1: Update F/t1 TASK_KILLING#4 REASON_CONTAINER_LIMITATION_DISK)
             KillAll(c1)"#]]);
@@ -39,6 +39,26 @@ fn a_task_over_its_disk_is_killed_at_once_and_fails_with_that_limit_whatever_its
             Destroy(c1)"#]]);
         assert_eq!(limitation(&world), "disk:10".parse().expect("valid"));
     }
+}
+
+#[test]
+fn a_task_with_more_files_than_its_part_of_the_disk_has_inodes_is_killed_and_told_so() {
+    let mut world = World::running(with_disk());
+    world.holds_files("t1", 704);
+    world.expect(expect![[r#""#]]);
+    world.holds_files("t1", 705);
+    world.exits("t1", Exit::Signal(9));
+    world.acknowledge("t1");
+    world.expect(expect![[r#"
+        Checkpoint(KillBegun F/t1 OverDisk { held: Held { bytes: 0, inodes: 705, bytes_per_inode: 16384 }, limit: 10 } left 0ns of 0ns)
+        Checkpoint(UpdateMade F/t1 TASK_KILLING#4 REASON_CONTAINER_LIMITATION_DISK)
+        Send(1: Update F/t1 TASK_KILLING#4 REASON_CONTAINER_LIMITATION_DISK)
+        KillAll(c1)
+        Checkpoint(UpdateMade F/t1 TASK_FAILED#5 REASON_CONTAINER_LIMITATION_DISK "disk limit 10 MiB exceeded: 705 files and folders in its sandbox, and 10 MiB of its disk come with inodes for 704")
+        Destroy(c1)
+        Checkpoint(UpdateAcknowledged F/t1)
+        Send(1: Update F/t1 TASK_FAILED#5 REASON_CONTAINER_LIMITATION_DISK "disk limit 10 MiB exceeded: 705 files and folders in its sandbox, and 10 MiB of its disk come with inodes for 704")"#]]);
+    assert_eq!(limitation(&world), "disk:10".parse().expect("valid"));
 }
 
 #[test]
@@ -76,7 +96,7 @@ fn reserved_disk_counts_for_the_sandbox() {
     world.exits("t1", Exit::Signal(9));
     world.acknowledge("t1");
     world.expect(expect![[r#"
-        Checkpoint(KillBegun F/t1 OverDisk { used_bytes: 16777216, limit: 15.5 } left 0ns of 0ns)
+        Checkpoint(KillBegun F/t1 OverDisk { held: Held { bytes: 16777216, inodes: 0, bytes_per_inode: 0 }, limit: 15.5 } left 0ns of 0ns)
         Checkpoint(UpdateMade F/t1 TASK_KILLING#4 REASON_CONTAINER_LIMITATION_DISK)
         Send(1: Update F/t1 TASK_KILLING#4 REASON_CONTAINER_LIMITATION_DISK)
         KillAll(c1)
@@ -158,6 +178,7 @@ fn an_agent_that_does_not_enforce_the_disk_measures_nobody_for_a_resize() {
 fn a_container_that_nobody_knows_has_no_limit() {
     let mut world = World::registered();
     let container = bourse_types::ContainerId::new("stray").expect("valid");
-    world.apply(Event::SandboxMeasured { container, used_bytes: u64::MAX });
+    let held = Held { bytes: u64::MAX, ..Held::default() };
+    world.apply(Event::SandboxMeasured { container, held });
     world.expect(expect![[r#""#]]);
 }

@@ -1,4 +1,4 @@
-use bourse_agent_core::{Assignment, End, Event, FromMaster, Limitation, Work};
+use bourse_agent_core::{Assignment, End, Event, FromMaster, Limitation, Shortage, Work};
 use bourse_types::{Exit, Reason};
 use expect_test::expect;
 
@@ -166,17 +166,18 @@ fn a_container_that_nobody_knows_is_destroyed_when_it_ends() {
 #[test]
 fn while_the_disk_is_full_nothing_is_launched_and_what_runs_can_be_killed() {
     let mut world = World::running(spec("t1"));
-    world.apply(Event::Disk { full: true });
+    let lacks = Some(Shortage::Bytes { free: 300 << 10, needed: 1 << 20 });
+    world.apply(Event::Disk { lacks });
     world.run(spec("t2"));
     world.kill("t1", Some(secs(0)), None);
     world.expect(expect![[r#"
         Checkpoint(TaskForgotten F/t2)
-        Send(1: Update F/t2 TASK_DROPPED#4 REASON_CONTAINER_LAUNCH_FAILED "the disk of the agent's work directory is full or read-only, and nothing can be launched before there is room; free some or mend it, or launch the task on another agent")
+        Send(1: Update F/t2 TASK_DROPPED#4 REASON_CONTAINER_LAUNCH_FAILED "the disk of the agent's work directory has too few bytes free, 300 KiB of the 1024 KiB that a launch needs, and nothing can be launched before there is room; free some or mend it, or launch the task on another agent")
         Checkpoint(KillBegun F/t1 Asked(None) left 0ns of 0ns)
         Checkpoint(UpdateMade F/t1 TASK_KILLING#5)
         Send(1: Update F/t1 TASK_KILLING#5)
         KillAll(c1)"#]]);
-    world.apply(Event::Disk { full: false });
+    world.apply(Event::Disk { lacks: None });
     world.run(spec("t3"));
     world.expect(expect![[r#"
         Checkpoint(TaskAccepted F/t3 in c6)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Checked, Condition, Config, Cores, Effect, End, Event, Found, FromAgent, FromMaster, LinkId,
+    Agent, Checked, Condition, Config, Cores, Effect, End, Event, Found, FromAgent, FromMaster, Held, LinkId,
     Record, Start, State, TaskKey,
 };
 use bourse_types::{
@@ -420,7 +420,8 @@ impl Outside {
 
     fn measures(&mut self, container: ContainerId, mebibytes: Option<u64>) {
         self.measuring.remove(&container);
-        let outcome = mebibytes.map(|mebibytes| mebibytes << 20).ok_or_else(|| "no".into());
+        let holding = |mebibytes: u64| Held { bytes: mebibytes << 20, ..Held::default() };
+        let outcome = mebibytes.map(holding).ok_or_else(|| "no".into());
         self.apply(Event::Measured { container, outcome });
     }
 
@@ -492,7 +493,8 @@ impl Outside {
             }
             Step::Measured { which, mebibytes } => {
                 if let Some(container) = self.pick(which) {
-                    self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
+                    let held = Held { bytes: mebibytes << 20, ..Held::default() };
+                    self.apply(Event::SandboxMeasured { container, held });
                 }
             }
             Step::Resize { task, mem, disk } => {

@@ -105,7 +105,7 @@ fn a_smaller_disk_than_what_is_in_the_sandbox_now_is_refused_whatever_was_there_
     // The new limit holds from now on.
     world.holds("t1", 10);
     world.expect(expect![[r#"
-        Checkpoint(KillBegun F/t1 OverDisk { used_bytes: 10485760, limit: 9 } left 0ns of 0ns)
+        Checkpoint(KillBegun F/t1 OverDisk { held: Held { bytes: 10485760, inodes: 0, bytes_per_inode: 0 }, limit: 9 } left 0ns of 0ns)
         Checkpoint(UpdateMade F/t1 TASK_KILLING#6 REASON_CONTAINER_LIMITATION_DISK)
         KillAll(c1)"#]]);
 }

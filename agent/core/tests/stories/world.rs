@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use bourse_agent_core::{
-    Agent, Assignment, Checked, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, LinkId,
-    Record, Start, State, TaskKey, Work,
+    Agent, Assignment, Checked, Condition, Config, Effect, End, Event, Found, FromAgent, FromMaster, Held,
+    LinkId, Record, Start, State, TaskKey, Work,
 };
 use bourse_types::{
     Address, AgentId, AgentInfo, Attributes, Command, ContainerId, Epoch, Exit, FrameworkId, FrameworkInfo,
@@ -266,13 +266,22 @@ impl World {
     /// The sandbox of the task holds so many MiB.
     pub fn holds(&mut self, task: &str, mebibytes: u64) {
         let container = self.container(task);
-        self.apply(Event::SandboxMeasured { container, used_bytes: mebibytes << 20 });
+        let held = Held { bytes: mebibytes << 20, ..Held::default() };
+        self.apply(Event::SandboxMeasured { container, held });
+    }
+
+    /// The sandbox of the task holds so many empty files, on a disk with an inode for each 16 KiB.
+    pub fn holds_files(&mut self, task: &str, inodes: u64) {
+        let container = self.container(task);
+        let held = Held { bytes: 0, inodes, bytes_per_inode: 16 << 10 };
+        self.apply(Event::SandboxMeasured { container, held });
     }
 
     /// The sandbox of the task was measured as the core asked: it holds so many MiB.
     pub fn measured(&mut self, task: &str, outcome: Result<u64, &str>) {
         let container = self.container(task);
-        let outcome = outcome.map(|mebibytes| mebibytes << 20).map_err(str::to_owned);
+        let holding = |mebibytes: u64| Held { bytes: mebibytes << 20, ..Held::default() };
+        let outcome = outcome.map(holding).map_err(str::to_owned);
         self.apply(Event::Measured { container, outcome });
     }
 

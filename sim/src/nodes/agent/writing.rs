@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bourse_agent_core::{Effect, Event, FromAgent, Record};
+use bourse_agent_core::{Effect, Event, FromAgent, Record, Shortage};
 
 use super::{AgentNode, Held};
 use crate::coverage;
@@ -15,6 +15,9 @@ use crate::world::{Happening, Node, Outside};
 
 /// How often a full disk is looked at.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the core is told of a disk that is full.
+const NO_ROOM: Shortage = Shortage::Bytes { free: 0, needed: 1 << 20 };
 
 /// What waits for the disk.
 #[derive(Debug, Default)]
@@ -159,7 +162,7 @@ impl AgentNode {
         if waits && !std::mem::replace(&mut running.looks, true) {
             outside.agenda.enter(outside.now + ROOM_AGAIN, Happening::LooksForRoom { process });
         }
-        changed.then_some(Event::Disk { full })
+        changed.then_some(Event::Disk { lacks: full.then_some(NO_ROOM) })
     }
 
     /// The disk was full a moment ago: what waits for room is tried again.
