@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn inodes_are_looked_at_as_bytes_are_where_there_is_a_table_of_them() {
-        let taken = |inodes| Space { inodes: Amount::new(1 << 30, (1 << 30) - inodes), ..taken(0) };
+        let taken = |inodes: u64| Space { inodes: Amount::new(1 << 30, (1 << 30) - inodes), ..taken(0) };
         let mut room = Room::new();
         assert!(!room.has_shrunk(&taken(0)));
         assert!(!room.has_shrunk(&taken(4096)));

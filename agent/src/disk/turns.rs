@@ -299,7 +299,7 @@ mod tests {
         let one = container("a");
         let mut turns = Turns::new(EVERY);
         turns.keep(Duration::ZERO, &BTreeSet::from([&one]));
-        let mut pause = |second: u64, inodes| {
+        let mut pause = |second: u32, inodes| {
             let held = Held { bytes: MIB, inodes, bytes_per_inode: 16 << 10 };
             let now = second * SECOND;
             turns.measured(&one, now, Duration::ZERO, Some(Found { held, limit_bytes: Some(6 * MIB) }));
