@@ -5,9 +5,7 @@ use bourse_proto::operator as wire;
 use bourse_types::Resources;
 use tonic::Status;
 
-use super::hostnames;
-use super::operator::{agents, find_task, frameworks};
-use super::resolve;
+use super::{hostnames, resolve, subjects};
 
 /// Explains a task, a framework or an agent.
 pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::Explanation, Status> {
@@ -20,7 +18,7 @@ pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::
     };
     let subject = match asked.framework.as_str() {
         "" => find(view, &asked.subject)?,
-        framework => find_task(view, &asked.subject, framework).map(task_of)?,
+        framework => subjects::task(view, &asked.subject, framework).map(task_of)?,
     };
     let explanation = view.explain(&subject, wanted.as_ref());
     let explanation = explanation.ok_or_else(|| Status::not_found("it has gone away meanwhile"))?;
@@ -31,17 +29,17 @@ pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::
 /// of the first kind that knows it is refused with all of them.
 fn find(view: &View, text: &str) -> Result<Subject, Status> {
     let unknown = |status: &Status| status.code() == tonic::Code::NotFound;
-    match find_task(view, text, "") {
+    match subjects::task(view, text, "") {
         Ok(task) => return Ok(task_of(task)),
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
-    match resolve::one("framework", text, frameworks(view)) {
+    match resolve::one("framework", text, subjects::frameworks(view)) {
         Ok(framework) => return Ok(Subject::Framework(framework.id.clone())),
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
-    match resolve::one("agent", text, agents(view)) {
+    match resolve::one("agent", text, subjects::agents(view)) {
         Ok(agent) => Ok(Subject::Agent(agent.id.clone())),
         Err(status) if unknown(&status) => Err(Status::not_found(format!(
             "there is no task, framework or agent {text:?}; `bourse ps`, `bourse frameworks` and `bourse agents` list \
