@@ -5,7 +5,12 @@ use bourse_proto::operator as wire;
 use bourse_types::Resources;
 use tonic::Status;
 
-use super::{hostnames, resolve, subjects};
+use super::forms::count;
+use super::{hostnames, subjects};
+
+/// So many agents are told one by one where it is not said how many, and so many at most.
+const AGENTS: usize = 100;
+const AGENTS_MAX: usize = 1_000;
 
 /// Explains a task, a framework or an agent.
 pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::Explanation, Status> {
@@ -20,7 +25,11 @@ pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::
         "" => find(view, &asked.subject)?,
         framework => subjects::task(view, &asked.subject, framework).map(task_of)?,
     };
-    let explanation = view.explain(&subject, wanted.as_ref());
+    let most = match asked.limit as usize {
+        0 => AGENTS,
+        limit => limit.min(AGENTS_MAX),
+    };
+    let explanation = view.explain(&subject, wanted.as_ref(), most);
     let explanation = explanation.ok_or_else(|| Status::not_found("it has gone away meanwhile"))?;
     Ok(write(explanation, view))
 }
@@ -34,12 +43,12 @@ fn find(view: &View, text: &str) -> Result<Subject, Status> {
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
-    match resolve::one("framework", text, subjects::frameworks(view)) {
+    match subjects::framework(view, text) {
         Ok(framework) => return Ok(Subject::Framework(framework.id.clone())),
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
-    match resolve::one("agent", text, subjects::agents(view)) {
+    match subjects::agent(view, text) {
         Ok(agent) => Ok(Subject::Agent(agent.id.clone())),
         Err(status) if unknown(&status) => Err(Status::not_found(format!(
             "there is no task, framework or agent {text:?}; `bourse ps`, `bourse frameworks` and `bourse agents` list \
@@ -78,5 +87,11 @@ fn write(explanation: Explanation, view: &View) -> wire::Explanation {
             })
             .collect(),
         counts: explanation.counts.into_iter().map(|(reason, passes)| (reason.to_owned(), passes)).collect(),
+        agents_total: count(explanation.agents_total),
+        others: explanation
+            .others
+            .into_iter()
+            .map(|(reason, agents)| (reason.to_owned(), count(agents)))
+            .collect(),
     }
 }

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 
 use super::auth::{Caller, Kind};
 use super::callback::forwarded;
-use super::{Doors, forms, hostnames, lists, resolve, subjects, watch};
+use super::{Doors, forms, hostnames, lists, subjects, watch};
 use crate::disk;
 use crate::history::Filter;
 
@@ -105,7 +105,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::ListRolesRequest>,
     ) -> Result<Response<wire::ListRolesResponse>, Status> {
         operator(&request)?;
-        Ok(Response::new(lists::roles(&self.0.driver.picture().view)))
+        lists::roles(&self.0.driver.picture().view, request.get_ref()).map(Response::new)
     }
 
     async fn list_offers(
@@ -284,7 +284,7 @@ impl Operator for OperatorDoor {
         let view = &self.0.driver.picture().view;
         let agent = match mark_gone {
             true => subjects::agent_for_good(view, &agent)?,
-            false => resolve::one("agent", &agent, subjects::agents(view))?.id.clone(),
+            false => subjects::agent(view, &agent)?.id.clone(),
         };
         match self.operate(caller, Command::Drain { agent, deadline, mark_gone }).await? {
             Done::Draining { agent, deadline, tasks } => Ok(Response::new(wire::DrainAgentResponse {
@@ -303,7 +303,7 @@ impl Operator for OperatorDoor {
         let caller = operator(&request)?;
         let agent = {
             let picture = self.0.driver.picture();
-            resolve::one("agent", &request.get_ref().agent, subjects::agents(&picture.view))?.id.clone()
+            subjects::agent(&picture.view, &request.get_ref().agent)?.id.clone()
         };
         match self.operate(caller, Command::Reactivate { agent }).await? {
             Done::Reactivated { agent } => {

@@ -1,7 +1,8 @@
 //! What operators' texts name: the agents, frameworks and tasks of a picture.
 //!
 //! The rule is [`resolve`](super::resolve)'s, the same in every call; here is what it is applied to, and what of several
-//! things of one name is meant.
+//! things of one name is meant. A whole id is looked up, as programs give those: only a text that is none is compared
+//! with every name.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use tonic::Status;
 
 use super::resolve::{self, Named};
 
-pub(super) fn agents(view: &View) -> impl Iterator<Item = Named<&Agent>> {
+fn agents(view: &View) -> impl Iterator<Item = Named<&Agent>> {
     view.agents().map(|agent| Named {
         thing: agent,
         id: agent.id.to_string(),
@@ -19,8 +20,50 @@ pub(super) fn agents(view: &View) -> impl Iterator<Item = Named<&Agent>> {
     })
 }
 
-pub(super) fn frameworks(view: &View) -> impl Iterator<Item = Named<&Framework>> {
+fn frameworks(view: &View) -> impl Iterator<Item = Named<&Framework>> {
     view.frameworks().map(named_framework)
+}
+
+fn agent_of<'a>(view: &'a View, id: &str) -> Option<&'a Agent> {
+    AgentId::new(id).ok().and_then(|id| view.agent(&id))
+}
+
+fn framework_of<'a>(view: &'a View, id: &str) -> Option<&'a Framework> {
+    FrameworkId::new(id).ok().and_then(|id| view.framework(&id))
+}
+
+fn things<T>(found: Vec<Named<T>>) -> Vec<T> {
+    found.into_iter().map(|named| named.thing).collect()
+}
+
+/// All agents that a text names, by id.
+pub(super) fn all_agents<'a>(view: &'a View, text: &str) -> Vec<&'a Agent> {
+    match agent_of(view, text) {
+        Some(agent) => vec![agent],
+        None => things(resolve::all(text, agents(view))),
+    }
+}
+
+/// All frameworks that a text names, of those that are there, by id, and then of these others.
+pub(super) fn all_frameworks<'a>(
+    view: &'a View,
+    text: &str,
+    others: impl Iterator<Item = Named<&'a Framework>>,
+) -> Vec<&'a Framework> {
+    match framework_of(view, text) {
+        Some(framework) => vec![framework],
+        None => things(resolve::all(text, frameworks(view).chain(others))),
+    }
+}
+
+/// The one agent that a text names.
+pub(super) fn agent<'a>(view: &'a View, text: &str) -> Result<&'a Agent, Status> {
+    agent_of(view, text).map_or_else(|| resolve::one("agent", text, agents(view)), Ok)
+}
+
+/// The one framework that a text names, of those that were not torn down.
+pub(super) fn framework<'a>(view: &'a View, text: &str) -> Result<&'a Framework, Status> {
+    framework_of(view, text).map_or_else(|| resolve::one("framework", text, frameworks(view)), Ok)
 }
 
 pub(super) fn named_framework(framework: &Framework) -> Named<&Framework> {
@@ -31,13 +74,24 @@ pub(super) fn named_task(task: &Task) -> Named<&Task> {
     Named { thing: task, id: task.info.id.to_string(), name: task.info.name.clone() }
 }
 
+/// The agent of this id, if it is gone.
+fn gone_agent(view: &View, id: &str) -> Option<AgentId> {
+    AgentId::new(id).ok().filter(|id| view.gone_agent(id).is_some())
+}
+
 /// The framework that a text names, also one that was torn down; none for an empty text.
 pub(super) fn framework_filter(view: &View, text: &str) -> Result<Option<FrameworkId>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
-    let all = frameworks(view).chain(view.completed_frameworks().map(named_framework));
-    resolve::one("framework", text, all).map(|framework| Some(framework.id.clone()))
+    let found = framework_of(view, text).map_or_else(
+        || {
+            let all = frameworks(view).chain(view.completed_frameworks().map(named_framework));
+            resolve::one("framework", text, all)
+        },
+        Ok,
+    );
+    found.map(|framework| Some(framework.id.clone()))
 }
 
 /// The agent that a text names, also one that is gone, by its whole id; none for an empty text.
@@ -45,10 +99,10 @@ pub(super) fn agent_filter(view: &View, text: &str) -> Result<Option<AgentId>, S
     if text.is_empty() {
         return Ok(None);
     }
-    if let Some((gone, _)) = view.gone_agents().find(|(id, _)| id.as_str() == text) {
-        return Ok(Some(gone.clone()));
+    if let Some(gone) = gone_agent(view, text) {
+        return Ok(Some(gone));
     }
-    resolve::one("agent", text, agents(view)).map(|agent| Some(agent.id.clone()))
+    agent(view, text).map(|agent| Some(agent.id.clone()))
 }
 
 /// The task that a text names: one that is alive, or else the newest of that name that has ended.
@@ -59,8 +113,16 @@ pub(super) fn task<'a>(view: &'a View, text: &str, framework: &str) -> Result<&'
         ));
     }
     let framework = framework_filter(view, framework)?;
-    let wanted = |task: &&Task| framework.as_ref().is_none_or(|framework| task.framework == *framework);
-    let alive = resolve::all(text, view.tasks().filter(wanted).map(named_task));
+    let is_wanted = |id: &FrameworkId| framework.as_ref().is_none_or(|framework| id == framework);
+    let wanted = |task: &&Task| is_wanted(&task.framework);
+    let of_id = view
+        .frameworks()
+        .filter(|framework| is_wanted(&framework.id))
+        .filter_map(|framework| framework.tasks.get(text).or_else(|| framework.unreachable.get(text)));
+    let mut alive: Vec<_> = of_id.map(named_task).collect();
+    if alive.is_empty() {
+        alive = resolve::all(text, view.tasks().filter(wanted).map(named_task));
+    }
     match &alive[..] {
         [one] => Ok(one.thing),
         [] => {
@@ -97,10 +159,10 @@ pub(super) fn named_ids(view: &View, text: &str) -> BTreeSet<String> {
 /// The agent of something that cannot be undone: named as a whole, and not by whatever begins like it. One that is gone
 /// is answered the same again.
 pub(super) fn agent_for_good(view: &View, text: &str) -> Result<AgentId, Status> {
-    if let Some((gone, _)) = view.gone_agents().find(|(id, _)| id.as_str() == text) {
-        return Ok(gone.clone());
+    if let Some(gone) = gone_agent(view, text) {
+        return Ok(gone);
     }
-    let agent = resolve::one("agent", text, agents(view))?;
+    let agent = agent(view, text)?;
     if agent.id.as_str() != text && agent.info.hostname != text {
         return Err(Status::invalid_argument(format!(
             "{text:?} is short for agent {} ({}), and gone cannot be undone: give its whole id or hostname",
@@ -115,7 +177,7 @@ pub(super) fn framework_for_good(view: &View, text: &str) -> Result<FrameworkId,
     if let Some(gone) = view.completed_frameworks().find(|framework| framework.id.as_str() == text) {
         return Ok(gone.id.clone());
     }
-    let framework = resolve::one("framework", text, frameworks(view))?;
+    let framework = framework(view, text)?;
     if framework.id.as_str() != text && framework.info.name != text {
         return Err(Status::invalid_argument(format!(
             "{text:?} is short for framework {} ({}), and teardown cannot be undone: give its whole id or name",
