@@ -49,10 +49,11 @@ impl Bounds {
     }
 }
 
-/// An idle HTTP/2 connection is asked this often whether it is still there; one that does not answer in time is over.
-/// This is how a link to a machine that lost its power ends.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// An HTTP/2 connection that was silent for so long is asked whether it is still there; one that does not answer in time
+/// is over. This is how a link to a machine that lost its power ends. Longer than the 15 s between heartbeats, so that
+/// links and subscriptions that are well cost no more packets than those.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When stopping, calls under way have so long to end.
 const DRAIN: Duration = Duration::from_millis(500);
