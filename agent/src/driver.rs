@@ -77,6 +77,8 @@ pub struct Driver<C> {
     /// No task gets a longer grace when the agent is stopped. `None`: stopping the agent leaves its tasks alone.
     pub kill_on_stop: Option<Duration>,
     pub link: Option<Link>,
+    /// Nobody listened when the master was tried last.
+    pub master_away: bool,
     /// What could not be written down yet, and what comes after it.
     pub held: Vec<Effect>,
     /// What the core was told of the disk.
@@ -141,6 +143,9 @@ impl<C: Containerizer + Clone> Driver<C> {
             match input {
                 Input::Event(event) => {
                     narrate(&event);
+                    if let Event::LinkClosed { refused, .. } = event {
+                        self.master_away = refused;
+                    }
                     if matches!(event, Event::FromMaster { message: FromMaster::Run { .. }, .. }) {
                         self.checkpoint.look_for_room();
                         self.tell_of_room(now, &mut effects);
@@ -223,7 +228,8 @@ impl<C: Containerizer + Clone> Driver<C> {
             match effect {
                 Effect::Checkpoint(record) => report(&record),
                 Effect::Connect { link } => {
-                    self.link = Some(Link::open(link, self.master.clone(), self.back.clone()));
+                    let (master, inbox) = (self.master.clone(), self.back.clone());
+                    self.link = Some(Link::open(link, master, self.master_away, inbox));
                 }
                 Effect::CloseLink { link, why } => {
                     warn!(link = link.0, why, "closing the link to the master");
@@ -413,6 +419,7 @@ mod tests {
             views: watch::Sender::new(Arc::new(View::default())),
             kill_on_stop: None,
             link: None,
+            master_away: false,
             held: vec![],
             disk_full: false,
         };
@@ -446,6 +453,7 @@ mod tests {
                 master: MasterId::new("M").expect("valid"),
                 heartbeat: Duration::from_secs(1000),
                 known: vec![],
+                reconnect: None,
             });
         }
     }

@@ -140,6 +140,7 @@ pub async fn run(
         views,
         kill_on_stop: config.kill_tasks_on_exit.then_some(config.kill_grace),
         link: None,
+        master_away: false,
         held: Vec::new(),
         disk_full: false,
     };

@@ -25,16 +25,21 @@ pub struct Link {
 }
 
 impl Link {
-    /// Starts to open a link. What becomes of it is told through `inbox`.
-    pub fn open(id: LinkId, settings: Settings, inbox: mpsc::Sender<Input>) -> Link {
+    /// Starts to open a link. What becomes of it is told through `inbox`. `known_away`: that nobody listens there has been
+    /// said, and is not said again.
+    pub fn open(id: LinkId, settings: Settings, known_away: bool, inbox: mpsc::Sender<Input>) -> Link {
         let (outbound, waiting) = mpsc::unbounded_channel();
         let (usage, measured) = mpsc::channel(1);
         let task = tokio::spawn(async move {
             let said = UnboundedReceiverStream::new(waiting).merge(ReceiverStream::new(measured));
-            let why = live(id, &settings, said, &inbox).await;
-            warn!(link = id.0, master = %settings.target, why, "the link to the master is closed");
+            let End { why, refused } = live(id, &settings, said, &inbox).await;
+            let master = &settings.target;
+            match refused && known_away {
+                true => debug!(link = id.0, %master, why, "the link to the master is closed"),
+                false => warn!(link = id.0, %master, why, "the link to the master is closed"),
+            }
             // A driver that is gone needs no telling.
-            let _ = inbox.send(Input::Event(Event::LinkClosed { link: id })).await;
+            let _ = inbox.send(Input::Event(Event::LinkClosed { link: id, refused })).await;
         });
         Link { id, outbound, usage, task: task.abort_handle() }
     }
@@ -62,33 +67,46 @@ impl Drop for Link {
     }
 }
 
+/// How a link ended.
+struct End {
+    why: String,
+    /// Nobody listened.
+    refused: bool,
+}
+
+impl From<String> for End {
+    fn from(why: String) -> End {
+        End { why, refused: false }
+    }
+}
+
 /// The whole life of a link; comes back with the reason for its end.
 async fn live(
     id: LinkId,
     settings: &Settings,
     said: impl Stream<Item = link::FromAgent> + Send + 'static,
     inbox: &mpsc::Sender<Input>,
-) -> String {
+) -> End {
     let connection = match Connection::open(settings).await {
         Ok(connection) => connection,
-        Err(error) => return error.to_string(),
+        Err(error) => return End { why: error.to_string(), refused: error.is_refused() },
     };
     debug!(link = id.0, "connected to the master");
     let tell = |event| inbox.send(Input::Event(event));
     // The registration has to be under way before the master answers the call.
     if tell(Event::LinkOpened { link: id }).await.is_err() {
-        return "the agent stops".into();
+        return "the agent stops".to_owned().into();
     }
     let mut inbound = match connection.agent_link().link(said).await {
         Ok(answer) => answer.into_inner(),
-        Err(status) => return connection.explain(status).to_string(),
+        Err(status) => return connection.explain(status).to_string().into(),
     };
     info!(link = id.0, master = %settings.target, "the link to the master is open");
     loop {
         let message = match inbound.message().await {
             Ok(Some(message)) => message,
-            Ok(None) => return "the master closed it".into(),
-            Err(status) => return connection.explain(status).to_string(),
+            Ok(None) => return "the master closed it".to_owned().into(),
+            Err(status) => return connection.explain(status).to_string().into(),
         };
         let (epoch, message) = match wire::read(message) {
             Ok(read) => read,
@@ -99,7 +117,47 @@ async fn live(
             }
         };
         if tell(Event::FromMaster { link: id, epoch, message }).await.is_err() {
-            return "the agent stops".into();
+            return "the agent stops".to_owned().into();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bourse_client::Target;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Whether a link to this port is told as refused.
+    async fn is_refused(port: u16) -> bool {
+        let (inbox, mut told) = mpsc::channel(4);
+        let _link = Link::open(LinkId(1), Settings::master(Target::loopback(port)), false, inbox);
+        loop {
+            let input = tokio::time::timeout(Duration::from_secs(20), told.recv()).await;
+            match input.expect("the end of a link is told") {
+                Some(Input::Event(Event::LinkClosed { refused, .. })) => return refused,
+                Some(_) => {}
+                None => panic!("the end of a link is told"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn that_nobody_listens_in_the_masters_place_is_told_from_a_master_that_does_not_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let hangs_up = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(stream);
+            }
+        });
+        assert!(!is_refused(port).await);
+        hangs_up.abort();
+        // The listener goes with its task.
+        let _ = hangs_up.await;
+        assert!(is_refused(port).await);
     }
 }

@@ -55,6 +55,9 @@ pub enum BadMessage {
     /// A heartbeat interval that is none.
     #[error("the heartbeat interval is {0} s; it must be a positive number")]
     Heartbeat(f64),
+    /// A time to come back within that is none.
+    #[error("the time to come back within is {0} s; it must be a positive number")]
+    Reconnect(f64),
     /// The task's message cannot be read, not even its id.
     #[error("the message of a task cannot be read")]
     Task(#[from] prost::DecodeError),
@@ -76,6 +79,12 @@ pub fn read(message: link::ToAgent) -> Result<(Epoch, FromMaster), BadMessage> {
                     .iter()
                     .map(|known| key(&known.framework_id, &known.task_id))
                     .collect::<Result<_, _>>()?,
+                reconnect: registered
+                    .reconnect_seconds
+                    .map(|seconds| {
+                        Duration::try_from_secs_f64(seconds).map_err(|_| BadMessage::Reconnect(seconds))
+                    })
+                    .transpose()?,
             }
         }
         Message::Refused(refused) => FromMaster::Refused {

@@ -52,6 +52,8 @@ pub enum ConnectError {
         why: String,
         /// What to do.
         advice: &'static str,
+        /// The machine is there and said that nobody listens.
+        refused: bool,
     },
     /// Somebody answers, but not as expected, or the name is unknown.
     #[error("the connection to the {peer} at {target} failed: {why}; {advice}")]
@@ -128,6 +130,14 @@ pub enum CallError {
         /// The answer as gRPC has it.
         status: Box<Status>,
     },
+}
+
+impl ConnectError {
+    /// Whether the machine is there and said that nobody listens at the port: trying again costs next to nothing, and
+    /// keeps nobody from anything. Not so where nothing answered in time.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, ConnectError::NoAnswer { refused: true, .. })
+    }
 }
 
 impl Connection {
@@ -304,14 +314,12 @@ pub fn never_answered(status: &Status) -> bool {
 /// Sorts what the transport says: nobody there, or something else in the way.
 fn no_connection(settings: &Settings, error: &tonic::transport::Error) -> ConnectError {
     let (peer, target, why) = (settings.peer, shown(settings), innermost(error));
-    let nobody = causes(error).any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|io| {
-            use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
-            matches!(io.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut)
-        })
-    });
-    if nobody {
-        ConnectError::NoAnswer { peer, target, why, advice: advice(peer) }
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    let kinds = || causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind));
+    let nobody = |kind| matches!(kind, ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut);
+    if kinds().any(nobody) {
+        let refused = kinds().any(|kind| kind == ConnectionRefused);
+        ConnectError::NoAnswer { peer, target, why, advice: advice(peer), refused }
     } else {
         let advice = "check the address, and whether it wants TLS (https://) or plain (http://)";
         ConnectError::Failed { peer, target, why, advice }
@@ -375,7 +383,7 @@ mod tests {
              start one with `bourse dev` or name another with --master"
         );
         let Err(error) = Connection::open(&settings).await else { panic!("nobody listens there") };
-        assert_eq!(error.to_string(), wanted);
+        assert_eq!((error.to_string(), error.is_refused()), (wanted.clone(), true));
 
         let connection = Connection::lazy(&settings).expect("good settings");
         let status = connection.operator().get_cluster(bourse_proto::operator::GetClusterRequest {}).await;

@@ -1,4 +1,4 @@
-//! One subscription: its stream of events, and the calls that belong to it, one at a time.
+//! One subscription: its stream of events, and the calls that belong to it, in their order.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use bourse_sdk_core::{Attempt, Call, FromMaster};
 use bourse_types::{FrameworkId, FrameworkInfo, Role};
 use bourse_wire::Form;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status, Streaming};
 
@@ -18,6 +20,10 @@ use crate::wire;
 /// At most this many calls wait to be sent. Then the scheduler waits, and with it the stream, until the master has caught
 /// up.
 const CALLS_WAITING: usize = 1024;
+
+/// At most this many acknowledgements are on their way: with a round trip of half a millisecond more than any framework
+/// has updates, and few enough that what comes behind them is not held up.
+const ACKNOWLEDGEMENTS_MAX: usize = 64;
 
 /// A call that is not taken within this time is a gap: the session begins anew and says again what matters.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -121,7 +127,7 @@ impl Subscription {
     /// Sends what still waits, for at most this long, and ends.
     pub(crate) async fn finish(mut self, patience: Duration) {
         self.calls = None;
-        let _ = tokio::time::timeout(patience, &mut self.task).await; // What is not sent by then is lost, as in a crash.
+        let _ = timeout(patience, &mut self.task).await; // What is not sent by then is lost, as in a crash.
     }
 }
 
@@ -151,11 +157,12 @@ async fn run(
         .await
         .map_err(|status| connection.explain(status))?;
     let stream_id = answer.metadata().get(STREAM_ID).ok_or(Lost::NoStreamId)?.clone();
+    let mouth = Mouth { client, form, stream_id };
     // Both at once: while the driver waits for room among the calls, calls still leave, whatever is waiting to be told.
     // Whichever ends first ends the other, and with it the queue that the driver may be waiting for.
     tokio::select! {
         lost = listen(attempt, answer.into_inner(), &connection, &reports.said) => Err(lost),
-        sent = speak(attempt, client, form, stream_id, waiting, &connection, &reports.done) => sent,
+        sent = speak(attempt, mouth, waiting, &connection, &reports.done) => sent,
     }
 }
 
@@ -186,33 +193,83 @@ async fn listen(
     }
 }
 
-async fn speak(
-    attempt: Attempt,
-    mut client: SchedulerClient<Service>,
+/// What a call needs beside itself.
+struct Mouth {
+    client: SchedulerClient<Service>,
     form: Form,
     stream_id: MetadataValue<Ascii>,
+}
+
+/// A call that the master has answered, or not in time.
+struct Answered {
+    call: Call,
+    answer: Result<Result<(), Status>, Elapsed>,
+}
+
+impl Mouth {
+    /// Sends a call; comes back with its answer.
+    fn say(&self, framework: &FrameworkId, call: Call) -> impl Future<Output = Answered> + Send + use<> {
+        tracing::debug!(%call, "call");
+        let mut request = Request::new(wire::write(framework, &call, self.form));
+        request.metadata_mut().insert(STREAM_ID, self.stream_id.clone());
+        let mut client = self.client.clone();
+        async move {
+            let answer = timeout(CALL_TIMEOUT, client.call(request)).await;
+            Answered { call, answer: answer.map(|answer| answer.map(drop)) }
+        }
+    }
+}
+
+/// Sends calls in their order. Only acknowledgements are on their way together, so that a framework is not held to one
+/// update for each round trip: of one task there is one update under way at a time, so that they may overtake each other.
+/// Nothing else overtakes anything.
+async fn speak(
+    attempt: Attempt,
+    mouth: Mouth,
     mut waiting: mpsc::Receiver<(FrameworkId, Call)>,
     connection: &Connection,
     reports: &mpsc::UnboundedSender<Report>,
 ) -> Result<(), Lost> {
-    while let Some((framework, call)) = waiting.recv().await {
-        tracing::debug!(%call, "call");
-        let mut request = Request::new(wire::write(&framework, &call, form));
-        request.metadata_mut().insert(STREAM_ID, stream_id.clone());
-        let answer = tokio::time::timeout(CALL_TIMEOUT, client.call(request)).await;
+    let settle = |Answered { call, answer }: Answered| {
         let report = match answer.map_err(|_| Lost::Slow(CALL_TIMEOUT))? {
-            Ok(_) if call == Call::Teardown => Report::TornDown(attempt),
-            Ok(_) => continue,
+            Ok(()) if call == Call::Teardown => Report::TornDown(attempt),
+            Ok(()) => return Ok(()),
             Err(status) if is_refusal(&status) || status.code() == Code::ResourceExhausted => {
                 Report::Refused { attempt, call: Box::new(call), why: status.message().to_owned() }
             }
-            Err(status) => return Err(connection.explain(status).into()),
+            Err(status) => return Err(Lost::from(connection.explain(status))),
         };
-        if reports.send(report).is_err() {
-            return Ok(()); // The driver is gone, and with it whoever would send more.
+        let _ = reports.send(report); // Where the driver is gone, so is whoever would send more.
+        Ok(())
+    };
+    // Dropped with this future, it gives up what is on its way.
+    let mut acknowledgements = JoinSet::new();
+    loop {
+        let next = tokio::select! {
+            Some(answered) = acknowledgements.join_next() => {
+                settle(unless_panicked(answered))?;
+                continue;
+            }
+            next = waiting.recv(), if acknowledgements.len() < ACKNOWLEDGEMENTS_MAX => next,
+        };
+        match next {
+            Some((framework, call @ Call::Acknowledge { .. })) => {
+                acknowledgements.spawn(mouth.say(&framework, call));
+            }
+            other => {
+                while let Some(answered) = acknowledgements.join_next().await {
+                    settle(unless_panicked(answered))?;
+                }
+                let Some((framework, call)) = other else { return Ok(()) };
+                settle(mouth.say(&framework, call).await)?;
+            }
         }
     }
-    Ok(())
+}
+
+fn unless_panicked(answered: Result<Answered, JoinError>) -> Answered {
+    // None of them is aborted while it is waited for.
+    answered.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Whether the master has looked at the message and will never take it. Of a call, RESOURCE_EXHAUSTED is a refusal too: it

@@ -194,6 +194,98 @@ async fn a_call_that_the_master_refuses_costs_its_tasks_and_not_the_subscription
 }
 
 #[tokio::test]
+async fn acknowledgements_are_on_their_way_together_and_a_launch_comes_after_those_before_it() {
+    let mut master = Master::start().await;
+    let (author, log) = author();
+    let (handle, running) = framework(&master).start(author);
+    let running = tokio::spawn(running);
+    let stream = master.subscribed().await;
+    stream.say(subscribed("f-1")).await;
+    assert_eq!(master.call().await.kind, Type::Reconcile);
+
+    master.answer(false);
+    for n in 0..10 {
+        stream.say(update(&format!("t{n}"), 1, n)).await;
+    }
+    stream.say(offer("o1")).await;
+    let mut acknowledged = Vec::new();
+    for _ in 0..10 {
+        let called = master.call().await;
+        assert_eq!(called.kind, Type::Acknowledge);
+        acknowledged.push(called.call.acknowledge.expect("an ACKNOWLEDGE").uuid()[0]);
+    }
+    acknowledged.sort_unstable();
+    assert_eq!(acknowledged, (0..10).collect::<Vec<u8>>());
+    // The launch waits behind them.
+    master.wait_for(|| log.lock().expect("fine").iter().any(|line| line == "offer o1")).await;
+    master.answer(true);
+    let accept = master.call().await;
+    assert_eq!((accept.kind, accept.is_answered), (Type::Accept, true));
+
+    handle.stop().await;
+    running.await.expect("no panic").expect("stopped");
+    assert_eq!(master.given_up(), 0);
+}
+
+#[tokio::test]
+async fn a_refused_acknowledgement_is_told_and_those_beside_it_are_taken() {
+    let mut master = Master::start().await;
+    let (author, log) = author();
+    let (handle, running) = framework(&master).start(author);
+    let running = tokio::spawn(running);
+    let stream = master.subscribed().await;
+    stream.say(subscribed("f-1")).await;
+    assert_eq!(master.call().await.kind, Type::Reconcile);
+    master.refuse_next(Status::invalid_argument("no such agent"));
+    for n in 0..3 {
+        stream.say(update(&format!("t{n}"), 1, n)).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(master.call().await.kind, Type::Acknowledge);
+    }
+    master.wait_for(|| log.lock().expect("fine").iter().any(|line| line == "error no such agent")).await;
+    handle.stop().await;
+    running.await.expect("no panic").expect("stopped");
+}
+
+#[tokio::test]
+async fn a_subscription_that_ends_gives_up_all_that_are_on_their_way() {
+    let mut master = Master::start().await;
+    let (author, _) = author();
+    let (handle, running) = framework(&master).start(author);
+    let running = tokio::spawn(running);
+    let first = master.subscribed().await;
+    first.say(subscribed("f-1")).await;
+    assert_eq!(master.call().await.kind, Type::Reconcile);
+    master.answer(false);
+    for n in 0..5 {
+        first.say(update(&format!("t{n}"), 1, n)).await;
+    }
+    for _ in 0..5 {
+        assert_eq!(master.call().await.kind, Type::Acknowledge);
+    }
+    drop(first);
+    master.wait_for(|| master.given_up() == 5).await;
+
+    // The agent says it again, and the next subscription acknowledges it.
+    master.answer(true);
+    let second = master.subscribed().await;
+    second.say(subscribed("f-1")).await;
+    assert_eq!(master.call().await.kind, Type::Reconcile);
+    second.say(update("t0", 1, 0)).await;
+    // It may have more to ask of the master before.
+    let again = loop {
+        let called = master.call().await;
+        if called.kind == Type::Acknowledge {
+            break called;
+        }
+    };
+    assert_eq!(again.stream_id, second.id);
+    handle.stop().await;
+    running.await.expect("no panic").expect("stopped");
+}
+
+#[tokio::test]
 async fn more_refused_calls_of_one_moment_than_any_queue_holds_are_all_told() {
     const CALLS: usize = 2_000;
     let mut master = Master::start().await;

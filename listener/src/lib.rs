@@ -3,7 +3,8 @@
 //! **What is this room for?** Connections: accepting them, and ending those that only cost descriptors.
 //!
 //! **What does it promise?** Whoever has shown no token yet is a [`Stranger`], who gets little time and shares little room
-//! with all others. One who has is known, and stays. Where no descriptor is left, it waits for one and does not spin.
+//! with all others. One who has is known, and stays. Where many come at once, each has at least a second to show its
+//! token, and the others wait at the door. Where no descriptor is left, it waits for one and does not spin.
 //!
 //! **What does it leave to others?** Which tokens are right: whoever checks them says so to the call's [`Stranger`].
 
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::Request;
@@ -36,7 +37,9 @@ use tracing::{debug, warn};
 /// What those are granted who have not shown a token yet, whoever they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Their connections at a time. One more ends the oldest, so that silent connections keep nobody out.
+    /// Their connections at a time. One more waits until one of them has shown its token or is gone, or ends the oldest
+    /// that had a second for that: silent connections keep nobody out, and a crowd that is served more slowly than it
+    /// comes loses nobody.
     pub strangers: usize,
     /// From the connection to the first call with a token, the TLS handshake included.
     pub patience: Duration,
@@ -49,10 +52,17 @@ impl Bounds {
     }
 }
 
-/// An idle HTTP/2 connection is asked this often whether it is still there; one that does not answer in time is over.
-/// This is how a link to a machine that lost its power ends.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// An HTTP/2 connection that was silent for so long is asked whether it is still there; one that does not answer in time
+/// is over. This is how a link to a machine that lost its power ends. Longer than the 15 s between heartbeats, so that
+/// links and subscriptions that are well cost no more packets than those.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A stranger has at least this long before another one takes its place.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// While there is no room for one more stranger, it is looked for this often.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// When stopping, calls under way have so long to end.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -145,29 +155,52 @@ impl Stranger {
     }
 }
 
-/// The strangers, the oldest first, and some that are none any more.
+/// The strangers with the time when each came, the oldest first, and some that are none any more.
 struct Strangers {
     max: usize,
-    all: VecDeque<Weak<Stranger>>,
+    all: VecDeque<(Instant, Weak<Stranger>)>,
 }
 
 impl Strangers {
     fn admit(&mut self) -> Arc<Stranger> {
-        if self.all.len() >= self.max {
-            self.make_room();
-        }
         let stranger = Arc::new(Stranger::default());
-        self.all.push_back(Arc::downgrade(&stranger));
+        self.all.push_back((Instant::now(), Arc::downgrade(&stranger)));
         stranger
     }
 
-    /// Forgets those who are known or gone; when that are none, sends the oldest away.
+    /// Waits until there is room for one more: one is known or gone, or the oldest had its time, and is sent away. May be
+    /// given up and begun again.
+    async fn room(&mut self) {
+        while self.all.len() >= self.max {
+            self.forget();
+            let Some((came, _)) = self.all.front() else { return };
+            if self.all.len() < self.max {
+                return;
+            }
+            match GRACE.checked_sub(came.elapsed()) {
+                Some(left) if !left.is_zero() => tokio::time::sleep(left.min(LOOK)).await,
+                Some(_) | None => return self.send_the_oldest_away(),
+            }
+        }
+    }
+
+    /// Makes room at once, as there is none for anybody: forgets those who are known or gone; when that are none, sends
+    /// the oldest away.
     fn make_room(&mut self) {
         let before = self.all.len();
-        self.all.retain(|one| one.upgrade().is_some_and(|one| !one.is_known()));
-        if self.all.len() == before
-            && let Some(oldest) = self.all.pop_front().and_then(|one| one.upgrade())
-        {
+        self.forget();
+        if self.all.len() == before {
+            self.send_the_oldest_away();
+        }
+    }
+
+    /// Of those who are known or gone.
+    fn forget(&mut self) {
+        self.all.retain(|(_, one)| one.upgrade().is_some_and(|one| !one.is_known()));
+    }
+
+    fn send_the_oldest_away(&mut self) {
+        if let Some(oldest) = self.all.pop_front().and_then(|(_, one)| one.upgrade()) {
             oldest.sent_away.notify_one();
         }
     }
@@ -212,8 +245,12 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
     loop {
+        let next = async {
+            strangers.room().await;
+            listener.accept().await
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
             Some(_ended) = connections.join_next() => continue,
             () = &mut stop => break,
         };
@@ -299,9 +336,22 @@ mod tests {
         next.run(request).await
     }
 
+    /// One that takes its time.
+    async fn slow_guard(request: axum::extract::Request, next: Next) -> Response {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        guard(request, next).await
+    }
+
+    fn door() -> Router {
+        Router::new().route("/", get(|| async { "hello" }))
+    }
+
     /// A listener with one door behind a guard. It stops when the sender is dropped.
     async fn listen(bounds: Bounds) -> (SocketAddr, oneshot::Sender<()>) {
-        let router = Router::new().route("/", get(|| async { "hello" })).layer(from_fn(guard));
+        listen_with(bounds, door().layer(from_fn(guard))).await
+    }
+
+    async fn listen_with(bounds: Bounds, router: Router) -> (SocketAddr, oneshot::Sender<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (stop, stopped) = oneshot::channel();
@@ -355,6 +405,23 @@ mod tests {
             ended(stream).await;
         }
         assert!(is_answered(&mut silent[49]).await, "the newest were not in the way");
+    }
+
+    #[tokio::test]
+    async fn a_herd_that_is_served_slower_than_it_comes_loses_nobody() {
+        let bounds = Bounds { strangers: 8, patience: Duration::from_secs(600) };
+        let (address, _stop) = listen_with(bounds, door().layer(from_fn(slow_guard))).await;
+        let mut herd = JoinSet::new();
+        for _ in 0..200 {
+            herd.spawn(async move {
+                let mut stream = connect(address).await;
+                (is_answered(&mut stream).await, stream)
+            });
+        }
+        // All of them stay.
+        let herd = herd.join_all().await;
+        let answered = herd.iter().filter(|(answered, _)| *answered).count();
+        assert_eq!(answered, 200);
     }
 
     #[tokio::test]

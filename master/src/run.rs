@@ -1,5 +1,6 @@
 //! A master from its start to its end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use bourse_master_core as core;
 use bourse_master_core::registry::Change;
 use bourse_types::{Epoch, MasterId, Wall};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -130,11 +131,12 @@ impl Master {
         let tls =
             config.tls.as_ref().map(|files| bourse_listener::tls(&files.cert, &files.key)).transpose()?;
         let listen = |source| MasterError::Listen { address: config.listen, source };
-        let listener = match listener {
-            Some(listener) => TcpListener::from_std(listener).map_err(listen)?,
-            None => TcpListener::bind(config.listen).await.map_err(listen)?,
+        let port = match listener {
+            Some(listener) => TcpListener::from_std(listener).map(Port::Inherited),
+            None => Port::bind(config.listen),
         };
-        let address = listener.local_addr().map_err(listen)?;
+        let port = port.map_err(listen)?;
+        let address = port.address().map_err(listen)?;
 
         let id = MasterId::new(Uuid::new_v4().to_string()).expect("a UUID is an id");
         let history: Arc<dyn History> = Arc::from(stores.history);
@@ -165,6 +167,7 @@ impl Master {
             version: env!("CARGO_PKG_VERSION"),
         };
         let doors = Doors::new(&config, handle, identity, clock, tokens, history, metrics);
+        let listener = port.listen().map_err(listen)?;
         Ok(Master { address, listener, tls, doors, driver, kept })
     }
 
@@ -211,6 +214,41 @@ impl Master {
             error!(error = error as &dyn std::error::Error, "the master ends");
         }
         result
+    }
+}
+
+/// So many connections wait to be accepted; as many as the kernel lets wait at most (`net.core.somaxconn`, 4,096).
+const BACKLOG: u32 = 4_096;
+
+/// Where the master listens: a port that is bound at the start, so that one that is taken is told before anything else,
+/// and listened at when the registry has been read. Until then who calls is refused and tries again soon; in the kernel's
+/// queue, which a large cluster overflows, he would be left waiting for seconds.
+enum Port {
+    Bound(TcpSocket),
+    Inherited(TcpListener),
+}
+
+impl Port {
+    fn bind(address: SocketAddr) -> io::Result<Port> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // Connections of the master before may linger at this port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Port::Bound(socket))
+    }
+
+    fn address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Port::Bound(socket) => socket.local_addr(),
+            Port::Inherited(listener) => listener.local_addr(),
+        }
+    }
+
+    fn listen(self) -> io::Result<TcpListener> {
+        match self {
+            Port::Bound(socket) => socket.listen(BACKLOG),
+            Port::Inherited(listener) => Ok(listener),
+        }
     }
 }
 

@@ -22,9 +22,11 @@ mod explain;
 mod feed;
 mod forms;
 mod hostnames;
+mod lists;
 mod operator;
 mod resolve;
 mod services;
+mod subjects;
 mod watch;
 
 mod metrics;

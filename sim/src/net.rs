@@ -132,6 +132,11 @@ impl Net {
         conn
     }
 
+    /// Whether nobody listened when this was dialled.
+    pub fn was_refused(&self, conn: ConnId) -> bool {
+        !self.conns.contains_key(&conn)
+    }
+
     /// Sends a letter from this end.
     pub fn send(
         &mut self,

@@ -83,12 +83,15 @@ impl Messages {
         use agent::FromMaster;
         let key = |framework, task| agent::TaskKey { framework, task };
         match message {
-            master::ToAgent::Registered { agent, master, heartbeat, known } => FromMaster::Registered {
-                agent,
-                master,
-                heartbeat,
-                known: known.into_iter().map(|(framework, task)| key(framework, task)).collect(),
-            },
+            master::ToAgent::Registered { agent, master, heartbeat, known, reconnect } => {
+                FromMaster::Registered {
+                    agent,
+                    master,
+                    heartbeat,
+                    known: known.into_iter().map(|(framework, task)| key(framework, task)).collect(),
+                    reconnect: Some(reconnect),
+                }
+            }
             master::ToAgent::Run { framework, role, task } => {
                 let id = framework.id.clone().expect("the master knows every framework by its id");
                 let spec = TaskSpec { resources: task.resources.clone(), ..self.read(&task.message).clone() };

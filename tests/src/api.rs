@@ -67,27 +67,44 @@ impl Api {
 
     /// All agents.
     pub fn agents(&self) -> Answer<Vec<Agent>> {
-        Ok(self.wait(self.operator().list_agents(ListAgentsRequest::default()))?.into_inner().agents)
+        self.pages(async |page| {
+            let request = ListAgentsRequest { page, ..Default::default() };
+            let answer = self.operator().list_agents(request).await?.into_inner();
+            Ok((answer.agents, answer.next_page))
+        })
     }
 
     /// All frameworks, also those that were torn down.
     pub fn frameworks(&self) -> Answer<Vec<Framework>> {
-        let request = ListFrameworksRequest { completed: true, ..Default::default() };
-        Ok(self.wait(self.operator().list_frameworks(request))?.into_inner().frameworks)
+        self.pages(async |page| {
+            let request = ListFrameworksRequest { completed: true, page, ..Default::default() };
+            let answer = self.operator().list_frameworks(request).await?.into_inner();
+            Ok((answer.frameworks, answer.next_page))
+        })
     }
 
-    /// All tasks, also those that have ended, page by page.
+    /// All tasks, also those that have ended.
     pub fn tasks(&self) -> Answer<Vec<Task>> {
-        let mut request = ListTasksRequest { completed: true, ..Default::default() };
-        let mut tasks = Vec::new();
-        loop {
-            let page = self.wait(self.operator().list_tasks(request.clone()))?.into_inner();
-            tasks.extend(page.tasks);
-            if page.next_page.is_empty() {
-                return Ok(tasks);
+        self.pages(async |page| {
+            let request = ListTasksRequest { completed: true, page, ..Default::default() };
+            let answer = self.operator().list_tasks(request).await?.into_inner();
+            Ok((answer.tasks, answer.next_page))
+        })
+    }
+
+    /// A list, page by page: what is on the page after this one, and which comes after it.
+    fn pages<T>(&self, page: impl AsyncFn(String) -> Answer<(Vec<T>, String)>) -> Answer<Vec<T>> {
+        self.wait(async {
+            let (mut all, mut next) = (Vec::new(), String::new());
+            loop {
+                let (things, after) = page(next).await?;
+                all.extend(things);
+                if after.is_empty() {
+                    return Ok(all);
+                }
+                next = after;
             }
-            request.page = page.next_page;
-        }
+        })
     }
 
     /// One task by its id.
@@ -130,7 +147,11 @@ impl Api {
 
     /// All roles.
     pub fn roles(&self) -> Answer<Vec<Role>> {
-        Ok(self.wait(self.operator().list_roles(ListRolesRequest {}))?.into_inner().roles)
+        self.pages(async |page| {
+            let request = ListRolesRequest { page, ..Default::default() };
+            let answer = self.operator().list_roles(request).await?.into_inner();
+            Ok((answer.roles, answer.next_page))
+        })
     }
 
     /// Changes how many instances a service has.

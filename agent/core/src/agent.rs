@@ -63,7 +63,7 @@ impl Agent {
     pub fn apply(&mut self, now: Now, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::LinkOpened { link } => self.on_link_opened(now, link, out),
-            Event::LinkClosed { link } => self.on_link_closed(now, link),
+            Event::LinkClosed { link, refused } => self.on_link_closed(now, link, refused),
             Event::FromMaster { link, epoch, message } => {
                 if self.obeys(now, link, epoch, &message, out) {
                     self.on_master(now, message, out);
@@ -93,7 +93,8 @@ impl Agent {
 
     fn on_master(&mut self, now: Now, message: FromMaster, out: &mut Vec<Effect>) {
         match message {
-            FromMaster::Registered { agent, heartbeat, known, .. } => {
+            FromMaster::Registered { agent, heartbeat, known, reconnect, .. } => {
+                self.link.asked_to_return_within(reconnect, &self.config);
                 self.on_registered(now, agent, heartbeat, known, out);
             }
             FromMaster::Refused { message, shut_down, .. } => self.on_refused(now, message, shut_down, out),

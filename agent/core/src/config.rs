@@ -30,6 +30,9 @@ pub struct Config {
     pub backoff_first: Duration,
     /// The longest wait between two attempts to reach the master.
     pub backoff_max: Duration,
+    /// Where nobody listens in the master's place, the longest wait between two attempts, unless the master that admitted
+    /// the agent last named another: there is nobody who could be overrun.
+    pub reconnect_refused: Duration,
     /// A link that is not open, or a registration that is not answered, by then is given up.
     pub register_timeout: Duration,
     /// After so many heartbeat intervals without a word from the master the link is given up. At least 1.
@@ -53,6 +56,7 @@ impl Config {
             retry_max: Duration::from_secs(600),
             backoff_first: Duration::from_secs(1),
             backoff_max: Duration::from_secs(60),
+            reconnect_refused: Duration::from_secs(2),
             register_timeout: Duration::from_secs(30),
             missed_heartbeats: 5,
             kill_again: Duration::from_secs(5),

@@ -74,6 +74,8 @@ pub enum Event {
     LinkClosed {
         /// Which link.
         link: LinkId,
+        /// The master's machine is there and said that nobody listens.
+        refused: bool,
     },
     /// The master said something.
     FromMaster {
@@ -175,6 +177,8 @@ pub enum FromMaster {
         heartbeat: Duration,
         /// What the master believes to run here.
         known: Vec<TaskKey>,
+        /// In the place of [`Config::reconnect_refused`](crate::Config::reconnect_refused).
+        reconnect: Option<Duration>,
     },
     /// The agent is not admitted.
     Refused {

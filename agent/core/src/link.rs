@@ -1,8 +1,10 @@
 //! The agent's link to its master: when to open it, when to give it up, whom to obey.
 //!
 //! One link at a time. A link that fails is opened again after a random part of a window that doubles, so that a
-//! thousand agents do not fall upon a master that just came up. A master whose epoch is lower than one that the agent
-//! has written down is deposed: nothing it says is obeyed, and its link is closed.
+//! thousand agents do not fall upon a master that just came up. Where nobody listens there is nobody to fall upon: the
+//! agent looks every other second, or as the master asked it to, and is back soon after the master is, however long that
+//! was away. A master whose epoch is lower than one that the agent has written down is deposed: nothing it says is
+//! obeyed, and its link is closed.
 
 use std::time::Duration;
 
@@ -15,6 +17,9 @@ use crate::description::Description;
 use crate::effect::{Effect, FromAgent, Registration, TaskReport};
 use crate::event::{FromMaster, LinkId, TaskKey};
 
+/// The shortest wait that a master may ask for where nobody listens: a nonsensical one must not make the agent spin.
+const RECONNECT_MIN: Duration = Duration::from_millis(100);
+
 /// The first window of an agent that no master has admitted since it started. Such agents are not lost all at once by a
 /// failing master, and whoever starts a small cluster by hand wants to see it whole within a second.
 const QUICK: Duration = Duration::from_millis(100);
@@ -25,8 +30,11 @@ const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     stage: Stage,
-    /// Attempts since the last registration.
+    /// Attempts since the last registration that count, which those where nobody listened do only for an agent that no
+    /// master has admitted.
     attempts: u32,
+    /// What the last master asked for in the place of [`Config::reconnect_refused`].
+    reconnect: Option<Duration>,
     /// Some master has admitted the agent since it started.
     was_registered: bool,
     /// Links asked for so far; the number of the newest.
@@ -51,7 +59,8 @@ enum Stage {
 impl Link {
     /// The first attempt is due at once.
     pub(crate) fn new(seed: u64, now: Now) -> Link {
-        Link { stage: Stage::Waiting { until: now.mono }, attempts: 0, was_registered: false, asked: 0, seed }
+        let stage = Stage::Waiting { until: now.mono };
+        Link { stage, attempts: 0, reconnect: None, was_registered: false, asked: 0, seed }
     }
 
     /// The link by which updates may be sent.
@@ -85,6 +94,24 @@ impl Link {
     /// The agent exits: no link is opened any more.
     pub(crate) fn end(&mut self) {
         self.stage = Stage::Over;
+    }
+
+    /// The master says how soon it may be tried again where nobody listens.
+    pub(crate) fn asked_to_return_within(&mut self, reconnect: Option<Duration>, config: &Config) {
+        self.reconnect = reconnect.map(|asked| asked.max(RECONNECT_MIN).min(config.backoff_max));
+    }
+
+    /// How long the next attempt waits.
+    fn wait(&mut self, refused: bool, config: &Config) -> Duration {
+        let reconnect = self.reconnect.unwrap_or(config.reconnect_refused);
+        if refused && self.was_registered {
+            return reconnect / 2 + self.jitter(reconnect / 2);
+        }
+        let window = config.backoff_first;
+        let first = if self.was_registered { window } else { window.min(QUICK) };
+        let doubled = first.saturating_mul(1 << self.attempts.min(16));
+        self.attempts = self.attempts.saturating_add(1);
+        self.jitter(doubled.min(if refused { reconnect } else { config.backoff_max }))
     }
 
     /// Uniformly random from zero to the window, as the seed has it.
@@ -123,9 +150,9 @@ impl Agent {
     }
 
     /// Waits, then tries again. A repeat and a stale link change nothing.
-    pub(crate) fn on_link_closed(&mut self, now: Now, link: LinkId) {
+    pub(crate) fn on_link_closed(&mut self, now: Now, link: LinkId, refused: bool) {
         if self.link.current() == Some(link) {
-            self.go_offline(now);
+            self.go_offline(now, refused);
         }
     }
 
@@ -253,15 +280,11 @@ impl Agent {
 
     fn give_up(&mut self, now: Now, link: LinkId, why: String, out: &mut Vec<Effect>) {
         out.push(Effect::CloseLink { link, why });
-        self.go_offline(now);
+        self.go_offline(now, false);
     }
 
-    fn go_offline(&mut self, now: Now) {
-        let window = self.config.backoff_first;
-        let first = if self.link.was_registered { window } else { window.min(QUICK) };
-        let doubled = first.saturating_mul(1 << self.link.attempts.min(16));
-        let wait = self.link.jitter(doubled.min(self.config.backoff_max));
-        self.link.attempts = self.link.attempts.saturating_add(1);
+    fn go_offline(&mut self, now: Now, refused: bool) {
+        let wait = self.link.wait(refused, &self.config);
         self.link.stage = Stage::Waiting { until: now.mono + wait };
         self.hold_all();
     }

@@ -44,6 +44,7 @@ fn messages() -> Vec<Vec<u8>> {
             master_id: "M".into(),
             heartbeat_interval: 15.0,
             known_tasks: vec![known],
+            reconnect_seconds: Some(2.0),
         }),
         run(task().encode_to_vec().into()),
         Said::KillTask(link::KillTask {

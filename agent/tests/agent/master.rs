@@ -177,6 +177,7 @@ impl Master {
                     master_id: "m".into(),
                     heartbeat_interval: 1.0,
                     known_tasks: script.known.clone(),
+                    reconnect_seconds: None,
                 }))
             }
             from_agent::Message::Heartbeat(_) => Some(to_agent::Message::HeartbeatAck(link::HeartbeatAck {})),

@@ -4,7 +4,7 @@ use bourse_proto::operator::{Amounts, ListAgentsRequest, ListAgentsResponse, Res
 
 use tonic::Status;
 
-use super::list::{List, ListArgs, show};
+use super::list::{List, ListArgs, all_pages, show};
 use crate::render::{Shorts, Table, ago, amounts, cell, left, used};
 use crate::session::Session;
 
@@ -24,7 +24,13 @@ impl List for Agents {
     const KINDS: &'static [&'static str] = &["agent"];
 
     async fn fetch(&self, session: &mut Session) -> Result<ListAgentsResponse, Status> {
-        Ok(session.operator.list_agents(self.0.clone()).await?.into_inner())
+        let agents = all_pages(async |page| {
+            let request = ListAgentsRequest { page, ..self.0.clone() };
+            let answer = session.operator.list_agents(request).await?.into_inner();
+            Ok((answer.agents, answer.next_page))
+        });
+        let agents = agents.await?;
+        Ok(ListAgentsResponse { total: agents.len() as u32, agents, ..ListAgentsResponse::default() })
     }
 
     fn table(&self, answer: &ListAgentsResponse) -> Table {
@@ -76,5 +82,6 @@ impl List for Agents {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    show(Agents(ListAgentsRequest { agent: args.agent.unwrap_or_default() }), args.list).await
+    let request = ListAgentsRequest { agent: args.agent.unwrap_or_default(), ..ListAgentsRequest::default() };
+    show(Agents(request), args.list).await
 }

@@ -67,7 +67,7 @@ async fn until_empty(session: &mut Session, agent: String, mark_gone: bool) -> a
     let mut told = None;
     let mut patience = Patience::default();
     loop {
-        let request = ListAgentsRequest { agent: agent.clone() };
+        let request = ListAgentsRequest { agent: agent.clone(), ..ListAgentsRequest::default() };
         let agents = match session.operator.list_agents(request).await {
             // Empty, and gone as it was asked for: then nothing is listed under its id.
             Err(status) if mark_gone && status.code() == Code::NotFound => return Ok(()),

@@ -4,7 +4,7 @@ use bourse_proto::operator::{ListFrameworksRequest, ListFrameworksResponse};
 
 use tonic::Status;
 
-use super::list::{List, ListArgs, show};
+use super::list::{List, ListArgs, all_pages, show};
 use crate::render::{Shorts, Table, ago, amounts, cell, left, share};
 use crate::session::Session;
 
@@ -29,7 +29,17 @@ impl List for Frameworks {
     const KINDS: &'static [&'static str] = &["framework"];
 
     async fn fetch(&self, session: &mut Session) -> Result<ListFrameworksResponse, Status> {
-        Ok(session.operator.list_frameworks(self.0.clone()).await?.into_inner())
+        let frameworks = all_pages(async |page| {
+            let request = ListFrameworksRequest { page, ..self.0.clone() };
+            let answer = session.operator.list_frameworks(request).await?.into_inner();
+            Ok((answer.frameworks, answer.next_page))
+        });
+        let frameworks = frameworks.await?;
+        Ok(ListFrameworksResponse {
+            total: frameworks.len() as u32,
+            frameworks,
+            ..ListFrameworksResponse::default()
+        })
     }
 
     fn table(&self, answer: &ListFrameworksResponse) -> Table {
@@ -82,7 +92,10 @@ impl List for Frameworks {
 }
 
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let request =
-        ListFrameworksRequest { framework: args.framework.unwrap_or_default(), completed: args.all };
+    let request = ListFrameworksRequest {
+        framework: args.framework.unwrap_or_default(),
+        completed: args.all,
+        ..ListFrameworksRequest::default()
+    };
     show(Frameworks(request), args.list).await
 }

@@ -38,6 +38,22 @@ pub trait List {
     }
 }
 
+/// All things of a list that the master tells page by page. `page` asks for what comes after a `next_page`, and answers
+/// the things on it and its own `next_page`; the first one comes after an empty one.
+pub async fn all_pages<T>(
+    mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), Status>,
+) -> Result<Vec<T>, Status> {
+    let (mut all, mut next) = (Vec::new(), String::new());
+    loop {
+        let (things, after) = page(next).await?;
+        all.extend(things);
+        if after.is_empty() {
+            return Ok(all);
+        }
+        next = after;
+    }
+}
+
 /// Prints the list once, or goes on with it.
 pub async fn show<L: List>(list: L, args: ListArgs) -> anyhow::Result<()> {
     let mut session = Session::open(&args.master).await?;

@@ -4,7 +4,7 @@ use bourse_proto::operator::{ListOffersRequest, ListOffersResponse};
 
 use tonic::Status;
 
-use super::list::{List, ListArgs, show};
+use super::list::{List, ListArgs, all_pages, show};
 use crate::render::{Shorts, Table, ago, amounts, left};
 use crate::session::Session;
 
@@ -28,7 +28,13 @@ impl List for Offers {
     const KINDS: &'static [&'static str] = &["offer"];
 
     async fn fetch(&self, session: &mut Session) -> Result<ListOffersResponse, Status> {
-        Ok(session.operator.list_offers(self.0.clone()).await?.into_inner())
+        let offers = all_pages(async |page| {
+            let request = ListOffersRequest { page, ..self.0.clone() };
+            let answer = session.operator.list_offers(request).await?.into_inner();
+            Ok((answer.offers, answer.next_page))
+        });
+        let offers = offers.await?;
+        Ok(ListOffersResponse { total: offers.len() as u32, offers, ..ListOffersResponse::default() })
     }
 
     fn table(&self, answer: &ListOffersResponse) -> Table {
@@ -59,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let request = ListOffersRequest {
         framework_id: args.framework.unwrap_or_default(),
         agent_id: args.agent.unwrap_or_default(),
+        ..ListOffersRequest::default()
     };
     show(Offers(request), args.list).await
 }

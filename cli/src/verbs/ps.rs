@@ -4,7 +4,7 @@ use bourse_proto::operator::{ListTasksRequest, ListTasksResponse, Task};
 
 use tonic::Status;
 
-use super::list::{List, ListArgs, show};
+use super::list::{List, ListArgs, all_pages, show};
 use crate::render::{Table, ago, amounts, cell, count, exit, mib};
 use crate::session::Session;
 
@@ -42,17 +42,15 @@ impl List for Tasks {
     const KINDS: &'static [&'static str] = &["task", "agent"];
 
     async fn fetch(&self, session: &mut Session) -> Result<ListTasksResponse, Status> {
-        let mut request = self.0.clone();
-        let mut all = ListTasksResponse::default();
-        loop {
-            let page = session.operator.list_tasks(request.clone()).await?.into_inner();
-            all.tasks.extend(page.tasks);
-            all.agents_awaited = page.agents_awaited;
-            if page.next_page.is_empty() {
-                return Ok(all);
-            }
-            request.page = page.next_page;
-        }
+        let mut agents_awaited = 0;
+        let tasks = all_pages(async |page| {
+            let request = ListTasksRequest { page, ..self.0.clone() };
+            let answer = session.operator.list_tasks(request).await?.into_inner();
+            agents_awaited = answer.agents_awaited;
+            Ok((answer.tasks, answer.next_page))
+        });
+        let tasks = tasks.await?;
+        Ok(ListTasksResponse { tasks, agents_awaited, ..ListTasksResponse::default() })
     }
 
     fn table(&self, answer: &ListTasksResponse) -> Table {

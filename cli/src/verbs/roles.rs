@@ -4,7 +4,7 @@ use bourse_proto::operator::{ListRolesRequest, ListRolesResponse};
 
 use tonic::Status;
 
-use super::list::{List, ListArgs, show};
+use super::list::{List, ListArgs, all_pages, show};
 use crate::render::{Table, amounts, share};
 use crate::session::Session;
 
@@ -23,7 +23,13 @@ impl List for Roles {
     const KINDS: &'static [&'static str] = &["framework", "event"];
 
     async fn fetch(&self, session: &mut Session) -> Result<ListRolesResponse, Status> {
-        Ok(session.operator.list_roles(ListRolesRequest {}).await?.into_inner())
+        let roles = all_pages(async |page| {
+            let request = ListRolesRequest { page, ..ListRolesRequest::default() };
+            let answer = session.operator.list_roles(request).await?.into_inner();
+            Ok((answer.roles, answer.next_page))
+        });
+        let roles = roles.await?;
+        Ok(ListRolesResponse { total: roles.len() as u32, roles, ..ListRolesResponse::default() })
     }
 
     fn table(&self, answer: &ListRolesResponse) -> Table {

@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use crate::exit::refused;
 use crate::print::{document, out};
-use crate::render::{Output, Table, Tone, prose, sentence, toned};
+use crate::render::{Output, Table, Tone, count, prose, sentence, toned};
 use crate::session::Session;
 use crate::verbs::service::progress;
 
@@ -47,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         }
         (resources, Some(framework)) => {
             let resources = resources.unwrap_or_default();
-            let request = ExplainRequest { subject: args.subject, resources, framework };
+            let request = ExplainRequest { resources, framework, ..about(&args.subject) };
             explain(request, &mut session).await.map_err(refused)?
         }
     };
@@ -168,6 +168,9 @@ fn print(explanation: &Explanation) -> anyhow::Result<()> {
         }
         table.print()?;
     }
+    if let Some(others) = others(explanation) {
+        out(others)?;
+    }
     if !explanation.counts.is_empty() {
         let mut counts: Vec<_> = explanation.counts.iter().collect();
         counts.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
@@ -175,4 +178,18 @@ fn print(explanation: &Explanation) -> anyhow::Result<()> {
         out(format_args!("\nleft out by the allocator so far: {}", counts.collect::<Vec<_>>().join(", ")))?;
     }
     Ok(())
+}
+
+/// What stands in the way of the agents that are not told one by one, the most frequent first.
+fn others(explanation: &Explanation) -> Option<String> {
+    let told = u32::try_from(explanation.agents.len()).unwrap_or(u32::MAX);
+    let more = explanation.agents_total.checked_sub(told).filter(|more| *more > 0)?;
+    let mut reasons: Vec<_> = explanation.others.iter().collect();
+    reasons.sort_by_key(|(_, agents)| std::cmp::Reverse(**agents));
+    let reasons: Vec<_> = reasons.iter().map(|(reason, agents)| format!("{reason} on {agents}")).collect();
+    let why = match reasons[..] {
+        [] => String::new(),
+        _ => format!("; what stands in the way there: {}", reasons.join(", ")),
+    };
+    Some(format!("and {} more{why}", count(more, "agent")))
 }

@@ -13,7 +13,7 @@ use bourse_proto::v1::scheduler::scheduler_server::{Scheduler, SchedulerServer};
 use bourse_proto::v1::scheduler::{CallAccepted, Event, event};
 use prost::Message;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Master {
     pub port: u16,
     refusals: Refusals,
+    answers: watch::Sender<bool>,
+    given_up: Arc<AtomicU64>,
     streams: mpsc::UnboundedReceiver<Opened>,
     calls: mpsc::UnboundedReceiver<Called>,
 }
@@ -44,11 +46,29 @@ pub struct Called {
     pub kind: Type,
     pub stream_id: String,
     pub call: carrier::Call,
+    /// Whether the master answered calls when this one came.
+    pub is_answered: bool,
+}
+
+/// A call that is not answered yet. Dropped before, its caller has given it up.
+struct Unanswered {
+    given_up: Arc<AtomicU64>,
+    was_answered: bool,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.was_answered {
+            self.given_up.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 struct Door {
     next: AtomicU64,
     refusals: Refusals,
+    answers: watch::Receiver<bool>,
+    given_up: Arc<AtomicU64>,
     streams: mpsc::UnboundedSender<Opened>,
     calls: mpsc::UnboundedSender<Called>,
 }
@@ -83,8 +103,13 @@ impl Scheduler for Door {
         let id = request.metadata().get("bourse-stream-id").and_then(|id| id.to_str().ok());
         let stream_id = id.ok_or_else(|| Status::failed_precondition("no stream id"))?.to_owned();
         let call = request.into_inner();
-        let called = Called { kind: call.r#type(), stream_id, call };
+        let mut answers = self.answers.clone();
+        let called = Called { kind: call.r#type(), stream_id, call, is_answered: *answers.borrow() };
         self.calls.send(called).map_err(|_| Status::unavailable("the test is over"))?;
+        let mut unanswered = Unanswered { given_up: self.given_up.clone(), was_answered: false };
+        let held = answers.wait_for(|answers| *answers).await;
+        unanswered.was_answered = true;
+        held.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(CallAccepted {}))
     }
 }
@@ -95,11 +120,14 @@ impl Master {
         let port = listener.local_addr().expect("bound").port();
         let (streams, opened) = mpsc::unbounded_channel();
         let (calls, called) = mpsc::unbounded_channel();
-        let refusals = Refusals::default();
-        let door = Door { next: AtomicU64::new(1), refusals: refusals.clone(), streams, calls };
+        let (refusals, given_up) = (Refusals::default(), Arc::new(AtomicU64::new(0)));
+        let (answers, answered) = watch::channel(true);
+        let next = AtomicU64::new(1);
+        let (refused, counted) = (refusals.clone(), given_up.clone());
+        let door = Door { next, refusals: refused, answers: answered, given_up: counted, streams, calls };
         let server = tonic::transport::Server::builder().add_service(SchedulerServer::new(door));
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-        Master { port, refusals, streams: opened, calls: called }
+        Master { port, refusals, answers, given_up, streams: opened, calls: called }
     }
 
     /// The next subscription.
@@ -113,6 +141,16 @@ impl Master {
     /// The next call.
     pub async fn call(&mut self) -> Called {
         timeout(PATIENCE, self.calls.recv()).await.expect("a call in time").expect("the door is open")
+    }
+
+    /// From now on calls are answered, or wait until they are.
+    pub fn answer(&self, answers: bool) {
+        self.answers.send_replace(answers);
+    }
+
+    /// How many calls were given up before they were answered.
+    pub fn given_up(&self) -> u64 {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     /// The next call or subscription is answered by this, and the test does not see it.

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use bourse_types::{Milli, Name, Quantities};
 
+/// Agents of a master that is away are back within this time of the next one's start, as long as they are not too many.
+const RECONNECT: Duration = Duration::from_secs(2);
+
 /// The core's configuration. Constant while the master lives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -11,6 +14,9 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// Above so many agents a second the interval that agents are told grows instead: a ceiling on the rate.
     pub heartbeats_per_second_max: u32,
+    /// While there is no master, each agent tries to reach one within 2 s. Above so many agents a second they are told to
+    /// take longer: a ceiling on the connections that the master's machine has to refuse.
+    pub reconnects_per_second_max: u32,
     /// An agent that was not heard for so long is unreachable: five missed heartbeats, as in Mesos.
     pub agent_timeout: Duration,
     /// After a restart of the master: an agent that is not back by then is unreachable, and a framework that was
@@ -61,6 +67,7 @@ impl Default for Config {
         Config {
             heartbeat_interval: Duration::from_secs(15),
             heartbeats_per_second_max: 5_000,
+            reconnects_per_second_max: 25_000,
             agent_timeout: Duration::from_secs(75),
             reregister_timeout: Duration::from_secs(600),
             return_grace: Duration::from_secs(60),
@@ -92,6 +99,14 @@ impl Config {
         let spread =
             Duration::from_secs_f64(agents as f64 / f64::from(self.heartbeats_per_second_max.max(1)));
         self.heartbeat_interval.max(spread)
+    }
+
+    /// Within which time agents shall try again where nobody listens in the master's place, when there are so many of
+    /// them. Each waits for half of it at least.
+    pub(crate) fn agent_reconnect(&self, agents: usize) -> Duration {
+        let spread =
+            Duration::from_secs_f64(agents as f64 / f64::from(self.reconnects_per_second_max.max(1)));
+        RECONNECT.max(spread)
     }
 
     /// How long an agent may be silent when there are so many of them: never less than five of their heartbeats.

@@ -75,6 +75,8 @@ pub enum ToAgent {
         heartbeat: Duration,
         /// What the master believes to run there; the agent answers for those it does not know.
         known: Vec<(FrameworkId, TaskId)>,
+        /// Within which time it shall try again where nobody listens in the master's place.
+        reconnect: Duration,
     },
     /// Launch a task. A repeat for a task that the agent knows is to be ignored.
     Run {

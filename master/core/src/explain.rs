@@ -5,6 +5,7 @@
 //! that fails: somebody who lowers a request wants to know that a reservation stands in the way as well.
 
 mod fix;
+mod nearest;
 mod obstacles;
 mod tasks;
 
@@ -19,6 +20,7 @@ use crate::frameworks::Framework;
 use crate::view::View;
 
 use fix::Fix;
+use nearest::Nearest;
 
 /// What is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +44,12 @@ pub struct Explanation {
     pub summary: String,
     /// What would change it soonest, as a sentence. `None` when nothing is wanted, or nothing helps.
     pub nearest_fix: Option<String>,
-    /// Agent by agent.
+    /// Agent by agent, in the order of ids: those that are nearest to serving the request.
     pub agents: Vec<AgentVerdict>,
+    /// How many agents were looked at.
+    pub agents_total: usize,
+    /// For how many of those that are not in `agents` each reason stands in between.
+    pub others: BTreeMap<&'static str, usize>,
     /// In how many passes the framework got nothing, by reason, since it subscribed.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -74,28 +80,37 @@ pub struct Obstacle {
 
 impl View {
     /// Why it is as it is. `wanted` are the resources of the request in question, without reservations; without it a
-    /// framework is asked about anything worth an offer. `None`: there is no such thing.
-    pub fn explain(&self, subject: &Subject, wanted: Option<&Resources>) -> Option<Explanation> {
+    /// framework is asked about anything worth an offer. At most `most` agents are told one by one, at least 1. `None`:
+    /// there is no such thing.
+    pub fn explain(&self, subject: &Subject, wanted: Option<&Resources>, most: usize) -> Option<Explanation> {
         let wanted = wanted.map(Resources::flatten);
         match subject {
             Subject::Task(framework, task) => self.task(framework, task).map(|task| self.explain_task(task)),
             Subject::Framework(id) => {
-                self.framework(id).map(|it| self.explain_framework(it, wanted.as_ref()))
+                self.framework(id).map(|it| self.explain_framework(it, wanted.as_ref(), most))
             }
             Subject::Agent(id) => self.agent(id).map(|agent| self.explain_agent(agent, wanted.as_ref())),
         }
     }
 
-    fn explain_framework(&self, framework: &Framework, wanted: Option<&Resources>) -> Explanation {
-        let agents: Vec<AgentVerdict> =
-            self.agents().map(|agent| self.verdict_for(agent, framework, wanted)).collect();
-        let fitting = agents.iter().filter(|verdict| verdict.fits).count();
+    fn explain_framework(
+        &self,
+        framework: &Framework,
+        wanted: Option<&Resources>,
+        most: usize,
+    ) -> Explanation {
+        let mut looked_at = Nearest::new(most);
+        for agent in self.agents() {
+            looked_at.add(self.verdict_for(agent, framework, wanted));
+        }
+        looked_at.leave_the_nearest();
+        let Nearest { agents, total, fitting, others, .. } = looked_at;
         let what = wanted.map_or_else(|| "an offer".to_owned(), |wanted| format!("a request for {wanted}"));
         let name = &framework.info.name;
         let held = framework.offers.len();
         // Asked about nothing in particular, who wants nothing lacks nothing.
         let content = wanted.is_none() && framework.wanted_roles().next().is_none();
-        let summary = match (agents.len(), fitting) {
+        let summary = match (total, fitting) {
             (0, _) => format!("framework {name} is offered nothing: no agent has joined"),
             (_, 0) if held > 0 && wanted.is_none() => {
                 format!("framework {name} holds {} and has yet to answer", format_count(held as u64, "offer"))
@@ -106,7 +121,7 @@ impl View {
             (1, _) => format!("the only agent can serve {what} of framework {name} in the next pass"),
             (all, n) => format!("{n} of {all} agents can serve {what} of framework {name} in the next pass"),
         };
-        let nearest_fix = match (agents.is_empty(), fitting) {
+        let nearest_fix = match (total == 0, fitting) {
             (true, _) => Some("start an agent".to_owned()),
             (false, 0) if !content => fix::nearest(&agents),
             (false, _) => None,
@@ -117,6 +132,8 @@ impl View {
             summary,
             nearest_fix,
             agents,
+            agents_total: total,
+            others,
             counts: counts(framework),
         }
     }
@@ -194,6 +211,8 @@ impl View {
             summary,
             nearest_fix,
             agents: vec![verdict],
+            agents_total: 1,
+            others: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }

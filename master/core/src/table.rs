@@ -6,6 +6,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -65,17 +66,16 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     }
 
     /// The records, in the order of their keys.
-    pub fn values(&self) -> impl Iterator<Item = &V> {
+    pub fn values(&self) -> impl ExactSizeIterator<Item = &V> {
         self.0.values().map(|record| &**record)
     }
 
-    /// Keys and records after this key, in order: for lists that are read page by page.
-    pub fn after<Q: Ord + ?Sized>(&self, key: &Q) -> impl Iterator<Item = (&K, &V)>
+    /// The records after this key, or all, in the order of their keys: for lists that are read page by page.
+    pub fn after<Q: Ord + ?Sized>(&self, key: Option<&Q>) -> impl Iterator<Item = &V>
     where
         K: Borrow<Q>,
     {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.0.range::<_, Q>((Excluded(key), Unbounded)).map(|(key, record)| (key, &**record))
+        self.0.range::<_, Q>((beyond(key), Bound::Unbounded)).map(|(_, record)| &**record)
     }
 
     /// The records themselves, in the order of their keys: to keep them while the table changes.
@@ -105,6 +105,11 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     {
         self.0.remove(key)
     }
+}
+
+/// Where a list goes on after this key; at its beginning without one.
+pub(crate) fn beyond<Q: ?Sized>(key: Option<&Q>) -> Bound<&Q> {
+    key.map_or(Bound::Unbounded, Bound::Excluded)
 }
 
 impl<K: Ord + Clone, V: Clone> Default for Table<K, V> {

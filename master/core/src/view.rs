@@ -7,12 +7,15 @@
 mod pictures;
 mod problems;
 
+use std::ops::Bound;
+
 use bourse_types::{AgentId, Epoch, FrameworkId, MasterId, Now, OfferId, Resources, Role, TaskId, Wall};
 
 use crate::agents::Agent;
 use crate::frameworks::Framework;
 use crate::master::Master;
 use crate::offers::Offer;
+use crate::table::beyond;
 use crate::tasks::{Task, sum_held};
 
 pub use pictures::{FrameworkPicture, RolePicture, Totals};
@@ -59,8 +62,13 @@ impl View {
     }
 
     /// Agents that were admitted and are not gone, by id.
-    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+    pub fn agents(&self) -> impl ExactSizeIterator<Item = &Agent> {
         self.master.agents.values()
+    }
+
+    /// Those after this id, by id; all without one. As its likes below, for lists that are read page by page.
+    pub fn agents_after(&self, id: Option<&AgentId>) -> impl Iterator<Item = &Agent> {
+        self.master.agents.after(id)
     }
 
     /// One of them.
@@ -68,14 +76,30 @@ impl View {
         self.master.agents.get(id)
     }
 
-    /// Agents that were marked gone, with the time of it.
-    pub fn gone_agents(&self) -> impl Iterator<Item = (&AgentId, Wall)> {
+    /// Agents that were marked gone, by id, with the time of it.
+    pub fn gone_agents(&self) -> impl ExactSizeIterator<Item = (&AgentId, Wall)> {
         self.master.gone.iter().map(|(id, at)| (id, *at))
     }
 
+    /// Those after this id, by id, with the time of it; all without one.
+    pub fn gone_agents_after(&self, id: Option<&AgentId>) -> impl Iterator<Item = (&AgentId, Wall)> {
+        let range = (beyond(id), Bound::Unbounded);
+        self.master.gone.range::<_, AgentId>(range).map(|(id, at)| (id, *at))
+    }
+
+    /// When the agent of this id was marked gone; `None` when it was not.
+    pub fn gone_agent(&self, id: &AgentId) -> Option<Wall> {
+        self.master.gone.get(id).copied()
+    }
+
     /// Frameworks that were not torn down, by id.
-    pub fn frameworks(&self) -> impl Iterator<Item = &Framework> {
+    pub fn frameworks(&self) -> impl ExactSizeIterator<Item = &Framework> {
         self.master.frameworks.values()
+    }
+
+    /// Those after this id, by id; all without one.
+    pub fn frameworks_after(&self, id: Option<&FrameworkId>) -> impl Iterator<Item = &Framework> {
+        self.master.frameworks.after(id)
     }
 
     /// One of them.
@@ -89,8 +113,13 @@ impl View {
     }
 
     /// Outstanding offers, by id.
-    pub fn offers(&self) -> impl Iterator<Item = &Offer> {
+    pub fn offers(&self) -> impl ExactSizeIterator<Item = &Offer> {
         self.master.offers.values()
+    }
+
+    /// Those after this id, by id; all without one.
+    pub fn offers_after(&self, id: Option<&OfferId>) -> impl Iterator<Item = &Offer> {
+        self.master.offers.after(id)
     }
 
     /// One of them.

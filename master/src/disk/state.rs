@@ -147,6 +147,7 @@ fn write_config(config: &Config) -> wire::CoreConfigRecord {
         forget_after_nanos: nanos(config.forget_after),
         forgotten_beyond: config.forgotten_beyond as u64,
         forget_interval_nanos: nanos(config.forget_interval),
+        reconnects_per_second_max: config.reconnects_per_second_max,
     }
 }
 
@@ -172,6 +173,7 @@ fn read_config(record: wire::CoreConfigRecord) -> Result<Config, BadRecord> {
         forget_after: Duration::from_nanos(record.forget_after_nanos),
         forgotten_beyond: count(record.forgotten_beyond)?,
         forget_interval: Duration::from_nanos(record.forget_interval_nanos),
+        reconnects_per_second_max: record.reconnects_per_second_max,
     })
 }
 

@@ -9,8 +9,8 @@
 //!
 //! **What does it leave to others?** Whether an agent may register, and what its updates mean: the core.
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,23 +47,42 @@ const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 /// still something that a master's memory takes.
 const REGISTRATION_BYTES_MAX: usize = 1 << 30;
 
-/// Who was heard since the driver was told last. A leaf lock, held for an insertion.
+/// The driver is told of so many agents at a time, so that other events come in between.
+const HEARD_AT_ONCE: usize = 4_096;
+
+/// Who was heard since the driver was told last. Each link notes itself once a round, and all else that its agent says in
+/// that costs a comparison of numbers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Heard {
-    agents: Arc<Mutex<BTreeSet<AgentId>>>,
+pub(super) struct Heard(Arc<Rounds>);
+
+#[derive(Debug, Default)]
+struct Rounds {
+    /// Rounds that are over.
+    over: AtomicU64,
+    /// A leaf lock, held for an insertion.
+    agents: Mutex<Vec<AgentId>>,
 }
 
 impl Heard {
-    fn note(&self, agent: &AgentId) {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if !agents.contains(agent) {
-            agents.insert(agent.clone());
+    /// `noted`: how many rounds were over when this link noted itself last. What is noted while a round ends counts for
+    /// the next one.
+    fn note(&self, agent: &AgentId, noted: &mut Option<u64>) {
+        let round = self.0.over.load(Ordering::Relaxed);
+        if noted.replace(round) != Some(round) {
+            self.0.agents.lock().unwrap_or_else(PoisonError::into_inner).push(agent.clone());
         }
     }
 
+    /// Ends the round. Each agent once, by id: it may have had two links.
     fn take(&self) -> Vec<AgentId> {
-        let agents = std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner));
-        agents.into_iter().collect()
+        let mut agents = {
+            let mut noted = self.0.agents.lock().unwrap_or_else(PoisonError::into_inner);
+            self.0.over.fetch_add(1, Ordering::Relaxed);
+            std::mem::take(&mut *noted)
+        };
+        agents.sort_unstable();
+        agents.dedup();
+        agents
     }
 
     /// Tells the driver once a second who was heard, until it stops. Never waits for a full inbox longer than for the
@@ -73,9 +92,11 @@ impl Heard {
         seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             seconds.tick().await;
-            let agents = self.take();
-            if !agents.is_empty() && driver.tell(Event::AgentsHeard { agents }).await.is_err() {
-                return;
+            for agents in self.take().chunks(HEARD_AT_ONCE) {
+                let agents = agents.to_vec();
+                if driver.tell(Event::AgentsHeard { agents }).await.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -214,11 +235,12 @@ impl Link {
         link: LinkId,
         agent: watch::Receiver<Option<AgentId>>,
     ) -> Result<(), Status> {
+        let mut noted = None;
         while let Some(message) = inbound.message().await.map_err(limits::plainer)? {
             let Some(agent) = agent.borrow().clone() else {
                 return Err(Status::failed_precondition("the answer to Register has to be awaited"));
             };
-            self.door.heard.note(&agent);
+            self.door.heard.note(&agent, &mut noted);
             match message.message {
                 Some(Said::Heartbeat(wire::Heartbeat {})) => {
                     let answer = wire::to_agent::Message::HeartbeatAck(wire::HeartbeatAck {});
@@ -269,4 +291,27 @@ async fn soon(inbound: &mut Streaming<wire::FromAgent>, what: &str) -> Result<Op
         Status::deadline_exceeded(format!("{what} did not come within {} s", REGISTER_TIMEOUT.as_secs()))
     })?;
     Ok(next.map_err(limits::plainer)?.and_then(|message| message.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_agent_is_told_once_a_round_however_often_and_by_however_many_links_it_was_heard() {
+        let id = |text: &str| AgentId::new(text).expect("an id");
+        let heard = Heard::default();
+        let (mut first, mut newer, mut other) = (None, None, None);
+        for _ in 0..3 {
+            for _ in 0..10 {
+                heard.note(&id("m-S1"), &mut first);
+                heard.note(&id("m-S0"), &mut other);
+                heard.note(&id("m-S1"), &mut newer);
+            }
+            assert_eq!(heard.take(), [id("m-S0"), id("m-S1")]);
+        }
+        assert!(heard.take().is_empty());
+        heard.note(&id("m-S1"), &mut first);
+        assert_eq!(heard.take(), [id("m-S1")]);
+    }
 }

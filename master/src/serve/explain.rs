@@ -5,9 +5,12 @@ use bourse_proto::operator as wire;
 use bourse_types::Resources;
 use tonic::Status;
 
-use super::hostnames;
-use super::operator::{agents, find_task, frameworks};
-use super::resolve;
+use super::forms::count;
+use super::{hostnames, subjects};
+
+/// So many agents are told one by one where it is not said how many, and so many at most.
+const AGENTS: usize = 100;
+const AGENTS_MAX: usize = 1_000;
 
 /// Explains a task, a framework or an agent.
 pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::Explanation, Status> {
@@ -20,9 +23,13 @@ pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::
     };
     let subject = match asked.framework.as_str() {
         "" => find(view, &asked.subject)?,
-        framework => find_task(view, &asked.subject, framework).map(task_of)?,
+        framework => subjects::task(view, &asked.subject, framework).map(task_of)?,
     };
-    let explanation = view.explain(&subject, wanted.as_ref());
+    let most = match asked.limit as usize {
+        0 => AGENTS,
+        limit => limit.min(AGENTS_MAX),
+    };
+    let explanation = view.explain(&subject, wanted.as_ref(), most);
     let explanation = explanation.ok_or_else(|| Status::not_found("it has gone away meanwhile"))?;
     Ok(write(explanation, view))
 }
@@ -31,17 +38,17 @@ pub(super) fn answer(view: &View, asked: &wire::ExplainRequest) -> Result<wire::
 /// of the first kind that knows it is refused with all of them.
 fn find(view: &View, text: &str) -> Result<Subject, Status> {
     let unknown = |status: &Status| status.code() == tonic::Code::NotFound;
-    match find_task(view, text, "") {
+    match subjects::task(view, text, "") {
         Ok(task) => return Ok(task_of(task)),
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
-    match resolve::one("framework", text, frameworks(view)) {
+    match subjects::framework(view, text) {
         Ok(framework) => return Ok(Subject::Framework(framework.id.clone())),
         Err(status) if unknown(&status) => {}
         Err(status) => return Err(status),
     }
-    match resolve::one("agent", text, agents(view)) {
+    match subjects::agent(view, text) {
         Ok(agent) => Ok(Subject::Agent(agent.id.clone())),
         Err(status) if unknown(&status) => Err(Status::not_found(format!(
             "there is no task, framework or agent {text:?}; `bourse ps`, `bourse frameworks` and `bourse agents` list \
@@ -80,5 +87,11 @@ fn write(explanation: Explanation, view: &View) -> wire::Explanation {
             })
             .collect(),
         counts: explanation.counts.into_iter().map(|(reason, passes)| (reason.to_owned(), passes)).collect(),
+        agents_total: count(explanation.agents_total),
+        others: explanation
+            .others
+            .into_iter()
+            .map(|(reason, agents)| (reason.to_owned(), count(agents)))
+            .collect(),
     }
 }

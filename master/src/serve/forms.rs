@@ -309,6 +309,6 @@ fn on_the_wall(deadline: Mono, now: Now) -> Wall {
     now.wall + deadline.since(now.mono)
 }
 
-fn count(number: usize) -> u32 {
+pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

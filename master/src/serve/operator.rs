@@ -3,21 +3,19 @@
 //! **What is this room for?** Questions are answered from the newest picture, without the driver; changes go to the core
 //! and are answered when it has carried them out.
 //!
-//! **What does it promise?** Things are named as people name them ([`resolve`](super::resolve)), the same in every call.
-//! Lists are filtered here and paged; a page is a whole number of tasks after the last one of the page before, so
-//! nothing is skipped or doubled by what changes in between.
+//! **What does it promise?** Things are named as people name them ([`subjects`](super::subjects)), the same in every call.
+//! Lists are filtered here and paged ([`lists`](super::lists)).
 //!
 //! **What does it leave to others?** What a command does: the core. Log files: the agents.
 
-use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bourse_master_core::{Agent, AgentState, Command, Done, Framework, Refused, Task, View};
+use bourse_master_core::{Command, Done, Refused};
 use bourse_proto::agent_link as api;
 use bourse_proto::operator as wire;
 use bourse_proto::operator::operator_server::Operator;
-use bourse_types::{AgentId, FrameworkId, KillPolicy, Milli, Role, TaskId, TaskState};
+use bourse_types::{KillPolicy, Milli, Role};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -25,16 +23,11 @@ use tonic::{Request, Response, Status};
 
 use super::auth::{Caller, Kind};
 use super::callback::forwarded;
-use super::resolve::{self, Named};
-use super::{Doors, forms, hostnames, watch};
+use super::{Doors, forms, hostnames, lists, subjects, watch};
 use crate::disk;
 use crate::history::Filter;
 
-/// A page of tasks that does not say how many, and the most that one may have.
-const PAGE: usize = 1_000;
-const PAGE_MAX: usize = 10_000;
-
-/// A page of the history, likewise.
+/// A page of the history that does not say how many, and the most that one may have.
 const ENTRIES: usize = 100;
 const ENTRIES_MAX: usize = 1_000;
 
@@ -47,89 +40,6 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Only operators see and steer everything.
 fn operator<T>(request: &Request<T>) -> Result<Caller, Status> {
     Caller::of(request)?.must_be(&[Kind::Operator])
-}
-
-pub(super) fn agents(view: &View) -> impl Iterator<Item = Named<&Agent>> {
-    view.agents().map(|agent| Named {
-        thing: agent,
-        id: agent.id.to_string(),
-        name: agent.info.hostname.clone(),
-    })
-}
-
-pub(super) fn frameworks(view: &View) -> impl Iterator<Item = Named<&Framework>> {
-    view.frameworks().map(named_framework)
-}
-
-fn named_framework(framework: &Framework) -> Named<&Framework> {
-    Named { thing: framework, id: framework.id.to_string(), name: framework.info.name.clone() }
-}
-
-fn named_task(task: &Task) -> Named<&Task> {
-    Named { thing: task, id: task.info.id.to_string(), name: task.info.name.clone() }
-}
-
-/// The framework that a text names, also one that was torn down; none for an empty text.
-fn framework_filter(view: &View, text: &str) -> Result<Option<FrameworkId>, Status> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let all = frameworks(view).chain(view.completed_frameworks().map(named_framework));
-    resolve::one("framework", text, all).map(|framework| Some(framework.id.clone()))
-}
-
-/// The agent that a text names, also one that is gone, by its whole id; none for an empty text.
-fn agent_filter(view: &View, text: &str) -> Result<Option<AgentId>, Status> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    if let Some((gone, _)) = view.gone_agents().find(|(id, _)| id.as_str() == text) {
-        return Ok(Some(gone.clone()));
-    }
-    resolve::one("agent", text, agents(view)).map(|agent| Some(agent.id.clone()))
-}
-
-/// The task that a text names: one that is alive, or else the newest of that name that has ended.
-pub(super) fn find_task<'a>(view: &'a View, text: &str, framework: &str) -> Result<&'a Task, Status> {
-    if text.is_empty() {
-        return Err(Status::invalid_argument(
-            "no task is named; give its id, a unique beginning of it, or its name",
-        ));
-    }
-    let framework = framework_filter(view, framework)?;
-    let wanted = |task: &&Task| framework.as_ref().is_none_or(|framework| task.framework == *framework);
-    let alive = resolve::all(text, view.tasks().filter(wanted).map(named_task));
-    match &alive[..] {
-        [one] => Ok(one.thing),
-        [] => {
-            let mut ended = resolve::all(text, view.completed_tasks().filter(wanted).map(named_task));
-            // The same task again and again is the usual case of several: the last time counts.
-            let newest = ended.iter().map(|named| named.thing.changed).max();
-            let names = ended.iter().map(|named| &named.name).collect::<BTreeSet<_>>().len();
-            if names <= 1 {
-                ended.retain(|named| Some(named.thing.changed) == newest);
-                ended.truncate(1);
-            }
-            resolve::one("task", text, ended.into_iter())
-        }
-        _ => resolve::one("task", text, alive.into_iter()),
-    }
-}
-
-/// The ids of all that a text names; of nothing, for an empty text.
-fn named_ids(view: &View, text: &str) -> BTreeSet<String> {
-    if text.is_empty() {
-        return BTreeSet::new();
-    }
-    fn ids<T>(found: Vec<Named<T>>) -> impl Iterator<Item = String> {
-        found.into_iter().map(|named| named.id)
-    }
-    let torn_down = view.completed_frameworks().map(named_framework);
-    let tasks = view.tasks().chain(view.completed_tasks()).map(named_task);
-    ids(resolve::all(text, agents(view)))
-        .chain(ids(resolve::all(text, frameworks(view).chain(torn_down))))
-        .chain(ids(resolve::all(text, tasks)))
-        .collect()
 }
 
 impl OperatorDoor {
@@ -179,19 +89,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::ListAgentsRequest>,
     ) -> Result<Response<wire::ListAgentsResponse>, Status> {
         operator(&request)?;
-        let (picture, text) = (self.0.driver.picture(), &request.get_ref().agent);
-        let view = &picture.view;
-        let mut agents: Vec<_> = resolve::all(text, agents(view))
-            .iter()
-            .map(|named| forms::agent(named.thing, &self.0.usages))
-            .collect();
-        // Of one that is gone only the id is known, and it has the whole of it.
-        let gone = view.gone_agents().filter(|(id, _)| text.is_empty() || id.as_str() == text);
-        agents.extend(gone.map(|(id, at)| forms::gone_agent(id, at)));
-        if agents.is_empty() && !text.is_empty() {
-            return Err(resolve::missing("agent", text));
-        }
-        Ok(Response::new(wire::ListAgentsResponse { agents }))
+        lists::agents(&self.0.driver.picture().view, &self.0.usages, request.get_ref()).map(Response::new)
     }
 
     async fn list_frameworks(
@@ -199,19 +97,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::ListFrameworksRequest>,
     ) -> Result<Response<wire::ListFrameworksResponse>, Status> {
         operator(&request)?;
-        let picture = self.0.driver.picture();
-        let (view, wire::ListFrameworksRequest { framework: text, completed }) =
-            (&picture.view, request.get_ref());
-        let torn_down = view.completed_frameworks().filter(|_| *completed).map(named_framework);
-        let found = resolve::all(text, frameworks(view).chain(torn_down));
-        if found.is_empty() && !text.is_empty() {
-            return Err(resolve::missing("framework", text));
-        }
-        let frameworks = found.iter().map(|named| match view.framework_picture(&named.thing.id) {
-            Some(picture) => forms::framework(&picture, view.now()),
-            None => forms::completed_framework(named.thing),
-        });
-        Ok(Response::new(wire::ListFrameworksResponse { frameworks: frameworks.collect() }))
+        lists::frameworks(&self.0.driver.picture().view, request.get_ref()).map(Response::new)
     }
 
     async fn list_roles(
@@ -219,8 +105,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::ListRolesRequest>,
     ) -> Result<Response<wire::ListRolesResponse>, Status> {
         operator(&request)?;
-        let roles = self.0.driver.picture().view.roles().iter().map(forms::role).collect();
-        Ok(Response::new(wire::ListRolesResponse { roles }))
+        lists::roles(&self.0.driver.picture().view, request.get_ref()).map(Response::new)
     }
 
     async fn list_offers(
@@ -228,16 +113,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::ListOffersRequest>,
     ) -> Result<Response<wire::ListOffersResponse>, Status> {
         operator(&request)?;
-        let picture = self.0.driver.picture();
-        let (view, wanted) = (&picture.view, request.get_ref());
-        let framework = framework_filter(view, &wanted.framework_id)?;
-        let agent = agent_filter(view, &wanted.agent_id)?;
-        let offers = view
-            .offers()
-            .filter(|offer| framework.as_ref().is_none_or(|framework| offer.framework == *framework))
-            .filter(|offer| agent.as_ref().is_none_or(|agent| offer.agent == *agent))
-            .map(|offer| forms::offer(offer, view));
-        Ok(Response::new(wire::ListOffersResponse { offers: offers.collect() }))
+        lists::offers(&self.0.driver.picture().view, request.get_ref()).map(Response::new)
     }
 
     async fn list_tasks(
@@ -245,43 +121,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::ListTasksRequest>,
     ) -> Result<Response<wire::ListTasksResponse>, Status> {
         operator(&request)?;
-        let picture = self.0.driver.picture();
-        let (view, wanted) = (&picture.view, request.get_ref());
-        let framework = framework_filter(view, &wanted.framework)?;
-        let agent = agent_filter(view, &wanted.agent)?;
-        let states = wanted.states.iter().map(|name| {
-            let full = if name.starts_with("TASK_") {
-                name.clone()
-            } else {
-                format!("TASK_{}", name.to_uppercase())
-            };
-            full.parse::<TaskState>().map_err(|why| Status::invalid_argument(format!("states: {why}")))
-        });
-        let states = states.collect::<Result<Vec<_>, _>>()?;
-        let after = if wanted.page.is_empty() { None } else { Some(PageKey::read(&wanted.page)?) };
-        let size = match wanted.page_size as usize {
-            0 => PAGE,
-            size => size.min(PAGE_MAX),
-        };
-
-        let ended = view.completed_tasks().filter(|_| wanted.completed);
-        let tasks = view.tasks().chain(ended).filter(|task| {
-            framework.as_ref().is_none_or(|framework| task.framework == *framework)
-                && agent.as_ref().is_none_or(|agent| task.agent == *agent)
-                && (states.is_empty() || states.contains(&task.state))
-        });
-        let mut found: Vec<&Task> =
-            resolve::all(&wanted.task, tasks.map(named_task)).into_iter().map(|named| named.thing).collect();
-        found.sort_by_key(|task| PageKey::of(task));
-        let start = after.map_or(0, |after| found.partition_point(|task| PageKey::of(task) <= after));
-        let page = &found[start..found.len().min(start + size)];
-        let more = start + page.len() < found.len();
-        let next_page =
-            page.last().filter(|_| more).map(|last| PageKey::of(last).to_string()).unwrap_or_default();
-        let tasks = page.iter().map(|task| forms::task(task, view, &self.0.usages)).collect();
-        let awaited = view.agents().filter(|agent| matches!(agent.state, AgentState::Recovered { .. }));
-        let agents_awaited = awaited.count() as u32;
-        Ok(Response::new(wire::ListTasksResponse { tasks, next_page, agents_awaited }))
+        lists::tasks(&self.0.driver.picture().view, &self.0.usages, request.get_ref()).map(Response::new)
     }
 
     async fn list_events(
@@ -298,7 +138,7 @@ impl Operator for OperatorDoor {
             })
         });
         let picture = self.0.driver.picture();
-        let ids = named_ids(&picture.view, &about);
+        let ids = subjects::named_ids(&picture.view, &about);
         let about_ids = ids.iter().cloned().collect();
         let filter = Filter { kinds: kinds.collect::<Result<_, _>>()?, about, ids };
         let limit = if limit == 0 { ENTRIES } else { (limit as usize).min(ENTRIES_MAX) };
@@ -339,7 +179,7 @@ impl Operator for OperatorDoor {
         let wire::ReadTaskLogRequest { task, framework, stream, offset, follow } = request.into_inner();
         let (id, name, address, request) = {
             let picture = self.0.driver.picture();
-            let task = find_task(&picture.view, &task, &framework)?;
+            let task = subjects::task(&picture.view, &task, &framework)?;
             let agent = picture.view.agent(&task.agent).ok_or_else(|| {
                 Status::unavailable(format!(
                     "the log of task {} is on agent {}, which is no more",
@@ -400,7 +240,7 @@ impl Operator for OperatorDoor {
         let grace = grace_seconds.map(|grace| seconds("grace_seconds", grace)).transpose()?;
         let command = {
             let picture = self.0.driver.picture();
-            let task = find_task(&picture.view, &task, &framework)?;
+            let task = subjects::task(&picture.view, &task, &framework)?;
             if task.state.is_terminal() {
                 return Err(Status::not_found(format!(
                     "task {} has ended; there is nothing to kill",
@@ -424,7 +264,8 @@ impl Operator for OperatorDoor {
         request: Request<wire::TeardownFrameworkRequest>,
     ) -> Result<Response<wire::TeardownFrameworkResponse>, Status> {
         let caller = operator(&request)?;
-        let framework = framework_for_good(&self.0.driver.picture().view, &request.get_ref().framework)?;
+        let framework =
+            subjects::framework_for_good(&self.0.driver.picture().view, &request.get_ref().framework)?;
         match self.operate(caller, Command::Teardown { framework }).await? {
             Done::TornDown { framework } => {
                 Ok(Response::new(wire::TeardownFrameworkResponse { framework_id: framework.to_string() }))
@@ -442,8 +283,8 @@ impl Operator for OperatorDoor {
         let deadline = seconds("deadline_seconds", deadline_seconds)?;
         let view = &self.0.driver.picture().view;
         let agent = match mark_gone {
-            true => agent_for_good(view, &agent)?,
-            false => resolve::one("agent", &agent, agents(view))?.id.clone(),
+            true => subjects::agent_for_good(view, &agent)?,
+            false => subjects::agent(view, &agent)?.id.clone(),
         };
         match self.operate(caller, Command::Drain { agent, deadline, mark_gone }).await? {
             Done::Draining { agent, deadline, tasks } => Ok(Response::new(wire::DrainAgentResponse {
@@ -460,9 +301,10 @@ impl Operator for OperatorDoor {
         request: Request<wire::ReactivateAgentRequest>,
     ) -> Result<Response<wire::ReactivateAgentResponse>, Status> {
         let caller = operator(&request)?;
-        let agent = resolve::one("agent", &request.get_ref().agent, agents(&self.0.driver.picture().view))?
-            .id
-            .clone();
+        let agent = {
+            let picture = self.0.driver.picture();
+            subjects::agent(&picture.view, &request.get_ref().agent)?.id.clone()
+        };
         match self.operate(caller, Command::Reactivate { agent }).await? {
             Done::Reactivated { agent } => {
                 Ok(Response::new(wire::ReactivateAgentResponse { agent_id: agent.to_string() }))
@@ -476,7 +318,7 @@ impl Operator for OperatorDoor {
         request: Request<wire::MarkAgentGoneRequest>,
     ) -> Result<Response<wire::MarkAgentGoneResponse>, Status> {
         let caller = operator(&request)?;
-        let agent = agent_for_good(&self.0.driver.picture().view, &request.get_ref().agent)?;
+        let agent = subjects::agent_for_good(&self.0.driver.picture().view, &request.get_ref().agent)?;
         match self.operate(caller, Command::MarkGone { agent }).await? {
             Done::MarkedGone { agent } => {
                 Ok(Response::new(wire::MarkAgentGoneResponse { agent_id: agent.to_string() }))
@@ -501,72 +343,5 @@ impl Operator for OperatorDoor {
             Done::WeightSet => Ok(Response::new(wire::SetWeightResponse {})),
             other => Err(mixed_up(&other)),
         }
-    }
-}
-
-/// The agent of something that cannot be undone: named as a whole, and not by whatever begins like it. One that is gone
-/// is answered the same again.
-fn agent_for_good(view: &View, text: &str) -> Result<AgentId, Status> {
-    if let Some((gone, _)) = view.gone_agents().find(|(id, _)| id.as_str() == text) {
-        return Ok(gone.clone());
-    }
-    let agent = resolve::one("agent", text, agents(view))?;
-    if agent.id.as_str() != text && agent.info.hostname != text {
-        return Err(Status::invalid_argument(format!(
-            "{text:?} is short for agent {} ({}), and gone cannot be undone: give its whole id or hostname",
-            agent.info.hostname, agent.id
-        )));
-    }
-    Ok(agent.id.clone())
-}
-
-/// The framework of something that cannot be undone, likewise.
-fn framework_for_good(view: &View, text: &str) -> Result<FrameworkId, Status> {
-    if let Some(gone) = view.completed_frameworks().find(|framework| framework.id.as_str() == text) {
-        return Ok(gone.id.clone());
-    }
-    let framework = resolve::one("framework", text, frameworks(view))?;
-    if framework.id.as_str() != text && framework.info.name != text {
-        return Err(Status::invalid_argument(format!(
-            "{text:?} is short for framework {} ({}), and teardown cannot be undone: give its whole id or name",
-            framework.info.name, framework.id
-        )));
-    }
-    Ok(framework.id.clone())
-}
-
-/// A task's place in lists: by framework and id; of those with the same id, the one that ended first comes first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct PageKey {
-    framework: FrameworkId,
-    task: TaskId,
-    launched: u64,
-}
-
-impl PageKey {
-    fn of(task: &Task) -> PageKey {
-        PageKey {
-            framework: task.framework.clone(),
-            task: task.info.id.clone(),
-            launched: task.launched.as_millis(),
-        }
-    }
-
-    /// Ids hold no slash, which makes it a separator.
-    fn read(text: &str) -> Result<PageKey, Status> {
-        let bad = || Status::invalid_argument("page is not the next_page of an answer; begin without it");
-        let mut parts = text.splitn(3, '/');
-        let mut part = || parts.next().ok_or_else(bad);
-        Ok(PageKey {
-            framework: FrameworkId::new(part()?).map_err(|_| bad())?,
-            task: TaskId::new(part()?).map_err(|_| bad())?,
-            launched: part()?.parse().map_err(|_| bad())?,
-        })
-    }
-}
-
-impl std::fmt::Display for PageKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.framework, self.task, self.launched)
     }
 }

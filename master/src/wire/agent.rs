@@ -151,18 +151,21 @@ fn framework_id(path: &str, text: &str) -> Result<FrameworkId, BadMessage> {
 pub fn write(epoch: Epoch, message: ToAgent) -> wire::ToAgent {
     use wire::to_agent::Message as Say;
     let message = match message {
-        ToAgent::Registered { agent, master, heartbeat, known } => Say::Registered(wire::Registered {
-            agent_id: agent.to_string(),
-            master_id: master.to_string(),
-            heartbeat_interval: heartbeat.as_secs_f64(),
-            known_tasks: known
-                .into_iter()
-                .map(|(framework, task)| wire::KnownTask {
-                    framework_id: framework.to_string(),
-                    task_id: task.to_string(),
-                })
-                .collect(),
-        }),
+        ToAgent::Registered { agent, master, heartbeat, known, reconnect } => {
+            Say::Registered(wire::Registered {
+                agent_id: agent.to_string(),
+                master_id: master.to_string(),
+                heartbeat_interval: heartbeat.as_secs_f64(),
+                known_tasks: known
+                    .into_iter()
+                    .map(|(framework, task)| wire::KnownTask {
+                        framework_id: framework.to_string(),
+                        task_id: task.to_string(),
+                    })
+                    .collect(),
+                reconnect_seconds: Some(reconnect.as_secs_f64()),
+            })
+        }
         ToAgent::Run { framework, role, task } => {
             let mut amounts = resources::write(&task.resources, Form::Refined);
             resources::allocate(&mut amounts, &role);

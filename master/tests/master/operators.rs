@@ -79,11 +79,11 @@ async fn things_are_called_by_name_short_end_or_unique_beginning_in_every_call()
     let (mut agent, scheduler) = running(&cluster, registration("host-a", "cpus:4; mem:1024")).await;
     let connection = cluster.connect(OPERATOR).await;
     for text in ["host-a", "S0", agent.id.as_str()] {
-        let request = wire::ListAgentsRequest { agent: text.to_owned() };
+        let request = wire::ListAgentsRequest { agent: text.to_owned(), ..Default::default() };
         let listed = connection.operator().list_agents(request).await.expect(text).into_inner();
         assert_eq!(listed.agents[0].id, agent.id);
     }
-    let unknown = wire::ListAgentsRequest { agent: "host-z".to_owned() };
+    let unknown = wire::ListAgentsRequest { agent: "host-z".to_owned(), ..Default::default() };
     let refused = connection.operator().list_agents(unknown).await.expect_err("there is none");
     assert_eq!(refused.code(), Code::NotFound);
     assert!(refused.message().contains("bourse agents"), "{}", refused.message());
@@ -180,7 +180,7 @@ async fn what_waits_is_explained_agent_by_agent_with_the_nearest_fix() {
     let request = wire::ExplainRequest {
         subject: "batch".to_owned(),
         resources: "cpus:64; mem:64".to_owned(),
-        framework: String::new(),
+        ..Default::default()
     };
     let explained = connection.operator().explain(request).await.expect("an answer").into_inner();
     assert_eq!((explained.kind.as_str(), explained.id.as_str()), ("framework", scheduler.framework.as_str()));
@@ -273,6 +273,123 @@ async fn tasks_are_listed_page_by_page_without_gap_or_repeat() {
         }
     }
     assert_eq!(found, (0..7).map(|n| format!("t{n}")).collect::<Vec<_>>());
+}
+
+/// All pages of a list. `page` asks for the one after this `next_page`, and answers its ids and its own `next_page`.
+async fn pages(mut page: impl AsyncFnMut(String) -> (Vec<String>, String)) -> Vec<Vec<String>> {
+    let (mut pages, mut next) = (Vec::new(), String::new());
+    loop {
+        let (ids, after) = page(next).await;
+        pages.push(ids);
+        if after.is_empty() {
+            return pages;
+        }
+        next = after;
+    }
+}
+
+#[tokio::test]
+async fn a_list_of_any_length_is_read_in_pages_that_fit() {
+    // 24 MiB of agents, where a message has 16 at most.
+    let cluster = Cluster::start().await;
+    let mut agents = Vec::new();
+    for number in 0..12 {
+        let mut register = registration(&format!("host-{number}"), "cpus:4; mem:1024");
+        let note = v1::Attribute {
+            name: Some("note".to_owned()),
+            r#type: Some(v1::value::Type::Text as i32),
+            text: Some(v1::value::Text { value: Some("x".repeat(2 << 20)) }),
+            ..v1::Attribute::default()
+        };
+        register.info.as_mut().expect("it describes itself").attributes.push(note);
+        agents.push(FakeAgent::register(&cluster, register).await.expect("admitted"));
+    }
+    let connection = cluster.connect(OPERATOR).await;
+    let found = pages(async |page| {
+        let request = wire::ListAgentsRequest { page, ..wire::ListAgentsRequest::default() };
+        let answer = connection.operator().list_agents(request).await.expect("it fits").into_inner();
+        assert_eq!(answer.total, 12);
+        (answer.agents.into_iter().map(|agent| agent.id).collect(), answer.next_page)
+    })
+    .await;
+    let mut ids: Vec<String> = agents.iter().map(|agent| agent.id.clone()).collect();
+    ids.sort();
+    assert_eq!(found.concat(), ids);
+}
+
+#[tokio::test]
+async fn every_list_has_pages_in_the_order_of_ids_whatever_comes_and_goes_meanwhile() {
+    let cluster = Cluster::start().await;
+    let connection = cluster.connect(OPERATOR).await;
+    let mut agents = Vec::new();
+    for number in 0..5 {
+        agents.push(cluster.agent(&format!("host-{number}"), "cpus:4; mem:1024").await);
+    }
+    let gone = async |agent: &FakeAgent| {
+        let gone = wire::MarkAgentGoneRequest { agent: agent.id.clone() };
+        connection.operator().mark_agent_gone(gone).await.expect("carried out");
+    };
+    gone(&agents[1]).await;
+    let mut agents_gone = 1;
+    let found = pages(async |page| {
+        let request = wire::ListAgentsRequest { page_size: 2, page, ..wire::ListAgentsRequest::default() };
+        let answer = connection.operator().list_agents(request).await.expect("an answer").into_inner();
+        let states: Vec<bool> = answer.agents.iter().map(|agent| agent.state == "gone").collect();
+        // One that goes after it was told is not told again, and one that goes before is told once.
+        if agents_gone == 1 {
+            assert_eq!(states, [false, true]);
+            gone(&agents[0]).await;
+            gone(&agents[3]).await;
+            agents_gone = 3;
+        }
+        assert_eq!(answer.total, 5);
+        (answer.agents.into_iter().map(|agent| agent.id).collect(), answer.next_page)
+    })
+    .await;
+    let ids = |of: &[usize]| of.iter().map(|at| agents[*at].id.clone()).collect::<Vec<_>>();
+    assert_eq!(found, [ids(&[0, 1]), ids(&[2, 3]), ids(&[4])]);
+
+    let first = cluster.scheduler("batch").await;
+    let offers = async |page_size: u32, framework_id: &str| {
+        pages(async |page| {
+            let framework_id = framework_id.to_owned();
+            let request = wire::ListOffersRequest { page_size, page, framework_id, ..Default::default() };
+            let answer = connection.operator().list_offers(request).await.expect("an answer").into_inner();
+            (answer.offers.into_iter().map(|offer| offer.id).collect(), answer.next_page)
+        })
+        .await
+    };
+    // Of the two agents that are left.
+    let whole = eventually(|| async {
+        let whole = offers(0, "").await.concat();
+        (whole.len() == 2).then_some(whole)
+    })
+    .await;
+    assert_eq!(offers(1, "").await, [[whole[0].clone()], [whole[1].clone()]]);
+    assert_eq!(offers(1, "batch").await, [[whole[0].clone()], [whole[1].clone()]]);
+
+    let tree = v1::FrameworkInfo { roles: vec!["eng/web".to_owned()], ..framework_info("tree") };
+    let second = FakeScheduler::subscribe(&cluster, OTHER_FRAMEWORK, tree).await.expect("admitted");
+    let frameworks = pages(async |page| {
+        let request = wire::ListFrameworksRequest { page_size: 1, page, ..Default::default() };
+        let answer = connection.operator().list_frameworks(request).await.expect("an answer").into_inner();
+        assert_eq!(answer.total, 2);
+        (answer.frameworks.into_iter().map(|framework| framework.id).collect(), answer.next_page)
+    })
+    .await;
+    assert_eq!(frameworks, [[first.framework.clone()], [second.framework.clone()]]);
+    let roles = pages(async |page| {
+        let request = wire::ListRolesRequest { page_size: 2, page };
+        let answer = connection.operator().list_roles(request).await.expect("an answer").into_inner();
+        assert_eq!(answer.total, 3);
+        (answer.roles.into_iter().map(|role| role.name).collect(), answer.next_page)
+    })
+    .await;
+    assert_eq!(roles, [vec!["*", "eng"], vec!["eng/web"]]);
+
+    let bad = wire::ListAgentsRequest { page: "no/page".to_owned(), ..wire::ListAgentsRequest::default() };
+    let refused = connection.operator().list_agents(bad).await.expect_err("no id has a slash");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }
 
 #[tokio::test]

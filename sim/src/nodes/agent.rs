@@ -190,7 +190,8 @@ impl AgentNode {
         }
         outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
         if let Some(link) = self.link(conn) {
-            self.takes(Event::LinkClosed { link }, outside);
+            let refused = outside.net.was_refused(conn);
+            self.takes(Event::LinkClosed { link, refused }, outside);
         }
     }
 

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use bourse_proto::operator::Agent;
 use bourse_tests::process::Process;
 use bourse_tests::{Cluster, Ledger, Load, PATIENCE, Part, Plan, binary, wait_for, wait_until};
 
@@ -45,6 +47,25 @@ fn a_master_that_is_killed_again_and_again_loses_no_task_and_runs_none_twice() {
     assert_eq!(steady(&cluster), before, "tasks go on with the same processes");
     let sum = load.finish(&cluster);
     assert!(sum.ran > 3 * BETWEEN, "{sum:?}");
+}
+
+#[test]
+fn agents_are_back_within_two_seconds_of_a_master_that_was_away_for_ten() {
+    // Beside all other tests, on few cores, everything takes longer.
+    let busy = Duration::from_secs(5);
+    let mut cluster = Plan::agents(2).start();
+    cluster.part("master").kill9();
+    // The outage itself, not a wait for something.
+    std::thread::sleep(Duration::from_secs(10));
+    cluster.part("master").start();
+    wait_until("the master to answer", || cluster.api.cluster().is_ok());
+    let answers = Instant::now();
+    wait_until("both agents to be back", || {
+        let active = |agent: &Agent| agent.state == "active";
+        cluster.api.agents().is_ok_and(|agents| agents.iter().filter(|agent| active(agent)).count() == 2)
+    });
+    let took = answers.elapsed();
+    assert!(took <= Duration::from_secs(2) + busy, "they were back after {took:?}");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bourse_agent_core::{Effect, Event, FromAgent, FromMaster, LinkId};
 use bourse_types::{AgentId, Epoch, Exit, MasterId};
 use expect_test::expect;
@@ -80,7 +82,7 @@ fn words_by_an_older_link_are_not_heard() {
     let mut world = World::running(spec("t1"));
     world.reconnects(&["t1"]);
     world.skip();
-    world.apply(Event::LinkClosed { link: LinkId(1) });
+    world.apply(Event::LinkClosed { link: LinkId(1), refused: false });
     world.apply(Event::LinkOpened { link: LinkId(1) });
     let message = FromMaster::Kill { task: crate::world::key("t1"), policy: None, reason: None };
     world.apply(Event::FromMaster { link: LinkId(1), epoch: Epoch(9), message });
@@ -100,9 +102,89 @@ fn each_failed_attempt_doubles_the_window_of_the_next_wait_up_to_a_minute() {
         assert!(wait <= window, "attempt {attempt} waited {wait:?} of {window:?}");
         world.pass(wait);
         let link = world.link();
-        world.apply(Event::LinkClosed { link });
+        world.apply(Event::LinkClosed { link, refused: false });
     }
     assert!(windows.iter().any(|wait| *wait > secs(16)), "the waits grow: {windows:?}");
+}
+
+/// Passes until the next attempt, and tells how long that was.
+fn next_attempt(world: &mut World) -> Duration {
+    let wait = world.agent.next_deadline().expect("an attempt is due").since(world.now.mono);
+    world.pass(wait);
+    wait
+}
+
+/// Nobody listens in the master's place for so long. The waits between the attempts.
+fn refused_for(world: &mut World, time: Duration) -> Vec<Duration> {
+    let end = world.now.mono + time;
+    let mut waits = Vec::new();
+    while world.now.mono < end {
+        waits.push(next_attempt(world));
+        let link = world.link();
+        world.apply(Event::LinkClosed { link, refused: true });
+    }
+    waits
+}
+
+#[test]
+fn an_agent_whose_master_is_not_there_is_back_within_two_seconds_of_its_start_however_long_it_was_away() {
+    let mut world = World::running(spec("t1"));
+    let link = world.link();
+    world.apply(Event::LinkClosed { link, refused: false });
+    let waits = refused_for(&mut world, secs(3_600));
+    // The first one follows upon a link that broke.
+    let later = &waits[1..];
+    assert!(later.iter().all(|wait| (secs(1)..=secs(2)).contains(wait)), "{later:?}");
+    let master_is_up = world.now.mono;
+    let link = world.link();
+    world.pass(secs(2));
+    assert!(world.link() > link, "it tries again");
+    let link = world.link();
+    world.apply(Event::LinkOpened { link });
+    world.registers(&["t1"]);
+    assert!(world.agent.is_registered() && world.now.mono.since(master_is_up) <= secs(2));
+
+    // One that was started meanwhile is, too.
+    let mut world = World::fresh();
+    let waits = refused_for(&mut world, secs(3_600));
+    assert!(waits.iter().all(|wait| *wait <= secs(2)), "{waits:?}");
+}
+
+#[test]
+fn a_master_that_takes_connections_and_does_not_answer_is_left_alone_ever_longer() {
+    let mut world = World::running(spec("t1"));
+    let link = world.link();
+    world.apply(Event::LinkClosed { link, refused: false });
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        waits.push(next_attempt(&mut world));
+        let link = world.link();
+        world.apply(Event::LinkOpened { link });
+        let patience = world.agent.next_deadline().expect("it is not waited for long").since(world.now.mono);
+        world.pass(patience);
+    }
+    assert!(!world.agent.is_registered());
+    assert!(waits.iter().any(|wait| *wait > secs(16)), "the waits grow: {waits:?}");
+}
+
+#[test]
+fn an_agent_waits_as_the_master_asked_it_to() {
+    for (asked, longest) in [(secs(10), secs(10)), (secs(3_600), secs(60)), (Duration::ZERO, secs(1))] {
+        let mut world = World::fresh();
+        world.tick();
+        world.apply(Event::LinkOpened { link: LinkId(1) });
+        world.hears(FromMaster::Registered {
+            agent: AgentId::new("S1").expect("valid"),
+            master: MasterId::new("M").expect("valid"),
+            heartbeat: secs(15),
+            known: vec![],
+            reconnect: Some(asked),
+        });
+        world.apply(Event::LinkClosed { link: LinkId(1), refused: true });
+        let waits = refused_for(&mut world, secs(600));
+        let shortest = longest.min(asked.max(Duration::from_millis(100))) / 2;
+        assert!(waits.iter().all(|wait| *wait >= shortest && *wait <= longest), "{asked:?}: {waits:?}");
+    }
 }
 
 #[test]
@@ -127,6 +209,7 @@ fn heartbeats_go_out_at_the_masters_interval_and_a_silent_master_is_given_up() {
         master: MasterId::new("M").expect("valid"),
         heartbeat: secs(15),
         known: vec![],
+        reconnect: None,
     });
     world.skip();
     for _ in 0..100 {
@@ -150,7 +233,7 @@ fn heartbeats_go_out_at_the_masters_interval_and_a_silent_master_is_given_up() {
 fn a_refused_agent_tries_again_later_and_keeps_its_tasks() {
     let mut world = World::running(spec("t1"));
     let link = world.link();
-    world.apply(Event::LinkClosed { link });
+    world.apply(Event::LinkClosed { link, refused: false });
     world.pass(secs(2));
     let link = world.link();
     world.apply(Event::LinkOpened { link });

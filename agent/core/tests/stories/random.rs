@@ -276,6 +276,7 @@ impl Outside {
                     master: MasterId::new("M").expect("valid"),
                     heartbeat: secs(1_000_000),
                     known: known.cloned().collect(),
+                    reconnect: None,
                 };
                 Some(Event::FromMaster { link, epoch: Epoch(1), message })
             }
@@ -518,7 +519,7 @@ impl Outside {
             Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
             Step::LinkLost => {
                 if let Some(link) = self.link.take() {
-                    self.apply(Event::LinkClosed { link });
+                    self.apply(Event::LinkClosed { link, refused: false });
                 }
             }
             Step::Restart { finds } => self.restart(self.boot, finds),

@@ -57,7 +57,7 @@ fn an_agent_without_tasks_exits_at_once() {
 fn an_agent_that_was_marked_gone_kills_its_tasks_and_exits_with_the_reason() {
     let mut world = World::running(spec("t1"));
     let link = world.link();
-    world.apply(Event::LinkClosed { link });
+    world.apply(Event::LinkClosed { link, refused: false });
     world.pass(secs(2));
     let link = world.link();
     world.apply(Event::LinkOpened { link });

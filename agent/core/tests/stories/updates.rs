@@ -61,7 +61,7 @@ fn without_a_master_nothing_is_sent_and_everything_is_sent_in_order_once_one_is_
     let mut world = World::registered();
     world.run(spec("t1"));
     let link = world.link();
-    world.apply(bourse_agent_core::Event::LinkClosed { link });
+    world.apply(bourse_agent_core::Event::LinkClosed { link, refused: false });
     world.skip();
     world.launched("t1", 7);
     world.exits("t1", Exit::Code(0));
@@ -107,7 +107,7 @@ fn the_last_acknowledgement_of_a_frameworks_last_task_forgets_both() {
 fn health_that_changes_while_the_master_is_away_does_not_fill_the_queue() {
     let mut world = World::running(checked("t1"));
     let link = world.link();
-    world.apply(bourse_agent_core::Event::LinkClosed { link });
+    world.apply(bourse_agent_core::Event::LinkClosed { link, refused: false });
     for round in 1..100 {
         world.tick();
         world.probed("t1", round, if round % 2 == 0 { Ok(()) } else { Err("refused") });

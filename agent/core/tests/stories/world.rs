@@ -210,13 +210,14 @@ impl World {
             // Stories are not about heartbeats unless they say so.
             heartbeat: secs(100_000),
             known: known.iter().map(|task| key(task)).collect(),
+            reconnect: None,
         });
     }
 
     /// The link breaks, and a new one comes up at once.
     pub fn reconnects(&mut self, known: &[&str]) {
         let link = self.link();
-        self.apply(Event::LinkClosed { link });
+        self.apply(Event::LinkClosed { link, refused: false });
         self.pass(secs(2));
         let link = self.link();
         self.apply(Event::LinkOpened { link });

@@ -67,6 +67,7 @@ impl Master {
             master: self.id.clone(),
             heartbeat: self.config.agent_heartbeat(self.agents.len()),
             known: self.known_tasks(&id),
+            reconnect: self.config.agent_reconnect(self.agents.len()),
         };
         self.command(&id, registered, out);
         for order in orders {

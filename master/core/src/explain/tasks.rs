@@ -18,6 +18,8 @@ impl View {
             summary,
             nearest_fix,
             agents: Vec::new(),
+            agents_total: 0,
+            others: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bourse_master_core::event::{Command, Event, Registration};
-use bourse_master_core::{Config, Effect, ToScheduler};
+use bourse_master_core::{Config, Effect, ToAgent, ToScheduler};
 use bourse_types::{AgentCapability, Epoch, FrameworkInfo, TaskState};
 use expect_test::expect;
 
@@ -427,6 +427,27 @@ fn the_heartbeat_grows_with_the_number_of_agents_so_that_their_rate_has_a_ceilin
         m-S0@21 <- Registered m-S0 heartbeat 20s known []
     "#]],
     );
+}
+
+#[test]
+fn agents_of_a_master_that_is_away_try_again_within_two_seconds_or_longer_when_they_are_many() {
+    let of_so_many = |agents: usize, rate: u32| {
+        let mut w = World::with(bourse_master_core::Config {
+            reconnects_per_second_max: rate,
+            ..bourse_master_core::Config::default()
+        });
+        for _ in 0..agents {
+            w.agent("cpus:1;mem:64");
+        }
+        let link = w.link();
+        let told = w.apply(registers(link, Some(&agent_id("m-S0")), "cpus:1;mem:64"));
+        told.iter().find_map(|effect| match effect {
+            Effect::ToAgent { message: ToAgent::Registered { reconnect, .. }, .. } => Some(*reconnect),
+            _ => None,
+        })
+    };
+    assert_eq!(of_so_many(20, 10), Some(secs(2)));
+    assert_eq!(of_so_many(20, 1), Some(secs(20)));
 }
 
 #[test]

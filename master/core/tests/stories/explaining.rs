@@ -11,7 +11,7 @@ use crate::world::*;
 
 fn explained(w: &World, subject: Subject, wanted: Option<&str>, expected: Expect) {
     let wanted = wanted.map(resources);
-    let explanation = w.view().explain(&subject, wanted.as_ref()).expect("the subject is there");
+    let explanation = w.view().explain(&subject, wanted.as_ref(), 100).expect("the subject is there");
     expected.assert_eq(&text(&explanation));
 }
 
@@ -263,5 +263,31 @@ fn a_task_tells_why_it_is_in_its_state() {
             task t1 ended on agent m-S0 as TASK_GONE_BY_OPERATOR at 2023-11-14T22:14:43.050Z; agent m-S0 was marked gone by an operator (REASON_AGENT_REMOVED_BY_OPERATOR)
         "#]],
     );
-    assert_eq!(w.view().explain(&Subject::Task(framework.id, task_id("t9")), None), None);
+    assert_eq!(w.view().explain(&Subject::Task(framework.id, task_id("t9")), None, 100), None);
+}
+
+#[test]
+fn of_many_agents_the_nearest_are_told_and_the_others_are_counted_by_what_stands_in_the_way() {
+    let mut w = World::new();
+    for cpus in [1, 4, 2, 3, 1] {
+        w.agent(&format!("cpus:{cpus};mem:64"));
+    }
+    let framework = w.framework(&["*"]);
+    let explained = |most| {
+        let subject = Subject::Framework(framework.id.clone());
+        w.view().explain(&subject, Some(&resources("cpus:8;mem:64")), most).expect("it is there")
+    };
+    let all = explained(5);
+    assert_eq!((all.agents.len(), all.agents_total, all.others.len()), (5, 5, 0));
+    // The larger a machine is the less is missing on it; of equal ones the first is nearer.
+    let by_distance = ["m-S1", "m-S3", "m-S2", "m-S0", "m-S4"];
+    for most in 1..5 {
+        let some = explained(most);
+        let told: Vec<&str> = some.agents.iter().map(|verdict| verdict.agent.as_str()).collect();
+        let mut nearest = by_distance[..most].to_vec();
+        nearest.sort_unstable();
+        assert_eq!(told, nearest, "{most}");
+        assert_eq!((some.agents_total, some.others.get("too_small")), (5, Some(&(5 - most))), "{most}");
+        assert_eq!((some.summary, some.nearest_fix), (all.summary.clone(), all.nearest_fix.clone()));
+    }
 }

@@ -308,7 +308,7 @@ proptest! {
         let view = w.view();
         for framework in view.frameworks() {
             let subject = bourse_master_core::Subject::Framework(framework.id.clone());
-            prop_assert!(view.explain(&subject, Some(&resources("cpus:2;mem:64"))).is_some());
+            prop_assert!(view.explain(&subject, Some(&resources("cpus:2;mem:64")), 1).is_some());
         }
         prop_assert!(!view.verdict().is_empty());
     }

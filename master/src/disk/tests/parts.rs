@@ -23,6 +23,7 @@ fn config() -> impl Strategy<Value = Config> {
             let mut config = Config {
                 heartbeat_interval,
                 heartbeats_per_second_max: rate,
+                reconnects_per_second_max: rate / 2,
                 agent_timeout,
                 reregister_timeout,
                 offer_timeout,

@@ -6,13 +6,14 @@ use maud::{Markup, html};
 
 use super::bars::{capacity, gauge};
 use super::names::{self, id};
-use super::page::{Column, Page, Part, Row, Table};
+use super::page::{Column, Listed, Page, Part, Row, Table};
 use super::parts::{command, dash, facts, or_dash, quoted, state, time};
 use super::{events, offers, tasks, view};
 
 /// The page of all agents.
-pub fn page(agents: &[Agent]) -> Page {
-    Page { title: "Agents".into(), command: "bourse agents".into(), parts: vec![Part::Table(table(agents))] }
+pub fn page(agents: &Listed<Agent>) -> Page {
+    let table = table(&agents.things).out_of(agents.total);
+    Page { title: "Agents".into(), command: "bourse agents".into(), parts: vec![Part::Table(table)] }
 }
 
 /// Agents as a table.
@@ -79,7 +80,7 @@ pub struct OneAgent {
     /// Those that run there.
     pub tasks: Vec<Task>,
     /// Those of its resources.
-    pub offers: Vec<Offer>,
+    pub offers: Listed<Offer>,
     /// Those that name it, newest first.
     pub events: Vec<HistoryEvent>,
     /// The frameworks in them.
@@ -95,7 +96,7 @@ pub fn one(model: &OneAgent) -> Page {
     (running.heading, running.empty) = ("Tasks", html! { "Nothing runs here." });
     running.left_out = (agent.tasks as usize).saturating_sub(running.rows.len());
     running.all = format!("bourse ps --agent {name}");
-    let mut held = offers::table(held);
+    let mut held = offers::table(&held.things).out_of(held.total);
     (held.heading, held.empty) = ("Offers", html! { "Nothing of this agent is on offer right now." });
     held.all = format!("bourse offers --agent {name}");
     let mut happened = events::table("events", newest, names);

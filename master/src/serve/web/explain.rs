@@ -13,8 +13,8 @@ pub fn word(reason: &str) -> String {
     reason.trim_start_matches("REASON_").to_ascii_lowercase().replace('_', " ")
 }
 
-/// How many agents are gone through; the command tells all.
-const AGENTS: usize = 60;
+/// How many agents are gone through, those that are nearest to serving it; the command tells more.
+pub const AGENTS: usize = 60;
 
 /// A block: the answer, the nearest fix, and what stands between the subject and each agent. Hidden without an answer.
 pub fn block(heading: &str, explanation: Option<&Explanation>) -> Part {
@@ -27,11 +27,16 @@ pub fn block(heading: &str, explanation: Option<&Explanation>) -> Part {
                 @if !explanation.agents.is_empty() {
                     ul.verdicts { @for agent in explanation.agents.iter().take(AGENTS) { (verdict(agent)) } }
                 }
-                @if explanation.agents.len() > AGENTS { p.more { "and " (explanation.agents.len() - AGENTS) " more agents" } }
+                @if others(explanation) > 0 { p.more { "and " (others(explanation)) " more agents" } }
             }
         }
     };
     Part::block("why", html)
+}
+
+/// How many agents are not gone through.
+fn others(explanation: &Explanation) -> usize {
+    (explanation.agents_total as usize).saturating_sub(explanation.agents.len().min(AGENTS))
 }
 
 fn verdict(agent: &AgentVerdict) -> Markup {

@@ -9,17 +9,17 @@ use maud::{Markup, html};
 
 use super::bars::share_bar;
 use super::names::id;
-use super::page::{Column, Page, Part, Row, Table};
+use super::page::{Column, Listed, Page, Part, Row, Table};
 use super::parts::{amounts, command, dash, facts, or_dash, quoted, state, time};
 use super::view::{self, View};
 use super::{events, explain, offers, tasks};
 
 /// The page of all frameworks. `offers`: the outstanding ones, to show who holds what.
-pub fn page(completed: bool, frameworks: &[Framework], offers: &[Offer]) -> Page {
+pub fn page(completed: bool, frameworks: &Listed<Framework>, offers: &Listed<Offer>) -> Page {
     let command = if completed { "bourse frameworks -a" } else { "bourse frameworks" };
-    let mut known = table(frameworks);
+    let mut known = table(&frameworks.things).out_of(frameworks.total);
     known.all = command.into();
-    let mut held = offers::table(offers);
+    let mut held = offers::table(&offers.things).out_of(offers.total);
     held.heading = "Who holds which offers";
     Page {
         title: "Frameworks".into(),
@@ -121,7 +121,7 @@ pub struct OneFramework {
     /// It.
     pub framework: Framework,
     /// Those that it holds.
-    pub offers: Vec<Offer>,
+    pub offers: Listed<Offer>,
     /// Its own.
     pub tasks: Vec<Task>,
     /// Those that name it, newest first.
@@ -134,7 +134,7 @@ pub struct OneFramework {
 pub fn one(model: &OneFramework) -> Page {
     let OneFramework { framework, offers: held, tasks: own, events: newest, explanation } = model;
     let name = quoted(&framework.id);
-    let mut held = offers::table(held);
+    let mut held = offers::table(&held.things).out_of(held.total);
     (held.heading, held.empty) = ("Offers that it holds", html! { "It holds no offer right now." });
     held.all = format!("bourse offers --framework {name}");
     let mut own = tasks::table("tasks", own);

@@ -2,8 +2,7 @@
 
 use bourse_proto::agent_link::LogStream;
 use bourse_proto::operator::{
-    Cluster, ExplainRequest, ListAgentsRequest, ListEventsRequest, ListFrameworksRequest, ListOffersRequest,
-    ListTasksRequest, Task,
+    Cluster, ExplainRequest, ListEventsRequest, ListOffersRequest, ListTasksRequest, Task,
 };
 use tonic::{Code, Status};
 
@@ -12,7 +11,7 @@ use super::page::{PAGE, Page};
 use super::search::Found;
 use super::site::{Site, Viewer};
 use super::view::{EventsQuery, TasksQuery, View};
-use super::{agents, events, frameworks, offers, overview, roles, search, services, tasks};
+use super::{agents, events, explain, frameworks, offers, overview, roles, search, services, tasks};
 
 /// Why a page is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +47,11 @@ pub async fn load(site: &Site, who: &Viewer, view: &View, occasion: Occasion) ->
             let services = site.services(who, cluster.now_ms).await;
             overview::page(&cluster, &services, &events, &site.names(&events))
         }
-        View::Agents => agents::page(&site.agents(who, ListAgentsRequest::default()).await?),
+        View::Agents => agents::page(&site.agents(who, "").await?),
         View::Agent(id) => one_agent(site, who, id).await?,
         View::Frameworks { completed } => {
-            let request = ListFrameworksRequest { completed: *completed, ..ListFrameworksRequest::default() };
             let (known, held) = tokio::try_join!(
-                site.frameworks(who, request),
+                site.frameworks(who, "", *completed),
                 site.offers(who, ListOffersRequest::default())
             )?;
             frameworks::page(*completed, &known, &held)
@@ -97,7 +95,7 @@ pub async fn load(site: &Site, who: &Viewer, view: &View, occasion: Occasion) ->
 }
 
 async fn one_agent(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> {
-    let agents = site.agents(who, ListAgentsRequest { agent: id.into() }).await?;
+    let agents = site.agents(who, id).await?.things;
     let agent =
         agents.into_iter().next().ok_or_else(|| Status::not_found(format!("no agent is called {id:?}")))?;
     let tasks =
@@ -113,8 +111,9 @@ async fn one_agent(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> 
 }
 
 async fn one_framework(site: &Site, who: &Viewer, id: &str) -> Result<Page, Status> {
-    let found = site.frameworks(who, ListFrameworksRequest { framework: id.into(), completed: true }).await?;
+    let found = site.frameworks(who, id, true).await?;
     let framework = found
+        .things
         .into_iter()
         .next()
         .ok_or_else(|| Status::not_found(format!("no framework is called {id:?}")))?;
@@ -129,8 +128,8 @@ async fn one_framework(site: &Site, who: &Viewer, id: &str) -> Result<Page, Stat
         site.offers(who, offers),
         site.events(who, newest_about(&framework.id)),
         async {
-            let subject = framework.id.clone();
-            Ok(site.explanation(who, ExplainRequest { subject, ..ExplainRequest::default() }).await)
+            let (subject, limit) = (framework.id.clone(), explain::AGENTS as u32);
+            Ok(site.explanation(who, ExplainRequest { subject, limit, ..ExplainRequest::default() }).await)
         },
     )?;
     Ok(frameworks::one(&frameworks::OneFramework {
@@ -207,8 +206,8 @@ pub async fn found(site: &Site, who: &Viewer, text: &str, now_ms: u64) -> Result
         ListTasksRequest { completed: true, page_size: TASKS_SEARCHED, ..ListTasksRequest::default() };
     let named = ListTasksRequest { task: text.into(), ..newest.clone() };
     let (agents, frameworks, tasks, named, services) = tokio::join!(
-        site.agents(who, ListAgentsRequest::default()),
-        site.frameworks(who, ListFrameworksRequest { completed: true, ..ListFrameworksRequest::default() }),
+        site.all_agents(who),
+        site.all_frameworks(who),
         site.tasks(who, newest),
         site.tasks(who, named),
         site.services(who, now_ms),

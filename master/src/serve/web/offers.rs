@@ -4,13 +4,14 @@ use bourse_proto::operator::Offer;
 use maud::html;
 
 use super::names::{self, id};
-use super::page::{Column, Page, Part, Row, Table};
+use super::page::{Column, Listed, Page, Part, Row, Table};
 use super::parts::{amounts, time};
 use super::view;
 
 /// The page.
-pub fn page(offers: &[Offer]) -> Page {
-    Page { title: "Offers".into(), command: "bourse offers".into(), parts: vec![Part::Table(table(offers))] }
+pub fn page(offers: &Listed<Offer>) -> Page {
+    let table = table(&offers.things).out_of(offers.total);
+    Page { title: "Offers".into(), command: "bourse offers".into(), parts: vec![Part::Table(table)] }
 }
 
 /// Offers as a table.

@@ -38,6 +38,14 @@ pub struct Block {
 /// rows, of some thousand bytes each.
 pub const PAGE: usize = 200;
 
+/// What a page shows of a list that may be much longer.
+pub struct Listed<T> {
+    /// The first things of it.
+    pub things: Vec<T>,
+    /// How many there are.
+    pub total: usize,
+}
+
 /// A table whose rows have ids.
 pub struct Table {
     /// Unique in the page.
@@ -130,6 +138,12 @@ impl Table {
         (rows, things.len() - shown)
     }
 
+    /// The same as the head of a list of so many things, with a row each.
+    pub fn out_of(mut self, total: usize) -> Table {
+        self.left_out = total.saturating_sub(self.rows.len());
+        self
+    }
+
     /// The id of what follows the rows.
     pub fn more_id(&self) -> String {
         format!("{}-more", self.id)
@@ -195,6 +209,10 @@ mod tests {
         (0..PAGE * 3).map(one).collect()
     }
 
+    fn listed<T: Clone>(all: &[T]) -> Listed<T> {
+        Listed { things: all[..PAGE].to_vec(), total: all.len() }
+    }
+
     #[test]
     fn a_table_has_a_bound_and_tells_how_many_it_leaves_out_and_what_lists_them() {
         let agents = many(|it: &mut Agent, name| it.id = name);
@@ -210,7 +228,7 @@ mod tests {
         let one_agent = agents::OneAgent {
             agent: running,
             tasks: tasks[..PAGE].to_vec(),
-            offers: offers.clone(),
+            offers: listed(&offers),
             events: Vec::new(),
             names: Default::default(),
         };
@@ -218,15 +236,18 @@ mod tests {
         let one_framework = frameworks::OneFramework {
             framework,
             tasks: tasks[..PAGE].to_vec(),
-            offers: offers.clone(),
+            offers: listed(&offers),
             events: Vec::new(),
             explanation: None,
         };
         for (page, commands) in [
-            (agents::page(&agents), vec!["bourse agents"]),
-            (frameworks::page(true, &frameworks, &offers), vec!["bourse frameworks -a", "bourse offers"]),
-            (offers::page(&offers), vec!["bourse offers"]),
-            (roles::page(&roles), vec!["bourse roles"]),
+            (agents::page(&listed(&agents)), vec!["bourse agents"]),
+            (
+                frameworks::page(true, &listed(&frameworks), &listed(&offers)),
+                vec!["bourse frameworks -a", "bourse offers"],
+            ),
+            (offers::page(&listed(&offers)), vec!["bourse offers"]),
+            (roles::page(&listed(&roles)), vec!["bourse roles"]),
             (services::page(&known), vec!["bourse service list"]),
             (services::one(&known, &service), vec!["bourse service show web"]),
             (agents::one(&one_agent), vec!["bourse ps --agent a", "bourse offers --agent a"]),

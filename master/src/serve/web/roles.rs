@@ -5,36 +5,37 @@ use bourse_words::number;
 use maud::html;
 
 use super::bars::share_bar;
-use super::page::{Column, Page, Part, Row, Table};
+use super::page::{Column, Listed, Page, Part, Row, Table};
 use super::parts::{amounts, dash};
 use super::view;
 
 /// The page.
-pub fn page(roles: &[Role]) -> Page {
-    let (rows, left_out) = Table::rows(roles, |role| [row(role)]);
+pub fn page(roles: &Listed<Role>) -> Page {
+    let (rows, left_out) = Table::rows(&roles.things, |role| [row(role)]);
+    let table = Table {
+        id: "roles",
+        heading: "",
+        columns: const {
+            &[
+                Column::text("role"),
+                Column::number("weight"),
+                Column::text("dominant share"),
+                Column::text("reserved"),
+                Column::text("offered"),
+                Column::text("allocated"),
+                Column::text("frameworks"),
+            ]
+        },
+        rows,
+        left_out,
+        all: "bourse roles".into(),
+        empty: html! { "No role is in use: a role appears with the first framework that subscribes with it." },
+    };
     Page {
         title: "Roles".into(),
         command: "bourse roles".into(),
         parts: vec![
-            Part::Table(Table {
-                id: "roles",
-                heading: "",
-                columns: const {
-                    &[
-                        Column::text("role"),
-                        Column::number("weight"),
-                        Column::text("dominant share"),
-                        Column::text("reserved"),
-                        Column::text("offered"),
-                        Column::text("allocated"),
-                        Column::text("frameworks"),
-                    ]
-                },
-                rows,
-                left_out,
-                all: "bourse roles".into(),
-                empty: html! { "No role is in use: a role appears with the first framework that subscribes with it." },
-            }),
+            Part::Table(table.out_of(roles.total)),
             Part::Still(html! {
                 p.more {
                     "The allocator offers to the role with the smallest share by its weight first. Change a weight with "

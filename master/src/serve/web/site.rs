@@ -26,6 +26,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::events::Names;
+use super::page::{Listed, PAGE};
 use super::services::Services;
 use crate::serve::operator::OperatorDoor;
 use crate::serve::services::ServicesDoor;
@@ -74,20 +75,55 @@ impl Site {
         Ok(self.operator.get_cluster(who.asks(GetClusterRequest {})).await?.into_inner())
     }
 
-    pub(super) async fn agents(
-        &self,
-        who: &Viewer,
-        request: ListAgentsRequest,
-    ) -> Result<Vec<Agent>, Status> {
-        Ok(self.operator.list_agents(who.asks(request)).await?.into_inner().agents)
+    /// The agents of the text, or all, as far as a page shows them.
+    pub(super) async fn agents(&self, who: &Viewer, agent: &str) -> Result<Listed<Agent>, Status> {
+        let request =
+            ListAgentsRequest { agent: agent.into(), page_size: PAGE as u32, ..ListAgentsRequest::default() };
+        let answer = self.operator.list_agents(who.asks(request)).await?.into_inner();
+        Ok(Listed { things: answer.agents, total: answer.total as usize })
     }
 
+    /// All agents, page by page.
+    pub(super) async fn all_agents(&self, who: &Viewer) -> Result<Vec<Agent>, Status> {
+        let mut request = ListAgentsRequest { page_size: u32::MAX, ..ListAgentsRequest::default() };
+        let mut agents = Vec::new();
+        loop {
+            let answer = self.operator.list_agents(who.asks(request.clone())).await?.into_inner();
+            agents.extend(answer.agents);
+            if answer.next_page.is_empty() {
+                return Ok(agents);
+            }
+            request.page = answer.next_page;
+        }
+    }
+
+    /// The frameworks of the text, or all, as far as a page shows them.
     pub(super) async fn frameworks(
         &self,
         who: &Viewer,
-        request: ListFrameworksRequest,
-    ) -> Result<Vec<Framework>, Status> {
-        Ok(self.operator.list_frameworks(who.asks(request)).await?.into_inner().frameworks)
+        framework: &str,
+        completed: bool,
+    ) -> Result<Listed<Framework>, Status> {
+        let (framework, page_size) = (framework.into(), PAGE as u32);
+        let request =
+            ListFrameworksRequest { framework, completed, page_size, ..ListFrameworksRequest::default() };
+        let answer = self.operator.list_frameworks(who.asks(request)).await?.into_inner();
+        Ok(Listed { things: answer.frameworks, total: answer.total as usize })
+    }
+
+    /// All frameworks, also those that were torn down, page by page.
+    pub(super) async fn all_frameworks(&self, who: &Viewer) -> Result<Vec<Framework>, Status> {
+        let (completed, page_size) = (true, u32::MAX);
+        let mut request = ListFrameworksRequest { completed, page_size, ..ListFrameworksRequest::default() };
+        let mut frameworks = Vec::new();
+        loop {
+            let answer = self.operator.list_frameworks(who.asks(request.clone())).await?.into_inner();
+            frameworks.extend(answer.frameworks);
+            if answer.next_page.is_empty() {
+                return Ok(frameworks);
+            }
+            request.page = answer.next_page;
+        }
     }
 
     /// What the frameworks of events are called. Asked after the events, which only who may see everything gets.
@@ -98,16 +134,22 @@ impl Site {
         Names(ids.map(|id| (id.to_string(), forms::framework_name(&id, &picture.view))).collect())
     }
 
-    pub(super) async fn roles(&self, who: &Viewer) -> Result<Vec<Role>, Status> {
-        Ok(self.operator.list_roles(who.asks(ListRolesRequest {})).await?.into_inner().roles)
+    /// The roles, as far as a page shows them.
+    pub(super) async fn roles(&self, who: &Viewer) -> Result<Listed<Role>, Status> {
+        let request = ListRolesRequest { page_size: PAGE as u32, ..ListRolesRequest::default() };
+        let answer = self.operator.list_roles(who.asks(request)).await?.into_inner();
+        Ok(Listed { things: answer.roles, total: answer.total as usize })
     }
 
+    /// The offers that are asked for, as far as a page shows them.
     pub(super) async fn offers(
         &self,
         who: &Viewer,
         request: ListOffersRequest,
-    ) -> Result<Vec<Offer>, Status> {
-        Ok(self.operator.list_offers(who.asks(request)).await?.into_inner().offers)
+    ) -> Result<Listed<Offer>, Status> {
+        let request = ListOffersRequest { page_size: PAGE as u32, ..request };
+        let answer = self.operator.list_offers(who.asks(request)).await?.into_inner();
+        Ok(Listed { things: answer.offers, total: answer.total as usize })
     }
 
     pub(super) async fn tasks(
