@@ -527,6 +527,7 @@ pub(crate) mod tests {
             frameworks: Vec::new(),
             epoch: Epoch(0),
             capabilities,
+            principal: None,
         }
     }
 

@@ -5,7 +5,7 @@
 //!
 //! **What does it promise?** Every call but a health probe (`/health`, gRPC `Health/Check`) carries
 //! a token that this master knows ([`auth`]). No message is
-//! larger than [`limits::MESSAGE_BYTES_MAX`]. Unknown paths are answered with 404, unknown gRPC methods with
+//! larger than [`limits::MESSAGE_BYTES_MAX`], and none of an agent's than [`limits::LINK_MESSAGE_BYTES_MAX`]. Unknown paths are answered with 404, unknown gRPC methods with
 //! UNIMPLEMENTED.
 //!
 //! **What does it leave to others?** Every decision: the core, by way of the [`driver`](crate::driver).
@@ -133,6 +133,7 @@ fn router(doors: &Doors, heard: agent::Heard) -> Router {
         driver: doors.driver.clone(),
         epoch: doors.epoch,
         heard,
+        turns: agent::Turns::default(),
         usages: doors.usages.clone(),
         callbacks: doors.callbacks.clone(),
         metrics: doors.metrics.clone(),
@@ -148,13 +149,16 @@ fn router(doors: &Doors, heard: agent::Heard) -> Router {
     let mut routes = Routes::default();
     macro_rules! add {
         ($server:ident, $door:expr) => {
+            add!($server, $door, limits::MESSAGE_BYTES_MAX);
+        };
+        ($server:ident, $door:expr, $largest:expr) => {
             let server = $server::new($door)
-                .max_decoding_message_size(limits::MESSAGE_BYTES_MAX)
+                .max_decoding_message_size($largest)
                 .max_encoding_message_size(limits::MESSAGE_BYTES_MAX);
             routes = routes.add_service(server);
         };
     }
-    add!(AgentLinkServer, agents);
+    add!(AgentLinkServer, agents, limits::LINK_MESSAGE_BYTES_MAX);
     add!(SchedulerServer, scheduler::SchedulerDoor(schedulers));
     add!(OperatorServer, operator::OperatorDoor(doors.clone()));
     add!(ServicesServer, services);

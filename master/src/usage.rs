@@ -11,6 +11,9 @@ use bourse_types::{AgentId, FrameworkId, TaskId};
 /// A task, by both of its names.
 pub type TaskKey = (FrameworkId, TaskId);
 
+/// So many tasks an agent has at most; more than that is not kept of what it tells.
+const TASKS_MAX: usize = bourse_master_core::offers::TASKS_PER_AGENT_MAX;
+
 /// The newest measurements. Clones share them. A leaf lock, held for one agent's message or one answer.
 #[derive(Clone, Debug, Default)]
 pub struct Usages {
@@ -19,9 +22,9 @@ pub struct Usages {
 
 #[derive(Debug, Default)]
 struct Table {
-    tasks: BTreeMap<TaskKey, wire::TaskUsage>,
-    /// Which tasks an agent told about last: what it no longer tells about has ended.
-    agents: BTreeMap<AgentId, BTreeSet<TaskKey>>,
+    /// What each agent told last: what it no longer tells about has ended, and what it tells about the tasks of others
+    /// counts for nothing of theirs.
+    agents: BTreeMap<AgentId, BTreeMap<TaskKey, wire::TaskUsage>>,
     /// Since somebody asked for them last.
     changed: Changed,
 }
@@ -38,39 +41,35 @@ pub struct Changed {
 impl Usages {
     /// An agent measured. Tasks whose names cannot be names are left out.
     pub fn note(&self, agent: &AgentId, usage: &wire::Usage) {
-        let told = usage.tasks.iter().filter_map(|task| {
+        let told = usage.tasks.iter().take(TASKS_MAX).filter_map(|task| {
             let key = (FrameworkId::new(&task.framework_id).ok()?, TaskId::new(&task.task_id).ok()?);
             Some((key, task.clone()))
         });
         let told: BTreeMap<TaskKey, wire::TaskUsage> = told.collect();
         let mut guard = self.table();
         let table = &mut *guard;
-        let before = table.agents.insert(agent.clone(), told.keys().cloned().collect()).unwrap_or_default();
-        for ended in before.iter().filter(|key| !told.contains_key(*key)) {
-            table.tasks.remove(ended);
-        }
         table.changed.tasks.extend(told.keys().cloned());
         table.changed.agents.insert(agent.clone());
-        table.tasks.extend(told);
+        table.agents.insert(agent.clone(), told);
     }
 
-    /// What a task used, when it was measured last.
-    pub fn of(&self, framework: &FrameworkId, task: &TaskId) -> Option<wire::TaskUsage> {
-        self.table().tasks.get(&(framework.clone(), task.clone())).cloned()
+    /// What a task used, when its agent measured it last.
+    pub fn of(&self, agent: &AgentId, framework: &FrameworkId, task: &TaskId) -> Option<wire::TaskUsage> {
+        self.table().agents.get(agent)?.get(&(framework.clone(), task.clone())).cloned()
     }
 
     /// What the tasks of an agent used, all together.
     pub fn of_agent(&self, agent: &AgentId) -> Total {
         let table = self.table();
-        let tasks = table.agents.get(agent).into_iter().flatten();
-        tasks.filter_map(|key| table.tasks.get(key)).fold(Total::default(), Total::plus)
+        let tasks = table.agents.get(agent).into_iter().flat_map(BTreeMap::values);
+        tasks.fold(Total::default(), Total::plus)
     }
 
     /// What the tasks of these agents used, all together.
     pub fn total(&self, counts: impl Fn(&AgentId) -> bool) -> Total {
         let table = self.table();
-        let tasks = table.agents.iter().filter(|(agent, _)| counts(agent)).flat_map(|(_, tasks)| tasks);
-        tasks.filter_map(|key| table.tasks.get(key)).fold(Total::default(), Total::plus)
+        let agents = table.agents.iter().filter(|(agent, _)| counts(agent));
+        agents.flat_map(|(_, tasks)| tasks.values()).fold(Total::default(), Total::plus)
     }
 
     /// What was measured since this was called last.
@@ -80,15 +79,7 @@ impl Usages {
 
     /// Forgets agents that are no more, and what they told.
     pub fn retain(&self, keep: impl Fn(&AgentId) -> bool) {
-        let mut guard = self.table();
-        let table = &mut *guard;
-        table.agents.retain(|agent, tasks| {
-            let kept = keep(agent);
-            if !kept {
-                tasks.iter().for_each(|key| drop(table.tasks.remove(key)));
-            }
-            kept
-        });
+        self.table().agents.retain(|agent, _| keep(agent));
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -174,6 +165,18 @@ mod tests {
         assert!(changed.tasks.is_empty() && changed.agents.contains(&agent("a")), "{changed:?}");
         assert_eq!(usages.of_agent(&agent("a")), Total::default());
         assert!(usages.take_changed().agents.is_empty());
+    }
+
+    #[test]
+    fn what_an_agent_measured_of_the_task_of_another_is_not_shown_of_it() {
+        let usages = Usages::default();
+        let (framework, task) = (FrameworkId::new("f").expect("valid"), TaskId::new("t1").expect("valid"));
+        let memory = || usages.of(&agent("a"), &framework, &task).map(|usage| usage.memory_bytes);
+        usages.note(&agent("a"), &usage(&[("t1", 0.5, 10)]));
+        usages.note(&agent("b"), &usage(&[("t1", 64.0, 99)]));
+        assert_eq!(memory(), Some(10));
+        usages.note(&agent("b"), &usage(&[]));
+        assert_eq!(memory(), Some(10));
     }
 
     #[test]

@@ -193,6 +193,7 @@ const OTHERS: &[&str] = &[
     "a letter by an old connection",
     "a scheduler dies of its event",
     "an agent follows a newer master",
+    "an agent id is refused to a thief",
     "converged with an agent that never came back",
 ];
 

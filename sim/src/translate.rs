@@ -6,7 +6,7 @@
 use bourse_agent_core as agent;
 use bourse_master_core as master;
 use bourse_sdk_core as sdk;
-use bourse_types::{AgentCapability, AgentInfo, TaskSpec};
+use bourse_types::{AgentCapability, AgentInfo, Principal, TaskSpec};
 use bytes::Bytes;
 
 /// What the bytes of task messages say.
@@ -47,7 +47,7 @@ impl Messages {
         master::Launch::Task(Box::new(self.task_info(&spec, message)))
     }
 
-    /// An agent's registration, at the master's door.
+    /// An agent's registration, at the master's door. Each machine's agent has a token of its own.
     pub fn registration(&self, from: agent::Registration) -> master::Registration {
         let report = |report: agent::TaskReport| {
             let spec = self.read(&report.message);
@@ -67,6 +67,7 @@ impl Messages {
                 resizing: report.resizing,
             }
         };
+        let principal = Principal::new(&from.info.hostname).expect("machines have short names");
         master::Registration {
             id: from.id,
             info: from.info,
@@ -75,6 +76,7 @@ impl Messages {
             epoch: from.epoch,
             // As `agent` says it for every agent of this release.
             capabilities: AgentCapability::all(),
+            principal: Some(principal),
         }
     }
 

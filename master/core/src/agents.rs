@@ -12,7 +12,8 @@ use std::fmt;
 use std::time::Duration;
 
 use bourse_types::{
-    AgentCapability, AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Resources, TaskId, Wall,
+    Address, AgentCapability, AgentId, AgentInfo, FrameworkId, Mono, Now, OfferId, Principal, Resources,
+    TaskId, Wall,
 };
 use imbl::OrdSet;
 
@@ -30,6 +31,9 @@ pub struct Agent {
     pub id: AgentId,
     /// What it says about itself.
     pub info: AgentInfo,
+    /// Whose it is: who registered it first. Nobody else's token may register it. `None`: nobody was authenticated, or a
+    /// release wrote it that kept no owners; the first who comes back with the id has it then.
+    pub principal: Option<Principal>,
     /// What it can do, as it told when it registered last; nothing before this master heard it.
     pub capabilities: BTreeSet<AgentCapability>,
     /// Where it is in its life.
@@ -189,10 +193,17 @@ impl Drain {
 }
 
 impl Agent {
-    pub(crate) fn new(id: AgentId, info: AgentInfo, state: AgentState, admitted: Wall) -> Agent {
+    pub(crate) fn new(
+        id: AgentId,
+        info: AgentInfo,
+        principal: Option<Principal>,
+        state: AgentState,
+        admitted: Wall,
+    ) -> Agent {
         Agent {
             id,
             info,
+            principal,
             capabilities: BTreeSet::new(),
             state,
             admitted,
@@ -226,6 +237,11 @@ impl Agent {
                 lacks: lacks.join(", "),
             }),
         }
+    }
+
+    /// Where it says it is, among the agents of its owner: what others say of the same address is no business of theirs.
+    pub(crate) fn place(&self) -> (Address, Option<Principal>) {
+        (self.info.address.clone(), self.principal.clone())
     }
 
     /// The link to command it by.

@@ -127,7 +127,7 @@ pub enum ToAgent {
 /// Why an agent may not register.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct AgentRefused {
-    /// A stable word: `STALE_MASTER`, `AGENT_GONE`, `UNKNOWN_ID`.
+    /// A stable word: `STALE_MASTER`, `AGENT_GONE`, `UNKNOWN_ID`, `NOT_YOURS`.
     pub reason: &'static str,
     /// What was tried, what is wrong, what to do.
     pub message: String,

@@ -117,6 +117,8 @@ pub struct Registration {
     pub epoch: Epoch,
     /// What the agent can do: it is asked for nothing else.
     pub capabilities: BTreeSet<AgentCapability>,
+    /// Who the door authenticated: the id is this principal's from then on.
+    pub principal: Option<Principal>,
 }
 
 /// A task as its agent knows it.

@@ -70,8 +70,11 @@ impl Master {
             {
                 broken.push(format!("agent {id} was connected and never heard"));
             }
-            if agent.info.address.port != 0 && self.addresses.get(&agent.info.address) != Some(id) {
-                broken.push(format!("agent {id} is not the one at its address {}", agent.info.address));
+            if agent.info.address.port != 0 && self.addresses.get(&agent.place()) != Some(id) {
+                broken.push(format!(
+                    "agent {id} is not the one of its owner at its address {}",
+                    agent.info.address
+                ));
             }
             if self.gone.contains_key(id) {
                 broken.push(format!("agent {id} is known and gone"));

@@ -1,10 +1,11 @@
 //! The master as a value: its state, and the switchboard that names the handler of each event.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bourse_types::{
-    Address, AgentId, Epoch, FrameworkId, MasterId, Milli, Mono, Now, OfferId, Quantities, Role, Wall,
+    Address, AgentId, Epoch, FrameworkId, MasterId, Milli, Mono, Now, OfferId, Principal, Quantities, Role,
+    Wall,
 };
 use imbl::{OrdMap, Vector};
 
@@ -34,8 +35,8 @@ pub struct Master {
     pub(crate) offers_named: u64,
 
     pub(crate) agents: Table<AgentId, Agent>,
-    /// The agent at each address, so that a newcomer finds who was there before it.
-    pub(crate) addresses: OrdMap<Address, AgentId>,
+    /// The agent at each address, by owner, so that a newcomer finds which of its owner's was there before it.
+    pub(crate) addresses: OrdMap<(Address, Option<Principal>), AgentId>,
     pub(crate) gone: OrdMap<AgentId, Wall>,
     pub(crate) frameworks: Table<FrameworkId, Framework>,
     /// Frameworks that were torn down: for people, the newest last.
@@ -55,8 +56,8 @@ pub struct Master {
     pub(crate) pass_allowed: Mono,
     /// Agents from which the present event took a task.
     pub(crate) emptied: BTreeSet<AgentId>,
-    /// The epoch of a newer master, of which an agent told.
-    pub(crate) deposed_by: Option<Epoch>,
+    /// The highest epoch of a newer master, of which agents told, by their owner: one of them may lie.
+    pub(crate) deposed_by: BTreeMap<Option<Principal>, Epoch>,
 }
 
 impl Master {
@@ -95,7 +96,7 @@ impl Master {
             awake: now.mono,
             pass_allowed: Mono::ZERO,
             emptied: BTreeSet::new(),
-            deposed_by: None,
+            deposed_by: BTreeMap::new(),
             config: Arc::new(config),
         };
         for (id, known) in recovered.agents {
@@ -109,7 +110,7 @@ impl Master {
     }
 
     fn recover_agent(&mut self, now: Now, id: AgentId, known: KnownAgent) {
-        let KnownAgent { info, admitted, unreachable, drain } = known;
+        let KnownAgent { info, principal, admitted, unreachable, drain } = known;
         let deadline = now.mono + self.config.reregister_timeout;
         let state = match unreachable {
             Some(since) => AgentState::Unreachable { since },
@@ -118,12 +119,12 @@ impl Master {
         if unreachable.is_none() {
             self.deadlines.set(deadline, Due::Agent(id.clone()));
         }
-        let mut agent = Agent::new(id.clone(), info, state, admitted);
+        let mut agent = Agent::new(id.clone(), info, principal, state, admitted);
         agent.drain = drain.map(|known| Drain::recovered(known, now));
         if let Some(drain) = &agent.drain {
             self.start_drain_timer(&id, drain);
         }
-        self.addresses.insert(agent.info.address.clone(), id.clone());
+        self.addresses.insert(agent.place(), id.clone());
         self.agents.insert(id, agent);
     }
 
@@ -237,6 +238,7 @@ impl Master {
     pub fn snapshot(&self) -> Snapshot {
         let agent = |agent: &Agent| KnownAgent {
             info: agent.info.clone(),
+            principal: agent.principal.clone(),
             admitted: agent.admitted,
             unreachable: match agent.state {
                 AgentState::Unreachable { since } => Some(since),

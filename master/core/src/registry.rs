@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bourse_types::{AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, MasterId, Milli, Role, Wall};
+use bourse_types::{
+    AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, MasterId, Milli, Principal, Role, Wall,
+};
 
 /// Ids of frameworks that were torn down are refused as long as they are remembered: so many of them, the newest.
 pub const REMOVED_FRAMEWORKS_MAX: usize = 10_000;
@@ -33,15 +35,19 @@ pub enum Change {
         id: AgentId,
         /// What it says about itself.
         info: AgentInfo,
+        /// Whose it is from then on.
+        principal: Option<Principal>,
         /// When.
         at: Wall,
     },
-    /// An agent says something else about itself.
+    /// An agent says something else about itself, or one that was nobody's has an owner now.
     AgentUpdated {
         /// The agent.
         id: AgentId,
         /// What it says now.
         info: AgentInfo,
+        /// Whose it is.
+        principal: Option<Principal>,
     },
     /// An agent did not answer in time.
     AgentUnreachable {
@@ -151,6 +157,9 @@ pub struct Snapshot {
 pub struct KnownAgent {
     /// What it says about itself.
     pub info: AgentInfo,
+    /// Whose it is: who registered it first. `None`: nobody was authenticated, or a release wrote it that kept no owners.
+    /// The first who comes back with the id has it then.
+    pub principal: Option<Principal>,
     /// When it was admitted.
     pub admitted: Wall,
     /// Since when it does not answer.
@@ -211,11 +220,20 @@ impl Snapshot {
                 self.epoch = *epoch;
                 self.master = Some(master.clone());
             }
-            Change::AgentAdmitted { id, info, at } => {
-                let known = KnownAgent { info: info.clone(), admitted: *at, unreachable: None, drain: None };
+            Change::AgentAdmitted { id, info, principal, at } => {
+                let known = KnownAgent {
+                    info: info.clone(),
+                    principal: principal.clone(),
+                    admitted: *at,
+                    unreachable: None,
+                    drain: None,
+                };
                 self.agents.insert(id.clone(), known);
             }
-            Change::AgentUpdated { id, info } => self.agent(id, |agent| agent.info = info.clone()),
+            Change::AgentUpdated { id, info, principal } => self.agent(id, |agent| {
+                agent.info = info.clone();
+                agent.principal.clone_from(principal);
+            }),
             Change::AgentUnreachable { id, since } => {
                 self.agent(id, |agent| agent.unreachable = Some(*since))
             }

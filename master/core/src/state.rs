@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bourse_types::{
     AgentCapability, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, MasterId, Milli, Mono, Now,
-    Resources, Role, Wall,
+    Principal, Resources, Role, Wall,
 };
 
 use crate::agents::{AgentState, Drain};
@@ -127,8 +127,8 @@ pub struct Head {
     pub pass_allowed: Mono,
     /// Agents of which the next event finds out whether their drain is over.
     pub emptied: BTreeSet<AgentId>,
-    /// The epoch of a newer master, of which an agent told.
-    pub deposed_by: Option<Epoch>,
+    /// The highest epoch of a newer master, of which agents told, by their owner.
+    pub deposed_by: BTreeMap<Option<Principal>, Epoch>,
 }
 
 /// An agent, without what its tasks and offers say.
@@ -148,6 +148,8 @@ pub struct AgentPart {
     pub drain: Option<Drain>,
     /// What it said that it can do when it registered.
     pub capabilities: BTreeSet<AgentCapability>,
+    /// Whose it is.
+    pub principal: Option<Principal>,
 }
 
 /// A framework, without its tasks and filters, and what its offers say.

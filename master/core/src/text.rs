@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use bourse_types::TaskStatus;
+use bourse_types::{Principal, TaskStatus};
 
 use crate::effect::{Effect, ToAgent, ToScheduler};
 use crate::event::{Call, Event, Launch};
@@ -19,7 +19,7 @@ impl fmt::Display for Line<'_, Event> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Event::AgentRegisters { link, registration: r } => {
-                write!(f, "AgentRegisters #{} {:?} epoch {}", link.0, r.id, r.epoch)?;
+                write!(f, "AgentRegisters #{} {:?}{} epoch {}", link.0, r.id, Of(&r.principal), r.epoch)?;
                 r.tasks.iter().try_for_each(|task| write!(f, ", {} {}", task.task.id, task.latest.state))
             }
             Event::AgentsHeard { agents } => write!(f, "AgentsHeard {agents:?}"),
@@ -85,8 +85,12 @@ impl fmt::Display for Line<'_, Call> {
 impl fmt::Display for Line<'_, Effect> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Effect::Persist(Change::AgentAdmitted { id, .. }) => write!(f, "Persist AgentAdmitted {id}"),
-            Effect::Persist(Change::AgentUpdated { id, .. }) => write!(f, "Persist AgentUpdated {id}"),
+            Effect::Persist(Change::AgentAdmitted { id, principal, .. }) => {
+                write!(f, "Persist AgentAdmitted {id}{}", Of(principal))
+            }
+            Effect::Persist(Change::AgentUpdated { id, principal, .. }) => {
+                write!(f, "Persist AgentUpdated {id}{}", Of(principal))
+            }
             Effect::Persist(Change::FrameworkSubscribed { id, info, .. }) => {
                 write!(f, "Persist FrameworkSubscribed {id} {:?}", info.roles)
             }
@@ -153,6 +157,15 @@ impl fmt::Display for Line<'_, TaskStatus> {
             write!(f, " {reason}")?;
         }
         status.uuid.iter().try_for_each(|uuid| write!(f, " {}", Uuid(uuid)))
+    }
+}
+
+/// Whose it is, where it is somebody's.
+struct Of<'a>(&'a Option<Principal>);
+
+impl fmt::Display for Of<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|principal| write!(f, " of {principal}"))
     }
 }
 

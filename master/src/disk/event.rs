@@ -54,6 +54,7 @@ fn write(event: &Event) -> master_event::Event {
             frameworks: registration.frameworks.iter().map(nouns::write_framework).collect(),
             epoch: registration.epoch.0,
             capabilities: bourse_wire::agent::write_capabilities(&registration.capabilities),
+            principal: text(&registration.principal),
         }),
         Event::AgentsHeard { agents } => Form::AgentsHeard(wire::AgentsHeard {
             agent_ids: agents.iter().map(ToString::to_string).collect(),
@@ -110,6 +111,7 @@ fn read(event: master_event::Event) -> Result<Event, BadRecord> {
                 frameworks: all(record.frameworks, nouns::read_framework)?,
                 epoch: Epoch(record.epoch),
                 capabilities: bourse_wire::agent::read_capabilities(&record.capabilities),
+                principal: optional(record.principal, principal)?,
             };
             Event::AgentRegisters { link: LinkId(record.link), registration: Box::new(registration) }
         }
@@ -397,7 +399,10 @@ pub(super) fn all<T, U>(
     records.into_iter().map(read).collect()
 }
 
-fn optional<T>(text: String, read: impl Fn(String) -> Result<T, BadRecord>) -> Result<Option<T>, BadRecord> {
+pub(super) fn optional<T>(
+    text: String,
+    read: impl Fn(String) -> Result<T, BadRecord>,
+) -> Result<Option<T>, BadRecord> {
     if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
@@ -429,6 +434,6 @@ pub(super) fn role(text: String) -> Result<Role, BadRecord> {
     Role::new(text).map_err(BadRecord::bad("role"))
 }
 
-fn principal(text: String) -> Result<Principal, BadRecord> {
+pub(super) fn principal(text: String) -> Result<Principal, BadRecord> {
     Principal::new(text).map_err(BadRecord::bad("principal"))
 }

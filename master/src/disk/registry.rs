@@ -12,6 +12,7 @@ use bourse_proto::disk as wire;
 use bourse_types::{AgentId, Epoch, FrameworkId, MasterId, Milli, Role, Wall};
 use prost::Message;
 
+use super::event::{optional, principal};
 use super::{BadRecord, nouns};
 
 /// A record to write, or, without a value, to delete.
@@ -89,6 +90,7 @@ pub fn read(key: &[u8], value: &[u8], into: &mut Snapshot) -> Result<(), BadReco
             });
             let known = KnownAgent {
                 info: nouns::read_agent(record.info.ok_or(BadRecord::Missing("info"))?)?,
+                principal: optional(record.principal, principal)?,
                 admitted: Wall(record.admitted_ms),
                 unreachable: record.unreachable_ms.map(Wall),
                 drain,
@@ -142,6 +144,7 @@ fn agent(id: &AgentId, of: &Snapshot) -> Record {
             mark_gone: drain.mark_gone,
             drained: drain.drained,
         }),
+        principal: nouns::text(&known.principal),
     });
     put(format!("agent/{id}"), record)
 }

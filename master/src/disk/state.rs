@@ -13,10 +13,10 @@ use bourse_master_core::{
 use bourse_proto::disk as wire;
 use bourse_proto::disk::part_record::Part as Form;
 use bourse_proto::disk::{agent_part, deadline_part, drain_part, framework_part, task_part};
-use bourse_types::{Epoch, MasterId, Milli, Mono, Name, Now, Quantities, Wall};
+use bourse_types::{Epoch, MasterId, Milli, Mono, Name, Now, Principal, Quantities, Wall};
 
-use super::event::{self, agent_id, all, framework_id, offer_id, role};
-use super::nouns::{self, nanos};
+use super::event::{self, agent_id, all, framework_id, offer_id, optional, principal, role};
+use super::nouns::{self, nanos, text};
 use super::{BadRecord, BadRecord::Missing};
 
 /// A part as a record.
@@ -103,11 +103,22 @@ fn write_head(head: &Head) -> wire::HeadPart {
         awake_nanos: head.awake.as_nanos(),
         pass_allowed_nanos: head.pass_allowed.as_nanos(),
         emptied: head.emptied.iter().map(ToString::to_string).collect(),
-        deposed_by: head.deposed_by.map(|epoch| epoch.0),
+        deposed_by: None,
+        deposed: head.deposed_by.iter().map(write_deposed).collect(),
     }
 }
 
+fn write_deposed((owner, epoch): (&Option<Principal>, &Epoch)) -> wire::DeposedPart {
+    wire::DeposedPart { principal: text(owner), epoch: epoch.0 }
+}
+
+fn read_deposed(record: wire::DeposedPart) -> Result<(Option<Principal>, Epoch), BadRecord> {
+    Ok((optional(record.principal, principal)?, Epoch(record.epoch)))
+}
+
 fn read_head(record: wire::HeadPart) -> Result<Head, BadRecord> {
+    let unknown = record.deposed_by.map(|epoch| (None, Epoch(epoch)));
+    let deposed = all(record.deposed, read_deposed)?;
     Ok(Head {
         config: read_config(record.config.ok_or(Missing("config"))?)?,
         epoch: Epoch(record.epoch),
@@ -121,7 +132,7 @@ fn read_head(record: wire::HeadPart) -> Result<Head, BadRecord> {
         awake: Mono(record.awake_nanos),
         pass_allowed: Mono(record.pass_allowed_nanos),
         emptied: all(record.emptied, agent_id)?.into_iter().collect(),
-        deposed_by: record.deposed_by.map(Epoch),
+        deposed_by: unknown.into_iter().chain(deposed).collect(),
     })
 }
 
@@ -208,6 +219,7 @@ fn write_agent(agent: &AgentPart) -> wire::AgentPart {
         heard: agent.heard.map(write_now),
         drain: agent.drain.as_ref().map(write_drain),
         capabilities: bourse_wire::agent::write_capabilities(&agent.capabilities),
+        principal: text(&agent.principal),
     }
 }
 
@@ -226,6 +238,7 @@ fn read_agent(record: wire::AgentPart) -> Result<AgentPart, BadRecord> {
         heard: record.heard.map(read_now),
         drain: record.drain.map(read_drain).transpose()?,
         capabilities: bourse_wire::agent::read_capabilities(&record.capabilities),
+        principal: optional(record.principal, principal)?,
     })
 }
 

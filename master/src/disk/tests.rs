@@ -11,6 +11,7 @@ use bourse_master_core::{
     Accept, Call, Command, Event, Launch, LinkId, Registration, RequestId, Resize, StatusUpdate, StreamId,
     Subscription, TaskInfo, TaskReport, TaskResized,
 };
+use bourse_proto::disk as wire;
 use bourse_proto::disk::PartRecord;
 use bourse_types::{
     Address, AgentCapability, AgentId, AgentInfo, Epoch, FrameworkId, FrameworkInfo, KillPolicy, Labels,
@@ -267,14 +268,16 @@ fn events() -> impl Strategy<Value = Event> {
         vec(framework_info(), 0..2),
         any::<u64>(),
         capabilities(),
+        option::of(principal()),
     )
-        .prop_map(|(id, info, tasks, frameworks, epoch, capabilities)| Registration {
+        .prop_map(|(id, info, tasks, frameworks, epoch, capabilities, principal)| Registration {
             id,
             info,
             tasks,
             frameworks,
             epoch: Epoch(epoch),
             capabilities,
+            principal,
         });
     let subscription = (framework_info(), roles(), option::of(principal()))
         .prop_map(|(info, suppressed, principal)| Subscription { info, suppressed, principal });
@@ -322,8 +325,14 @@ fn events() -> impl Strategy<Value = Event> {
 fn snapshots() -> impl Strategy<Value = Snapshot> {
     let drain = (span(), wall(), any::<bool>(), any::<bool>())
         .prop_map(|(left, at, mark_gone, drained)| KnownDrain { left, at, mark_gone, drained });
-    let agent = (agent_info(), wall(), option::of(wall()), option::of(drain))
-        .prop_map(|(info, admitted, unreachable, drain)| KnownAgent { info, admitted, unreachable, drain });
+    let agent = (agent_info(), option::of(principal()), wall(), option::of(wall()), option::of(drain))
+        .prop_map(|(info, principal, admitted, unreachable, drain)| KnownAgent {
+            info,
+            principal,
+            admitted,
+            unreachable,
+            drain,
+        });
     let absence = (span(), wall()).prop_map(|(left, at)| Absence { left, at });
     let framework = (framework_info(), wall(), option::of(absence))
         .prop_map(|(info, registered, absence)| KnownFramework { info, registered, absence });
@@ -358,8 +367,10 @@ fn changes() -> impl Strategy<Value = Change> {
     prop_oneof![
         (any::<u32>(), master_id())
             .prop_map(|(epoch, master)| Change::EpochStarted { epoch: Epoch(u64::from(epoch)), master }),
-        (agent(), agent_info(), wall()).prop_map(|(id, info, at)| Change::AgentAdmitted { id, info, at }),
-        (agent(), agent_info()).prop_map(|(id, info)| Change::AgentUpdated { id, info }),
+        (agent(), agent_info(), option::of(principal()), wall())
+            .prop_map(|(id, info, principal, at)| Change::AgentAdmitted { id, info, principal, at }),
+        (agent(), agent_info(), option::of(principal()))
+            .prop_map(|(id, info, principal)| Change::AgentUpdated { id, info, principal }),
         (agent(), wall()).prop_map(|(id, since)| Change::AgentUnreachable { id, since }),
         agent().prop_map(|id| Change::AgentReachable { id }),
         (agent(), wall()).prop_map(|(id, at)| Change::AgentGone { id, at }),
@@ -531,4 +542,39 @@ fn a_record_of_a_name_that_this_build_does_not_know_is_refused() {
     for key in [&b"quota/a"[..], b"nonsense", b"\xff"] {
         assert!(matches!(registry::read(key, b"", &mut snapshot), Err(super::BadRecord::UnknownKey)));
     }
+}
+
+/// The messages as the build before wrote them: without the fields that are new.
+#[test]
+fn what_a_build_wrote_that_kept_no_owners_of_agents_is_read_as_nobodys() {
+    let info = AgentInfo {
+        hostname: "host".to_owned(),
+        address: Address { host: "host".to_owned(), port: 5051 },
+        attributes: "rack:a".parse().expect("attributes"),
+        total: "cpus:4".parse().expect("resources"),
+        version: "0.0.0".to_owned(),
+    };
+    let form = Some(super::nouns::write_agent(&info));
+    let mut read = Snapshot::default();
+    let record = wire::AgentRecord { info: form.clone(), admitted_ms: 7, ..wire::AgentRecord::default() };
+    registry::read(b"agent/m-S0", &record.encode_to_vec(), &mut read).expect("it was well then");
+    let agent = &read.agents[&AgentId::new("m-S0").expect("an id")];
+    assert_eq!((&agent.info, &agent.principal), (&info, &None));
+
+    let registers = wire::AgentRegisters { link: 7, info: form, ..wire::AgentRegisters::default() };
+    let told = wire::master_event::Event::AgentRegisters(registers);
+    let record = wire::InputRecord {
+        event: Some(wire::MasterEvent { event: Some(told) }),
+        ..wire::InputRecord::default()
+    };
+    let (_, event) = event::decode(&record.encode_to_vec()).expect("it was well then");
+    let Event::AgentRegisters { registration, .. } = event else { panic!("{event:?}") };
+    assert_eq!((registration.info, registration.principal), (info, None));
+
+    // Who told of a newer master was not kept either.
+    let head = parts::deposed_by(BTreeMap::from([(None, Epoch(9))]));
+    let mut record = state::write(&head);
+    let Some(wire::part_record::Part::Head(form)) = &mut record.part else { panic!("it was a head") };
+    (form.deposed_by, form.deposed) = (Some(9), Vec::new());
+    assert_eq!(state::read(record).expect("it was well then"), head);
 }

@@ -5,21 +5,23 @@
 //! **What does it promise?** A heartbeat costs the driver nothing by itself: it is noted here, and once a second the
 //! driver is told who was heard. What is no message at all, or too large, ends its link with a reason, and nobody
 //! else's; the agent comes back and tells everything again. An update that makes no sense is passed over. A
-//! registration of several pages is one event, once the last page is there.
+//! registration of several pages is one event, once the last page is there. Links are read before that in [`turns`], so
+//! that those who never register cost little, and nobody else's agent its place.
 //!
 //! **What does it leave to others?** Whether an agent may register, and what its updates mean: the core.
+
+mod turns;
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bourse_master_core::{Event, LinkId, ToAgent};
+use bourse_master_core::{Event, LinkId, Registration, ToAgent};
 use bourse_proto::agent_link as wire;
 use bourse_proto::agent_link::agent_link_server::AgentLink;
 use bourse_proto::agent_link::from_agent::Message as Said;
 use bourse_types::{AgentId, Epoch};
-use prost::Message as _;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -35,6 +37,10 @@ use crate::sessions::LinkMessage;
 use crate::usage::Usages;
 use crate::wire::agent as read;
 
+use turns::{Admission, Turn};
+
+pub(super) use turns::Turns;
+
 /// Messages that wait for the connection itself. What does not fit stays in the queue of the driver's sessions, which
 /// has its own bound.
 const OUTBOUND: usize = 16;
@@ -43,9 +49,8 @@ const OUTBOUND: usize = 16;
 /// registration does not come within it.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a whole registration: four thousand tasks of the largest size, far more than a machine runs, and
-/// still something that a master's memory takes.
-const REGISTRATION_BYTES_MAX: usize = 1 << 30;
+/// A whole registration comes within this time of its turn; an agent gives up by then, too.
+const REGISTRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The driver is told of so many agents at a time, so that other events come in between.
 const HEARD_AT_ONCE: usize = 4_096;
@@ -108,6 +113,7 @@ pub(super) struct AgentDoor {
     pub(super) driver: Handle,
     pub(super) epoch: Epoch,
     pub(super) heard: Heard,
+    pub(super) turns: Turns,
     pub(super) usages: Usages,
     pub(super) callbacks: Callbacks,
     pub(super) metrics: Metrics,
@@ -124,7 +130,8 @@ impl AgentLink for AgentDoor {
         let caller = Caller::of(&request)?.must_be(&[Kind::Agent])?;
         let (outbound, stream) = mpsc::channel(OUTBOUND);
         let span = info_span!("serve", call = "link", principal = %caller.principal);
-        let link = Link { door: self.clone(), caller, outbound };
+        let admission = self.turns.admit(&caller.principal)?;
+        let link = Link { door: self.clone(), caller, admission, outbound };
         tokio::spawn(link.run(request.into_inner()).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
@@ -134,6 +141,8 @@ impl AgentLink for AgentDoor {
 struct Link {
     door: AgentDoor,
     caller: Caller,
+    /// Its place among its principal's links.
+    admission: Admission,
     outbound: mpsc::Sender<Result<wire::ToAgent, Status>>,
 }
 
@@ -148,11 +157,7 @@ impl Link {
     }
 
     async fn serve(&self, inbound: &mut Streaming<wire::FromAgent>) -> Result<(), Status> {
-        let register = self.registration(inbound).await?;
-        let registration =
-            read::read_register(register).map_err(|why| Status::invalid_argument(why.to_string()))?;
-        let (link, commands) = self.door.driver.open_link(registration).await.map_err(super::stopping)?;
-
+        let (link, commands) = self.register(inbound).await?;
         // The id is known when the core has answered; until then nothing else that the agent says has a meaning.
         let (registered, agent) = watch::channel(None);
         let result = tokio::select! {
@@ -164,13 +169,37 @@ impl Link {
         result
     }
 
+    /// Reads the registration in its turn, and hands it over. The turn lasts until the driver has it: what waits for a
+    /// driver that has much to do is held as well.
+    async fn register(
+        &self,
+        inbound: &mut Streaming<wire::FromAgent>,
+    ) -> Result<(LinkId, mpsc::Receiver<LinkMessage>), Status> {
+        let mut turn = tokio::select! {
+            turn = self.admission.turn() => turn?,
+            () = self.outbound.closed() => return Err(Status::cancelled("the agent has left")),
+        };
+        let whole = self.registration(inbound, &mut turn);
+        let whole = tokio::time::timeout(REGISTRATION_TIMEOUT, whole).await.map_err(|_| {
+            let seconds = REGISTRATION_TIMEOUT.as_secs();
+            Status::deadline_exceeded(format!("the registration was not complete within {seconds} s"))
+        })??;
+        let said = read::read_register(whole).map_err(|why| Status::invalid_argument(why.to_string()))?;
+        let registration = Registration { principal: Some(self.caller.principal.clone()), ..said };
+        self.door.driver.open_link(registration).await.map_err(super::stopping)
+    }
+
     /// The whole registration, however many messages it takes. What comes of a part of it alone would be wrong: tasks
     /// that are on a later page would look lost.
-    async fn registration(&self, inbound: &mut Streaming<wire::FromAgent>) -> Result<wire::Register, Status> {
+    async fn registration(
+        &self,
+        inbound: &mut Streaming<wire::FromAgent>,
+        turn: &mut Turn<'_>,
+    ) -> Result<wire::Register, Status> {
         let Some(Said::Register(mut whole)) = soon(inbound, "the first message, Register,").await? else {
             return Err(Status::invalid_argument("the first message of a link must be Register"));
         };
-        let mut bytes = whole.encoded_len();
+        turn.holds(turns::weight_of_register(&whole)).await?;
         while whole.more {
             let Some(Said::RegisterPage(page)) = soon(inbound, "the next page of the registration").await?
             else {
@@ -178,13 +207,7 @@ impl Link {
                     "a Register or RegisterPage that says `more` must be followed by a RegisterPage",
                 ));
             };
-            bytes += page.encoded_len();
-            if bytes > REGISTRATION_BYTES_MAX {
-                return Err(Status::resource_exhausted(format!(
-                    "the registration has more than {} MiB; no agent runs so many tasks",
-                    REGISTRATION_BYTES_MAX >> 20
-                )));
-            }
+            turn.holds(turns::weight_of_page(&page)).await?;
             whole.tasks.extend(page.tasks);
             whole.frameworks.extend(page.frameworks);
             whole.more = page.more;

@@ -195,7 +195,7 @@ fn task_use(usage: &TaskUsage) -> wire::TaskUse {
 pub(super) fn task(task: &Task, view: &View, usages: &Usages) -> wire::Task {
     let latest = task.latest();
     let container = task.statuses.iter().rev().find_map(|status| status.container.as_ref());
-    let used = usages.of(&task.framework, &task.info.id).map(|usage| task_use(&usage));
+    let used = usages.of(&task.agent, &task.framework, &task.info.id).map(|usage| task_use(&usage));
     wire::Task {
         id: task.info.id.to_string(),
         name: task.info.name.clone(),

@@ -9,18 +9,22 @@ use tonic::{Code, Status};
 /// The most bytes of one message, in either direction: the same for both ends of a connection.
 pub use bourse_client::MESSAGE_BYTES_MAX;
 
+/// The most bytes of one message of an agent's. Agents make pages of 1 MiB of what they register, and the largest record of
+/// one is less than that; what comes before a registration is read is held beside all that is counted.
+pub const LINK_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
 /// tonic's own words and codes for a message that it could not take are for programmers of tonic (OUT_OF_RANGE,
 /// INTERNAL). Says the same for those who call: RESOURCE_EXHAUSTED and INVALID_ARGUMENT. Leaves others as they are.
 pub(super) fn plainer(status: Status) -> Status {
     let message = status.message();
     match status.code() {
         Code::OutOfRange if message.contains("message length too large") => {
-            let found = message.split_whitespace().find_map(|word| word.parse::<u64>().ok());
-            let found = found.map(|bytes| format!("it has {bytes} bytes, ")).unwrap_or_default();
+            let mut figures = message.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+            let found = figures.next().map(|bytes| format!("it has {bytes} bytes, ")).unwrap_or_default();
+            let limit = figures.next().unwrap_or(MESSAGE_BYTES_MAX as u64) >> 20;
             Status::resource_exhausted(format!(
-                "this message is too large: {found}the limit is {} MiB; send it in pieces (fewer tasks in one ACCEPT, \
-                 smaller data)",
-                MESSAGE_BYTES_MAX >> 20
+                "this message is too large: {found}the limit is {limit} MiB; send it in pieces (fewer tasks in one ACCEPT, \
+                 smaller data)"
             ))
         }
         Code::Internal if message.contains("decode") && message.contains("Protobuf") => {

@@ -31,7 +31,7 @@ impl BadMessage {
     }
 }
 
-/// Reads a Register.
+/// Reads a Register. Who sent it is not said in it: the door adds the principal.
 pub fn read_register(form: wire::Register) -> Result<Registration, BadMessage> {
     let info = form.info.as_ref().ok_or_else(|| BadMessage::missing("register.info"))?;
     let address = bourse_wire::agent::read_address(&form.address)
@@ -55,6 +55,7 @@ pub fn read_register(form: wire::Register) -> Result<Registration, BadMessage> {
             .collect::<Result<_, _>>()?,
         epoch: Epoch(form.epoch),
         capabilities: bourse_wire::agent::read_capabilities(&form.capabilities),
+        principal: None,
     })
 }
 

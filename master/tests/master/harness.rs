@@ -26,6 +26,7 @@ use tonic::{Request, Status, Streaming};
 
 pub const OPERATOR: &str = "operator-token-0000";
 pub const AGENT: &str = "agent-token-00000000";
+pub const OTHER_AGENT: &str = "other-agent-token-00";
 pub const FRAMEWORK: &str = "framework-token-0000";
 pub const OTHER_FRAMEWORK: &str = "other-framework-token";
 
@@ -60,6 +61,7 @@ impl Cluster {
         };
         let text = entry("ops", OPERATOR, "operator")
             + &entry("agents", AGENT, "agent")
+            + &entry("others", OTHER_AGENT, "agent")
             + &entry("batch", FRAMEWORK, "framework")
             + &entry("rival", OTHER_FRAMEWORK, "framework");
         std::fs::write(&tokens, text).expect("writing the tokens");
@@ -209,7 +211,16 @@ pub struct FakeAgent {
 
 impl FakeAgent {
     pub async fn register(cluster: &Cluster, register: link::Register) -> Result<FakeAgent, Status> {
-        let (say, mut hear) = open_link(cluster, AGENT).await?;
+        FakeAgent::register_by(cluster, AGENT, register).await
+    }
+
+    /// Registers with this token. What the core has against it is an error with the words of the refusal.
+    pub async fn register_by(
+        cluster: &Cluster,
+        token: &str,
+        register: link::Register,
+    ) -> Result<FakeAgent, Status> {
+        let (say, mut hear) = open_link(cluster, token).await?;
         say.send(link::FromAgent { message: Some(Said::Register(register)) })
             .await
             .expect("the link is open");

@@ -109,6 +109,7 @@ async fn an_agents_message_that_is_too_large_ends_its_link_and_it_can_come_back(
     doomed.say(Said::Usage(link::Usage { tasks: vec![usage], disk_free_bytes: 0 })).await;
     let ended = doomed.end().await.expect("a reason");
     assert_eq!(ended.code(), Code::ResourceExhausted, "{ended:?}");
+    assert!(ended.message().contains("the limit is 4 MiB"), "{}", ended.message());
 
     let again =
         link::Register { agent_id: Some(doomed.id.clone()), ..registration("host-a", "cpus:4; mem:1024") };

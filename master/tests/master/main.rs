@@ -4,6 +4,7 @@ mod harness;
 mod stage;
 
 mod hostile;
+mod liars;
 mod operators;
 mod pages;
 mod recovery;

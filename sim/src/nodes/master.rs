@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use bourse_agent_core::FromAgent;
 use bourse_master_core::{
-    Call, Change, Command, Config, Effect, Event, LinkId, Master, RequestId, Snapshot, StreamId,
-    Subscription, ToAgent, ToScheduler, View,
+    Call, Change, Command, Config, Effect, Event, LinkId, Master, Registration, RequestId, Snapshot,
+    StreamId, Subscription, ToAgent, ToScheduler, View,
 };
 use bourse_sdk_core as sdk;
-use bourse_types::{AgentId, Epoch, FrameworkId, Now};
+use bourse_types::{AgentId, Epoch, FrameworkId, Now, Principal};
 
 use crate::clock::Clocks;
 use crate::coverage;
@@ -30,6 +30,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Who was heard enters the core this often.
 const HEARD: Duration = Duration::from_secs(1);
+
+/// The principal of somebody whom no agent belongs to.
+const THIEF: &str = "thief";
 
 /// Inputs that share one sync at most: few, so that a batch rarely holds everything that is going on.
 const BATCH_MAX: u64 = 8;
@@ -168,8 +171,13 @@ impl MasterNode {
         match letter {
             Letter::FromAgent(FromAgent::Register(registration)) => {
                 self.peers.entry(conn).or_insert(Peer::Agent(None));
-                let registration = Box::new(outside.messages.registration(*registration));
+                let registration = outside.messages.registration(*registration);
+                let theft = outside.misfortune.then(|| theft(conn, &registration)).flatten();
+                let registration = Box::new(registration);
                 self.takes(Event::AgentRegisters { link: LinkId(conn.0), registration }, outside);
+                if let Some(theft) = theft {
+                    self.takes(theft, outside);
+                }
             }
             Letter::FromAgent(said) => {
                 let Some(Peer::Agent(Some(agent))) = self.peers.get(&conn).cloned() else { return };
@@ -405,6 +413,7 @@ impl MasterNode {
         outside: &mut Outside,
     ) {
         let (now, life) = (self.now(outside), self.process.life);
+        let thief = by_thief(&event);
         outside.say(self.process, format_args!("<- {}", text::Line(&event)));
         note_event(&event, outside);
         outside.checks.master_event(life, now, &event);
@@ -421,6 +430,9 @@ impl MasterNode {
         for effect in effects {
             outside.say(self.process, format_args!("-> {}", text::Line(&effect)));
             note_effect(&effect, outside);
+            if thief.is_some_and(|link| helps(link, &effect)) {
+                outside.checks.broken(format!("a thief of an agent's id got {}", text::Line(&effect)));
+            }
             outside.checks.master_effect(life, now, outside.now, &effect);
             self.note_peer(&effect);
             match effect {
@@ -525,6 +537,33 @@ impl MasterNode {
     }
 }
 
+/// Every fifth time that an agent comes back, somebody else comes with its id, by a token of his own, and says that he
+/// follows the newest of all masters.
+fn theft(conn: ConnId, registration: &Registration) -> Option<Event> {
+    if registration.id.is_none() || !conn.0.is_multiple_of(5) {
+        return None;
+    }
+    let principal = Some(Principal::new(THIEF).expect("a short name"));
+    let registration = Registration { principal, epoch: Epoch(u64::MAX), ..registration.clone() };
+    Some(Event::AgentRegisters { link: LinkId(u64::MAX - conn.0), registration: Box::new(registration) })
+}
+
+/// The link of a thief who registers.
+fn by_thief(event: &Event) -> Option<LinkId> {
+    let Event::AgentRegisters { link, registration } = event else { return None };
+    let principal = registration.principal.as_ref();
+    principal.is_some_and(|principal| principal.as_str() == THIEF).then_some(*link)
+}
+
+/// Whether this helps a thief: whatever is said to an agent, or ends a link but his own.
+fn helps(thief: LinkId, effect: &Effect) -> bool {
+    match effect {
+        Effect::CloseLink { link, .. } => *link != thief,
+        Effect::ToAgent { .. } => true,
+        _ => false,
+    }
+}
+
 /// What the door does not understand: the same each time that it arrives.
 fn is_strange(call: &sdk::Call) -> bool {
     let sdk::Call::Accept { tasks, .. } = call else { return false };
@@ -553,6 +592,9 @@ fn note_effect(effect: &Effect, outside: &mut Outside) {
         Effect::ToScheduler { message, .. } => outside.coverage.note(coverage::to_scheduler(message)),
         Effect::CloseLink { refused: Some(refused), .. } if refused.reason == "STALE_MASTER" => {
             outside.coverage.note("an agent follows a newer master");
+        }
+        Effect::CloseLink { refused: Some(refused), .. } if refused.reason == "NOT_YOURS" => {
+            outside.coverage.note("an agent id is refused to a thief");
         }
         _ => {}
     }

@@ -75,6 +75,7 @@ impl World {
             frameworks: frameworks.into_values().collect(),
             epoch: Epoch(1),
             capabilities: AgentCapability::ALL.into(),
+            principal: None,
         };
         Event::AgentRegisters { link: self.agents[agent].link, registration: Box::new(registration) }
     }

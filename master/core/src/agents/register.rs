@@ -1,6 +1,6 @@
 //! Registration: an agent is admitted or comes back, tells what it runs, and is told what the master believes.
 
-use bourse_types::{AgentId, AgentInfo, FrameworkId, Now, TaskId};
+use bourse_types::{AgentId, AgentInfo, Epoch, FrameworkId, Now, Principal, TaskId};
 
 use crate::agents::{Agent, AgentInput, AgentState};
 use crate::deadlines::Due;
@@ -15,8 +15,9 @@ impl Master {
     /// An agent registers: the first time, again after its link broke or the master restarted, or a second time by a
     /// newer link, which replaces the older one. A repeat tells it the same again.
     ///
-    /// Refused are an agent that follows a newer master (it is left alone from then on), one that was marked gone (it
-    /// shall kill what it runs and stop), and one that claims an id which this master has yet to give.
+    /// Refused are one that comes with the id of an agent of somebody else's (nothing of that agent changes), an agent that
+    /// follows a newer master (it is left alone from then on), one that was marked gone (it shall kill what it runs and
+    /// stop), and one that claims an id which this master has yet to give.
     pub(crate) fn on_agent_registers(
         &mut self,
         now: Now,
@@ -24,9 +25,16 @@ impl Master {
         registration: Registration,
         out: &mut Effects,
     ) {
-        let Registration { id, info, tasks, frameworks, epoch, capabilities } = registration;
+        let Registration { id, info, tasks, frameworks, epoch, capabilities, principal } = registration;
+        let owner = id.as_ref().and_then(|id| self.agents.get(id)).and_then(|agent| agent.principal.clone());
+        // Before anything else that is said in the agent's name is believed.
+        if let (Some(id), Some(owner)) = (&id, &owner)
+            && principal.as_ref() != Some(owner)
+        {
+            return refuse_foreigner(link, id, owner, principal.as_ref(), out);
+        }
         if epoch > self.epoch {
-            return self.refuse_follower_of_newer_master(now, link, id.as_ref(), epoch, out);
+            return self.refuse_follower_of_newer_master(now, link, id.as_ref(), principal, epoch, out);
         }
         if let Some(id) = id.as_ref().filter(|id| self.gone.contains_key(*id)) {
             out.push(Effect::CloseLink { link, refused: Some(marked_gone(id)) });
@@ -42,11 +50,12 @@ impl Master {
         }
         let named = id.is_some();
         let id = id.unwrap_or_else(|| self.next_agent_id());
-        self.remove_predecessor(now, &id, &info, out);
+        let owner = owner.or(principal);
+        self.remove_predecessor(now, &id, &info, owner.as_ref(), out);
         let before = self.agents.get(&id).map(|agent| agent.state);
         match before {
-            None => self.admit(now, &id, info, out),
-            Some(_) => self.update_agent(&id, info, out),
+            None => self.admit(now, &id, info, owner, out),
+            Some(_) => self.update_agent(&id, info, owner, out),
         }
         self.connect(now, &id, link, out);
         self.agent_mut(&id).capabilities = capabilities;
@@ -97,7 +106,8 @@ impl Master {
         now: Now,
         link: LinkId,
         id: Option<&AgentId>,
-        epoch: bourse_types::Epoch,
+        principal: Option<Principal>,
+        epoch: Epoch,
         out: &mut Effects,
     ) {
         if let Some(older) = id.and_then(|id| self.agents.get(id)).and_then(Agent::link) {
@@ -105,7 +115,8 @@ impl Master {
             out.push(Effect::CloseLink { link: older, refused: None });
             self.on_agent_link_closed(now, id, older, out);
         }
-        self.deposed_by = Some(self.deposed_by.map_or(epoch, |known| known.max(epoch)));
+        let told = self.deposed_by.entry(principal.clone()).or_default();
+        *told = epoch.max(*told);
         let message = format!(
             "this master has epoch {} and the agent follows a master with epoch {}; stop this master, or when the newer \
              one was given up or lost its registry, set this machine's clock right and start this master again, as an \
@@ -114,50 +125,85 @@ impl Master {
         );
         let mut entry =
             Entry::new(Kind::Agent, format!("an agent was refused: {message}")).reason("STALE_MASTER");
-        entry.agent = id.cloned();
+        (entry.agent, entry.principal) = (id.cloned(), principal);
         let refused = AgentRefused { reason: "STALE_MASTER", message, shut_down: false };
         out.push(Effect::CloseLink { link, refused: Some(refused) });
         out.push(Effect::Record(entry));
     }
 
-    /// An agent with another id at the same address is the same machine before it lost its work directory. Port 0 is no
-    /// address: an agent whose API does not listen.
-    fn remove_predecessor(&mut self, now: Now, id: &AgentId, info: &AgentInfo, out: &mut Effects) {
-        let there =
-            self.addresses.get(&info.address).filter(|there| *there != id && info.address.port != 0).cloned();
+    /// An agent of the same owner with another id at the same address is the same machine before it lost its work
+    /// directory. Port 0 is no address: an agent whose API does not listen. An agent of somebody else's stays: an address is
+    /// only what an agent says, and would otherwise be enough to have any agent removed.
+    fn remove_predecessor(
+        &mut self,
+        now: Now,
+        id: &AgentId,
+        info: &AgentInfo,
+        owner: Option<&Principal>,
+        out: &mut Effects,
+    ) {
+        let there = self.addresses.get(&(info.address.clone(), owner.cloned()));
+        let there = there.filter(|there| *there != id && info.address.port != 0).cloned();
         if let Some(predecessor) = there {
             let why = format!("agent {id} registered at the same address {}", info.address);
             self.remove_agent(now, &predecessor, &why, out);
         }
     }
 
-    fn admit(&mut self, now: Now, id: &AgentId, info: AgentInfo, out: &mut Effects) {
-        out.push(Effect::Persist(Change::AgentAdmitted { id: id.clone(), info: info.clone(), at: now.wall }));
+    fn admit(
+        &mut self,
+        now: Now,
+        id: &AgentId,
+        info: AgentInfo,
+        principal: Option<Principal>,
+        out: &mut Effects,
+    ) {
+        out.push(Effect::Persist(Change::AgentAdmitted {
+            id: id.clone(),
+            info: info.clone(),
+            principal: principal.clone(),
+            at: now.wall,
+        }));
         let waiting = AgentState::Recovered { deadline: now.mono };
-        self.addresses.insert(info.address.clone(), id.clone());
-        self.agents.insert(id.clone(), Agent::new(id.clone(), info, waiting, now.wall));
+        let agent = Agent::new(id.clone(), info, principal, waiting, now.wall);
+        self.addresses.insert(agent.place(), id.clone());
+        self.agents.insert(id.clone(), agent);
     }
 
-    /// What the agent says about itself may have changed. Its offers and the filters on it were about what it was.
-    fn update_agent(&mut self, id: &AgentId, info: AgentInfo, out: &mut Effects) {
-        if self.agents.get(id).is_some_and(|agent| agent.info == info) {
+    /// What the agent says about itself may have changed, and one that was nobody's may be somebody's now. Its offers and
+    /// the filters on it were about what it was.
+    fn update_agent(
+        &mut self,
+        id: &AgentId,
+        info: AgentInfo,
+        principal: Option<Principal>,
+        out: &mut Effects,
+    ) {
+        if self.agents.get(id).is_some_and(|agent| agent.info == info && agent.principal == principal) {
             return;
         }
-        out.push(Effect::Persist(Change::AgentUpdated { id: id.clone(), info: info.clone() }));
+        out.push(Effect::Persist(Change::AgentUpdated {
+            id: id.clone(),
+            info: info.clone(),
+            principal: principal.clone(),
+        }));
         self.rescind_offers_of_agent(id, "its agent changed", out);
         self.clear_filters_of_agent(id);
         self.leave_pool(id);
         self.leave_address(id);
-        self.addresses.insert(info.address.clone(), id.clone());
-        self.agent_mut(id).info = info;
+        let agent = self.agent_mut(id);
+        (agent.info, agent.principal) = (info, principal);
+        let place = agent.place();
+        self.addresses.insert(place, id.clone());
         self.join_pool(id);
     }
 
     /// The agent is not at its address any more, if it was.
     pub(crate) fn leave_address(&mut self, id: &AgentId) {
         let Some(agent) = self.agents.get(id) else { return };
-        if self.addresses.get(&agent.info.address) == Some(id) {
-            self.addresses.remove(&agent.info.address);
+        let place = agent.place();
+        if self.addresses.get(&place) == Some(id) {
+            self.addresses.remove(&place);
         }
     }
 
@@ -208,6 +254,32 @@ impl Master {
             })
             .cloned()
             .collect()
+    }
+}
+
+/// Nothing changes for the agent, or for whoever has it: somebody else came with its id.
+fn refuse_foreigner(
+    link: LinkId,
+    id: &AgentId,
+    owner: &Principal,
+    caller: Option<&Principal>,
+    out: &mut Effects,
+) {
+    let refused = not_yours(id, owner, caller);
+    let entry = Entry::new(Kind::Agent, format!("an agent was refused: {}", refused.message));
+    out.push(Effect::Record(entry.reason(refused.reason).agent(id).principal(caller)));
+    out.push(Effect::CloseLink { link, refused: Some(refused) });
+}
+
+fn not_yours(id: &AgentId, owner: &Principal, caller: Option<&Principal>) -> AgentRefused {
+    let caller =
+        caller.map_or("of nobody".to_owned(), |caller| format!("with a token of principal {caller}"));
+    AgentRefused {
+        reason: "NOT_YOURS",
+        message: format!(
+            "agent id {id} belongs to principal {owner}, and this agent came {caller}; give it a token of {owner} (who may              have several), or, to let its machine join as a new agent, mark agent {id} gone and remove the work directory"
+        ),
+        shut_down: false,
     }
 }
 

@@ -173,9 +173,10 @@ impl Assembly {
     }
 
     fn take_agent(&mut self, part: AgentPart) -> Result<(), BadState> {
-        let AgentPart { id, info, state, admitted, heard, drain, capabilities } = part;
-        self.master.addresses.insert(info.address.clone(), id.clone());
-        let agent = Agent { heard, drain, capabilities, ..Agent::new(id.clone(), info, state, admitted) };
+        let AgentPart { id, info, state, admitted, heard, drain, capabilities, principal } = part;
+        let agent = Agent::new(id.clone(), info, principal, state, admitted);
+        let agent = Agent { heard, drain, capabilities, ..agent };
+        self.master.addresses.insert(agent.place(), id.clone());
         once(self.master.agents.put(id.clone(), Arc::new(agent)), || format!("agent {id}"))
     }
 

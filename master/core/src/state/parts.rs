@@ -52,7 +52,7 @@ impl Master {
             awake: *awake,
             pass_allowed: *pass_allowed,
             emptied: emptied.clone(),
-            deposed_by: *deposed_by,
+            deposed_by: deposed_by.clone(),
         };
         iter::once(Part::Head(Box::new(head)))
             .chain(agents.values().map(agent_part))
@@ -71,6 +71,7 @@ fn agent_part(agent: &Agent) -> Part {
     let Agent {
         id,
         info,
+        principal,
         state,
         admitted,
         heard,
@@ -89,6 +90,7 @@ fn agent_part(agent: &Agent) -> Part {
         heard: *heard,
         drain: *drain,
         capabilities: capabilities.clone(),
+        principal: principal.clone(),
     }))
 }
 

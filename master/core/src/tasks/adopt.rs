@@ -61,9 +61,13 @@ impl Master {
                     self.move_task(now, &framework, &id, &report.latest, out);
                     self.adopt_size(&report, out);
                 }
-                // The id was given again while this agent was away: only one of the two may go on.
+                // The id was given again while this agent was away, or the agent lies: only one of the two may go on.
                 Some(_) => orders.push(ToAgent::Kill { framework, task: id, policy: None, reason: None }),
                 None if self.has_completed(&framework, &id, agent, report.latest.state) => {}
+                // The other one may come back. Were it forgotten for this one, any agent could take over what is unreachable.
+                None if self.is_unreachable_elsewhere(&framework, &id, agent) => {
+                    orders.push(ToAgent::Kill { framework, task: id, policy: None, reason: None });
+                }
                 None => self.adopt_task(now, agent, given_up, report, out),
             }
         }
@@ -136,6 +140,12 @@ impl Master {
             self.frameworks.get(framework).into_iter().flat_map(|framework| framework.completed.iter().rev());
         let known = completed.into_iter().find(|task| task.info.id == *id && task.agent == *agent);
         reported.is_terminal() && known.is_some_and(|task| task.is_settled())
+    }
+
+    /// Whether the task is known to be unreachable with another agent.
+    fn is_unreachable_elsewhere(&self, framework: &FrameworkId, id: &TaskId, agent: &AgentId) -> bool {
+        let known = self.frameworks.get(framework).and_then(|framework| framework.unreachable.get(id));
+        known.is_some_and(|task| task.agent != *agent)
     }
 
     fn adopt_task(

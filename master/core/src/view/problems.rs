@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bourse_types::units::format_count;
-use bourse_types::{Mono, TaskState, Wall};
+use bourse_types::{Mono, Principal, TaskState, Wall};
 
 use crate::agents::{Agent, AgentState};
 use crate::frameworks::{Framework, FrameworkState};
@@ -90,15 +90,24 @@ impl View {
     }
 
     fn deposed(&self) -> Option<Problem> {
-        let newer = self.master.deposed_by?;
+        let told = &self.master.deposed_by;
+        let newer = told.values().max()?;
+        // Who says so is told, as one agent that lies is enough for it.
+        let owners: Vec<&str> = told.keys().flatten().map(Principal::as_str).collect();
+        let agents = match owners[..] {
+            [] => "agents".to_owned(),
+            [one] => format!("agents of principal {one}"),
+            [one, another] => format!("agents of principals {one} and {another}"),
+            [one, ref others @ ..] => format!("agents of principals {one} and {} others", others.len()),
+        };
         Some(Problem {
             severity: Severity::Critical,
             summary: format!(
-                "agents follow a newer master: this one has epoch {}, that one {newer}",
+                "{agents} follow a newer master: this one has epoch {}, that one {newer}",
                 self.epoch()
             ),
-            advice: "stop this master; when the newer one was given up or lost its registry, set this machine's clock right \
-                     and start this master again"
+            advice: "if there is a newer master, stop this one; if it was given up or lost its registry, set this machine's \
+                     clock right and start this master again; if there never was one, an agent lies: replace its token"
                 .to_owned(),
             kind: "master",
             id: self.master_id().to_string(),

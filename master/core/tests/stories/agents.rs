@@ -340,6 +340,7 @@ fn an_agent_that_follows_a_newer_master_is_refused_and_not_commanded_any_more() 
         frameworks: vec![],
         epoch: Epoch(9),
         capabilities: AgentCapability::all(),
+        principal: None,
     };
     w.check(Event::AgentRegisters { link: new, registration: Box::new(registration) }, expect![[r#"
         close link 1
@@ -361,6 +362,7 @@ fn an_agent_at_the_address_of_an_older_one_replaces_it() {
         frameworks: vec![],
         epoch: Epoch(1),
         capabilities: AgentCapability::all(),
+        principal: None,
     };
     w.check(Event::AgentRegisters { link, registration: Box::new(registration) }, expect![[r#"
         persist agent m-S0 removed
@@ -565,6 +567,7 @@ fn an_id_that_this_master_has_yet_to_give_is_nobodys() {
         frameworks: vec![],
         epoch: Epoch(1),
         capabilities: AgentCapability::all(),
+        principal: None,
     };
     w.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
     assert!(w.view().agent(&first).is_none(), "it was replaced at its address");
@@ -587,6 +590,7 @@ fn tasks_of_an_agent_that_was_removed_are_told_as_running_when_it_comes_back_wit
         frameworks: vec![],
         epoch: Epoch(1),
         capabilities: AgentCapability::all(),
+        principal: None,
     };
     w.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
     assert_eq!(w.state_of(&framework, "t1"), Some(TaskState::Gone));

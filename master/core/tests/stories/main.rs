@@ -12,6 +12,7 @@ mod explaining;
 mod fairness;
 mod frameworks;
 mod launching;
+mod liars;
 mod offers;
 mod reading;
 mod reconciling;

@@ -11,6 +11,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("fairness", include_str!("fairness.rs")),
     ("frameworks", include_str!("frameworks.rs")),
     ("launching", include_str!("launching.rs")),
+    ("liars", include_str!("liars.rs")),
     ("offers", include_str!("offers.rs")),
     ("reading", include_str!("reading.rs")),
     ("reconciling", include_str!("reconciling.rs")),

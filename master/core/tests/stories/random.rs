@@ -151,6 +151,7 @@ impl Outside {
                     frameworks: vec![],
                     epoch: bourse_types::Epoch(1),
                     capabilities: bourse_types::AgentCapability::all(),
+                    principal: None,
                 };
                 Event::AgentRegisters { link, registration: Box::new(registration) }
             }

@@ -16,7 +16,8 @@ use bourse_master_core::registry::Snapshot;
 use bourse_master_core::{Config, Master, View};
 use bourse_types::{
     Address, AgentCapability, AgentId, AgentInfo, Attributes, Epoch, FrameworkId, FrameworkInfo, KillPolicy,
-    Labels, MasterId, Mono, Now, OfferId, Resources, Role, Size, Source, TaskId, TaskState, TaskStatus, Wall,
+    Labels, MasterId, Mono, Now, OfferId, Principal, Resources, Role, Size, Source, TaskId, TaskState,
+    TaskStatus, Wall,
 };
 use bytes::Bytes;
 use expect_test::Expect;
@@ -214,6 +215,7 @@ impl World {
             frameworks: Vec::new(),
             epoch: Epoch(1),
             capabilities: AgentCapability::all(),
+            principal: None,
         };
         self.apply(Event::AgentRegisters { link, registration: Box::new(registration) });
         let id = self.last.iter().find_map(|effect| match effect {
@@ -385,6 +387,10 @@ pub fn task_id(id: &str) -> TaskId {
     TaskId::new(id).expect("a literal of the story")
 }
 
+pub fn principal(name: &str) -> Principal {
+    Principal::new(name).expect("a literal of the story")
+}
+
 pub fn role(name: &str) -> Role {
     Role::new(name).expect("a literal of the story")
 }
@@ -424,18 +430,28 @@ pub fn registers_with(
 ) -> Event {
     let info = agent_info(total, id.map_or(6000, port_of));
     let capabilities = AgentCapability::all();
-    let registration =
-        Registration { id: id.cloned(), info, tasks, frameworks, epoch: Epoch(1), capabilities };
+    let (id, epoch) = (id.cloned(), Epoch(1));
+    let registration = Registration { id, info, tasks, frameworks, epoch, capabilities, principal: None };
     Event::AgentRegisters { link, registration: Box::new(registration) }
+}
+
+/// The same, but for what is changed of it.
+pub fn but(event: Event, change: impl FnOnce(&mut Registration)) -> Event {
+    let Event::AgentRegisters { link, mut registration } = event else {
+        panic!("{event:?} registers nobody")
+    };
+    change(&mut registration);
+    Event::AgentRegisters { link, registration }
+}
+
+/// The same with a token of this principal.
+pub fn by(name: &str, event: Event) -> Event {
+    but(event, |registration| registration.principal = Some(principal(name)))
 }
 
 /// The same by an agent of a release that can do just this.
 pub fn able(event: Event, capabilities: &[AgentCapability]) -> Event {
-    let Event::AgentRegisters { link, mut registration } = event else {
-        panic!("{event:?} registers nobody")
-    };
-    registration.capabilities = capabilities.iter().copied().collect();
-    Event::AgentRegisters { link, registration }
+    but(event, |registration| registration.capabilities = capabilities.iter().copied().collect())
 }
 
 pub fn framework_info(roles: &[&str]) -> FrameworkInfo {

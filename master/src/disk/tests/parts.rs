@@ -40,9 +40,33 @@ fn config() -> impl Strategy<Value = Config> {
     )
 }
 
+/// A head that was told of these newer masters, and is ordinary otherwise.
+pub(super) fn deposed_by(deposed_by: BTreeMap<Option<Principal>, Epoch>) -> Part {
+    let started = Now { mono: Mono(1), wall: Wall(1) };
+    Part::Head(Box::new(Head {
+        config: Config::default(),
+        epoch: Epoch(1),
+        id: MasterId::new("m").expect("an id"),
+        started,
+        random: 0,
+        agents_named: 0,
+        frameworks_named: 0,
+        offers_named: 0,
+        round: 0,
+        awake: Mono(1),
+        pass_allowed: Mono(1),
+        emptied: BTreeSet::new(),
+        deposed_by,
+    }))
+}
+
+fn deposed() -> impl Strategy<Value = BTreeMap<Option<Principal>, Epoch>> {
+    btree_map(option::of(principal()), any::<u64>().prop_map(Epoch), 0..3)
+}
+
 fn head() -> impl Strategy<Value = Part> {
     let counts = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    let rest = (mono(), mono(), vec(agent_id(), 0..3), option::of(any::<u64>()));
+    let rest = (mono(), mono(), vec(agent_id(), 0..3), deposed());
     (config(), any::<u64>(), master_id(), now(), counts, rest).prop_map(
         |(config, epoch, id, started, counts, (awake, pass_allowed, emptied, deposed_by))| {
             let (random, agents_named, frameworks_named, offers_named, round) = counts;
@@ -59,7 +83,7 @@ fn head() -> impl Strategy<Value = Part> {
                 awake,
                 pass_allowed,
                 emptied: emptied.into_iter().collect(),
-                deposed_by: deposed_by.map(Epoch),
+                deposed_by,
             }))
         },
     )
@@ -83,9 +107,19 @@ fn agent_part() -> impl Strategy<Value = Part> {
         started,
         mark_gone,
     });
-    (agent_id(), agent_info(), state, wall(), option::of(now()), option::of(drain), capabilities()).prop_map(
-        |(id, info, state, admitted, heard, drain, capabilities)| {
-            Part::Agent(Box::new(AgentPart { id, info, state, admitted, heard, drain, capabilities }))
+    let whose = (agent_id(), option::of(principal()));
+    (whose, agent_info(), state, wall(), option::of(now()), option::of(drain), capabilities()).prop_map(
+        |((id, principal), info, state, admitted, heard, drain, capabilities)| {
+            Part::Agent(Box::new(AgentPart {
+                id,
+                info,
+                state,
+                admitted,
+                heard,
+                drain,
+                capabilities,
+                principal,
+            }))
         },
     )
 }
