@@ -17,7 +17,7 @@ mod text;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-pub use bytes::damaged;
+pub use bytes::{Damages, damaged, damages};
 pub use text::text;
 
 /// A reader that takes longer for a mebibyte does more than to read.

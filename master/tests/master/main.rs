@@ -7,6 +7,7 @@ mod hostile;
 mod operators;
 mod pages;
 mod recovery;
+mod sequences;
 mod standard;
 mod tasks;
 mod tokens;
