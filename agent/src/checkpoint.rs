@@ -22,6 +22,7 @@ use bourse_agent_core::{Record, State};
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use disk::BadRecord;
+pub use disk::{read as read_records, write as write_records};
 use log::{Log, LogError};
 
 /// A log smaller than this is never written anew: it is read in milliseconds.
