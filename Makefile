@@ -1,5 +1,5 @@
 # The commands of a newcomer and of CI. Each installs what it misses first; README.md says what that is and why.
-.PHONY: run build test test-cgroup2 check sim storm bench format clean help
+.PHONY: run build test test-cgroup2 check sim storm fuzz bench format clean help
 
 help: ## show this
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,10 @@ sim: ## the whole cluster by seeds in virtual time: make sim SEEDS=10000, or ARG
 storm: ## everything that can fail fails, under real processes: make storm SECONDS=3600, or SEED=7 for one that was seen
 	scripts/install-missing test
 	STORM_SECONDS=$(or $(SECONDS),120) STORM_SEED=$(SEED) cargo test --package bourse-tests --test storm -- --nocapture
+
+fuzz: ## readers under inputs that look for new code in them: make fuzz SECONDS=600, or TARGET=call for one
+	scripts/install-missing build
+	scripts/fuzz $(or $(SECONDS),60) $(TARGET)
 
 bench: ## what SPECIFICATION.md measures, beside a peer or a floor; a part: make bench ARGS="tasks --tasks 100"
 	scripts/install-missing bench

@@ -23,6 +23,7 @@ use bourse_agent_core::{OWN_INODES, Record, Shortage, State};
 use crate::disk::Space;
 
 use disk::BadRecord;
+pub use disk::{read as read_records, write as write_records};
 use log::{Log, LogError};
 
 /// A log smaller than this is never written anew: it is read in milliseconds.

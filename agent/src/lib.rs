@@ -43,5 +43,12 @@ mod serve;
 
 mod run;
 
+/// What reads bytes of others, for whoever tries it with all kinds of them. No part of what an agent is to anybody else.
+#[doc(hidden)]
+pub mod readers {
+    pub use crate::checkpoint::{read_records, write_records};
+    pub use crate::wire::read as message;
+}
+
 pub use config::{AgentArgs, Config};
 pub use run::{EXIT_DISK_FAILED, exit_code, run};

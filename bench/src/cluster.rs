@@ -9,10 +9,10 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use bourse_client::{Settings, Target, Token, TokenSource};
+use bourse_client::{Connection, Settings, Target, Token, TokenSource};
 use bourse_sdk::Framework;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -38,7 +38,8 @@ const LAST_LINES: usize = 20;
 const TOKEN: &str = "framework-of-the-bench-and-of-no-real-cluster";
 const AGENT_TOKEN: &str = "agent-of-the-bench-and-of-no-real-cluster";
 
-const RESOURCES: &str = "cpus:4000; mem:4000000; disk:4000000";
+/// More than any machine has.
+pub const RESOURCES: &str = "cpus:4000; mem:4000000; disk:4000000";
 
 /// A running master and agent.
 pub struct Cluster {
@@ -53,20 +54,10 @@ pub struct Cluster {
 impl Cluster {
     /// Starts both. They find each other by themselves.
     pub fn start(binary: &Path) -> anyhow::Result<Cluster> {
-        let temporary =
-            tempfile::Builder::new().prefix("bourse-bench-").tempdir().context("making a folder")?;
-        let folder = temporary.path().canonicalize().context("looking at the folder that was just made")?;
-        // As work directories are: tasks are another user, and come by here on their way to their sandboxes.
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("opening the folder")?;
-        let port = ports::free(2)?;
-        let mut cluster = Cluster { folder, port, parts: Vec::new(), _temporary: temporary };
-        cluster.write_tokens()?;
+        let mut cluster = Cluster::master_alone(binary, &[])?;
         let path = |name: &str| cluster.folder.join(name).display().to_string();
-        let (master, agent) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{}", port + 1));
-        let (master_dir, agent_dir) = (path("master"), path("agent"));
-        let (tokens, agent_token) = (path("tokens.toml"), path("agent.token"));
-        let arguments = [["--listen", &*master], ["--work-dir", &*master_dir], ["--tokens", &*tokens]];
-        cluster.start_part(binary, "master", arguments.as_flattened())?;
+        let (master, agent) = (cluster.address(), format!("127.0.0.1:{}", cluster.port + 1));
+        let (agent_dir, agent_token) = (path("agent"), path("agent.token"));
         let arguments = [
             ["--master", &*master],
             ["--listen", &*agent],
@@ -79,6 +70,27 @@ impl Cluster {
         ];
         cluster.start_part(binary, "agent", arguments.as_flattened())?;
         Ok(cluster)
+    }
+
+    /// Starts a master with these arguments besides its own, for agents that are played. It stops when it is let go.
+    pub fn master_alone(binary: &Path, more: &[&str]) -> anyhow::Result<Cluster> {
+        let temporary =
+            tempfile::Builder::new().prefix("bourse-bench-").tempdir().context("making a folder")?;
+        let folder = temporary.path().canonicalize().context("looking at the folder that was just made")?;
+        // As work directories are: tasks are another user, and come by here on their way to their sandboxes.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).context("opening the folder")?;
+        let port = ports::free(2)?;
+        let mut cluster = Cluster { folder, port, parts: Vec::new(), _temporary: temporary };
+        cluster.write_tokens()?;
+        let path = |name: &str| cluster.folder.join(name).display().to_string();
+        let (master, master_dir, tokens) = (cluster.address(), path("master"), path("tokens.toml"));
+        let own = [["--listen", &*master], ["--work-dir", &*master_dir], ["--tokens", &*tokens]];
+        cluster.start_part(binary, "master", &[own.as_flattened(), more].concat())?;
+        Ok(cluster)
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     fn write_tokens(&self) -> anyhow::Result<()> {
@@ -123,6 +135,22 @@ impl Cluster {
         let token = TokenSource::Text(Token::new(TOKEN)?);
         let settings = Settings::master(Target::loopback(self.port)).with_token(token);
         Ok(Framework::new(name).settings(settings).user("nobody").patience(Some(START)))
+    }
+
+    /// A connection for an agent that is played, once the master answers.
+    pub async fn agent_connection(&self) -> anyhow::Result<Connection> {
+        let token = TokenSource::Text(Token::new(AGENT_TOKEN)?);
+        let settings = Settings::master(Target::loopback(self.port)).with_token(token);
+        let begun = Instant::now();
+        loop {
+            match Connection::open(&settings).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if begun.elapsed() > START => {
+                    return Err(error).context("waiting for the master to answer");
+                }
+                Err(_) => sleep(LOOK).await,
+            }
+        }
     }
 
     /// Where all of it is.

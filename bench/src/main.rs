@@ -19,6 +19,7 @@ mod turns;
 
 mod logs;
 mod memory;
+mod recording;
 mod sleepers;
 mod tasks;
 
@@ -47,7 +48,7 @@ struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = value_parser!(u32).range(1..))]
     rounds: u32,
 
-    /// How many tasks `tasks` and `sleepers` have at once, as many as one ACCEPT may launch at most
+    /// How many tasks `tasks`, `sleepers` and `recording` have at once, as many as one ACCEPT may launch at most
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(1..=1000))]
     tasks: u32,
 
@@ -77,6 +78,8 @@ enum Part {
     Sleepers,
     /// A task that writes its log flat out
     Logs,
+    /// A master that records what it is told beside one that does not
+    Recording,
     /// The master's core alone, up to 50,000 agents: passes, updates, placements, failover, memory
     Core,
 }
@@ -85,7 +88,12 @@ impl Part {
     /// Whether it runs the binary under test.
     fn needs_the_binary(self) -> bool {
         match self {
-            Part::Commands | Part::Containers | Part::Tasks | Part::Sleepers | Part::Logs => true,
+            Part::Commands
+            | Part::Containers
+            | Part::Tasks
+            | Part::Sleepers
+            | Part::Logs
+            | Part::Recording => true,
             Part::Core => false,
         }
     }
@@ -122,6 +130,7 @@ fn main() -> anyhow::Result<()> {
             Part::Tasks => tasks::measure(&args.binary, rounds, tasks)?,
             Part::Sleepers => sleepers::measure(&args.binary, tasks)?,
             Part::Logs => logs::measure(&args.binary)?,
+            Part::Recording => recording::measure(&args.binary, tasks)?,
             Part::Core => master_core::measure(&args.shapes, bounds)?,
         }
     }

@@ -54,3 +54,13 @@ pub use driver::RunError;
 pub use framework::Framework;
 pub use handle::Handle;
 pub use state::{StateDir, StateError};
+
+/// How many things a session hears by an event, for whoever tries all kinds of them. No part of what authors use.
+///
+/// # Errors
+///
+/// What is wrong with it.
+#[doc(hidden)]
+pub fn read_event(event: &bourse_proto::v1::scheduler::Event) -> Result<usize, String> {
+    wire::read(event).map(|heard| heard.len()).map_err(|why| why.to_string())
+}

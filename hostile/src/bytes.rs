@@ -62,10 +62,25 @@ enum Damage {
     },
 }
 
+/// What is wrong with bytes that are known only later: 1 to 8 things.
+#[derive(Clone, Debug)]
+pub struct Damages(Vec<Damage>);
+
+impl Damages {
+    /// The bytes with all of that wrong.
+    pub fn apply(&self, bytes: Vec<u8>) -> Vec<u8> {
+        self.0.iter().fold(bytes, |bytes, damage| damage.apply(bytes))
+    }
+}
+
+/// 1 to 8 things that are wrong.
+pub fn damages() -> impl Strategy<Value = Damages> {
+    vec(damage(), 1..=8).prop_map(Damages)
+}
+
 /// Valid bytes with 1 to 8 things wrong, and once in a while bytes that never were valid.
 pub fn damaged(valid: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    let damaged = (valid, vec(damage(), 1..=8))
-        .prop_map(|(valid, damages)| damages.iter().fold(valid, |bytes, damage| damage.apply(bytes)));
+    let damaged = (valid, damages()).prop_map(|(valid, damages)| damages.apply(valid));
     prop_oneof![15 => damaged, 1 => vec(any::<u8>(), 0..200)]
 }
 

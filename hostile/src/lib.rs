@@ -21,7 +21,7 @@ use std::fmt::Display;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-pub use bytes::damaged;
+pub use bytes::{Damages, damaged, damages};
 pub use disk::FragileDisk;
 pub use text::text;
 

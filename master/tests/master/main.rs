@@ -8,6 +8,7 @@ mod liars;
 mod operators;
 mod pages;
 mod recovery;
+mod sequences;
 mod standard;
 mod tasks;
 mod tokens;
