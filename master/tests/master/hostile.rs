@@ -19,7 +19,7 @@ use crate::harness::*;
 
 /// Sends bytes as they are, whatever the call expects.
 #[derive(Clone, Copy, Default)]
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;
