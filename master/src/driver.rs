@@ -9,6 +9,7 @@
 //! **What does it leave to others?** Every decision to the core, encoding to the connections' tasks, writing to the
 //! [`keeper`](crate::keeper) and the [`recording`](crate::recording).
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -62,6 +63,17 @@ pub enum DriverError {
 pub(crate) struct Input {
     queued: Instant,
     what: What,
+    held: Option<Held>,
+}
+
+/// Something that is let go when an input has been taken: who said it may have so much waiting, and it is counted by this.
+#[derive(Clone)]
+pub(crate) struct Held(Arc<dyn Any + Send + Sync>);
+
+impl Held {
+    pub(crate) fn new(held: Arc<dyn Any + Send + Sync>) -> Held {
+        Held(held)
+    }
 }
 
 enum What {
@@ -97,9 +109,15 @@ pub struct Handle {
     inbox: mpsc::Sender<Input>,
     pictures: watch::Receiver<Arc<Picture>>,
     next: Arc<AtomicU64>,
+    held: Option<Held>,
 }
 
 impl Handle {
+    /// A handle that holds this with each input that is said by it, until the driver takes that.
+    pub(crate) fn holding(&self, held: Option<Held>) -> Handle {
+        Handle { held, ..self.clone() }
+    }
+
     /// The master as it is now.
     pub fn picture(&self) -> Arc<Picture> {
         self.pictures.borrow().clone()
@@ -182,7 +200,8 @@ impl Handle {
     }
 
     async fn send(&self, what: What) -> Result<(), Stopped> {
-        self.inbox.send(Input { queued: Instant::now(), what }).await.map_err(|_| Stopped)
+        let input = Input { queued: Instant::now(), what, held: self.held.clone() };
+        self.inbox.send(input).await.map_err(|_| Stopped)
     }
 
     fn next(&self) -> u64 {
@@ -245,7 +264,8 @@ impl Driver {
             #[cfg(test)]
             trip: None,
         };
-        let handle = Handle { inbox: sender, pictures: watcher, next: Arc::new(AtomicU64::new(1)) };
+        let next = Arc::new(AtomicU64::new(1));
+        let handle = Handle { inbox: sender, pictures: watcher, next, held: None };
         (driver, handle)
     }
 
@@ -279,11 +299,12 @@ impl Driver {
         let mut effects = Effects::default();
         let mut counted = 0;
         while effects.len() < EFFECTS_MAX
-            && let Some(Input { queued, what }) = inputs.next()
+            && let Some(Input { queued, what, held }) = inputs.next()
         {
             self.metrics.waited(queued.elapsed());
             counted += 1;
             self.take(what, &mut effects);
+            drop(held);
         }
         // Under load it never comes to the sleep above: deadlines are looked at in every batch.
         if self.tick_is_due(counted, inputs.len()) {

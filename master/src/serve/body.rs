@@ -1,8 +1,8 @@
 //! The bodies of calls: how much of them is held at a time, and how long one is waited for.
 //!
 //! **What is this room for?** A call is held as a whole, up to [`limits::MESSAGE_BYTES_MAX`](super::limits::MESSAGE_BYTES_MAX),
-//! from its first byte until it is answered, and one connection may have hundreds of them. Here it is counted what all
-//! calls with one token hold.
+//! from its first byte until the driver has it or it is answered, and one connection may have hundreds of them. Here it is
+//! counted what all calls with one token hold.
 //!
 //! **What does it promise?** They hold no more than [`UNDER_WAY_MAX`] together: a call that would need more is refused, and
 //! the others of its token and of everybody else go on. A call of which nothing more comes is refused after
@@ -27,6 +27,8 @@ use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::Status;
 
+use crate::driver::Held;
+
 /// What all calls that are under way with one token may hold: four of the largest, or thousands of the usual ones.
 pub(super) const UNDER_WAY_MAX: usize = 4 * super::limits::MESSAGE_BYTES_MAX;
 
@@ -41,7 +43,7 @@ const STREAMS: [&str; 2] =
 #[derive(Clone, Debug, Default)]
 pub(super) struct Account(Arc<AtomicUsize>);
 
-/// What one call holds of it, given back at its end.
+/// What one call holds of it, given back when it is answered and the driver has taken what it says.
 struct Share {
     account: Account,
     bytes: AtomicUsize,
@@ -117,13 +119,14 @@ impl Counted {
     }
 }
 
-/// Counts what a call holds, until it is answered. Needs its [`Account`].
+/// Counts what a call holds. Needs its [`Account`]; leaves a [`Held`] for what the call says to the driver.
 pub(super) async fn count(mut request: Request, next: Next) -> Response {
     let Some(account) = request.extensions_mut().remove::<Account>() else { return next.run(request).await };
     if STREAMS.contains(&request.uri().path()) {
         return next.run(request).await;
     }
     let share = Arc::new(Share { account, bytes: AtomicUsize::new(0) });
+    request.extensions_mut().insert(Held::new(share.clone()));
     let request = request.map(|body| {
         let body = body.into_data_stream();
         Body::from_stream(Counted { body, share: share.clone(), silent: None, halves: 0 })
