@@ -5,10 +5,13 @@
 //! **What does it promise?** Whoever has shown no token yet is a [`Stranger`], who gets little time and shares little room
 //! with all others. One who has is known, and stays. Where many come at once, each has at least a second to show its
 //! token, and the others wait at the door. Where no descriptor is left, it waits for one and does not spin.
+//! What one connection may have of calls, headers and memory, whoever it is of, is bounded: `http` names each bound.
 //!
 //! **What does it leave to others?** Which tokens are right: whoever checks them says so to the call's [`Stranger`].
 
 #![warn(missing_docs)]
+
+mod http;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,8 +25,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::http::Request;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -51,12 +53,6 @@ impl Bounds {
         Bounds { strangers, patience: Duration::from_secs(10) }
     }
 }
-
-/// An HTTP/2 connection that was silent for so long is asked whether it is still there; one that does not answer in time
-/// is over. This is how a link to a machine that lost its power ends. Longer than the 15 s between heartbeats, so that
-/// links and subscriptions that are well cost no more packets than those.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A stranger has at least this long before another one takes its place.
 const GRACE: Duration = Duration::from_secs(1);
@@ -239,6 +235,18 @@ pub async fn serve(
     router: Router,
     stop: impl Future<Output = ()>,
 ) {
+    serve_as(http::server(http::WAITS), bounds, listener, tls, router, stop).await;
+}
+
+/// [`serve`] by a server with bounds of a test's own.
+async fn serve_as(
+    server: http::Server,
+    bounds: Bounds,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    stop: impl Future<Output = ()>,
+) {
     let mut strangers = Strangers { max: bounds.strangers, all: VecDeque::new() };
     let graceful = GracefulShutdown::new();
     // Owned here, so that no connection outlives its server.
@@ -266,9 +274,10 @@ pub async fn serve(
         };
         let entrance = Entrance { router: router.clone(), stranger: strangers.admit() };
         let (stranger, tls, watcher) = (entrance.stranger.clone(), tls.clone(), graceful.watcher());
+        let server = server.clone();
         connections.spawn(async move {
             tokio::select! {
-                () = connection(stream, peer, tls, entrance, watcher) => {}
+                () = connection(server, stream, peer, tls, entrance, watcher) => {}
                 () = stranger.has_to_go(bounds.patience) => debug!(%peer, "a connection without a token ends"),
             }
         });
@@ -278,6 +287,7 @@ pub async fn serve(
 }
 
 async fn connection(
+    server: http::Server,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
@@ -286,14 +296,6 @@ async fn connection(
 ) {
     // Small messages both ways: waiting to fill a packet would cost more than it saves.
     let _ = stream.set_nodelay(true);
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .adaptive_window(true);
-    server.http1().timer(TokioTimer::new());
     let service = TowerToHyperService::new(entrance);
     let ended = match tls {
         None => {

@@ -9,6 +9,7 @@
 //! **What does it leave to others?** Every decision to the core, encoding to the connections' tasks, writing to the
 //! [`keeper`](crate::keeper) and the [`recording`](crate::recording).
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -39,6 +40,10 @@ const INBOX_MAX: usize = 4_096;
 /// Inputs that share one sync. Larger batches would save no more syncs, but make the first of them wait longer.
 const BATCH_MAX: usize = 512;
 
+/// With so many effects a batch takes no more inputs: some 10 MB. One call is answered by ten thousand events, and they
+/// are held until the batch is kept.
+const EFFECTS_MAX: usize = 16_384;
+
 /// The newest entries of the history that go along with each picture, for those who watch.
 const RECENT_ENTRIES_MAX: usize = 256;
 
@@ -58,6 +63,17 @@ pub enum DriverError {
 pub(crate) struct Input {
     queued: Instant,
     what: What,
+    held: Option<Held>,
+}
+
+/// Something that is let go when an input has been taken: who said it may have so much waiting, and it is counted by this.
+#[derive(Clone)]
+pub(crate) struct Held(Arc<dyn Any + Send + Sync>);
+
+impl Held {
+    pub(crate) fn new(held: Arc<dyn Any + Send + Sync>) -> Held {
+        Held(held)
+    }
 }
 
 enum What {
@@ -93,9 +109,15 @@ pub struct Handle {
     inbox: mpsc::Sender<Input>,
     pictures: watch::Receiver<Arc<Picture>>,
     next: Arc<AtomicU64>,
+    held: Option<Held>,
 }
 
 impl Handle {
+    /// A handle that holds this with each input that is said by it, until the driver takes that.
+    pub(crate) fn holding(&self, held: Option<Held>) -> Handle {
+        Handle { held, ..self.clone() }
+    }
+
     /// The master as it is now.
     pub fn picture(&self) -> Arc<Picture> {
         self.pictures.borrow().clone()
@@ -178,7 +200,8 @@ impl Handle {
     }
 
     async fn send(&self, what: What) -> Result<(), Stopped> {
-        self.inbox.send(Input { queued: Instant::now(), what }).await.map_err(|_| Stopped)
+        let input = Input { queued: Instant::now(), what, held: self.held.clone() };
+        self.inbox.send(input).await.map_err(|_| Stopped)
     }
 
     fn next(&self) -> u64 {
@@ -241,7 +264,8 @@ impl Driver {
             #[cfg(test)]
             trip: None,
         };
-        let handle = Handle { inbox: sender, pictures: watcher, next: Arc::new(AtomicU64::new(1)) };
+        let next = Arc::new(AtomicU64::new(1));
+        let handle = Handle { inbox: sender, pictures: watcher, next, held: None };
         (driver, handle)
     }
 
@@ -258,23 +282,32 @@ impl Driver {
                 () = &mut stop => return Ok(()),
                 () = self.clock.sleep_until(self.master.next_deadline()) => {}
             }
-            let span = info_span!("batch", n_events = inputs.len());
-            self.batch(&mut inputs).instrument(span).await?;
+            let mut waiting = inputs.drain(..);
+            loop {
+                let span = info_span!("batch", n_events = waiting.len());
+                self.batch(&mut waiting).instrument(span).await?;
+                if waiting.as_slice().is_empty() {
+                    break;
+                }
+            }
         }
     }
 
-    /// Apply, keep, show, deliver.
-    async fn batch(&mut self, inputs: &mut Vec<Input>) -> Result<(), DriverError> {
+    /// Apply, keep, show, deliver. What of the inputs would make it too large stays for the next.
+    async fn batch(&mut self, inputs: &mut std::vec::Drain<'_, Input>) -> Result<(), DriverError> {
         let started = Instant::now();
         let mut effects = Effects::default();
         let mut counted = 0;
-        for Input { queued, what } in inputs.drain(..) {
+        while effects.len() < EFFECTS_MAX
+            && let Some(Input { queued, what, held }) = inputs.next()
+        {
             self.metrics.waited(queued.elapsed());
             counted += 1;
             self.take(what, &mut effects);
+            drop(held);
         }
         // Under load it never comes to the sleep above: deadlines are looked at in every batch.
-        if self.tick_is_due(counted) {
+        if self.tick_is_due(counted, inputs.len()) {
             self.apply(Event::Tick, &mut effects);
             counted += 1;
         }
@@ -323,8 +356,9 @@ impl Driver {
             self.before_tick = None;
             return false;
         }
-        let waiting =
-            self.before_tick.map_or_else(|| self.inbox.len(), |waiting| waiting.saturating_sub(applied));
+        let waiting = self
+            .before_tick
+            .map_or_else(|| left + self.inbox.len(), |waiting| waiting.saturating_sub(applied));
         self.before_tick = (waiting > 0).then_some(waiting);
         waiting == 0
     }
@@ -344,7 +378,7 @@ impl Driver {
                 }
             }
             What::StreamOpened { stream, sender, subscription } => {
-                self.sessions.open_stream(stream, sender);
+                self.sessions.open_stream(stream, sender, subscription.principal.clone());
                 self.apply(Event::Subscribes { stream, subscription }, effects);
             }
             What::StreamGone { stream } => {
@@ -483,8 +517,8 @@ pub(crate) mod tests {
     use std::pin::{Pin, pin};
     use std::time::Duration;
 
-    use bourse_master_core::{AgentState, Config};
-    use bourse_types::{Address, Attributes, Epoch, MasterId};
+    use bourse_master_core::{AgentState, Call, Config};
+    use bourse_types::{Address, Attributes, Epoch, FrameworkInfo, MasterId, Role, TaskId};
 
     use super::*;
     use crate::config::HistoryBounds;
@@ -560,6 +594,39 @@ pub(crate) mod tests {
         handle.tell(Event::AgentsHeard { agents }).await.expect("it is there");
         settle(&mut driving, &handle).await;
         assert_eq!(registry.commits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_takes_no_more_once_it_has_much_to_say_and_the_rest_goes_on_behind_it() {
+        const ASKED: usize = 10_000;
+        let (mut driver, handle, _registry) = driver(Config::default());
+        let mut info = FrameworkInfo::new("f".to_owned());
+        info.roles = vec![Role::any()];
+        let subscription = Subscription { info, suppressed: Vec::new(), principal: None };
+        let (stream, mut events) = handle.open_stream(subscription).await.expect("it is there");
+        let mut inputs = Vec::new();
+        driver.inbox.recv_many(&mut inputs, BATCH_MAX).await;
+        driver.batch(&mut inputs.drain(..)).await.expect("kept");
+        let Some(StreamMessage::Subscribed { framework, .. }) = events.recv().await else {
+            panic!("it is not told that it has subscribed")
+        };
+
+        let task = |n: usize| (TaskId::new(format!("t{n}")).expect("an id"), None);
+        for _ in 0..4 {
+            let call = Call::Reconcile { tasks: (0..ASKED).map(task).collect() };
+            let event = Event::Call { framework: framework.clone(), stream, call };
+            handle.tell(event).await.expect("it is there");
+        }
+        driver.inbox.recv_many(&mut inputs, BATCH_MAX).await;
+        let mut waiting = inputs.drain(..);
+        for left in [2, 0] {
+            driver.batch(&mut waiting).await.expect("kept");
+            assert_eq!(waiting.len(), left);
+            for _ in 0..2 * ASKED {
+                let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await;
+                assert!(matches!(event, Ok(Some(StreamMessage::Update(_)))), "{event:?}");
+            }
+        }
     }
 
     #[tokio::test]

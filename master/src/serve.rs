@@ -3,15 +3,17 @@
 //! **What is this room for?** Turning calls into events and questions, and answers into messages. Each door is a file:
 //! agents, schedulers, operators, services, metrics.
 //!
-//! **What does it promise?** Every call but a health probe (`/health`, gRPC `Health/Check`) carries
-//! a token that this master knows ([`auth`]). No message is
-//! larger than [`limits::MESSAGE_BYTES_MAX`], and none of an agent's than [`limits::LINK_MESSAGE_BYTES_MAX`]. Unknown paths are answered with 404, unknown gRPC methods with
-//! UNIMPLEMENTED.
+//! **What does it promise?** Every call but a health probe (`/health`, gRPC `Health/Check`) carries a token that this
+//! master knows ([`auth`]). No message is larger than [`limits::MESSAGE_BYTES_MAX`], and none of an agent's than
+//! [`limits::LINK_MESSAGE_BYTES_MAX`]; what the calls with one token hold together is bounded, too. Unknown paths are
+//! answered with 404, unknown gRPC methods with UNIMPLEMENTED.
 //!
 //! **What does it leave to others?** Every decision: the core, by way of the [`driver`](crate::driver).
 
 pub mod auth;
 pub mod limits;
+
+mod body;
 
 mod agent;
 mod callback;
@@ -173,6 +175,7 @@ fn router(doors: &Doors, heard: agent::Heard) -> Router {
     // tonic's own fallback would answer every unknown path with 200 and a gRPC status.
     let calls = routes.prepare().into_axum_router().reset_fallback().merge(ours);
     let calls = calls
+        .layer(middleware::from_fn(body::count))
         .layer(middleware::from_fn(limits::speak_plainly))
         .layer(middleware::from_fn_with_state(doors.tokens.clone(), auth::check));
     let gate = auth::PageGate { tokens: doors.tokens.clone(), tls: doors.tls };

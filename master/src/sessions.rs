@@ -3,7 +3,8 @@
 //! **What is this room for?** The driver's own table of senders; nobody else has it, so it needs no lock.
 //!
 //! **What does it promise?** Delivering never waits. What one batch says to one connection arrives in its order. A
-//! connection that does not read is cut off, and hears by the end of its channel that it was.
+//! connection that does not read is cut off, and hears by the end of its channel that it was. What waits for those of one
+//! principal together is bounded, too, however many they are.
 //!
 //! **What does it leave to others?** Encoding happens in the connections' own tasks.
 
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bourse_master_core::{AgentRefused, Done, LinkId, OfferMade, Refused, RequestId, StreamId, ToAgent};
-use bourse_types::{AgentId, AgentInfo, FrameworkId, OfferId, TaskStatus, Wall};
+use bourse_types::{AgentId, AgentInfo, FrameworkId, OfferId, Principal, TaskStatus, Wall};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -26,6 +27,16 @@ const _: () = assert!(LINK_QUEUE_MAX > 3 * bourse_master_core::offers::TASKS_PER
 /// Events on their way to one scheduler, beside one for each of its tasks: the answer to an implicit reconciliation has
 /// as many, and a framework that was cut off by it would ask again, for ever.
 pub const STREAM_QUEUE_MAX: usize = 65_536;
+
+/// Events on their way to all schedulers of one principal, beside those for their tasks: some 150 MB. A principal may have
+/// a thousand schedulers, and one call of a few hundred KiB is answered by ten thousand events.
+pub const PRINCIPAL_QUEUE_MAX: usize = 4 * STREAM_QUEUE_MAX;
+
+/// From then on that is all that each of them may have queued, beside one for each of its tasks.
+pub const CROWDED_QUEUE_MAX: usize = 1_024;
+
+/// A scheduler's principal is looked at each time that it was told so many events: it may have many others.
+const LOOK_EVERY: usize = 256;
 
 /// What travels to the task of a link.
 #[derive(Debug)]
@@ -82,11 +93,24 @@ struct Link {
     agent: Option<AgentId>,
 }
 
-/// A stream: its sender, and its framework once that is known.
+/// A stream: its sender, whose it is, and its framework once that is known.
 #[derive(Debug)]
 struct Stream {
     sender: StreamSender,
+    principal: Option<Principal>,
     framework: Option<FrameworkId>,
+    /// How many events it was told.
+    told: usize,
+}
+
+impl Stream {
+    /// Events that wait for it, but for as many as it has tasks.
+    fn excess(&self, tasks: &impl Fn(&FrameworkId) -> usize) -> usize {
+        match self.sender.queued.load(Ordering::Relaxed) {
+            0 => 0,
+            queued => queued.saturating_sub(self.framework.as_ref().map_or(0, tasks)),
+        }
+    }
 }
 
 /// The driver's end of a stream.
@@ -140,8 +164,13 @@ impl Sessions {
         self.links.insert(link, Link { sender, agent: None });
     }
 
-    pub(crate) fn open_stream(&mut self, stream: StreamId, sender: StreamSender) {
-        self.streams.insert(stream, Stream { sender, framework: None });
+    pub(crate) fn open_stream(
+        &mut self,
+        stream: StreamId,
+        sender: StreamSender,
+        principal: Option<Principal>,
+    ) {
+        self.streams.insert(stream, Stream { sender, principal, framework: None, told: 0 });
     }
 
     pub(crate) fn open_request(
@@ -185,23 +214,40 @@ impl Sessions {
         &mut self,
         stream: StreamId,
         message: StreamMessage,
-        tasks: impl FnOnce(&FrameworkId) -> usize,
+        tasks: impl Fn(&FrameworkId) -> usize,
     ) {
-        let Some(Stream { sender, framework }) = self.streams.get_mut(&stream) else { return };
+        let is_behind = self.is_behind(stream, &tasks);
+        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Stream { sender, framework, told, .. } = entry;
         let Some(events) = &sender.events else { return };
-        let queued = sender.queued.load(Ordering::Relaxed);
-        if queued >= STREAM_QUEUE_MAX && queued >= STREAM_QUEUE_MAX + framework.as_ref().map_or(0, tasks) {
+        if is_behind {
             let framework_id = framework.as_ref().map(FrameworkId::as_str);
+            let queued = sender.queued.load(Ordering::Relaxed);
             warn!(framework_id, queued, "a scheduler does not read its events and is cut off");
             sender.events = None;
             sender.uncut = None;
             return;
         }
+        *told = told.wrapping_add(1);
         // Before it is sent: the reader must never count below zero.
         sender.queued.fetch_add(1, Ordering::Relaxed);
         if events.send(message).is_err() {
             // Its task ends and tells us in a moment.
             debug!(?stream, "a scheduler is gone");
+        }
+    }
+
+    /// Whether so much is queued for this stream that it gets no more.
+    fn is_behind(&self, stream: StreamId, tasks: &impl Fn(&FrameworkId) -> usize) -> bool {
+        let Some(entry) = self.streams.get(&stream) else { return false };
+        let queued = entry.sender.queued.load(Ordering::Relaxed);
+        if queued >= STREAM_QUEUE_MAX && entry.excess(tasks) >= STREAM_QUEUE_MAX {
+            return true;
+        }
+        let looks = queued >= CROWDED_QUEUE_MAX && entry.told.is_multiple_of(LOOK_EVERY);
+        looks && entry.excess(tasks) >= CROWDED_QUEUE_MAX && {
+            let theirs = self.streams.values().filter(|other| other.principal == entry.principal);
+            theirs.map(|other| other.excess(tasks)).sum::<usize>() >= PRINCIPAL_QUEUE_MAX
         }
     }
 
@@ -270,7 +316,7 @@ mod tests {
         let mut sessions = Sessions::default();
         let (sender, mut receiver) = stream();
         let stream = StreamId(1);
-        sessions.open_stream(stream, sender);
+        sessions.open_stream(stream, sender, None);
         sessions.subscribed(stream, &framework());
         for n in 0..STREAM_QUEUE_MAX {
             sessions.tell_scheduler(stream, event(n), |_| 0);
@@ -297,7 +343,7 @@ mod tests {
         let (tasks, meanwhile) = (100_000, 1_000);
         let mut sessions = Sessions::default();
         let (sender, mut receiver) = stream();
-        sessions.open_stream(StreamId(1), sender);
+        sessions.open_stream(StreamId(1), sender, None);
         sessions.subscribed(StreamId(1), &framework());
         for n in 0..tasks + meanwhile {
             sessions.tell_scheduler(StreamId(1), event(n), |_| tasks);
@@ -308,6 +354,61 @@ mod tests {
             heard += 1;
         }
         assert_eq!(heard, tasks + meanwhile);
+    }
+
+    #[test]
+    fn schedulers_of_one_principal_share_a_bound_and_those_who_read_or_are_of_others_do_not_notice() {
+        let principal = |name| Some(Principal::new(name).expect("a principal"));
+        let mut sessions = Sessions::default();
+        // More than may wait for all of them, each with less than it may have by itself.
+        let mut greedy = Vec::new();
+        for n in 0..100 {
+            let (sender, receiver) = stream();
+            sessions.open_stream(StreamId(n), sender, principal("greedy"));
+            greedy.push(receiver);
+        }
+        let (mut reads, mut other) = (stream(), stream());
+        sessions.open_stream(StreamId(100), reads.0, principal("greedy"));
+        sessions.open_stream(StreamId(101), other.0, principal("other"));
+        for n in 0..STREAM_QUEUE_MAX / 4 {
+            for stream in 0..102 {
+                sessions.tell_scheduler(StreamId(stream), event(n), |_| 0);
+            }
+            if n % CROWDED_QUEUE_MAX == CROWDED_QUEUE_MAX - 1 {
+                while let Ok(message) = reads.1.events.try_recv() {
+                    reads.1.queued.fetch_sub(1, Ordering::Relaxed);
+                    drop(message);
+                }
+            }
+        }
+        let is_cut = |receiver: &mut StreamReceiver| {
+            receiver.cut.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        };
+        assert!(greedy.iter_mut().all(is_cut));
+        assert!(!is_cut(&mut reads.1) && !is_cut(&mut other.1));
+        let queued: usize = greedy.iter().map(|receiver| receiver.queued.load(Ordering::Relaxed)).sum();
+        assert!(queued >= PRINCIPAL_QUEUE_MAX, "{queued}");
+        assert!(queued <= PRINCIPAL_QUEUE_MAX + 100 * (CROWDED_QUEUE_MAX + LOOK_EVERY), "{queued}");
+    }
+
+    #[test]
+    fn what_waits_for_tasks_does_not_count_towards_what_a_principal_may_have() {
+        let mut sessions = Sessions::default();
+        let tasks = PRINCIPAL_QUEUE_MAX;
+        let (sender, mut receiver) = stream();
+        sessions.open_stream(StreamId(1), sender, None);
+        sessions.subscribed(StreamId(1), &framework());
+        let (sender, mut beside) = stream();
+        sessions.open_stream(StreamId(2), sender, None);
+        for n in 0..tasks + STREAM_QUEUE_MAX / 2 {
+            sessions.tell_scheduler(StreamId(1), event(n), |_| tasks);
+        }
+        for n in 0..STREAM_QUEUE_MAX / 2 {
+            sessions.tell_scheduler(StreamId(2), event(n), |_| tasks);
+        }
+        for receiver in [&mut receiver, &mut beside] {
+            assert_eq!(receiver.cut.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        }
     }
 
     #[test]

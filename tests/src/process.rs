@@ -64,6 +64,25 @@ pub fn cpu_time(pids: &[u32]) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// The memory that it has had at most so far, in MiB, as the kernel counts its pages.
+///
+/// # Panics
+/// When it has ended.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+    kib.expect("the kernel tells it in KiB") >> 10
+}
+
+/// How many descriptors it has open.
+///
+/// # Panics
+/// When it has ended.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
 /// All processes in control groups whose path holds this text.
 pub fn in_groups(text: &str) -> Vec<u32> {
     let holds = |pid: &u32| {

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt as _;
 use std::pin::pin;
 
 use bourse_frames::HEAD;
@@ -357,4 +358,42 @@ async fn a_panic_leaves_a_recording_that_ends_with_the_input_that_caused_it() {
         matches!(&events[..], [Event::AgentRegisters { .. }, .., Event::AgentsHeard { .. }]),
         "{events:?}"
     );
+}
+
+/// Who may do what with it.
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("there").permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_recording_and_what_is_kept_of_a_panic_are_for_the_masters_user_alone() {
+    let work_dir = tempfile::tempdir().expect("a folder");
+    let folder = work_dir.path().join(FOLDER);
+    let mut desk = Desk::new(&folder, 64 << 20);
+    desk.agent(1);
+    desk.write();
+    let (reply, answer) = mpsc::sync_channel(1);
+    desk.writer.take(Work::Crashed { inputs: Vec::new(), reply });
+    let crash = answer.recv().expect("answered").expect("writable");
+    for folder in [&folder, &crash] {
+        assert_eq!(mode(folder), 0o700, "{}", folder.display());
+        let files: Vec<_> = fs::read_dir(folder).expect("readable").flatten().map(|it| it.path()).collect();
+        assert!(!files.is_empty(), "{}", folder.display());
+        for file in files {
+            assert_eq!(mode(&file), 0o600, "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_segments_are_closed_to_others_also_in_a_folder_that_is_open() {
+    let work_dir = tempfile::tempdir().expect("a folder");
+    let folder = work_dir.path().join(FOLDER);
+    fs::create_dir(&folder).expect("writable");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut desk = Desk::new(&folder, 64 << 20);
+    desk.write();
+    let files = fs::read_dir(&folder).expect("readable").flatten();
+    let modes: Vec<u32> = files.map(|file| mode(&file.path())).collect();
+    assert_eq!(modes, [0o600]);
 }

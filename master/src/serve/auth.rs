@@ -27,6 +27,8 @@ use serde::Deserialize;
 use tonic::Status;
 use tracing::warn;
 
+use super::body::Account;
+
 /// A token has at least so many characters: fewer could be guessed by trying.
 const TOKEN_MIN: usize = 16;
 
@@ -94,10 +96,11 @@ pub struct Tokens {
     known: Arc<[Known]>,
 }
 
-/// A caller, and what its browser shows instead of its token.
+/// A caller, what its browser shows instead of its token, and what its calls hold.
 struct Known {
     caller: Caller,
     cookie: String,
+    account: Account,
 }
 
 impl fmt::Debug for Known {
@@ -242,8 +245,11 @@ impl Tokens {
 
     /// Tokens that a test or `bourse dev` has made by itself.
     pub fn new(callers: impl IntoIterator<Item = Caller>) -> Tokens {
-        let known =
-            callers.into_iter().map(|caller| Known { cookie: cookie::of_token(&caller.token), caller });
+        let known = callers.into_iter().map(|caller| Known {
+            cookie: cookie::of_token(&caller.token),
+            caller,
+            account: Account::default(),
+        });
         Tokens { known: known.collect() }
     }
 
@@ -388,6 +394,7 @@ async fn admit(mut request: Request, known: &Known, next: Next) -> Response {
         stranger.is_known_now();
     }
     request.extensions_mut().insert(known.caller.clone());
+    request.extensions_mut().insert(known.account.clone());
     next.run(request).await
 }
 

@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 use super::auth::{Caller, Kind};
 use super::callback::Callbacks;
-use crate::driver::{Handle, Stopped};
+use crate::driver::{Handle, Held, Stopped};
 use crate::metrics::Metrics;
 use crate::sessions::{StreamMessage, StreamReceiver};
 use crate::wire::scheduler::{self as form, BadCall, Heard, MasterIdentity};
@@ -144,10 +144,12 @@ impl Schedulers {
         Ok(form::read(call, &role_of)?)
     }
 
-    /// Subscribes. What the core has against it arrives as an ERROR event, after which the events end.
+    /// Subscribes. What the core has against it arrives as an ERROR event, after which the events end. `held` is let go
+    /// when the driver has the subscription.
     pub(crate) async fn subscribe(
         &self,
         caller: Caller,
+        held: Option<Held>,
         mut info: FrameworkInfo,
         suppressed: Vec<Role>,
     ) -> Result<Subscribed, CallRefused> {
@@ -168,7 +170,7 @@ impl Schedulers {
             }
         }
         let subscription = Subscription { info, suppressed, principal: Some(principal.clone()) };
-        let (stream, messages) = self.driver.open_stream(subscription).await?;
+        let (stream, messages) = self.driver.holding(held).open_stream(subscription).await?;
         let stream_id = Uuid::new_v4().to_string();
         self.streams().insert(stream_id.clone(), Entry { stream, principal, framework: None });
         let (outbound, events) = mpsc::channel(OUTBOUND);
@@ -178,10 +180,11 @@ impl Schedulers {
         Ok(Subscribed { stream_id, events })
     }
 
-    /// Takes any other call.
+    /// Takes any other call. `held` is let go when the driver has it.
     pub(crate) async fn call(
         &self,
         caller: &Caller,
+        held: Option<Held>,
         stream_id: &str,
         framework: FrameworkId,
         call: Option<bourse_master_core::Call>,
@@ -196,7 +199,7 @@ impl Schedulers {
             entry.stream
         };
         if let Some(call) = call {
-            self.driver.tell(Event::Call { framework, stream, call }).await?;
+            self.driver.holding(held).tell(Event::Call { framework, stream, call }).await?;
         }
         Ok(())
     }
@@ -325,13 +328,14 @@ impl Scheduler for SchedulerDoor {
             )
             .into());
         }
+        let held = request.extensions().get::<Held>().cloned();
         let Heard::Subscribe { info, suppressed } = self.0.read(request.into_inner())? else {
             return Err(CallRefused::Misplaced(
                 "type: only SUBSCRIBE opens a stream; send other calls by Call",
             )
             .into());
         };
-        let Subscribed { stream_id, events } = self.0.subscribe(caller, *info, suppressed).await?;
+        let Subscribed { stream_id, events } = self.0.subscribe(caller, held, *info, suppressed).await?;
         let mut response: Response<Self::SubscribeStream> =
             Response::new(Box::pin(ReceiverStream::new(events)));
         let stream_id = MetadataValue::try_from(stream_id).expect("a UUID is ASCII");
@@ -343,12 +347,13 @@ impl Scheduler for SchedulerDoor {
         let caller = Caller::of(&request)?.must_be(MAY)?;
         let stream_id = request.metadata().get(STREAM_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
         let stream_id = stream_id.ok_or(CallRefused::NoStream)?;
+        let held = request.extensions().get::<Held>().cloned();
         match self.0.read(request.into_inner())? {
             Heard::Subscribe { .. } => {
                 Err(CallRefused::Misplaced("type: a SUBSCRIBE opens a stream; send it by Subscribe").into())
             }
             Heard::Call { framework, call } => {
-                self.0.call(&caller, &stream_id, framework, call).await?;
+                self.0.call(&caller, held, &stream_id, framework, call).await?;
                 Ok(Response::new(wire::CallAccepted {}))
             }
         }

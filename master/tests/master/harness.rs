@@ -336,7 +336,14 @@ impl FakeScheduler {
         token: &str,
         info: v1::FrameworkInfo,
     ) -> Result<FakeScheduler, Status> {
-        let connection = cluster.connect(token).await;
+        FakeScheduler::subscribe_by(cluster.connect(token).await, info).await
+    }
+
+    /// As [`FakeScheduler::subscribe`], by a connection that others may use too.
+    pub async fn subscribe_by(
+        connection: Connection,
+        info: v1::FrameworkInfo,
+    ) -> Result<FakeScheduler, Status> {
         let framework_id = info.id.clone();
         let subscribe = carrier::Subscribe { framework_info: Some(info), ..Default::default() };
         let call = carrier::Call {

@@ -3,6 +3,7 @@
 mod harness;
 mod stage;
 
+mod greedy;
 mod hostile;
 mod liars;
 mod operators;

@@ -24,7 +24,7 @@ const STREAM_ID: &str = "bourse-stream-id";
 
 /// A scheduler of bare messages.
 pub struct Bare {
-    connection: Connection,
+    pub connection: Connection,
     stream_id: MetadataValue<Ascii>,
     id: v1::FrameworkId,
     events: Streaming<Event>,
@@ -110,11 +110,11 @@ impl Bare {
         status
     }
 
-    fn call(&self, kind: Type) -> carrier::Call {
+    pub fn call(&self, kind: Type) -> carrier::Call {
         carrier::Call { framework_id: Some(self.id.clone()), r#type: Some(kind as i32), ..Default::default() }
     }
 
-    async fn send(&self, call: carrier::Call) -> Result<(), Status> {
+    pub async fn send(&self, call: carrier::Call) -> Result<(), Status> {
         let mut request = Request::new(call);
         request.metadata_mut().insert(STREAM_ID, self.stream_id.clone());
         self.connection.scheduler().call(request).await.map(drop)
@@ -181,7 +181,7 @@ fn task(id: &str, offer: &v1::Offer, cpus: f64, command: &str) -> v1::TaskInfo {
 
 /// Messages as bytes, so that what is sent need not be one.
 #[derive(Clone, Copy, Debug, Default)]
-struct Raw;
+pub struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

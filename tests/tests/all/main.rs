@@ -3,10 +3,12 @@
 //! Issue by issue this grows; a test is a sentence that a user could be told. What they are made of is in the library
 //! of this crate.
 
+mod besieged;
 mod cli;
 mod dev;
 mod disks;
 mod docs;
+mod greedy;
 mod hostile;
 mod house;
 mod kill9;
