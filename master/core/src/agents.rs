@@ -36,8 +36,6 @@ pub struct Agent {
     pub state: AgentState,
     /// When it was admitted.
     pub admitted: Wall,
-    /// When it was last heard; `None` when this master never heard it.
-    pub heard: Option<Now>,
     /// While an operator drains it.
     pub drain: Option<Drain>,
     /// What is in its outstanding offers.
@@ -196,7 +194,6 @@ impl Agent {
             capabilities: BTreeSet::new(),
             state,
             admitted,
-            heard: None,
             drain: None,
             offered: Resources::new(),
             allocated: Resources::new(),
@@ -265,9 +262,23 @@ impl Master {
     /// These agents were heard. Ids of agents that are not connected, or unknown, change nothing.
     pub(crate) fn on_agents_heard(&mut self, now: Now, agents: &[AgentId]) {
         for id in agents {
-            if self.agents.get(id).is_some_and(|agent| agent.link().is_some()) {
-                self.agent_mut(id).heard = Some(now);
+            let Some(slot) = self.agents.slot(id) else { continue };
+            if self.agents.at(slot).is_some_and(|agent| agent.link().is_some()) {
+                self.heard.insert(slot, now);
             }
+        }
+    }
+
+    /// When the agent was last heard; `None` when this master never heard it.
+    pub(crate) fn heard(&self, id: &AgentId) -> Option<Now> {
+        self.heard.get(&self.agents.slot(id)?).copied()
+    }
+
+    /// Takes the agent's record out of the table, with what is kept beside it.
+    pub(crate) fn remove_agent_record(&mut self, id: &AgentId) {
+        if let Some(slot) = self.agents.slot(id) {
+            self.heard.remove(&slot);
+            self.agents.remove(id);
         }
     }
 

@@ -14,11 +14,13 @@ use crate::config::Config;
 use crate::deadlines::{Deadlines, Due};
 use crate::effect::Effects;
 use crate::event::{Call, Event, StreamId};
-use crate::frameworks::{Framework, FrameworkState};
+use crate::frameworks::{Framework, FrameworkState, Removed};
 use crate::offers::Offer;
 use crate::random::Random;
 use crate::registry::{Absence, KnownAgent, KnownFramework, Snapshot};
+use crate::slots::{Slot, SlotTable};
 use crate::table::Table;
+use crate::tasks::Lost;
 
 /// All that the master knows. A clone is cheap and shares what neither side changes.
 #[derive(Clone, Debug)]
@@ -33,15 +35,20 @@ pub struct Master {
     pub(crate) frameworks_named: u64,
     pub(crate) offers_named: u64,
 
-    pub(crate) agents: Table<AgentId, Agent>,
+    pub(crate) agents: SlotTable<AgentId, Agent>,
+    /// When each agent was last heard; nothing of one that this master never heard. Beside the records, as thousands are
+    /// heard every second, and nobody who compares two pictures wants to look at those.
+    pub(crate) heard: OrdMap<Slot, Now>,
     /// The agent at each address, so that a newcomer finds who was there before it.
     pub(crate) addresses: OrdMap<Address, AgentId>,
     pub(crate) gone: OrdMap<AgentId, Wall>,
-    pub(crate) frameworks: Table<FrameworkId, Framework>,
+    /// What was lost with each agent, also with one that was forgotten since.
+    pub(crate) lost: OrdMap<AgentId, Lost>,
+    pub(crate) frameworks: SlotTable<FrameworkId, Framework>,
     /// Frameworks that were torn down: for people, the newest last.
     pub(crate) completed: Vector<Arc<Framework>>,
     /// Their ids, which are refused.
-    pub(crate) removed: OrdMap<FrameworkId, Wall>,
+    pub(crate) removed: Removed,
     pub(crate) offers: Table<OfferId, Offer>,
     pub(crate) weights: OrdMap<Role, Milli>,
 
@@ -81,10 +88,12 @@ impl Master {
             agents_named: 0,
             frameworks_named: 0,
             offers_named: 0,
-            agents: Table::new(),
+            agents: SlotTable::new(),
+            heard: OrdMap::new(),
             addresses: OrdMap::new(),
             gone: recovered.gone.into_iter().collect(),
-            frameworks: Table::new(),
+            lost: OrdMap::new(),
+            frameworks: SlotTable::new(),
             completed: Vector::new(),
             removed: recovered.removed.into_iter().collect(),
             offers: Table::new(),

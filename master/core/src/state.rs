@@ -4,8 +4,8 @@
 //! the same state, time and events then have the same effects. Records share what is large with the master that they are
 //! of, so taking one apart holds nothing twice.
 //!
-//! What adds up from other records (what is offered and allocated of an agent, what a framework holds, the pool, who is at
-//! which address) is not among them: it is added up again, and no two records can disagree on it. Deadlines, marks and the
+//! What adds up from other records (what is offered and allocated of an agent, what was lost with it, what a framework
+//! holds, the pool, who is at which address) is not among them: it is added up again, and no two records can disagree on it. Deadlines, marks and the
 //! order of filters look like such sums and are none: an entry that outlived its reason still wakes the master, the source
 //! that lots were drawn from has gone on, and of two filters that end together the first one makes room.
 
@@ -167,8 +167,6 @@ pub struct FrameworkPart {
     pub suppressed: BTreeSet<Role>,
     /// Offers that it was made, by role: each role that it holds or held something in.
     pub served: BTreeMap<Role, u64>,
-    /// There were once more unreachable tasks than there is room for.
-    pub crowded: bool,
     /// In how many passes it got nothing, by reason, since it last subscribed.
     pub unserved: BTreeMap<Unserved, u64>,
     /// It is no more, and only kept for people.

@@ -277,7 +277,6 @@ fn write_framework(framework: &FrameworkPart) -> wire::FrameworkPart {
         registered_ms: framework.registered.as_millis(),
         suppressed: framework.suppressed.iter().map(ToString::to_string).collect(),
         served: framework.served.iter().map(|(role, served)| (role.to_string(), *served)).collect(),
-        crowded: framework.crowded,
         unserved: framework.unserved.iter().map(|(why, n)| (word(*why).to_owned(), *n)).collect(),
         torn_down: framework.torn_down,
     }
@@ -305,7 +304,6 @@ fn read_framework(record: wire::FrameworkPart) -> Result<FrameworkPart, BadRecor
         registered: Wall(record.registered_ms),
         suppressed: all(record.suppressed, role)?.into_iter().collect(),
         served: served.into_iter().collect(),
-        crowded: record.crowded,
         unserved: unserved.into_iter().collect(),
         torn_down: record.torn_down,
     })

@@ -183,7 +183,7 @@ impl Operator for OperatorDoor {
         let view = &picture.view;
         let mut agents: Vec<_> = resolve::all(text, agents(view))
             .iter()
-            .map(|named| forms::agent(named.thing, &self.0.usages))
+            .map(|named| forms::agent(view, named.thing, &self.0.usages))
             .collect();
         // Of one that is gone only the id is known, and it has the whole of it.
         let gone = view.gone_agents().filter(|(id, _)| text.is_empty() || id.as_str() == text);

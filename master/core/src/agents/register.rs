@@ -172,10 +172,10 @@ impl Master {
             AgentState::Active { .. } | AgentState::Recovered { .. } | AgentState::Disconnected { .. } => {}
         }
         self.leave_pool(id);
-        let agent = self.agent_mut(id);
-        agent.state =
+        self.agent_mut(id).state =
             before.step(AgentInput::Registers { link }).expect("an agent may register in every state");
-        agent.heard = Some(now);
+        let slot = self.agents.slot(id).expect("its record was just changed");
+        self.heard.insert(slot, now);
         self.join_pool(id);
         // A connected agent has its entry already. A second one would do no harm, but there would be one for each
         // of its reconnects.

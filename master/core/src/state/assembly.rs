@@ -9,9 +9,10 @@ use super::{AgentPart, BadState, FrameworkPart, Head, Part, Place};
 use crate::agents::Agent;
 use crate::allocator::Dirty;
 use crate::deadlines::Deadlines;
-use crate::frameworks::{Framework, Holding};
+use crate::frameworks::{Framework, Holding, Removed};
 use crate::master::Master;
 use crate::random::Random;
+use crate::slots::SlotTable;
 use crate::table::Table;
 use crate::tasks::Task;
 
@@ -101,12 +102,14 @@ impl Assembly {
             agents_named,
             frameworks_named,
             offers_named,
-            agents: Table::new(),
+            agents: SlotTable::new(),
+            heard: OrdMap::new(),
             addresses: OrdMap::new(),
             gone: OrdMap::new(),
-            frameworks: Table::new(),
+            lost: OrdMap::new(),
+            frameworks: SlotTable::new(),
             completed: Vector::new(),
-            removed: OrdMap::new(),
+            removed: Removed::default(),
             offers: Table::new(),
             weights: OrdMap::new(),
             deadlines: Deadlines::default(),
@@ -134,7 +137,7 @@ impl Assembly {
                 format!("agent {id}, which is gone")
             }),
             Part::Removed { id, at } => {
-                let new = self.master.removed.insert(id.clone(), at).is_none();
+                let new = self.master.removed.put(id.clone(), at);
                 once(new, || format!("framework {id}, which was removed"))
             }
             Part::Weight { role, weight } => {
@@ -175,29 +178,22 @@ impl Assembly {
     fn take_agent(&mut self, part: AgentPart) -> Result<(), BadState> {
         let AgentPart { id, info, state, admitted, heard, drain, capabilities } = part;
         self.master.addresses.insert(info.address.clone(), id.clone());
-        let agent = Agent { heard, drain, capabilities, ..Agent::new(id.clone(), info, state, admitted) };
-        once(self.master.agents.put(id.clone(), Arc::new(agent)), || format!("agent {id}"))
+        let agent = Agent { drain, capabilities, ..Agent::new(id.clone(), info, state, admitted) };
+        let new = self.master.agents.put(id.clone(), Arc::new(agent));
+        if let (Some(slot), Some(heard)) = (self.master.agents.slot(&id), heard) {
+            self.master.heard.insert(slot, heard);
+        }
+        once(new, || format!("agent {id}"))
     }
 
     fn take_framework(&mut self, part: FrameworkPart) -> Result<(), BadState> {
-        let FrameworkPart {
-            id,
-            info,
-            state,
-            absence,
-            registered,
-            suppressed,
-            served,
-            crowded,
-            unserved,
-            torn_down,
-        } = part;
+        let FrameworkPart { id, info, state, absence, registered, suppressed, served, unserved, torn_down } =
+            part;
         let holding = |(role, served)| (role, Holding { amounts: Quantities::new(), served });
         let framework = Framework {
             absence,
             suppressed,
             holdings: served.into_iter().map(holding).collect(),
-            crowded,
             unserved,
             ..Framework::new(id, info, state, registered)
         };
@@ -249,7 +245,7 @@ fn take_task(
         Place::Live => once(framework.tasks.put(id.clone(), Arc::clone(&task)), twice),
         Place::Unreachable => once(framework.unreachable.put(id.clone(), Arc::clone(&task)), twice),
         Place::Completed => {
-            framework.completed.push_back(task);
+            framework.completed.push(task);
             Ok(())
         }
     }

@@ -3,6 +3,8 @@
 use std::iter;
 use std::sync::Arc;
 
+use bourse_types::Now;
+
 use super::{AgentPart, FrameworkPart, Head, Part, Place};
 use crate::agents::Agent;
 use crate::config::Config;
@@ -24,8 +26,10 @@ impl Master {
             frameworks_named,
             offers_named,
             agents,
+            heard,
             addresses: _,
             gone,
+            lost: _,
             frameworks,
             completed,
             removed,
@@ -54,8 +58,10 @@ impl Master {
             emptied: emptied.clone(),
             deposed_by: *deposed_by,
         };
+        let agents =
+            agents.with_slots().map(move |(_, slot, agent)| agent_part(agent, heard.get(&slot).copied()));
         iter::once(Part::Head(Box::new(head)))
-            .chain(agents.values().map(agent_part))
+            .chain(agents)
             .chain(gone.iter().map(|(id, at)| Part::Gone { id: id.clone(), at: *at }))
             .chain(removed.iter().map(|(id, at)| Part::Removed { id: id.clone(), at: *at }))
             .chain(weights.iter().map(|(role, weight)| Part::Weight { role: role.clone(), weight: *weight }))
@@ -67,13 +73,12 @@ impl Master {
     }
 }
 
-fn agent_part(agent: &Agent) -> Part {
+fn agent_part(agent: &Agent, heard: Option<Now>) -> Part {
     let Agent {
         id,
         info,
         state,
         admitted,
-        heard,
         drain,
         capabilities,
         offered: _,
@@ -86,7 +91,7 @@ fn agent_part(agent: &Agent) -> Part {
         info: info.clone(),
         state: *state,
         admitted: *admitted,
-        heard: *heard,
+        heard,
         drain: *drain,
         capabilities: capabilities.clone(),
     }))
@@ -105,7 +110,6 @@ fn framework_parts(framework: &Framework, torn_down: bool) -> impl Iterator<Item
         tasks,
         unreachable,
         completed,
-        crowded,
         filters,
         unserved,
     } = framework;
@@ -117,7 +121,6 @@ fn framework_parts(framework: &Framework, torn_down: bool) -> impl Iterator<Item
         registered: *registered,
         suppressed: suppressed.clone(),
         served: holdings.iter().map(|(role, holding)| (role.clone(), holding.served)).collect(),
-        crowded: *crowded,
         unserved: unserved.clone(),
         torn_down,
     };

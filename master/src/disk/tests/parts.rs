@@ -98,10 +98,9 @@ fn framework_part() -> impl Strategy<Value = Part> {
     let absence = (span(), wall()).prop_map(|(left, at)| Absence { left, at });
     let why = prop_oneof![Just(Unserved::AgentAway), Just(Unserved::Inactive), Just(Unserved::Share)];
     let counts = (btree_map(role(), any::<u64>(), 0..3), btree_map(why, any::<u64>(), 0..3));
-    let flags = (any::<bool>(), any::<bool>());
     let who = (framework_id(), framework_info(), state, option::of(absence), wall(), roles());
-    (who, counts, flags).prop_map(
-        |((id, info, state, absence, registered, suppressed), (served, unserved), (crowded, torn_down))| {
+    (who, counts, any::<bool>()).prop_map(
+        |((id, info, state, absence, registered, suppressed), (served, unserved), torn_down)| {
             Part::Framework(Box::new(FrameworkPart {
                 id,
                 info,
@@ -110,7 +109,6 @@ fn framework_part() -> impl Strategy<Value = Part> {
                 registered,
                 suppressed: suppressed.into_iter().collect(),
                 served,
-                crowded,
                 unserved,
                 torn_down,
             }))
