@@ -9,6 +9,7 @@ mod register;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_types::{
@@ -16,6 +17,7 @@ use bourse_types::{
 };
 use imbl::OrdSet;
 
+use crate::allocator::Refusals;
 use crate::effect::{Effect, Effects, ToAgent};
 use crate::event::LinkId;
 use crate::master::Master;
@@ -46,6 +48,8 @@ pub struct Agent {
     pub offers: OrdSet<OfferId>,
     /// Its tasks that are alive, or whose end its framework has not acknowledged.
     pub tasks: OrdSet<(FrameworkId, TaskId)>,
+    /// What frameworks declined of it for a while.
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// An agent that cannot do what it would be asked for.
@@ -199,6 +203,7 @@ impl Agent {
             allocated: Resources::new(),
             offers: OrdSet::new(),
             tasks: OrdSet::new(),
+            refusals: Arc::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use bourse_types::{
 };
 use imbl::OrdSet;
 
-use crate::allocator::{Filters, Unserved};
+use crate::allocator::{ClaimId, Unserved};
 use crate::effect::{Effect, Effects, ToScheduler};
 use crate::event::StreamId;
 use crate::master::Master;
@@ -50,8 +50,8 @@ pub struct Framework {
     pub unreachable: Table<TaskId, Task>,
     /// Tasks that ended, the newest last; also unreachable ones that had no room among those.
     pub completed: Ended,
-    /// What it declined for a while.
-    pub(crate) filters: Filters,
+    /// Under which number it declined something in a role, where it did since it last revived that.
+    pub(crate) claims: BTreeMap<Role, ClaimId>,
     /// In how many passes it got nothing, by reason, since it last subscribed.
     pub unserved: BTreeMap<Unserved, u64>,
 }
@@ -135,7 +135,7 @@ impl Framework {
             tasks: Table::new(),
             unreachable: Table::new(),
             completed: Ended::default(),
-            filters: Filters::default(),
+            claims: BTreeMap::new(),
             unserved: BTreeMap::new(),
         }
     }

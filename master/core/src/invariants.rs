@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bourse_types::{AgentId, FrameworkId, OfferId, Quantities, Resources, Role};
+use bourse_types::{AgentId, FrameworkId, Mono, OfferId, Quantities, Resources, Role};
 
 use crate::account::scalars;
 use crate::agents::{Agent, AgentState};
+use crate::allocator::{Claim, ClaimId, REFUSALS_MAX};
 use crate::frameworks::FrameworkState;
 use crate::master::Master;
 use crate::tasks::{Task, sum_held};
@@ -29,6 +30,7 @@ impl Master {
         self.check_frameworks(&mut broken);
         self.check_pool(&mut broken);
         self.check_kept_beside(&mut broken);
+        self.check_refusals(&mut broken);
         self.check_deadlines(&mut broken);
         broken
     }
@@ -223,6 +225,39 @@ impl Master {
         }
         for framework in self.frameworks.values().filter(|framework| !framework.completed.is_counted()) {
             broken.push(format!("framework {} has miscounted the ends that are not settled", framework.id));
+        }
+    }
+
+    /// What was declined is looked at when it ends, has its bound, and its framework knows of it.
+    fn check_refusals(&self, broken: &mut Vec<String>) {
+        for agent in self.agents.values() {
+            let id = &agent.id;
+            let look = agent.refusals.look();
+            if look.is_some_and(|at| !self.deadlines.watches_refusals(at, id)) {
+                broken.push(format!(
+                    "nobody looks whether what was declined of agent {id} may be offered again"
+                ));
+            }
+            let mut kept: BTreeMap<ClaimId, usize> = BTreeMap::new();
+            for (claim, _, until) in agent.refusals.iter() {
+                *kept.entry(claim).or_default() += 1;
+                if look.is_none()
+                    && until < Mono::MAX
+                    && until > self.awake
+                    && self.claims.get(claim).is_some()
+                {
+                    broken.push(format!("agent {id} was declined until {until:?}, and nobody looks then"));
+                }
+            }
+            if kept.values().any(|kept| *kept > REFUSALS_MAX) {
+                broken.push(format!("more refusals of agent {id} are kept than their bound"));
+            }
+        }
+        for (claim, Claim { framework, role }) in self.claims.iter() {
+            let known = self.frameworks.get(framework).and_then(|framework| framework.claims.get(role));
+            if known != Some(&claim) {
+                broken.push(format!("framework {framework} does not know what it declined in role {role}"));
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use bourse_types::{
 use imbl::{OrdMap, Vector};
 
 use crate::agents::{Agent, AgentState, Drain};
-use crate::allocator::Dirty;
+use crate::allocator::{Claims, Dirty};
 use crate::config::Config;
 use crate::deadlines::{Deadlines, Due};
 use crate::effect::Effects;
@@ -49,6 +49,8 @@ pub struct Master {
     pub(crate) completed: Vector<Arc<Framework>>,
     /// Their ids, which are refused.
     pub(crate) removed: Removed,
+    /// Who declined something for a while.
+    pub(crate) claims: Claims,
     pub(crate) offers: Table<OfferId, Offer>,
     pub(crate) weights: OrdMap<Role, Milli>,
 
@@ -96,6 +98,7 @@ impl Master {
             frameworks: SlotTable::new(),
             completed: Vector::new(),
             removed: recovered.removed.into_iter().collect(),
+            claims: Claims::default(),
             offers: Table::new(),
             weights: recovered.weights.into_iter().collect(),
             deadlines: Deadlines::default(),
@@ -220,7 +223,7 @@ impl Master {
                 Due::Framework(framework) => self.on_framework_due(now, &framework, out),
                 Due::Offer(offer) => self.on_offer_due(now, &offer, out),
                 Due::Drain(agent) => self.on_drain_due(now, &agent, out),
-                Due::Filter(framework, role, agent) => self.on_filter_due(now, &framework, &role, &agent),
+                Due::Refusals(agent) => self.on_refusals_due(now, &agent),
                 Due::Forget => self.on_forget_due(now, out),
             }
         }

@@ -30,8 +30,7 @@ use crate::tasks::Task;
 
 pub use crate::deadlines::Due;
 
-/// One record of a master. They come in the order in which they stand here, and each framework's tasks and filters right
-/// behind it.
+/// One record of a master. They come in the order in which they stand here, and each framework's tasks right behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// What there is one of. The first, and only once.
@@ -68,9 +67,11 @@ pub enum Part {
         /// The task.
         task: Arc<Task>,
     },
-    /// What the framework before it declined for a while. Those of one role and agent come in the order in which they were
+    /// What a framework declined for a while. Those of one framework, role and agent come in the order in which they were
     /// set, which decides between equals.
     Filter {
+        /// The framework; `None`: the one before it, right behind whose tasks its filters once came.
+        framework: Option<FrameworkId>,
         /// The role.
         role: Role,
         /// The agent.
@@ -150,7 +151,7 @@ pub struct AgentPart {
     pub capabilities: BTreeSet<AgentCapability>,
 }
 
-/// A framework, without its tasks and filters, and what its offers say.
+/// A framework, without its tasks, its filters, and what its offers say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameworkPart {
     /// Its id.

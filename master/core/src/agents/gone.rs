@@ -83,7 +83,7 @@ impl Master {
     fn forget_agent(&mut self, now: Now, id: &AgentId, fate: &Fate, out: &mut Effects) {
         self.clear_agent(now, id, fate, out);
         self.end_unreachable_on(now, id, fate, out);
-        self.clear_filters_of_agent(id);
+        self.forget_refusals_of_agent(id);
         self.leave_pool(id);
         self.leave_address(id);
         self.remove_agent_record(id);
@@ -114,7 +114,7 @@ impl Master {
                     Entry::new(Kind::Task, summary).agent(&id).framework(&framework).task(&task),
                 ));
             }
-            self.clear_filters_of_agent(&id);
+            self.forget_refusals_of_agent(&id);
             self.leave_address(&id);
             self.remove_agent_record(&id);
         }

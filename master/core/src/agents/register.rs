@@ -144,7 +144,7 @@ impl Master {
         }
         out.push(Effect::Persist(Change::AgentUpdated { id: id.clone(), info: info.clone() }));
         self.rescind_offers_of_agent(id, "its agent changed", out);
-        self.clear_filters_of_agent(id);
+        self.forget_refusals_of_agent(id);
         self.leave_pool(id);
         self.leave_address(id);
         self.addresses.insert(info.address.clone(), id.clone());

@@ -90,7 +90,7 @@ impl Master {
             self.deadlines.clear(deadline, Due::Framework(id.clone()));
         }
         self.take_back_offers_of_framework(id);
-        self.clear_filters(id, None);
+        self.forget_refusals(id, None);
         self.end_tasks_of_framework(now, id, out);
 
         let framework = self.frameworks.remove(id).expect("it was found above");

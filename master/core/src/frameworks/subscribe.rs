@@ -201,7 +201,7 @@ impl Master {
         }
         // The new instance does not know the offers of the old one.
         self.take_back_offers_of_framework(id);
-        self.clear_filters(id, None);
+        self.forget_refusals(id, None);
         let framework = self.framework_mut(id);
         framework.state = FrameworkState::Active { stream };
         if framework.absence.take().is_some() {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use bourse_types::Quantities;
+use bourse_types::{AgentId, FrameworkId, Mono, Quantities, Resources, Role};
 use imbl::{OrdMap, Vector};
 
 use super::{AgentPart, BadState, FrameworkPart, Head, Part, Place};
 use crate::agents::Agent;
-use crate::allocator::Dirty;
-use crate::deadlines::Deadlines;
+use crate::allocator::{Claims, Dirty};
+use crate::deadlines::{Deadlines, Due};
 use crate::frameworks::{Framework, Holding, Removed};
 use crate::master::Master;
 use crate::random::Random;
@@ -43,6 +43,7 @@ enum Group {
     Removed,
     Weights,
     Frameworks,
+    Filters,
     Offers,
     Deadlines,
     Marks,
@@ -59,7 +60,8 @@ impl Part {
             Part::Weight { .. } => (Group::Weights, "a weight"),
             Part::Framework(_) => (Group::Frameworks, "a framework"),
             Part::Task { .. } => (Group::Frameworks, "a task"),
-            Part::Filter { .. } => (Group::Frameworks, "a filter"),
+            Part::Filter { framework: None, .. } => (Group::Frameworks, "a filter"),
+            Part::Filter { framework: Some(_), .. } => (Group::Filters, "a filter"),
             Part::Offer(_) => (Group::Offers, "an offer"),
             Part::Deadline { .. } => (Group::Deadlines, "a deadline"),
             Part::Mark { .. } => (Group::Marks, "a mark"),
@@ -67,11 +69,22 @@ impl Part {
     }
 }
 
+/// What a framework declined.
+struct Filter {
+    framework: FrameworkId,
+    role: Role,
+    agent: AgentId,
+    resources: Resources,
+    until: Mono,
+}
+
 /// A master that is being put together.
 struct Assembly {
     master: Master,
-    /// The framework whose tasks and filters may come next, and whether it was torn down.
+    /// The framework whose tasks may come next, and whether it was torn down.
     framework: Option<(Framework, bool)>,
+    /// Filters, each with its framework. They are set when all frameworks are there.
+    filters: Vec<Filter>,
     /// What came last.
     last: (Group, &'static str),
 }
@@ -110,6 +123,7 @@ impl Assembly {
             frameworks: SlotTable::new(),
             completed: Vector::new(),
             removed: Removed::default(),
+            claims: Claims::default(),
             offers: Table::new(),
             weights: OrdMap::new(),
             deadlines: Deadlines::default(),
@@ -120,7 +134,7 @@ impl Assembly {
             emptied,
             deposed_by,
         };
-        Assembly { master, framework: None, last: (Group::Head, "the head") }
+        Assembly { master, framework: None, filters: Vec::new(), last: (Group::Head, "the head") }
     }
 
     fn take(&mut self, part: Part) -> Result<(), BadState> {
@@ -149,22 +163,20 @@ impl Assembly {
                 Some((framework, torn_down)) => take_task(framework, *torn_down, place, task),
                 None => Err(out_of_order),
             },
-            Part::Filter { role, agent, resources, until } => match &mut self.framework {
-                Some((framework, false)) => {
-                    framework.filters.put(role, agent, resources, until);
-                    Ok(())
-                }
-                Some((framework, true)) => Err(BadState::Foreign {
-                    part: format!("a filter of role {role} on agent {agent}"),
-                    framework: framework.id.clone(),
-                }),
-                None => Err(out_of_order),
-            },
+            Part::Filter { framework, role, agent, resources, until } => {
+                let before = || self.framework.as_ref().map(|(framework, _)| framework.id.clone());
+                let framework = framework.or_else(before).ok_or(out_of_order)?;
+                self.filters.push(Filter { framework, role, agent, resources, until });
+                Ok(())
+            }
             Part::Offer(offer) => {
                 let id = offer.id.clone();
                 once(self.master.offers.put(id.clone(), Arc::new(offer)), || format!("offer {id}"))
             }
             Part::Deadline { at, due } => {
+                if let Due::Refusals(agent) = &due {
+                    self.master.put_look(agent, at);
+                }
                 self.master.deadlines.set(at, due);
                 Ok(())
             }
@@ -201,7 +213,7 @@ impl Assembly {
         self.keep_framework(before)
     }
 
-    /// A framework has all its tasks and filters.
+    /// A framework has all its tasks.
     fn keep_framework(&mut self, framework: Option<(Framework, bool)>) -> Result<(), BadState> {
         match framework {
             None => Ok(()),
@@ -221,6 +233,13 @@ impl Assembly {
     fn finish(mut self) -> Result<Master, BadState> {
         let last = self.framework.take();
         self.keep_framework(last)?;
+        for Filter { framework, role, agent, resources, until } in self.filters {
+            if !self.master.frameworks.contains(&framework) {
+                let part = format!("a filter of role {role} on agent {agent}");
+                return Err(BadState::Foreign { part, framework });
+            }
+            self.master.put_refusal(&framework, &role, &agent, resources, until);
+        }
         self.master.add_up();
         let broken = self.master.violations();
         match broken.is_empty() {

@@ -3,10 +3,11 @@
 use std::iter;
 use std::sync::Arc;
 
-use bourse_types::Now;
+use bourse_types::{Mono, Now, Resources};
 
 use super::{AgentPart, FrameworkPart, Head, Part, Place};
 use crate::agents::Agent;
+use crate::allocator::{Claim, Claims};
 use crate::config::Config;
 use crate::frameworks::Framework;
 use crate::master::Master;
@@ -33,6 +34,7 @@ impl Master {
             frameworks,
             completed,
             removed,
+            claims,
             offers,
             weights,
             deadlines,
@@ -58,6 +60,7 @@ impl Master {
             emptied: emptied.clone(),
             deposed_by: *deposed_by,
         };
+        let filters = agents.values().flat_map(move |agent| filter_parts(agent, claims, *awake));
         let agents =
             agents.with_slots().map(move |(_, slot, agent)| agent_part(agent, heard.get(&slot).copied()));
         iter::once(Part::Head(Box::new(head)))
@@ -67,6 +70,7 @@ impl Master {
             .chain(weights.iter().map(|(role, weight)| Part::Weight { role: role.clone(), weight: *weight }))
             .chain(frameworks.values().flat_map(|framework| framework_parts(framework, false)))
             .chain(completed.iter().flat_map(|framework| framework_parts(framework, true)))
+            .chain(filters)
             .chain(offers.values().map(|offer| Part::Offer(offer.clone())))
             .chain(deadlines.iter().map(|(at, due)| Part::Deadline { at: *at, due: due.clone() }))
             .chain(dirty.iter().map(|(round, lot, agent)| Part::Mark { round, lot, agent: agent.clone() }))
@@ -85,6 +89,7 @@ fn agent_part(agent: &Agent, heard: Option<Now>) -> Part {
         allocated: _,
         offers: _,
         tasks: _,
+        refusals: _,
     } = agent;
     Part::Agent(Box::new(AgentPart {
         id: id.clone(),
@@ -110,7 +115,7 @@ fn framework_parts(framework: &Framework, torn_down: bool) -> impl Iterator<Item
         tasks,
         unreachable,
         completed,
-        filters,
+        claims: _,
         unserved,
     } = framework;
     let part = FrameworkPart {
@@ -128,12 +133,24 @@ fn framework_parts(framework: &Framework, torn_down: bool) -> impl Iterator<Item
         .chain(tasks.shared().map(task_part(Place::Live)))
         .chain(unreachable.shared().map(task_part(Place::Unreachable)))
         .chain(completed.iter().map(task_part(Place::Completed)))
-        .chain(filters.iter().map(|(role, agent, resources, until)| Part::Filter {
-            role: role.clone(),
-            agent: agent.clone(),
-            resources: resources.clone(),
-            until,
-        }))
+}
+
+/// What of the agent is declined, by framework and role. What is over, or was revived, says nothing: when that is dropped
+/// is not to be seen.
+fn filter_parts(agent: &Agent, claims: &Claims, now: Mono) -> impl Iterator<Item = Part> + use<> {
+    let said = agent.refusals.iter().filter(|(_, _, until)| *until > now);
+    let said = said.filter_map(|(claim, resources, until)| Some((claims.get(claim)?, resources, until)));
+    let mut filters: Vec<(&Claim, &Resources, Mono)> = said.collect();
+    filters.sort_by(|(claim, ..), (other, ..)| claim.cmp(other));
+    let part = |(claim, resources, until): (&Claim, &Resources, Mono)| Part::Filter {
+        framework: Some(claim.framework.clone()),
+        role: claim.role.clone(),
+        agent: agent.id.clone(),
+        resources: resources.clone(),
+        until,
+    };
+    let parts: Vec<Part> = filters.into_iter().map(part).collect();
+    parts.into_iter()
 }
 
 fn task_part(place: Place) -> impl Fn(&Arc<Task>) -> Part {

@@ -131,7 +131,7 @@ impl Master {
         agent: &AgentId,
         reported: TaskState,
     ) -> bool {
-        // What runs, as nearly all do when a cluster comes back, is looked for among thousands of ended ones by nobody.
+        // Nearly all that a cluster tells of when it comes back runs: nobody goes through a thousand ended ones for that.
         if !reported.is_terminal() {
             return false;
         }

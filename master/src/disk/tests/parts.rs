@@ -157,8 +157,7 @@ fn due() -> impl Strategy<Value = Due> {
         framework_id().prop_map(Due::Framework),
         offer_id().prop_map(Due::Offer),
         agent_id().prop_map(Due::Drain),
-        (framework_id(), role(), agent_id())
-            .prop_map(|(framework, role, agent)| Due::Filter(framework, role, agent)),
+        agent_id().prop_map(Due::Refusals),
         Just(Due::Forget),
     ]
 }
@@ -177,12 +176,15 @@ pub(super) fn parts() -> impl Strategy<Value = Part> {
         (role(), any::<u64>()).prop_map(|(role, weight)| Part::Weight { role, weight: Milli::new(weight) }),
         framework_part(),
         task_part(),
-        (role(), agent_id(), resources(), mono()).prop_map(|(role, agent, resources, until)| Part::Filter {
-            role,
-            agent,
-            resources,
-            until
-        }),
+        (option::of(framework_id()), role(), agent_id(), resources(), mono()).prop_map(
+            |(framework, role, agent, resources, until)| Part::Filter {
+                framework,
+                role,
+                agent,
+                resources,
+                until
+            }
+        ),
         offer,
         (mono(), due()).prop_map(|(at, due)| Part::Deadline { at, due }),
         (any::<u64>(), any::<u64>(), agent_id()).prop_map(|(round, lot, agent)| Part::Mark {
