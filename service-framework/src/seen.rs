@@ -215,7 +215,7 @@ impl Seen {
         let instance = &mut slot.instances[at];
         let moved = instance.hear(now, status);
         let definition = wanted.services.get(&name.service);
-        let resized = status.size.as_ref().is_some_and(|size| instance.measure(now, size, definition));
+        let resized = status.size.as_deref().is_some_and(|size| instance.measure(now, size, definition));
         match moved || resized {
             true => Heard::Changed(name),
             false => Heard::Nothing,

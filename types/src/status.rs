@@ -45,8 +45,8 @@ pub struct TaskStatus {
     /// How its process ended, on a terminal state of a task that had one.
     pub exit: Option<Exit>,
     /// What the task has from now on: in the answer to a resize, done or refused, and in answers to a reconciliation
-    /// where it has been resized.
-    pub size: Option<Size>,
+    /// where it has been resized. Boxed, as statuses are many and those with a size few.
+    pub size: Option<Box<Size>>,
 }
 
 impl TaskStatus {

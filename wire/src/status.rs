@@ -141,7 +141,7 @@ pub fn read(form: &v1::TaskStatus) -> Result<TaskStatus, At<BadStatus>> {
             .under("container_status")?
             .flatten(),
         exit: form.exit.as_ref().map(read_exit).transpose().at("exit")?,
-        size: form.size.as_ref().map(|form| size::read(form).under("size")).transpose()?,
+        size: form.size.as_ref().map(|form| size::read(form).under("size")).transpose()?.map(Box::new),
     })
 }
 

@@ -157,7 +157,7 @@ impl Agent {
         status.healthy = healthy;
         status.reason = refused.is_some().then_some(Reason::ContainerUpdateFailed);
         status.message = Some(refused.unwrap_or_else(|| format!("resized to {size}")));
-        status.size = Some(size);
+        status.size = Some(Box::new(size));
         self.tell(now, key, status, out);
     }
 }

@@ -13,8 +13,8 @@ use super::{Size, told};
 use crate::figures::Figures;
 use crate::memory;
 
-/// What a filter of an agent with ports takes, in bytes: so large sizes say beforehand whether there is room.
-const FILTER: u64 = 1_600;
+/// What a filter takes at most, in bytes, in a list that grows: so large sizes say beforehand whether there is room.
+const FILTER: u64 = 48;
 
 /// Passes over all filters.
 const ROUNDS: usize = 3;

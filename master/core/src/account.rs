@@ -88,8 +88,8 @@ impl Master {
         sum_held(tasks.filter(|task| task.holds))
     }
 
-    /// Adds up what tasks and offers hold, agent by agent and framework by framework, and the pool, where nothing was added
-    /// up yet: for a master that is put together from its records. What names an agent, a framework or a role that is not
+    /// Adds up what tasks and offers hold, agent by agent and framework by framework, what was lost, and the pool, where
+    /// nothing was added up yet: for a master that is put together from its records. What names an agent, a framework or a role that is not
     /// there counts for nothing; the invariants tell of it.
     pub(crate) fn add_up(&mut self) {
         let Master { agents, frameworks, offers, pool, .. } = self;
@@ -122,6 +122,7 @@ impl Master {
         for agent in agents.values().filter(|agent| agent.state.in_pool()) {
             pool.add_all(&scalars(&agent.info.total));
         }
+        self.lost = self.lost_by_frameworks();
     }
 
     fn hold(&mut self, framework: &FrameworkId, role: &Role, held: &Resources) {

@@ -9,6 +9,7 @@ mod register;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bourse_types::{
@@ -17,6 +18,7 @@ use bourse_types::{
 };
 use imbl::OrdSet;
 
+use crate::allocator::Refusals;
 use crate::effect::{Effect, Effects, ToAgent};
 use crate::event::LinkId;
 use crate::master::Master;
@@ -40,8 +42,6 @@ pub struct Agent {
     pub state: AgentState,
     /// When it was admitted.
     pub admitted: Wall,
-    /// When it was last heard; `None` when this master never heard it.
-    pub heard: Option<Now>,
     /// While an operator drains it.
     pub drain: Option<Drain>,
     /// What is in its outstanding offers.
@@ -52,6 +52,8 @@ pub struct Agent {
     pub offers: OrdSet<OfferId>,
     /// Its tasks that are alive, or whose end its framework has not acknowledged.
     pub tasks: OrdSet<(FrameworkId, TaskId)>,
+    /// What frameworks declined of it for a while.
+    pub(crate) refusals: Arc<Refusals>,
 }
 
 /// An agent that cannot do what it would be asked for.
@@ -207,12 +209,12 @@ impl Agent {
             capabilities: BTreeSet::new(),
             state,
             admitted,
-            heard: None,
             drain: None,
             offered: Resources::new(),
             allocated: Resources::new(),
             offers: OrdSet::new(),
             tasks: OrdSet::new(),
+            refusals: Arc::default(),
         }
     }
 
@@ -281,9 +283,23 @@ impl Master {
     /// These agents were heard. Ids of agents that are not connected, or unknown, change nothing.
     pub(crate) fn on_agents_heard(&mut self, now: Now, agents: &[AgentId]) {
         for id in agents {
-            if self.agents.get(id).is_some_and(|agent| agent.link().is_some()) {
-                self.agent_mut(id).heard = Some(now);
+            let Some(slot) = self.agents.slot(id) else { continue };
+            if self.agents.at(slot).is_some_and(|agent| agent.link().is_some()) {
+                self.heard.insert(slot, now);
             }
+        }
+    }
+
+    /// When the agent was last heard; `None` when this master never heard it.
+    pub(crate) fn heard(&self, id: &AgentId) -> Option<Now> {
+        self.heard.get(&self.agents.slot(id)?).copied()
+    }
+
+    /// Takes the agent's record out of the table, with what is kept beside it.
+    pub(crate) fn remove_agent_record(&mut self, id: &AgentId) {
+        if let Some(slot) = self.agents.slot(id) {
+            self.heard.remove(&slot);
+            self.agents.remove(id);
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use bourse_types::{AgentId, FrameworkId, Mono, OfferId, Role};
+use bourse_types::{AgentId, FrameworkId, Mono, OfferId};
 use imbl::OrdSet;
 
 /// What a deadline is about.
@@ -20,8 +20,8 @@ pub enum Due {
     Offer(OfferId),
     /// What still runs on the draining agent is killed.
     Drain(AgentId),
-    /// A filter ends: the framework may want the agent again.
-    Filter(FrameworkId, Role, AgentId),
+    /// What was declined of the agent may be wanted again.
+    Refusals(AgentId),
     /// What nobody asks about any more is forgotten.
     Forget,
 }
@@ -65,13 +65,17 @@ impl Deadlines {
     pub(crate) fn watched_agents(&self) -> BTreeSet<&AgentId> {
         let agents = self.0.iter().map(|(_, due)| match due {
             Due::Agent(id) => Some(id),
-            Due::Framework(_) | Due::Offer(_) | Due::Drain(_) | Due::Filter(..) | Due::Forget => None,
+            Due::Framework(_) | Due::Offer(_) | Due::Drain(_) | Due::Refusals(_) | Due::Forget => None,
         });
         agents.flatten().collect()
     }
 
     pub(crate) fn watches_framework(&self, at: Mono, id: &FrameworkId) -> bool {
         at == Mono::MAX || self.0.contains(&(at, Due::Framework(id.clone())))
+    }
+
+    pub(crate) fn watches_refusals(&self, at: Mono, agent: &AgentId) -> bool {
+        at == Mono::MAX || self.0.contains(&(at, Due::Refusals(agent.clone())))
     }
 
     pub(crate) fn watches_offer(&self, offer: &crate::offers::Offer) -> bool {

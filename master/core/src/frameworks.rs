@@ -1,27 +1,28 @@
 //! Frameworks: the table's record, its states, and how something is said to a scheduler.
 
 mod leave;
+mod removed;
 mod subscribe;
 mod wants;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bourse_types::{
     FrameworkId, FrameworkInfo, Mono, OfferId, Quantities, Role, TaskId, TaskState, TaskStatus, Wall,
 };
-use imbl::{OrdSet, Vector};
+use imbl::OrdSet;
 
-use crate::allocator::{Filters, Unserved};
+use crate::allocator::{ClaimId, Unserved};
 use crate::effect::{Effect, Effects, ToScheduler};
 use crate::event::StreamId;
 use crate::master::Master;
 use crate::registry::Absence;
 use crate::table::Table;
-use crate::tasks::Task;
+use crate::tasks::{Ended, Task};
 
 pub(crate) use leave::no_such_framework;
+pub(crate) use removed::Removed;
 pub use subscribe::{BadSubscription, FRAMEWORKS_MAX, FRAMEWORKS_PER_PRINCIPAL_MAX, check_roles};
 
 /// One framework that was not torn down.
@@ -48,11 +49,9 @@ pub struct Framework {
     /// Tasks whose agent does not answer. They may come back.
     pub unreachable: Table<TaskId, Task>,
     /// Tasks that ended, the newest last; also unreachable ones that had no room among those.
-    pub completed: Vector<Arc<Task>>,
-    /// There were once more unreachable tasks than there is room for.
-    pub(crate) crowded: bool,
-    /// What it declined for a while.
-    pub(crate) filters: Filters,
+    pub completed: Ended,
+    /// Under which number it declined something in a role, where it did since it last revived that.
+    pub(crate) claims: BTreeMap<Role, ClaimId>,
     /// In how many passes it got nothing, by reason, since it last subscribed.
     pub unserved: BTreeMap<Unserved, u64>,
 }
@@ -135,9 +134,8 @@ impl Framework {
             offers: OrdSet::new(),
             tasks: Table::new(),
             unreachable: Table::new(),
-            completed: Vector::new(),
-            crowded: false,
-            filters: Filters::default(),
+            completed: Ended::default(),
+            claims: BTreeMap::new(),
             unserved: BTreeMap::new(),
         }
     }
@@ -158,14 +156,6 @@ impl Framework {
             // Without TASK_KILLING_STATE a task runs until it has ended.
             TaskState::Killing if !self.info.capabilities.task_killing => TaskState::Running,
             other => other.told_to(self.info.capabilities.partition_aware),
-        }
-    }
-
-    /// Remembers a task that ended, as far as there is room.
-    pub(crate) fn complete(&mut self, task: Arc<Task>, max: usize) {
-        self.completed.push_back(task);
-        while self.completed.len() > max {
-            self.completed.pop_front();
         }
     }
 }

@@ -27,7 +27,7 @@ impl Master {
             let id = FrameworkId::new(self.framework_name(self.frameworks_named));
             let id = id.expect("a master id with a number behind it is an id");
             self.frameworks_named += 1;
-            if !self.frameworks.contains(&id) && !self.removed.contains_key(&id) {
+            if !self.frameworks.contains(&id) && !self.removed.contains(&id) {
                 return id;
             }
         }

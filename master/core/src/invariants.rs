@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bourse_types::{AgentId, FrameworkId, OfferId, Quantities, Resources, Role};
+use bourse_types::{AgentId, FrameworkId, Mono, OfferId, Quantities, Resources, Role};
 
 use crate::account::scalars;
 use crate::agents::{Agent, AgentState};
+use crate::allocator::{Claim, ClaimId, REFUSALS_MAX};
 use crate::frameworks::FrameworkState;
 use crate::master::Master;
 use crate::tasks::{Task, sum_held};
@@ -15,7 +16,8 @@ impl Master {
     ///
     /// - Offered and allocated resources of an agent never exceed what it has, and nothing is in two offers. Tasks alone
     ///   may, where an agent told so itself; nothing of it is offered then.
-    /// - What the records say is offered, allocated and held is what the offers and tasks add up to.
+    /// - What the records say is offered, allocated and held is what the offers and tasks add up to. What was lost with an
+    ///   agent is what the frameworks' records say.
     /// - Offers are of connected agents that are not drained, and for connected frameworks in roles that they have.
     /// - A task stands in one place of its framework, and on the agent that it names; it holds resources exactly
     ///   until it has ended. While it is being resized it counts for the greater of both sizes.
@@ -27,6 +29,8 @@ impl Master {
         self.check_offers_held(&mut broken);
         self.check_frameworks(&mut broken);
         self.check_pool(&mut broken);
+        self.check_kept_beside(&mut broken);
+        self.check_refusals(&mut broken);
         self.check_deadlines(&mut broken);
         broken
     }
@@ -65,7 +69,7 @@ impl Master {
                 broken.push(format!("agent {id} is {} and has offers", agent.word()));
             }
             if agent.link().is_none()
-                && agent.heard.is_none()
+                && self.heard(id).is_none()
                 && !matches!(agent.state, AgentState::Recovered { .. } | AgentState::Unreachable { .. })
             {
                 broken.push(format!("agent {id} was connected and never heard"));
@@ -130,7 +134,7 @@ impl Master {
     fn check_frameworks(&self, broken: &mut Vec<String>) {
         for framework in self.frameworks.values() {
             let id = &framework.id;
-            if self.removed.contains_key(id) {
+            if self.removed.contains(id) {
                 broken.push(format!("framework {id} is known and removed"));
             }
             if framework.info.id.as_ref() != Some(id) {
@@ -210,6 +214,53 @@ impl Master {
         }
         if pool != self.pool {
             broken.push(format!("the pool is said to be {}, and is {pool}", self.pool));
+        }
+    }
+
+    /// What is kept beside the records, so that nobody has to go through them all, says what they say.
+    fn check_kept_beside(&self, broken: &mut Vec<String>) {
+        if self.heard.keys().any(|slot| self.agents.at(*slot).is_none()) {
+            broken.push("somebody was heard who is not in the table".to_owned());
+        }
+        let lost = self.lost_by_frameworks();
+        if lost != self.lost {
+            broken.push(format!("it is said that {:?} was lost with agents, and {lost:?} was", self.lost));
+        }
+        for framework in self.frameworks.values().filter(|framework| !framework.completed.is_counted()) {
+            broken.push(format!("framework {} has miscounted the ends that are not settled", framework.id));
+        }
+    }
+
+    /// What was declined is looked at when it ends, has its bound, and its framework knows of it.
+    fn check_refusals(&self, broken: &mut Vec<String>) {
+        for agent in self.agents.values() {
+            let id = &agent.id;
+            let look = agent.refusals.look();
+            if look.is_some_and(|at| !self.deadlines.watches_refusals(at, id)) {
+                broken.push(format!(
+                    "nobody looks whether what was declined of agent {id} may be offered again"
+                ));
+            }
+            let mut kept: BTreeMap<ClaimId, usize> = BTreeMap::new();
+            for (claim, _, until) in agent.refusals.iter() {
+                *kept.entry(claim).or_default() += 1;
+                if look.is_none()
+                    && until < Mono::MAX
+                    && until > self.awake
+                    && self.claims.get(claim).is_some()
+                {
+                    broken.push(format!("agent {id} was declined until {until:?}, and nobody looks then"));
+                }
+            }
+            if kept.values().any(|kept| *kept > REFUSALS_MAX) {
+                broken.push(format!("more refusals of agent {id} are kept than their bound"));
+            }
+        }
+        for (claim, Claim { framework, role }) in self.claims.iter() {
+            let known = self.frameworks.get(framework).and_then(|framework| framework.claims.get(role));
+            if known != Some(&claim) {
+                broken.push(format!("framework {framework} does not know what it declined in role {role}"));
+            }
         }
     }
 

@@ -45,6 +45,7 @@ pub mod view;
 mod deadlines;
 mod ids;
 mod random;
+mod slots;
 mod standstill;
 mod table;
 

@@ -10,16 +10,18 @@ use bourse_types::{
 use imbl::{OrdMap, Vector};
 
 use crate::agents::{Agent, AgentState, Drain};
-use crate::allocator::Dirty;
+use crate::allocator::{Claims, Dirty};
 use crate::config::Config;
 use crate::deadlines::{Deadlines, Due};
 use crate::effect::Effects;
 use crate::event::{Call, Event, StreamId};
-use crate::frameworks::{Framework, FrameworkState};
+use crate::frameworks::{Framework, FrameworkState, Removed};
 use crate::offers::Offer;
 use crate::random::Random;
 use crate::registry::{Absence, KnownAgent, KnownFramework, Snapshot};
+use crate::slots::{Slot, SlotTable};
 use crate::table::Table;
+use crate::tasks::Lost;
 
 /// All that the master knows. A clone is cheap and shares what neither side changes.
 #[derive(Clone, Debug)]
@@ -34,15 +36,22 @@ pub struct Master {
     pub(crate) frameworks_named: u64,
     pub(crate) offers_named: u64,
 
-    pub(crate) agents: Table<AgentId, Agent>,
+    pub(crate) agents: SlotTable<AgentId, Agent>,
+    /// When each agent was last heard; nothing of one that this master never heard. Beside the records, as thousands are
+    /// heard every second, and nobody who compares two pictures wants to look at those.
+    pub(crate) heard: OrdMap<Slot, Now>,
     /// The agent at each address, by owner, so that a newcomer finds which of its owner's was there before it.
     pub(crate) addresses: OrdMap<(Address, Option<Principal>), AgentId>,
     pub(crate) gone: OrdMap<AgentId, Wall>,
-    pub(crate) frameworks: Table<FrameworkId, Framework>,
+    /// What was lost with each agent, also with one that was forgotten since.
+    pub(crate) lost: OrdMap<AgentId, Lost>,
+    pub(crate) frameworks: SlotTable<FrameworkId, Framework>,
     /// Frameworks that were torn down: for people, the newest last.
     pub(crate) completed: Vector<Arc<Framework>>,
     /// Their ids, which are refused.
-    pub(crate) removed: OrdMap<FrameworkId, Wall>,
+    pub(crate) removed: Removed,
+    /// Who declined something for a while.
+    pub(crate) claims: Claims,
     pub(crate) offers: Table<OfferId, Offer>,
     pub(crate) weights: OrdMap<Role, Milli>,
 
@@ -82,12 +91,15 @@ impl Master {
             agents_named: 0,
             frameworks_named: 0,
             offers_named: 0,
-            agents: Table::new(),
+            agents: SlotTable::new(),
+            heard: OrdMap::new(),
             addresses: OrdMap::new(),
             gone: recovered.gone.into_iter().collect(),
-            frameworks: Table::new(),
+            lost: OrdMap::new(),
+            frameworks: SlotTable::new(),
             completed: Vector::new(),
             removed: recovered.removed.into_iter().collect(),
+            claims: Claims::default(),
             offers: Table::new(),
             weights: recovered.weights.into_iter().collect(),
             deadlines: Deadlines::default(),
@@ -212,7 +224,7 @@ impl Master {
                 Due::Framework(framework) => self.on_framework_due(now, &framework, out),
                 Due::Offer(offer) => self.on_offer_due(now, &offer, out),
                 Due::Drain(agent) => self.on_drain_due(now, &agent, out),
-                Due::Filter(framework, role, agent) => self.on_filter_due(now, &framework, &role, &agent),
+                Due::Refusals(agent) => self.on_refusals_due(now, &agent),
                 Due::Forget => self.on_forget_due(now, out),
             }
         }

@@ -150,7 +150,7 @@ impl Master {
         for id in offers {
             if self.offers.get(id).is_some_and(|offer| offer.framework == *framework) {
                 let offer = self.take_back(id).expect("it was just found");
-                self.add_filter(now, framework, &offer.role, &offer.agent, offer.resources.clone(), refuse);
+                self.add_refusal(now, framework, &offer.role, &offer.agent, offer.resources.clone(), refuse);
             }
         }
     }

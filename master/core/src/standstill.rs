@@ -12,6 +12,7 @@ use crate::agents::AgentState;
 use crate::deadlines::Due;
 use crate::frameworks::FrameworkState;
 use crate::master::Master;
+use crate::slots::Slot;
 
 impl Master {
     /// When the master wants a tick though nothing is due.
@@ -32,19 +33,19 @@ impl Master {
     }
 
     fn excuse_agents(&mut self, away: Duration) {
-        let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
-        for id in ids {
-            let agent = self.agent_mut(&id);
-            match &mut agent.state {
+        let agents: Vec<(AgentId, Slot, AgentState)> =
+            self.agents.with_slots().map(|(id, slot, agent)| (id.clone(), slot, agent.state)).collect();
+        for (id, slot, state) in agents {
+            match state {
                 // Its entry among the deadlines finds the later time when it fires.
                 AgentState::Active { .. } | AgentState::Disconnected { .. } => {
-                    if let Some(heard) = &mut agent.heard {
+                    if let Some(heard) = self.heard.get_mut(&slot) {
                         heard.mono = heard.mono + away;
                     }
                 }
                 AgentState::Recovered { deadline } => {
-                    let before = std::mem::replace(deadline, *deadline + away);
-                    self.move_deadline(before, away, Due::Agent(id));
+                    self.agent_mut(&id).state = AgentState::Recovered { deadline: deadline + away };
+                    self.move_deadline(deadline, away, Due::Agent(id));
                 }
                 AgentState::Unreachable { .. } => {}
             }

@@ -4,8 +4,8 @@
 //! the same state, time and events then have the same effects. Records share what is large with the master that they are
 //! of, so taking one apart holds nothing twice.
 //!
-//! What adds up from other records (what is offered and allocated of an agent, what a framework holds, the pool, who is at
-//! which address) is not among them: it is added up again, and no two records can disagree on it. Deadlines, marks and the
+//! What adds up from other records (what is offered and allocated of an agent, what was lost with it, what a framework
+//! holds, the pool, who is at which address) is not among them: it is added up again, and no two records can disagree on it. Deadlines, marks and the
 //! order of filters look like such sums and are none: an entry that outlived its reason still wakes the master, the source
 //! that lots were drawn from has gone on, and of two filters that end together the first one makes room.
 
@@ -30,8 +30,7 @@ use crate::tasks::Task;
 
 pub use crate::deadlines::Due;
 
-/// One record of a master. They come in the order in which they stand here, and each framework's tasks and filters right
-/// behind it.
+/// One record of a master. They come in the order in which they stand here, and each framework's tasks right behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// What there is one of. The first, and only once.
@@ -68,9 +67,11 @@ pub enum Part {
         /// The task.
         task: Arc<Task>,
     },
-    /// What the framework before it declined for a while. Those of one role and agent come in the order in which they were
+    /// What a framework declined for a while. Those of one framework, role and agent come in the order in which they were
     /// set, which decides between equals.
     Filter {
+        /// The framework; `None`: the one before it, right behind whose tasks its filters once came.
+        framework: Option<FrameworkId>,
         /// The role.
         role: Role,
         /// The agent.
@@ -152,7 +153,7 @@ pub struct AgentPart {
     pub principal: Option<Principal>,
 }
 
-/// A framework, without its tasks and filters, and what its offers say.
+/// A framework, without its tasks, its filters, and what its offers say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameworkPart {
     /// Its id.
@@ -169,8 +170,6 @@ pub struct FrameworkPart {
     pub suppressed: BTreeSet<Role>,
     /// Offers that it was made, by role: each role that it holds or held something in.
     pub served: BTreeMap<Role, u64>,
-    /// There were once more unreachable tasks than there is room for.
-    pub crowded: bool,
     /// In how many passes it got nothing, by reason, since it last subscribed.
     pub unserved: BTreeMap<Unserved, u64>,
     /// It is no more, and only kept for people.

@@ -5,8 +5,10 @@
 //! while it stands in `tasks` and has not ended.
 
 mod adopt;
+mod ended;
 mod kill;
 mod launch;
+mod lost;
 mod reconcile;
 mod resize;
 mod update;
@@ -23,9 +25,11 @@ use crate::history::{Entry, Kind};
 use crate::master::Master;
 
 pub(crate) use adopt::GivenUp;
+pub use ended::Ended;
 pub(crate) use kill::DRAINING;
 pub use launch::BadTask;
 pub(crate) use launch::Place;
+pub(crate) use lost::Lost;
 pub use resize::BadResize;
 pub(crate) use resize::sum_held;
 
@@ -152,8 +156,7 @@ impl Master {
     /// A task that has ended, with nothing left to say about it, joins those that are kept for people.
     pub(crate) fn complete_task(&mut self, framework: &FrameworkId, task: &TaskId) {
         let record = self.remove_task(framework, task);
-        let max = self.config.completed_tasks_max;
-        self.framework_mut(framework).complete(record, max);
+        self.keep_ended(record);
     }
 
     /// The master itself takes a task off its agent: its framework hears of it, and a later word of the agent may
@@ -185,7 +188,7 @@ impl Master {
         fate: &Fate,
         out: &mut Effects,
     ) {
-        if let Some(record) = self.framework_mut(framework).unreachable.remove(task) {
+        if let Some(record) = self.take_unreachable(framework, task) {
             self.meet_fate(now, record, fate, out);
         }
     }
@@ -196,14 +199,8 @@ impl Master {
         for (framework, task) in self.unreachable_on(agent) {
             self.end_unreachable(now, &framework, &task, fate, out);
         }
-        let crowded: Vec<FrameworkId> =
-            self.frameworks.values().filter(|it| it.crowded).map(|it| it.id.clone()).collect();
-        for id in crowded {
-            let framework = self.framework_mut(&id);
-            let is_here = |task: &&Arc<Task>| !task.state.is_terminal() && task.agent == *agent;
-            let here: Vec<Arc<Task>> = framework.completed.iter().filter(is_here).cloned().collect();
-            framework.completed.retain(|task| !is_here(&task));
-            for record in here {
+        for id in self.crowded_on(agent) {
+            for record in self.take_crowded(&id, agent) {
                 // Its id may have been given again since: of that task this says nothing.
                 let again = self.frameworks.get(&id).is_some_and(|it| it.knows(&record.info.id));
                 if !again {
@@ -215,8 +212,7 @@ impl Master {
 
     fn meet_fate(&mut self, now: Now, mut record: Arc<Task>, fate: &Fate, out: &mut Effects) {
         let status = fate.status(&record, now.wall);
-        let (statuses_max, unreachable_max) = (self.config.statuses_max, self.config.unreachable_tasks_max);
-        let completed_max = self.config.completed_tasks_max;
+        let statuses_max = self.config.statuses_max;
         let id = record.info.id.clone();
         let task = Arc::make_mut(&mut record);
         task.state = fate.state;
@@ -227,22 +223,9 @@ impl Master {
         let entry =
             Entry::new(Kind::Task, summary).framework(&record.framework).task(&id).agent(&record.agent);
         let framework_id = record.framework.clone();
-        let framework = self.framework_mut(&framework_id);
         match fate.state.is_terminal() {
-            true => framework.complete(record, completed_max),
-            false => {
-                framework.unreachable.insert(id, Task::clone(&record));
-                if framework.unreachable.len() > unreachable_max {
-                    let oldest = framework
-                        .unreachable
-                        .values()
-                        .min_by_key(|task| (task.changed, task.info.id.clone()));
-                    let oldest = oldest.expect("there are more than the maximum").info.id.clone();
-                    let forgotten = framework.unreachable.remove(&oldest).expect("it was just found");
-                    framework.crowded = true;
-                    framework.complete(forgotten, completed_max);
-                }
-            }
+            true => self.keep_ended(record),
+            false => self.put_unreachable(record),
         }
         // A framework that is torn down has nobody to tell.
         if fate.reason != Reason::FrameworkRemoved {

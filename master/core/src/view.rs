@@ -76,6 +76,11 @@ impl View {
         self.master.agents.get(id)
     }
 
+    /// When it was last heard; `None` when this master never heard it.
+    pub fn heard(&self, agent: &AgentId) -> Option<Now> {
+        self.master.heard(agent)
+    }
+
     /// Agents that were marked gone, by id, with the time of it.
     pub fn gone_agents(&self) -> impl ExactSizeIterator<Item = (&AgentId, Wall)> {
         self.master.gone.iter().map(|(id, at)| (id, *at))

@@ -33,7 +33,8 @@ pub fn write(part: &Part) -> wire::PartRecord {
         }
         Part::Framework(framework) => Form::Framework(write_framework(framework)),
         Part::Task { place, task } => Form::Task(write_task(*place, task)),
-        Part::Filter { role, agent, resources, until } => Form::Filter(wire::FilterPart {
+        Part::Filter { framework, role, agent, resources, until } => Form::Filter(wire::FilterPart {
+            framework_id: framework.as_ref().map(ToString::to_string).unwrap_or_default(),
             role: role.to_string(),
             agent_id: agent.to_string(),
             resources: nouns::write_resources(resources),
@@ -66,6 +67,9 @@ pub fn read(record: wire::PartRecord) -> Result<Part, BadRecord> {
             Part::Task { place, task: Arc::new(task) }
         }
         Form::Filter(record) => Part::Filter {
+            framework: (!record.framework_id.is_empty())
+                .then(|| framework_id(record.framework_id))
+                .transpose()?,
             role: role(record.role)?,
             agent: agent_id(record.agent_id)?,
             resources: nouns::read_resources(record.resources)?,
@@ -292,7 +296,6 @@ fn write_framework(framework: &FrameworkPart) -> wire::FrameworkPart {
         registered_ms: framework.registered.as_millis(),
         suppressed: framework.suppressed.iter().map(ToString::to_string).collect(),
         served: framework.served.iter().map(|(role, served)| (role.to_string(), *served)).collect(),
-        crowded: framework.crowded,
         unserved: framework.unserved.iter().map(|(why, n)| (word(*why).to_owned(), *n)).collect(),
         torn_down: framework.torn_down,
     }
@@ -320,7 +323,6 @@ fn read_framework(record: wire::FrameworkPart) -> Result<FrameworkPart, BadRecor
         registered: Wall(record.registered_ms),
         suppressed: all(record.suppressed, role)?.into_iter().collect(),
         served: served.into_iter().collect(),
-        crowded: record.crowded,
         unserved: unserved.into_iter().collect(),
         torn_down: record.torn_down,
     })
@@ -457,11 +459,7 @@ fn write_due(due: &Due) -> deadline_part::Due {
         Due::Framework(id) => deadline_part::Due::Framework(id.to_string()),
         Due::Offer(id) => deadline_part::Due::Offer(id.to_string()),
         Due::Drain(id) => deadline_part::Due::Drain(id.to_string()),
-        Due::Filter(framework, role, agent) => deadline_part::Due::Filter(wire::DueFilterPart {
-            framework_id: framework.to_string(),
-            role: role.to_string(),
-            agent_id: agent.to_string(),
-        }),
+        Due::Refusals(id) => deadline_part::Due::Refusals(id.to_string()),
         Due::Forget => deadline_part::Due::Forget(true),
     }
 }
@@ -472,9 +470,9 @@ fn read_due(record: deadline_part::Due) -> Result<Due, BadRecord> {
         deadline_part::Due::Framework(id) => Due::Framework(framework_id(id)?),
         deadline_part::Due::Offer(id) => Due::Offer(offer_id(id)?),
         deadline_part::Due::Drain(id) => Due::Drain(agent_id(id)?),
-        deadline_part::Due::Filter(due) => {
-            Due::Filter(framework_id(due.framework_id)?, role(due.role)?, agent_id(due.agent_id)?)
-        }
+        // Each filter once had its own.
+        deadline_part::Due::Filter(due) => Due::Refusals(agent_id(due.agent_id)?),
+        deadline_part::Due::Refusals(id) => Due::Refusals(agent_id(id)?),
         deadline_part::Due::Forget(_) => Due::Forget,
     })
 }

@@ -132,7 +132,7 @@ impl Feed {
     /// Everything in a picture.
     pub(crate) fn snapshot<'a>(&'a self, picture: &'a Picture) -> impl Iterator<Item = Part> + 'a {
         let view = &picture.view;
-        let agents = view.agents().map(|agent| Part::Agent(forms::agent(agent, &self.usages)));
+        let agents = view.agents().map(move |agent| Part::Agent(forms::agent(view, agent, &self.usages)));
         let frameworks =
             view.framework_pictures().map(|picture| Part::Framework(forms::framework(&picture, view.now())));
         let torn_down = view
@@ -268,10 +268,11 @@ impl Feed {
             |agent| &agent.id,
             |pair| match pair {
                 Pair::Gone(agent) => parts.push(gone("agent", agent.id.as_str(), "")),
-                Pair::New(agent) => parts.push(Part::Agent(forms::agent(agent, &self.usages))),
+                Pair::New(agent) => parts.push(Part::Agent(forms::agent(new, agent, &self.usages))),
                 Pair::Changed(was, is) => {
                     // When it was heard changes all the time and is not told by itself.
-                    let (was, mut is) = (forms::agent(was, &self.usages), forms::agent(is, &self.usages));
+                    let (was, mut is) =
+                        (forms::agent(old, was, &self.usages), forms::agent(new, is, &self.usages));
                     let heard = std::mem::replace(&mut is.heard_ms, was.heard_ms);
                     if was != is {
                         parts.push(Part::Agent(wire::Agent { heard_ms: heard, ..is }));
@@ -297,7 +298,7 @@ impl Feed {
             }
         }
         let agents = measured.agents.iter().filter_map(|id| new.agent(id));
-        parts.extend(agents.map(|agent| Part::Agent(forms::agent(agent, &self.usages))));
+        parts.extend(agents.map(|agent| Part::Agent(forms::agent(new, agent, &self.usages))));
         let entries = after.recent.iter().filter(|entry| entry.sequence > before.newest);
         let entries = missed.iter().chain(entries);
         parts.extend(entries.map(|entry| Part::History(forms::history(entry, new))));

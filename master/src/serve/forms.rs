@@ -16,7 +16,7 @@ use crate::usage::{Total, Usages};
 use crate::wire::scheduler::MasterIdentity;
 
 /// One agent.
-pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
+pub(super) fn agent(view: &View, agent: &Agent, usages: &Usages) -> wire::Agent {
     let used = answers(agent).then(|| usages.of_agent(&agent.id));
     let value = |value: &AttributeValue| value.to_string();
     wire::Agent {
@@ -36,7 +36,7 @@ pub(super) fn agent(agent: &Agent, usages: &Usages) -> wire::Agent {
         total: bourse_wire::resources::write(&agent.info.total, Form::Refined),
         attributes: agent.info.attributes.iter().map(|(name, text)| (name.to_owned(), value(text))).collect(),
         registered_ms: agent.admitted.as_millis(),
-        heard_ms: agent.heard.map_or(0, |heard| heard.wall.as_millis()),
+        heard_ms: view.heard(&agent.id).map_or(0, |heard| heard.wall.as_millis()),
         tasks: count(agent.tasks.len()),
         offers: count(agent.offers.len()),
         drain_deadline_ms: agent.drain.as_ref().map(|drain: &Drain| drain.until().as_millis()),

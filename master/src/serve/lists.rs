@@ -75,7 +75,7 @@ pub(super) fn agents(
     let after = after.as_ref();
     let (total, (agents, next_page)) = match asked.agent.as_str() {
         "" => {
-            let there = view.agents_after(after).map(|agent| (&agent.id, forms::agent(agent, usages)));
+            let there = view.agents_after(after).map(|agent| (&agent.id, forms::agent(view, agent, usages)));
             let gone = view.gone_agents_after(after).map(|(id, at)| (id, forms::gone_agent(id, at)));
             let total = view.agents().len() + view.gone_agents().len();
             (total, page(asked.page_size, merged(there, gone)))
@@ -88,7 +88,7 @@ pub(super) fn agents(
             if total == 0 {
                 return Err(resolve::missing("agent", text));
             }
-            let there = found.iter().map(|agent| (&agent.id, forms::agent(agent, usages)));
+            let there = found.iter().map(|agent| (&agent.id, forms::agent(view, agent, usages)));
             let gone = gone.iter().map(|(id, at)| (id, forms::gone_agent(id, *at)));
             let rest = merged(there, gone).filter(|(id, _)| after.is_none_or(|after| *id > after));
             (total, page(asked.page_size, rest))

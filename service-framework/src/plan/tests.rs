@@ -82,7 +82,7 @@ impl Desk {
 
     /// A task has this from now on.
     fn resized(&mut self, task: &str, size: &str) {
-        self.hear_with(task, TaskState::Running, |status| status.size = Some(size_of(size)));
+        self.hear_with(task, TaskState::Running, |status| status.size = Some(Box::new(size_of(size))));
     }
 
     /// A resize to this was not done.

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::iter::Sum;
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use super::{Name, Quantities, Reservation, ReservationKind, ResourceKey, ResourceValue};
 use crate::amount::MAX_AMOUNT;
@@ -42,27 +43,56 @@ impl Resource {
 /// is one use; sums and quantities count the volume once, and [`Resources::non_shared`] sets them aside where
 /// use must not be held against what the machine has.
 ///
-/// A sorted list: a machine has a handful of entries. Sums saturate, which no amounts from a door reach
+/// A sorted list: a machine has a handful of entries. Clones share it until one of them changes, as an offer, its view
+/// and the description of its agent hold the same for long. Sums saturate, which no amounts from a door reach
 /// ([`crate::amount::MAX_UNITS`]).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Resources {
-    entries: Vec<Resource>,
+    /// Never an empty list: nothing has one form, so that equal collections are equal values.
+    entries: Option<Arc<Vec<Resource>>>,
 }
 
 impl Resources {
     /// Nothing.
     pub const fn new() -> Resources {
-        Resources { entries: Vec::new() }
+        Resources { entries: None }
+    }
+
+    /// From entries in canonical form. They are kept for long, so no more room than they need.
+    fn from_entries(mut entries: Vec<Resource>) -> Resources {
+        entries.shrink_to_fit();
+        Resources { entries: (!entries.is_empty()).then(|| Arc::new(entries)) }
+    }
+
+    fn entries(&self) -> &[Resource] {
+        match &self.entries {
+            Some(entries) => entries,
+            None => &[],
+        }
+    }
+
+    /// The entries to change, no longer shared. The caller leaves at least one.
+    fn entries_mut(&mut self) -> &mut Vec<Resource> {
+        Arc::make_mut(self.entries.get_or_insert_with(Arc::default))
+    }
+
+    #[cfg(test)]
+    pub(super) fn shares_with(&self, other: &Resources) -> bool {
+        match (&self.entries, &other.entries) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
     }
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.entries.is_none()
     }
 
     /// The entries, sorted by identity. None is empty.
     pub fn iter(&self) -> std::slice::Iter<'_, Resource> {
-        self.entries.iter()
+        self.entries().iter()
     }
 
     /// Adds one resource. An empty one changes nothing.
@@ -71,12 +101,12 @@ impl Resources {
             return;
         }
         if resource.key.is_whole() {
-            let at = self.entries.partition_point(|entry| *entry <= resource);
-            return self.entries.insert(at, resource);
+            let at = self.entries().partition_point(|entry| *entry <= resource);
+            return self.entries_mut().insert(at, resource);
         }
-        match self.entries.binary_search_by(|entry| entry.slot_cmp(&resource)) {
-            Ok(at) => self.entries[at].value.merge(&resource.value),
-            Err(at) => self.entries.insert(at, resource),
+        match self.entries().binary_search_by(|entry| entry.slot_cmp(&resource)) {
+            Ok(at) => self.entries_mut()[at].value.merge(&resource.value),
+            Err(at) => self.entries_mut().insert(at, resource),
         }
     }
 
@@ -89,8 +119,8 @@ impl Resources {
         // a hundred thousand entries can cost. The allocator adds a handful.
         const FEW: usize = 16;
         if self.is_empty() {
-            self.entries.clone_from(&other.entries);
-        } else if other.entries.len() <= FEW {
+            self.clone_from(other);
+        } else if other.entries().len() <= FEW {
             for resource in other {
                 self.insert(resource.clone());
             }
@@ -102,7 +132,10 @@ impl Resources {
     /// What is left without the other. `None` when some of it is not there: nothing is taken then, and the
     /// caller decides what that means.
     pub fn checked_sub(&self, other: &Resources) -> Option<Resources> {
-        let mut left = Vec::with_capacity(self.entries.len());
+        if other.is_empty() {
+            return Some(self.clone());
+        }
+        let mut left = Vec::with_capacity(self.entries().len());
         let complete = self.walk(other, |ours, taken| {
             match taken {
                 None => left.push(ours.clone()),
@@ -115,15 +148,18 @@ impl Resources {
             }
             true
         });
-        complete.then_some(Resources { entries: left })
+        complete.then(|| Resources::from_entries(left))
     }
 
     /// What is left without the other, and nothing of what is not there: of each amount what is more than the other's,
     /// ports and items that are only here, and of equal whole things as many as are more.
     pub fn saturating_sub(&self, other: &Resources) -> Resources {
-        let mut left = Vec::with_capacity(self.entries.len());
-        let mut theirs = other.entries.iter().peekable();
-        for ours in &self.entries {
+        if other.is_empty() {
+            return self.clone();
+        }
+        let mut left = Vec::with_capacity(self.entries().len());
+        let mut theirs = other.iter().peekable();
+        for ours in self {
             let order = |their: &Resource| match ours.key.is_whole() {
                 true => their.cmp(ours),
                 false => their.slot_cmp(ours),
@@ -141,7 +177,7 @@ impl Resources {
                 }
             }
         }
-        Resources { entries: left }
+        Resources::from_entries(left)
     }
 
     /// The least that contains both: of each amount the greater one, the ports and items of either, and of equal whole
@@ -166,8 +202,8 @@ impl Resources {
         other: &'a Resources,
         mut visit: impl FnMut(&'a Resource, Option<&'a Resource>) -> bool,
     ) -> bool {
-        let mut wanted = other.entries.iter().peekable();
-        for ours in &self.entries {
+        let mut wanted = other.iter().peekable();
+        for ours in self {
             let fits = |want: &&Resource| match ours.key.is_whole() {
                 true => **want == *ours,
                 false => want.slot_cmp(ours).is_eq(),
@@ -184,7 +220,7 @@ impl Resources {
 
     /// Whether something is in both: a common amount, number, item or whole volume under the same identity.
     pub fn intersects(&self, other: &Resources) -> bool {
-        let (mut left, mut right) = (self.entries.iter().peekable(), other.entries.iter().peekable());
+        let (mut left, mut right) = (self.iter().peekable(), other.iter().peekable());
         while let (Some(ours), Some(theirs)) = (left.peek(), right.peek()) {
             let order = match ours.key.is_whole() {
                 true => ours.cmp(theirs),
@@ -238,13 +274,12 @@ impl Resources {
 
     /// All ports.
     pub fn ports(&self) -> Ranges {
-        self.entries.iter().filter(|entry| entry.key.name == Name::ports()).fold(
-            Ranges::new(),
-            |all, entry| match &entry.value {
+        self.iter().filter(|entry| entry.key.name == Name::ports()).fold(Ranges::new(), |all, entry| {
+            match &entry.value {
                 ResourceValue::Ranges(ranges) => all.union(ranges),
                 ResourceValue::Scalar(_) | ResourceValue::Set(_) => all,
-            },
-        )
+            }
+        })
     }
 
     /// How much of each name, whatever the identity; ranges and sets count their elements.
@@ -259,7 +294,7 @@ impl Resources {
     /// The entries that count: of the uses of one shared volume only the first.
     fn counted(&self) -> impl Iterator<Item = &Resource> {
         let mut before = None;
-        self.entries.iter().filter(move |entry| {
+        self.iter().filter(move |entry| {
             let repeated = entry.key.shared && before == Some(*entry);
             before = Some(*entry);
             !repeated
@@ -269,15 +304,22 @@ impl Resources {
     /// The first entry with a greater amount than any that can be read ([`MAX_AMOUNT`]), as the sum of several may be:
     /// who took it in could not write it down for itself.
     pub fn excess(&self) -> Option<&Resource> {
-        self.entries.iter().find(|entry| match &entry.value {
+        self.iter().find(|entry| match &entry.value {
             ResourceValue::Scalar(amount) => *amount > MAX_AMOUNT,
             ResourceValue::Ranges(_) | ResourceValue::Set(_) => false,
         })
     }
 
-    /// Those entries that pass a test of their identity.
-    pub fn filter(&self, mut keep: impl FnMut(&ResourceKey) -> bool) -> Resources {
-        Resources { entries: self.entries.iter().filter(|entry| keep(&entry.key)).cloned().collect() }
+    /// Those entries that pass a test of their identity. Where all do, shared with these.
+    pub fn filter(&self, keep: impl Fn(&ResourceKey) -> bool) -> Resources {
+        let passing = || self.iter().filter(|entry| keep(&entry.key));
+        let count = passing().count();
+        if count == self.entries().len() {
+            return self.clone();
+        }
+        let mut kept = Vec::with_capacity(count);
+        kept.extend(passing().cloned());
+        Resources::from_entries(kept)
     }
 
     /// What is reserved to nobody.
@@ -287,14 +329,14 @@ impl Resources {
 
     /// What is reserved, role by role. A stack of reservations counts for the last one's role.
     pub fn reserved(&self) -> impl Iterator<Item = (Role, Resources)> + use<> {
-        let mut roles: BTreeMap<Role, Resources> = BTreeMap::new();
-        for entry in &self.entries {
+        let mut roles: BTreeMap<Role, Vec<Resource>> = BTreeMap::new();
+        for entry in self {
             if let Some(role) = entry.key.role() {
                 // In order of the entries, so each collection is sorted.
-                roles.entry(role.clone()).or_default().entries.push(entry.clone());
+                roles.entry(role.clone()).or_default().push(entry.clone());
             }
         }
-        roles.into_iter()
+        roles.into_iter().map(|(role, entries)| (role, Resources::from_entries(entries)))
     }
 
     /// What is reserved to exactly this role.
@@ -352,7 +394,7 @@ impl Resources {
             entry.key.reservations = reservations.to_vec();
             entry
         };
-        self.entries.iter().cloned().map(replace).collect()
+        self.iter().cloned().map(replace).collect()
     }
 }
 
@@ -377,7 +419,7 @@ impl FromIterator<Resource> for Resources {
             }
         }
         give(entries.last_mut(), &mut more);
-        Resources { entries }
+        Resources::from_entries(entries)
     }
 }
 
@@ -399,7 +441,7 @@ impl IntoIterator for Resources {
     type Item = Resource;
     type IntoIter = std::vec::IntoIter<Resource>;
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+        self.entries.map(Arc::unwrap_or_clone).unwrap_or_default().into_iter()
     }
 }
 
@@ -407,7 +449,7 @@ impl<'a> IntoIterator for &'a Resources {
     type Item = &'a Resource;
     type IntoIter = std::slice::Iter<'a, Resource>;
     fn into_iter(self) -> Self::IntoIter {
-        self.entries.iter()
+        self.iter()
     }
 }
 

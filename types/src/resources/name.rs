@@ -23,6 +23,12 @@ enum Repr {
     Other(Arc<str>),
 }
 
+/// The names of amounts that every machine has, the first ones in order.
+pub(super) static PLAIN: [Name; PLAIN_NAMES] = [Name::cpus(), Name::gpus(), Name::mem(), Name::disk()];
+
+/// How many they are.
+pub(super) const PLAIN_NAMES: usize = 4;
+
 /// The longest resource name in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
@@ -91,6 +97,17 @@ impl Name {
             Repr::Disk => "disk",
             Repr::Ports => "ports",
             Repr::Other(name) => name,
+        }
+    }
+
+    /// Its place in [`PLAIN`], if it is there.
+    pub(super) const fn plain(&self) -> Option<usize> {
+        match self.0 {
+            Repr::Cpus => Some(0),
+            Repr::Gpus => Some(1),
+            Repr::Mem => Some(2),
+            Repr::Disk => Some(3),
+            Repr::Ports | Repr::Other(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::{Labels, Milli, Principal, Ranges, Role, Volume, VolumeMode};
 use expect_test::expect;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 fn resources(text: &str) -> Resources {
     text.parse().expect("resources in the test")
@@ -245,6 +246,53 @@ fn adding_a_hundred_thousand_entries_is_quick() {
     assert_eq!(sum.checked_sub(&many), Some(many));
 }
 
+#[test]
+fn a_clone_and_a_filter_that_keeps_everything_share_what_they_have() {
+    let machine = resources("cpus:4;mem:1024;ports:[31000-32000]");
+    let mut other = machine.clone();
+    assert!(machine.shares_with(&other));
+    assert!(machine.shares_with(&machine.allocatable_to(&Role::any())));
+    assert!(machine.shares_with(&sum(&[&machine, &Resources::new()])));
+    assert_eq!(machine.checked_sub(&Resources::new()).map(|left| left.shares_with(&machine)), Some(true));
+    assert!(machine.saturating_sub(&Resources::new()).shares_with(&machine));
+
+    // Whoever changes one of them leaves the others as they are.
+    other.add(&resources("cpus:1"));
+    assert!(!machine.shares_with(&other));
+    assert_eq!(machine, resources("cpus:4;mem:1024;ports:[31000-32000]"));
+    assert_eq!(other, resources("cpus:5;mem:1024;ports:[31000-32000]"));
+    assert_eq!(machine.filter(|key| key.name == Name::mem()), resources("mem:1024"));
+    assert_eq!(std::mem::size_of::<Resources>(), 8);
+}
+
+#[test]
+fn nothing_is_one_value_however_it_came_about() {
+    let some = resources("cpus:4;mem:1024");
+    let ways = [
+        some.checked_sub(&some).expect("all of it is there"),
+        some.saturating_sub(&some),
+        some.filter(|_| false),
+        Resources::from_iter([Resource::scalar(Name::cpus(), Milli::ZERO)]),
+        sum(&[]),
+    ];
+    for nothing in ways {
+        assert_eq!(nothing, Resources::new());
+        assert!(nothing.is_empty());
+    }
+}
+
+#[test]
+fn plain_amounts_need_no_room_of_their_own() {
+    assert!(std::mem::size_of::<Quantities>() <= 56);
+    for (at, name) in super::name::PLAIN.iter().enumerate() {
+        assert_eq!(name.plain(), Some(at));
+        assert_eq!(Quantities::from_iter([(name.clone(), Milli::new(1))]).get(name.as_str()), Milli::new(1));
+    }
+    // They are the first in order, so that those behind them are sorted as well.
+    assert!(super::name::PLAIN.is_sorted());
+    assert!(super::name::PLAIN.iter().all(|plain| *plain < Name::ports()));
+}
+
 // ---- laws
 
 /// Few identities and small values, so that entries meet often; whole ones among them.
@@ -413,6 +461,40 @@ proptest! {
         if a.contains(&b) {
             prop_assert!(a.quantities().contains(&b.quantities()));
         }
+    }
+
+    #[test]
+    fn quantities_of_any_order_of_additions_are_equal(
+        list in proptest::collection::vec(("cpus|gpus|mem|disk|ports|x|y", 0..5_000u64), 0..12),
+        taken in proptest::collection::vec(("cpus|gpus|mem|disk|ports|x|y", 0..5_000u64), 0..12),
+    ) {
+        let named = |list: &[(String, u64)]| -> Vec<(Name, Milli)> {
+            let one = |(name, amount): &(String, u64)| (Name::new(name).expect("valid"), Milli::new(*amount));
+            list.iter().map(one).collect()
+        };
+        let (list, taken) = (named(&list), named(&taken));
+        let all = Quantities::from_iter(list.iter().cloned());
+        prop_assert_eq!(&Quantities::from_iter(list.iter().rev().cloned()), &all);
+
+        // As sums by name have it.
+        let mut sums: BTreeMap<Name, Milli> = BTreeMap::new();
+        for (name, amount) in list {
+            let sum = sums.entry(name).or_default();
+            *sum = sum.saturating_add(amount);
+        }
+        sums.retain(|_, amount| !amount.is_zero());
+        prop_assert!(all.iter().eq(sums.iter().map(|(name, amount)| (name, *amount))));
+        prop_assert_eq!(all.is_empty(), sums.is_empty());
+
+        let taken = Quantities::from_iter(taken);
+        let left = all.saturating_sub(&taken);
+        for name in ["cpus", "gpus", "mem", "disk", "ports", "x", "y"] {
+            prop_assert_eq!(left.get(name), all.get(name).saturating_sub(taken.get(name)));
+        }
+        prop_assert!(left.iter().all(|(_, amount)| !amount.is_zero()));
+        let mut both = left;
+        both.add_all(&taken);
+        prop_assert_eq!(all.contains(&taken), both == all);
     }
 
     #[test]

@@ -395,7 +395,7 @@ pub fn status() -> impl Strategy<Value = TaskStatus> {
             limitation,
             container,
             exit,
-            size,
+            size: size.map(Box::new),
         }
     })
 }

@@ -19,7 +19,7 @@ fn a_new_size_is_written_down_before_it_is_asked_for_and_told_when_it_is_there()
         Send(1: Update F/t1 TASK_RUNNING#4 "resized to cpus:2; mem:128")"#]]);
     let task = &world.agent.state().tasks[&key("t1")];
     assert_eq!(task.assignment.resources.to_string(), "cpus:2; mem:128");
-    assert_eq!(task.latest.as_ref().and_then(|latest| latest.size.clone()), Some(task.size()));
+    assert_eq!(task.latest.as_ref().and_then(|latest| latest.size.as_deref()), Some(&task.size()));
 }
 
 #[test]

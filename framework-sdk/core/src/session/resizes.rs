@@ -84,7 +84,7 @@ impl Resizes {
         let open = self.0.get(&status.task_id)?;
         let over = status.state.is_terminal() || status.state == Unknown;
         let refused = matches!(status.reason, Some(Reason::ContainerUpdateFailed | Reason::InvalidOffers));
-        let done = status.size.as_ref() == Some(&open.wanted) && !over;
+        let done = status.size.as_deref() == Some(&open.wanted) && !over;
         if !done && !over && !refused {
             return None;
         }
@@ -95,7 +95,7 @@ impl Resizes {
             (false, true) => format!("asked again without the offers of the first time: {said}"),
             (false, false) => said,
         };
-        let (task, has, reason) = (status.task_id.clone(), status.size.clone(), status.reason);
+        let (task, has, reason) = (status.task_id.clone(), status.size.as_deref().cloned(), status.reason);
         (!done).then_some(Failed { task, wanted, has, reason, why })
     }
 

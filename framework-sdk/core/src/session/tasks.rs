@@ -128,7 +128,7 @@ impl Tasks {
         if status.agent_id.is_some() {
             live.agent.clone_from(&status.agent_id);
         }
-        let resized = status.size.is_some() && status.size != live.size;
+        let resized = status.size.is_some() && status.size.as_deref() != live.size.as_ref();
         match live.state {
             None => live.state = Some(status.state),
             // An answer to a reconciliation that changes nothing.
@@ -143,7 +143,7 @@ impl Tasks {
             },
         }
         if resized {
-            live.size.clone_from(&status.size);
+            live.size = status.size.as_deref().cloned();
         }
         if let Some(uuid) = status.uuid {
             live.shown.insert(uuid);

@@ -39,7 +39,7 @@ fn grower() -> impl FnMut(Event<&'static str>, &mut Calls) {
 /// With an update that says what the task has.
 fn sized(message: FromMaster, has: &str) -> FromMaster {
     let FromMaster::Update(mut status) = message else { panic!("an update") };
-    status.size = Some(size(has));
+    status.size = Some(Box::new(size(has)));
     FromMaster::Update(status)
 }
 

@@ -54,7 +54,7 @@ impl Master {
                 (deadline, "it did not come back after the restart of the master")
             }
             AgentState::Active { .. } | AgentState::Disconnected { .. } => {
-                let heard = agent.heard.expect("a connected agent was heard when it registered");
+                let heard = self.heard(id).expect("a connected agent was heard when it registered");
                 (heard.mono + silence, "it was silent for too long")
             }
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bourse_types::{AgentId, FrameworkId, Now, Principal, Reason, TaskId, TaskState, Wall};
+use bourse_types::{AgentId, Now, Principal, Reason, TaskState, Wall};
 
 use crate::agents::{Agent, AgentState};
 use crate::deadlines::Due;
@@ -83,22 +83,12 @@ impl Master {
     fn forget_agent(&mut self, now: Now, id: &AgentId, fate: &Fate, out: &mut Effects) {
         self.clear_agent(now, id, fate, out);
         self.end_unreachable_on(now, id, fate, out);
-        self.clear_filters_of_agent(id);
+        self.forget_refusals_of_agent(id);
         self.leave_pool(id);
         self.leave_address(id);
-        self.agents.remove(id);
+        self.remove_agent_record(id);
         self.dirty.forget(id);
         self.tell_agent_failed(id, out);
-    }
-
-    /// Tasks that are unreachable together with this agent.
-    pub(crate) fn unreachable_on(&self, id: &AgentId) -> Vec<(FrameworkId, TaskId)> {
-        self.frameworks
-            .values()
-            .flat_map(|framework| framework.unreachable.values())
-            .filter(|task| task.agent == *id)
-            .map(|task| (task.framework.clone(), task.info.id.clone()))
-            .collect()
     }
 
     /// Forgets unreachable and gone agents that nobody asks about any more: those away for too long, and the oldest
@@ -118,15 +108,15 @@ impl Master {
             let summary = format!("agent {id} was forgotten: it was unreachable for too long");
             out.push(Effect::Record(Entry::new(Kind::Agent, summary).agent(&id)));
             for (framework, task) in self.unreachable_on(&id) {
-                self.framework_mut(&framework).unreachable.remove(&task);
+                self.take_unreachable(&framework, &task);
                 let summary = format!("task {task} was forgotten with its agent, and is unknown from now on");
                 out.push(Effect::Record(
                     Entry::new(Kind::Task, summary).agent(&id).framework(&framework).task(&task),
                 ));
             }
-            self.clear_filters_of_agent(&id);
+            self.forget_refusals_of_agent(&id);
             self.leave_address(&id);
-            self.agents.remove(&id);
+            self.remove_agent_record(&id);
         }
         let gone = self.gone.iter().map(|(id, since)| (*since, id.clone())).collect();
         for id in self.outdated(now, gone) {

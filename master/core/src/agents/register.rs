@@ -188,7 +188,7 @@ impl Master {
             principal: principal.clone(),
         }));
         self.rescind_offers_of_agent(id, "its agent changed", out);
-        self.clear_filters_of_agent(id);
+        self.forget_refusals_of_agent(id);
         self.leave_pool(id);
         self.leave_address(id);
         let agent = self.agent_mut(id);
@@ -219,10 +219,10 @@ impl Master {
             AgentState::Active { .. } | AgentState::Recovered { .. } | AgentState::Disconnected { .. } => {}
         }
         self.leave_pool(id);
-        let agent = self.agent_mut(id);
-        agent.state =
+        self.agent_mut(id).state =
             before.step(AgentInput::Registers { link }).expect("an agent may register in every state");
-        agent.heard = Some(now);
+        let slot = self.agents.slot(id).expect("its record was just changed");
+        self.heard.insert(slot, now);
         self.join_pool(id);
         // A connected agent has its entry already. A second one would do no harm, but there would be one for each
         // of its reconnects.

@@ -86,7 +86,7 @@ impl Master {
         if !self.worth_offering(&usable, framework, role) {
             return Err(Unserved::TooSmall);
         }
-        match framework.filters.refuses(role, &agent.id, &usable, now.mono) {
+        match framework.refuses(role, agent, &usable, now.mono) {
             Some(_) => Err(Unserved::Filter),
             None => Ok(usable),
         }

@@ -197,7 +197,7 @@ impl View {
         if free.is_empty() {
             return None;
         }
-        let until = framework.filters.refuses(role, &agent.id, &free, self.now.mono)?;
+        let until = framework.refuses(role, agent, &free, self.now.mono)?;
         let left = format_rough(until.since(self.now.mono));
         Some(Obstacle {
             reason: Unserved::Filter,

@@ -1,8 +1,9 @@
 //! A scheduler goes away, and a framework ends.
 
+use std::collections::BTreeSet;
+
 use bourse_types::{AgentId, FrameworkId, Now, Principal, Reason, TaskId, TaskState};
 
-use crate::agents::Agent;
 use crate::deadlines::Due;
 use crate::effect::{Done, Effect, Effects, Refused, ToAgent};
 use crate::event::StreamId;
@@ -61,7 +62,7 @@ impl Master {
         principal: Option<&Principal>,
         out: &mut Effects,
     ) -> Result<Done, Refused> {
-        if !self.removed.contains_key(id) {
+        if !self.removed.contains(id) {
             self.frameworks.get(id).ok_or_else(|| no_such_framework(id))?;
             self.remove_framework(now, id, "an operator tore it down", principal, out);
         }
@@ -89,24 +90,23 @@ impl Master {
             self.deadlines.clear(deadline, Due::Framework(id.clone()));
         }
         self.take_back_offers_of_framework(id);
-        self.clear_filters(id, None);
+        self.forget_refusals(id, None);
         self.end_tasks_of_framework(now, id, out);
 
         let framework = self.frameworks.remove(id).expect("it was found above");
+        self.forget_all_ended(&framework);
         self.completed.push_back(framework);
         while self.completed.len() > self.config.completed_frameworks_max {
             self.completed.pop_front();
         }
-        self.remember_removed(id, now);
+        self.removed.put(id.clone(), now.wall);
+        self.removed.forget_beyond(crate::registry::REMOVED_FRAMEWORKS_MAX);
         let entry = Entry::new(Kind::Framework, format!("framework {id} ({name}) was torn down: {why}"));
         out.push(Effect::Record(entry.framework(id).principal(principal).reason(Reason::FrameworkRemoved)));
     }
 
     /// Its tasks are killed as far as the framework's record goes; the agents do it.
     fn end_tasks_of_framework(&mut self, now: Now, id: &FrameworkId, out: &mut Effects) {
-        let runs_here = |agent: &&Agent| agent.tasks.iter().any(|(framework, _)| framework == id);
-        let hosts: Vec<AgentId> =
-            self.agents.values().filter(runs_here).map(|agent| agent.id.clone()).collect();
         let fate = Fate {
             state: TaskState::Killed,
             reason: Reason::FrameworkRemoved,
@@ -114,6 +114,7 @@ impl Master {
             since: None,
         };
         let record = self.frameworks.get(id).expect("the caller has just found it");
+        let hosts: BTreeSet<AgentId> = record.tasks.values().map(|task| task.agent.clone()).collect();
         let live: Vec<TaskId> = record.tasks.keys().cloned().collect();
         let unreachable: Vec<TaskId> = record.unreachable.keys().cloned().collect();
         for task in live {
@@ -124,15 +125,6 @@ impl Master {
         }
         for host in hosts {
             self.command(&host, ToAgent::ShutdownFramework { framework: id.clone() }, out);
-        }
-    }
-
-    fn remember_removed(&mut self, id: &FrameworkId, now: Now) {
-        self.removed.insert(id.clone(), now.wall);
-        if self.removed.len() > crate::registry::REMOVED_FRAMEWORKS_MAX {
-            let oldest =
-                self.removed.iter().min_by_key(|(id, at)| (**at, (*id).clone())).map(|(id, _)| id.clone());
-            self.removed.remove(&oldest.expect("there are more than the maximum"));
         }
     }
 }

@@ -97,7 +97,7 @@ impl Master {
         let info = &subscription.info;
         check_roles(&info.roles, &subscription.suppressed)?;
         let Some(id) = &info.id else { return self.check_room(subscription) };
-        if self.removed.contains_key(id) {
+        if self.removed.contains(id) {
             return Err(BadSubscription::Removed);
         }
         let Some(known) = self.frameworks.get(id) else {
@@ -201,7 +201,7 @@ impl Master {
         }
         // The new instance does not know the offers of the old one.
         self.take_back_offers_of_framework(id);
-        self.clear_filters(id, None);
+        self.forget_refusals(id, None);
         let framework = self.framework_mut(id);
         framework.state = FrameworkState::Active { stream };
         if framework.absence.take().is_some() {
@@ -231,7 +231,7 @@ impl Master {
     pub(crate) fn adopt_frameworks(&mut self, now: Now, frameworks: Vec<FrameworkInfo>, out: &mut Effects) {
         for mut info in frameworks {
             let Some(id) = info.id.clone() else { continue };
-            if self.frameworks.contains(&id) || self.removed.contains_key(&id) {
+            if self.frameworks.contains(&id) || self.removed.contains(&id) {
                 continue;
             }
             if info.roles.is_empty() {

@@ -25,7 +25,7 @@ impl Master {
             framework.suppressed.remove(role);
         }
         for role in &named {
-            self.clear_filters(id, Some(role));
+            self.forget_refusals(id, Some(role));
         }
         self.mark_all_dirty();
     }
@@ -49,7 +49,7 @@ impl Master {
         self.replace_info(id, info, out);
         self.framework_mut(id).suppressed = suppressed.into_iter().collect();
         self.rescind_offers_of_left_roles(id, out);
-        self.clear_filters(id, None);
+        self.forget_refusals(id, None);
         self.mark_all_dirty();
     }
 }

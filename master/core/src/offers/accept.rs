@@ -111,7 +111,7 @@ impl Master {
             }
         }
         if !left.is_empty() {
-            self.add_filter(now, framework, &role, &agent, left, refuse);
+            self.add_refusal(now, framework, &role, &agent, left, refuse);
         }
     }
 

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use bourse_types::Quantities;
+use bourse_types::{AgentId, FrameworkId, Mono, Quantities, Resources, Role};
 use imbl::{OrdMap, Vector};
 
 use super::{AgentPart, BadState, FrameworkPart, Head, Part, Place};
 use crate::agents::Agent;
-use crate::allocator::Dirty;
-use crate::deadlines::Deadlines;
-use crate::frameworks::{Framework, Holding};
+use crate::allocator::{Claims, Dirty};
+use crate::deadlines::{Deadlines, Due};
+use crate::frameworks::{Framework, Holding, Removed};
 use crate::master::Master;
 use crate::random::Random;
+use crate::slots::SlotTable;
 use crate::table::Table;
 use crate::tasks::Task;
 
@@ -42,6 +43,7 @@ enum Group {
     Removed,
     Weights,
     Frameworks,
+    Filters,
     Offers,
     Deadlines,
     Marks,
@@ -58,7 +60,8 @@ impl Part {
             Part::Weight { .. } => (Group::Weights, "a weight"),
             Part::Framework(_) => (Group::Frameworks, "a framework"),
             Part::Task { .. } => (Group::Frameworks, "a task"),
-            Part::Filter { .. } => (Group::Frameworks, "a filter"),
+            Part::Filter { framework: None, .. } => (Group::Frameworks, "a filter"),
+            Part::Filter { framework: Some(_), .. } => (Group::Filters, "a filter"),
             Part::Offer(_) => (Group::Offers, "an offer"),
             Part::Deadline { .. } => (Group::Deadlines, "a deadline"),
             Part::Mark { .. } => (Group::Marks, "a mark"),
@@ -66,11 +69,22 @@ impl Part {
     }
 }
 
+/// What a framework declined.
+struct Filter {
+    framework: FrameworkId,
+    role: Role,
+    agent: AgentId,
+    resources: Resources,
+    until: Mono,
+}
+
 /// A master that is being put together.
 struct Assembly {
     master: Master,
-    /// The framework whose tasks and filters may come next, and whether it was torn down.
+    /// The framework whose tasks may come next, and whether it was torn down.
     framework: Option<(Framework, bool)>,
+    /// Filters, each with its framework. They are set when all frameworks are there.
+    filters: Vec<Filter>,
     /// What came last.
     last: (Group, &'static str),
 }
@@ -101,12 +115,15 @@ impl Assembly {
             agents_named,
             frameworks_named,
             offers_named,
-            agents: Table::new(),
+            agents: SlotTable::new(),
+            heard: OrdMap::new(),
             addresses: OrdMap::new(),
             gone: OrdMap::new(),
-            frameworks: Table::new(),
+            lost: OrdMap::new(),
+            frameworks: SlotTable::new(),
             completed: Vector::new(),
-            removed: OrdMap::new(),
+            removed: Removed::default(),
+            claims: Claims::default(),
             offers: Table::new(),
             weights: OrdMap::new(),
             deadlines: Deadlines::default(),
@@ -117,7 +134,7 @@ impl Assembly {
             emptied,
             deposed_by,
         };
-        Assembly { master, framework: None, last: (Group::Head, "the head") }
+        Assembly { master, framework: None, filters: Vec::new(), last: (Group::Head, "the head") }
     }
 
     fn take(&mut self, part: Part) -> Result<(), BadState> {
@@ -134,7 +151,7 @@ impl Assembly {
                 format!("agent {id}, which is gone")
             }),
             Part::Removed { id, at } => {
-                let new = self.master.removed.insert(id.clone(), at).is_none();
+                let new = self.master.removed.put(id.clone(), at);
                 once(new, || format!("framework {id}, which was removed"))
             }
             Part::Weight { role, weight } => {
@@ -146,22 +163,20 @@ impl Assembly {
                 Some((framework, torn_down)) => take_task(framework, *torn_down, place, task),
                 None => Err(out_of_order),
             },
-            Part::Filter { role, agent, resources, until } => match &mut self.framework {
-                Some((framework, false)) => {
-                    framework.filters.put(role, agent, resources, until);
-                    Ok(())
-                }
-                Some((framework, true)) => Err(BadState::Foreign {
-                    part: format!("a filter of role {role} on agent {agent}"),
-                    framework: framework.id.clone(),
-                }),
-                None => Err(out_of_order),
-            },
+            Part::Filter { framework, role, agent, resources, until } => {
+                let before = || self.framework.as_ref().map(|(framework, _)| framework.id.clone());
+                let framework = framework.or_else(before).ok_or(out_of_order)?;
+                self.filters.push(Filter { framework, role, agent, resources, until });
+                Ok(())
+            }
             Part::Offer(offer) => {
                 let id = offer.id.clone();
                 once(self.master.offers.put(id.clone(), Arc::new(offer)), || format!("offer {id}"))
             }
             Part::Deadline { at, due } => {
+                if let Due::Refusals(agent) = &due {
+                    self.master.put_look(agent, at);
+                }
                 self.master.deadlines.set(at, due);
                 Ok(())
             }
@@ -175,30 +190,23 @@ impl Assembly {
     fn take_agent(&mut self, part: AgentPart) -> Result<(), BadState> {
         let AgentPart { id, info, state, admitted, heard, drain, capabilities, principal } = part;
         let agent = Agent::new(id.clone(), info, principal, state, admitted);
-        let agent = Agent { heard, drain, capabilities, ..agent };
+        let agent = Agent { drain, capabilities, ..agent };
         self.master.addresses.insert(agent.place(), id.clone());
-        once(self.master.agents.put(id.clone(), Arc::new(agent)), || format!("agent {id}"))
+        let new = self.master.agents.put(id.clone(), Arc::new(agent));
+        if let (Some(slot), Some(heard)) = (self.master.agents.slot(&id), heard) {
+            self.master.heard.insert(slot, heard);
+        }
+        once(new, || format!("agent {id}"))
     }
 
     fn take_framework(&mut self, part: FrameworkPart) -> Result<(), BadState> {
-        let FrameworkPart {
-            id,
-            info,
-            state,
-            absence,
-            registered,
-            suppressed,
-            served,
-            crowded,
-            unserved,
-            torn_down,
-        } = part;
+        let FrameworkPart { id, info, state, absence, registered, suppressed, served, unserved, torn_down } =
+            part;
         let holding = |(role, served)| (role, Holding { amounts: Quantities::new(), served });
         let framework = Framework {
             absence,
             suppressed,
             holdings: served.into_iter().map(holding).collect(),
-            crowded,
             unserved,
             ..Framework::new(id, info, state, registered)
         };
@@ -206,7 +214,7 @@ impl Assembly {
         self.keep_framework(before)
     }
 
-    /// A framework has all its tasks and filters.
+    /// A framework has all its tasks.
     fn keep_framework(&mut self, framework: Option<(Framework, bool)>) -> Result<(), BadState> {
         match framework {
             None => Ok(()),
@@ -226,6 +234,13 @@ impl Assembly {
     fn finish(mut self) -> Result<Master, BadState> {
         let last = self.framework.take();
         self.keep_framework(last)?;
+        for Filter { framework, role, agent, resources, until } in self.filters {
+            if !self.master.frameworks.contains(&framework) {
+                let part = format!("a filter of role {role} on agent {agent}");
+                return Err(BadState::Foreign { part, framework });
+            }
+            self.master.put_refusal(&framework, &role, &agent, resources, until);
+        }
         self.master.add_up();
         let broken = self.master.violations();
         match broken.is_empty() {
@@ -250,7 +265,7 @@ fn take_task(
         Place::Live => once(framework.tasks.put(id.clone(), Arc::clone(&task)), twice),
         Place::Unreachable => once(framework.unreachable.put(id.clone(), Arc::clone(&task)), twice),
         Place::Completed => {
-            framework.completed.push_back(task);
+            framework.completed.push(task);
             Ok(())
         }
     }

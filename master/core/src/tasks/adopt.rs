@@ -1,7 +1,6 @@
 //! An agent tells what it runs: the master's table follows it, as the agent is the one that knows.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use bourse_types::{AgentId, FrameworkId, Now, Reason, Source, TaskId, TaskState, TaskStatus};
 
@@ -136,10 +135,14 @@ impl Master {
         agent: &AgentId,
         reported: TaskState,
     ) -> bool {
+        // Nearly all that a cluster tells of when it comes back runs: nobody goes through a thousand ended ones for that.
+        if !reported.is_terminal() {
+            return false;
+        }
         let completed =
             self.frameworks.get(framework).into_iter().flat_map(|framework| framework.completed.iter().rev());
         let known = completed.into_iter().find(|task| task.info.id == *id && task.agent == *agent);
-        reported.is_terminal() && known.is_some_and(|task| task.is_settled())
+        known.is_some_and(|task| task.is_settled())
     }
 
     /// Whether the task is known to be unreachable with another agent.
@@ -159,7 +162,7 @@ impl Master {
         let TaskReport { framework, task: info, role, latest, resized, resizing } = report;
         let (id, state) = (info.id.clone(), latest.state);
         let untold = self.take_untold(&framework, &id, agent);
-        let was_unreachable = self.framework_mut(&framework).unreachable.remove(&id);
+        let was_unreachable = self.take_unreachable(&framework, &id);
         let holds = !state.is_terminal();
         self.agent_mut(agent).tasks.insert((framework.clone(), id.clone()));
         let mut task = Task {
@@ -206,15 +209,6 @@ impl Master {
             let entry = Entry::new(Kind::Task, summary).framework(&framework).task(&id).agent(agent);
             out.push(Effect::Record(entry.reason(Reason::AgentReregistered)));
         }
-    }
-
-    /// The record of a task that left the table with its agent when it had ended and nobody had acknowledged that: what
-    /// was told of it holds.
-    fn take_untold(&mut self, framework: &FrameworkId, id: &TaskId, agent: &AgentId) -> Option<Arc<Task>> {
-        let completed = &mut self.framework_mut(framework).completed;
-        let untold = |task: &Arc<Task>| task.info.id == *id && task.agent == *agent && !task.is_settled();
-        let at = completed.iter().position(untold)?;
-        Some(completed.remove(at))
     }
 
     /// The framework thought the task unreachable or lost. An end that it does not know comes as the agent's own

@@ -159,7 +159,7 @@ pub(super) fn in_short(task: &Task, state: TaskState, told: Option<&TaskStatus>,
         unreachable_since: told
             .filter(|_| state == TaskState::Unreachable)
             .and_then(|status| status.unreachable_since),
-        size: task.resized.then(|| task.size()),
+        size: task.resized.then(|| Box::new(task.size())),
         ..TaskStatus::new(task.info.id.clone(), state, Source::Master, at)
     }
 }

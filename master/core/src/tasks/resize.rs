@@ -223,7 +223,7 @@ impl Master {
         let status = TaskStatus {
             reason: Some(reason),
             message: Some(why.to_owned()),
-            size: Some(task.size()),
+            size: Some(Box::new(task.size())),
             ..reconcile::in_short(task, task.state, task.latest(), now.wall)
         };
         let entry = Entry::new(Kind::Task, format!("task {id} was not resized: {why}"));

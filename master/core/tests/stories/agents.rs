@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bourse_master_core::event::{Command, Event, Registration};
+use bourse_master_core::event::{Call, Command, Event, Registration};
 use bourse_master_core::{Config, Effect, ToAgent, ToScheduler};
 use bourse_types::{AgentCapability, Epoch, FrameworkInfo, TaskState};
 use expect_test::expect;
@@ -665,6 +665,77 @@ fn tasks_lost_with_a_link_beyond_the_bound_are_told_too_when_their_agent_is_back
         m-S0@2 <- Registered m-S0 heartbeat 15s known [m-0000/t1 m-0000/t2 m-0000/t3]
     "#]],
     );
+}
+
+#[test]
+fn hearing_an_agent_copies_no_record_and_is_seen_in_the_next_picture_only() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    let (before, registered) = (w.view(), w.now());
+    w.pass(secs(5));
+    w.apply(Event::AgentsHeard { agents: vec![agent.clone(), agent_id("m-S7")] });
+    let after = w.view();
+    assert_eq!((before.heard(&agent), after.heard(&agent)), (Some(registered), Some(w.now())));
+    assert_eq!(after.heard(&agent_id("m-S7")), None);
+    assert!(std::ptr::eq(
+        before.agent(&agent).expect("registered"),
+        after.agent(&agent).expect("registered")
+    ));
+
+    // Of one that is not connected nothing is heard, and of one that was forgotten nothing is kept.
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    let closed = w.now();
+    w.pass(secs(1));
+    w.apply(Event::AgentsHeard { agents: vec![agent.clone()] });
+    assert_eq!(w.view().heard(&agent), Some(closed));
+    w.apply(operate(Command::MarkGone { agent: agent.clone() }));
+    assert_eq!(w.view().heard(&agent), None);
+    let (next, _) = w.agent(MACHINE);
+    assert_eq!(w.view().heard(&next), Some(w.now()));
+}
+
+#[test]
+fn an_agent_that_is_back_changes_no_framework_but_those_of_its_tasks() {
+    let mut w = World::with(Config { unreachable_tasks_max: 1, ..Config::default() });
+    // Of each framework two tasks are lost with its agent, and one of them has no room among the unreachable ones.
+    let mut lost = Vec::new();
+    for _ in 0..3 {
+        let (agent, link) = w.agent(MACHINE);
+        let framework = w.framework(&["*"]);
+        let view = w.view();
+        let offer = view.offers().find(|it| it.framework == framework.id && it.agent == agent);
+        let offer = offer.expect("nobody else wants an agent").id.clone();
+        let tasks = ["t1", "t2"].map(|id| task_info(id, &agent, "cpus:1;mem:64")).to_vec();
+        w.apply(framework.accept(&[&offer], tasks));
+        for id in ["t1", "t2"] {
+            w.report(&agent, link, &framework, id, TaskState::Running);
+        }
+        w.apply(framework.suppress(&[]));
+        lost.push((agent, framework));
+    }
+    w.pass(secs(80));
+
+    let (agent, of_agent) = &lost[1];
+    let before = w.view();
+    let link = w.link();
+    let known = report(&of_agent.id, "t1", agent, "cpus:1;mem:64", TaskState::Running);
+    w.apply(registers_with(link, Some(agent), MACHINE, vec![known], vec![]));
+    assert_eq!(w.state_of(of_agent, "t1"), Some(TaskState::Running));
+    assert_eq!(w.state_of(of_agent, "t2"), Some(TaskState::Gone));
+    let after = w.view();
+    for (host, framework) in &lost {
+        let same = std::ptr::eq(
+            before.framework(&framework.id).expect("subscribed"),
+            after.framework(&framework.id).expect("subscribed"),
+        );
+        assert_eq!(same, framework.id != of_agent.id, "the framework with tasks on {host}");
+    }
+
+    // What is still lost ends with its agent, or with its framework.
+    w.apply(lost[0].1.call(Call::Teardown));
+    w.apply(operate(Command::MarkGone { agent: lost[2].0.clone() }));
+    let states = ["t1", "t2"].map(|id| w.state_of(&lost[2].1, id));
+    assert_eq!(states, [Some(TaskState::GoneByOperator); 2]);
 }
 
 #[test]

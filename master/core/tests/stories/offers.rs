@@ -1,8 +1,9 @@
 //! Offers are made, answered, and end exactly once.
 
 use bourse_master_core::Config;
-use bourse_master_core::event::Event;
-use bourse_types::TaskState;
+use bourse_master_core::event::{Call, Event};
+use bourse_master_core::state::{Due, Part};
+use bourse_types::{Mono, TaskState};
 use expect_test::expect;
 use std::time::Duration;
 
@@ -139,6 +140,56 @@ fn revive_forgets_the_filters_of_its_role() {
     w.expect(expect![[r#"
         m-0000@1 <- Offers m-O1 (m-S0 * cpus:4; mem:1024; ports:[31000-31009])
     "#]]);
+}
+
+#[test]
+fn an_update_of_a_framework_forgets_what_it_declined_without_a_look_at_any_agent() {
+    let mut w = World::new();
+    let (agent, _) = w.agent(MACHINE);
+    let framework = w.framework(&["*"]);
+    let offer = w.offer_of(&framework);
+    w.apply(framework.decline(&[&offer], secs(3600)));
+    w.settle();
+    let before = w.view();
+    let info = Box::new(framework_info(&["*"]));
+    w.apply(framework.call(Call::UpdateFramework { info, suppressed: vec![role("*")] }));
+    w.settle();
+    let after = w.view();
+    assert!(std::ptr::eq(
+        before.agent(&agent).expect("registered"),
+        after.agent(&agent).expect("registered")
+    ));
+    w.apply(framework.revive(&[]));
+    w.settle();
+    assert_eq!(w.offers_of(&framework).len(), 1);
+}
+
+#[test]
+fn filters_that_end_one_after_another_wake_their_agent_at_most_ten_times_a_second() {
+    let mut w = World::new();
+    w.agent(MACHINE);
+    // Each is offered the agent 50 ms after the one before it declined.
+    for _ in 0..3 {
+        let framework = w.framework(&["*"]);
+        let offer = w.offer_of(&framework);
+        w.apply(framework.decline(&[&offer], secs(60)));
+        w.apply(framework.suppress(&[]));
+    }
+    let looks = |w: &World| -> Vec<Mono> {
+        let look = |part| match part {
+            Part::Deadline { at, due: Due::Refusals(_) } => Some(at),
+            _ => None,
+        };
+        w.master.parts().filter_map(look).collect()
+    };
+    let found = looks(&w);
+    assert_eq!(found.len(), 1, "an agent has one entry: {found:?}");
+    let first = found[0];
+    // The first end is seen in time, and the two after it together.
+    w.pass(first.since(w.now().mono));
+    assert_eq!(looks(&w), [first + Duration::from_millis(100)]);
+    w.pass(Duration::from_millis(100));
+    assert!(looks(&w).is_empty());
 }
 
 #[test]

@@ -133,10 +133,9 @@ fn framework_part() -> impl Strategy<Value = Part> {
     let absence = (span(), wall()).prop_map(|(left, at)| Absence { left, at });
     let why = prop_oneof![Just(Unserved::AgentAway), Just(Unserved::Inactive), Just(Unserved::Share)];
     let counts = (btree_map(role(), any::<u64>(), 0..3), btree_map(why, any::<u64>(), 0..3));
-    let flags = (any::<bool>(), any::<bool>());
     let who = (framework_id(), framework_info(), state, option::of(absence), wall(), roles());
-    (who, counts, flags).prop_map(
-        |((id, info, state, absence, registered, suppressed), (served, unserved), (crowded, torn_down))| {
+    (who, counts, any::<bool>()).prop_map(
+        |((id, info, state, absence, registered, suppressed), (served, unserved), torn_down)| {
             Part::Framework(Box::new(FrameworkPart {
                 id,
                 info,
@@ -145,7 +144,6 @@ fn framework_part() -> impl Strategy<Value = Part> {
                 registered,
                 suppressed: suppressed.into_iter().collect(),
                 served,
-                crowded,
                 unserved,
                 torn_down,
             }))
@@ -194,8 +192,7 @@ fn due() -> impl Strategy<Value = Due> {
         framework_id().prop_map(Due::Framework),
         offer_id().prop_map(Due::Offer),
         agent_id().prop_map(Due::Drain),
-        (framework_id(), role(), agent_id())
-            .prop_map(|(framework, role, agent)| Due::Filter(framework, role, agent)),
+        agent_id().prop_map(Due::Refusals),
         Just(Due::Forget),
     ]
 }
@@ -214,12 +211,15 @@ pub(super) fn parts() -> impl Strategy<Value = Part> {
         (role(), any::<u64>()).prop_map(|(role, weight)| Part::Weight { role, weight: Milli::new(weight) }),
         framework_part(),
         task_part(),
-        (role(), agent_id(), resources(), mono()).prop_map(|(role, agent, resources, until)| Part::Filter {
-            role,
-            agent,
-            resources,
-            until
-        }),
+        (option::of(framework_id()), role(), agent_id(), resources(), mono()).prop_map(
+            |(framework, role, agent, resources, until)| Part::Filter {
+                framework,
+                role,
+                agent,
+                resources,
+                until
+            }
+        ),
         offer,
         (mono(), due()).prop_map(|(at, due)| Part::Deadline { at, due }),
         (any::<u64>(), any::<u64>(), agent_id()).prop_map(|(round, lot, agent)| Part::Mark {

@@ -357,7 +357,7 @@ impl World {
     fn tell(&mut self, task: &TaskId, state: TaskState) {
         let mut status = TaskStatus::new(task.clone(), state, Source::Master, self.now.wall);
         status.healthy = None;
-        status.size = self.tasks.get(task).and_then(|task| task.size.clone());
+        status.size = self.tasks.get(task).and_then(|task| task.size.clone()).map(Box::new);
         if self.seen.hear(&self.wanted, self.now, &status) == Heard::Stranger {
             self.kill(task);
             if let Some(truth) = self.tasks.get_mut(task) {
