@@ -15,6 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, openat, unlinkat};
 
 use super::CgroupError;
+use crate::kernel_file;
 
 /// How long a killed process may take to leave its group, and an empty group to become removable.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
@@ -60,12 +61,12 @@ pub fn if_there(written: Result<(), CgroupError>) -> Result<bool, CgroupError> {
 
 /// Reads a file with one number; `None` when it is not there or says `max`.
 pub fn number(dir: &Path, file: &str) -> Option<u64> {
-    fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
+    read(dir, file)?.trim().parse().ok()
 }
 
 /// Reads a file; `None` when it is not there or the kernel does not count what is in it.
 pub fn read(dir: &Path, file: &str) -> Option<String> {
-    fs::read_to_string(dir.join(file)).ok()
+    kernel_file::read(dir.join(file)).ok()
 }
 
 /// The number after `key` in a text with one "key number" a line.
@@ -181,7 +182,7 @@ pub fn children(dir: &Path) -> Vec<String> {
 /// The processes in these groups.
 pub fn processes<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<u32> {
     dirs.into_iter()
-        .filter_map(|dir| fs::read_to_string(dir.join("cgroup.procs")).ok())
+        .filter_map(|dir| read(dir, "cgroup.procs"))
         .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>())
         .collect()
 }

@@ -237,7 +237,9 @@ impl Hierarchy for V1 {
     }
 
     fn processes(&self, container: &str) -> Vec<u32> {
-        files::processes(&self.all_dirs(container)).into_iter().collect()
+        // Who is in one hierarchy is in all of them.
+        let container = self.memory.join(container);
+        files::processes(&[container.join(TASK), container]).into_iter().collect()
     }
 
     fn kill(&self, container: &str) -> Result<(), CgroupError> {
