@@ -160,6 +160,21 @@ pub fn remove_container(base: &Path, container: &str, leaves: &[&str]) -> Result
     Ok(())
 }
 
+/// The same, if there is nothing in any of them: without a wait, and it tells whether there are none any more. The kernel
+/// refuses to remove a group with a process or another group in it.
+pub fn remove_empty_container(base: &Path, container: &str, leaves: &[&str]) -> bool {
+    let dir = base.join(container);
+    let is_gone = |dir: &Path| match fs::remove_dir(dir) {
+        Ok(()) => true,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    let gone = leaves.iter().all(|leaf| is_gone(&dir.join(leaf))) && is_gone(&dir);
+    if gone {
+        remove_if_empty(base);
+    }
+    gone
+}
+
 /// Removes the agent's own group and ours above it, if nothing is in them.
 pub fn remove_if_empty(base: &Path) {
     for parent in base.ancestors().take(2) {
@@ -271,6 +286,20 @@ mod tests {
         }
         remove_container(&base, "c1", &["task"]).unwrap_or_else(|error| panic!("{error}: {}", error.source));
         assert!(!root.path().join("bourse").exists());
+    }
+
+    #[test]
+    fn groups_with_nothing_in_them_go_at_once_and_others_are_left() {
+        let root = TempDir::new().expect("a temporary directory");
+        let base = root.path().join("bourse/a1");
+        let within = base.join("c1/task/within");
+        fs::create_dir_all(&within).expect("it is writable");
+        assert!(!remove_empty_container(&base, "c1", &["init", "task"]));
+        assert!(within.exists());
+        fs::remove_dir(&within).expect("it is there");
+        assert!(remove_empty_container(&base, "c1", &["init", "task"]));
+        assert!(!root.path().join("bourse").exists(), "the parents go with the last one");
+        assert!(remove_empty_container(&base, "c1", &["init", "task"]), "a repeat does nothing");
     }
 
     #[test]

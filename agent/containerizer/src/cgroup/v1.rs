@@ -261,6 +261,10 @@ impl Hierarchy for V1 {
         kill_until_empty(&dirs)
     }
 
+    fn remove_empty(&self, container: &str) -> bool {
+        self.all().into_iter().all(|base| files::remove_empty_container(base, container, &[TASK]))
+    }
+
     fn remove(&self, container: &str) -> Result<(), CgroupError> {
         self.all().into_iter().try_for_each(|base| files::remove_container(base, container, &[TASK]))
     }
