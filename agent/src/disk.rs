@@ -83,6 +83,7 @@ pub async fn watch<C: Containerizer>(
             continue;
         };
         let path = sandbox::path(&work_dir, agent, key, &container);
+        let looking = Instant::now();
         let (size, took) = measure(&containers, &container, path.clone()).await;
         let whole = size.as_ref().is_ok_and(|size| size.left_out == 0);
         if gaps.entry(container.clone()).or_default().is_news(whole) {
@@ -96,7 +97,8 @@ pub async fn watch<C: Containerizer>(
             note(size, task, &sizes, &inbox).await;
         }
         turns.measured(&container, began.elapsed(), took, found);
-        sleep(between(took)).await;
+        // With all that is around it: of a small sandbox that is a good part.
+        sleep(between(looking.elapsed())).await;
     }
 }
 
