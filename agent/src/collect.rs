@@ -132,7 +132,6 @@ fn older(path: &Path, age: Duration, now: SystemTime) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::os::unix::fs::symlink;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
@@ -180,7 +179,8 @@ mod tests {
         let (old, again, live) = (make("old", "c1"), make("twice", "c2"), make("twice", "c3"));
         symlink(&kept, old.join("way out")).expect("writable");
         let running = TaskView { container: container("c3"), started: true, ended: false, disk_limit: None };
-        let view = View { agent: Some(agent.clone()), tasks: BTreeMap::from([(key("twice"), running)]) };
+        let view =
+            View { agent: Some(agent.clone()), tasks: [(key("twice"), running)].into_iter().collect() };
 
         assert_eq!(round(&work, &view, HOUR, SystemTime::now(), sandbox::remove), 0, "nothing is old");
         let later = SystemTime::now() + 2 * HOUR;

@@ -86,6 +86,7 @@ pub async fn watch<C: Containerizer>(
             continue;
         };
         let path = sandbox::path(&work_dir, agent, key, &container);
+        let looking = Instant::now();
         let (measured, took) = measure(&containers, &container, path.clone()).await;
         let whole = measured.as_ref().is_ok_and(Measured::is_whole);
         if gaps.entry(container.clone()).or_default().is_news(whole) {
@@ -97,7 +98,8 @@ pub async fn watch<C: Containerizer>(
             note(held, task, &sizes, &inbox).await;
         }
         turns.measured(&container, began.elapsed(), took, found);
-        sleep(between(took)).await;
+        // With all that is around it: of a small sandbox that is a good part.
+        sleep(between(looking.elapsed())).await;
     }
 }
 

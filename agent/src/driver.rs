@@ -216,9 +216,11 @@ impl<C: Containerizer + Clone> Driver<C> {
             records().filter_map(steps).for_each(|(_, written)| reached(written));
             self.checkpoint.compact_if_large(self.agent.state())?;
             self.views.send_if_modified(|view| {
-                let fresh = View::of(self.agent.state());
-                let changed = **view != fresh;
-                *view = Arc::new(fresh);
+                let mut fresh = View::clone(view);
+                let changed = fresh.follow(self.agent.state(), records());
+                if changed {
+                    *view = Arc::new(fresh);
+                }
                 changed
             });
         }

@@ -378,7 +378,7 @@ mod tests {
                 0 => Err(no_descriptor(id, "wait for its first process")),
                 _ => {
                     let outcome = Outcome::Exited(Exit::Code(3));
-                    Ok(Ended { outcome, at: None, limitation: None, usage: None })
+                    Ok(Ended { outcome, at: None, limitation: None })
                 }
             }
         }

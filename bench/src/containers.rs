@@ -4,9 +4,15 @@
 //! a memory and a pids limit, a root of its own with the machine's programs read-only, the same masks, the same filter of
 //! system calls, no new privileges, and a static program that ends at once; then it waits and removes all of it. Turn by
 //! turn, in processes that are there before, so that starting them is not measured.
+//!
+//! There are two floors: the namespaces and the program alone, and those with the same mounts and as many control groups, which
+//! is what no runtime with this isolation gets around. Of the second the steps are told, and beside them what else there is in
+//! a life: the files that are written down, and the filter of system calls.
 
+mod bare;
 mod bundle;
 mod ours;
+mod seen;
 mod side;
 
 use std::io::{BufRead, BufReader, Write};
@@ -16,60 +22,131 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::figures::Figures;
+use crate::figures::{Figures, short, tell};
 
 pub use side::serve;
 
-/// Those that are compared, each with what it is called on the command line of [`serve`].
-const SIDES: [(&str, &str); 4] = [
-    ("ours", "container: launch, wait, destroy by the containerizer"),
-    ("crun", "  peer: crun run"),
-    ("runc", "  peer: runc run"),
-    ("floor", "  floor: unshare of the same namespaces, spawn of the same program"),
+/// One of those that take turns.
+struct Kind {
+    /// What it is called on the command line of [`serve`].
+    name: &'static str,
+    what: &'static str,
+    part: Part,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    /// What is measured.
+    Subject,
+    /// It is compared with this one.
+    Peer,
+    /// It is a part of the subject, or the subject without a part.
+    Step,
+}
+
+const KINDS: [Kind; 7] = [
+    Kind { name: "ours", what: "container: launch, wait, destroy by the containerizer", part: Part::Subject },
+    Kind { name: "crun", what: "  peer: crun run", part: Part::Peer },
+    Kind { name: "runc", what: "  peer: runc run", part: Part::Peer },
+    Kind {
+        name: "bare",
+        what: "  floor: the same mounts, control groups and namespaces, by plain calls",
+        part: Part::Peer,
+    },
+    Kind {
+        name: "floor",
+        what: "  floor: unshare of the same namespaces, spawn of the same program",
+        part: Part::Peer,
+    },
+    Kind { name: "unfiltered", what: "  the same without a filter of system calls", part: Part::Step },
+    Kind { name: "files", what: "  as many files in as many folders, made and removed", part: Part::Step },
 ];
+
+/// What one of them took, round for round.
+struct Measured {
+    kind: &'static Kind,
+    side: Side,
+    wall: Figures,
+    cpu: Figures,
+    steps: Vec<Figures>,
+}
+
+impl Measured {
+    fn start(kind: &'static Kind, folder: &Path) -> anyhow::Result<Measured> {
+        let steps = match kind.name {
+            "bare" => bare::STEPS.iter().map(|step| Figures::new(format!("  {step}"))).collect(),
+            _ => Vec::new(),
+        };
+        let (wall, cpu) = (Figures::new(kind.what), Figures::new("    cpu"));
+        Ok(Measured { kind, side: Side::start(kind.name, folder)?, wall, cpu, steps })
+    }
+
+    fn round(&mut self) -> anyhow::Result<()> {
+        let times = self.side.round()?;
+        let [took, used, steps @ ..] = &times[..] else {
+            bail!("a side of the comparison ended; it said why above");
+        };
+        self.wall.add(*took);
+        self.cpu.add(*used);
+        self.steps.iter_mut().zip(steps).for_each(|(figures, took)| figures.add(*took));
+        Ok(())
+    }
+}
 
 /// In turns; those that are not installed are left out.
 pub fn compare(rounds: usize) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("making a folder")?;
     let folder = folder.path().canonicalize()?;
     program(&folder)?;
-    let mut sides = Vec::new();
-    for (side, what) in SIDES {
-        let installed = ["ours", "floor"].contains(&side) || quiet_version(side);
+    let mut all = Vec::new();
+    for kind in &KINDS {
+        let installed = !["crun", "runc"].contains(&kind.name) || quiet_version(kind.name);
         match installed {
-            true => {
-                sides.push((what, Side::start(side, &folder)?, Figures::new(what), Figures::new("    cpu")))
-            }
-            false => println!("{what}: {side} is not installed"),
+            true => all.push(Measured::start(kind, &folder)?),
+            false => println!("{}: {} is not installed", kind.what, kind.name),
         }
     }
     // The first of each finds nothing in the machine's caches.
-    for (_, side, ..) in &mut sides {
-        side.round()?;
+    for measured in &mut all {
+        measured.side.round()?;
     }
     for _ in 0..rounds {
-        for (_, side, wall, cpu) in &mut sides {
-            let (took, used) = side.round()?;
-            wall.add(took);
-            cpu.add(used);
-        }
+        all.iter_mut().try_for_each(Measured::round)?;
     }
-    let ours = sides.first().map(|(_, _, wall, cpu)| (wall.median(), cpu.median())).unwrap_or_default();
-    for (what, _, wall, cpu) in sides {
+    tell_of(all);
+    Ok(())
+}
+
+fn tell_of(all: Vec<Measured>) {
+    let find = |name: &str| all.iter().find(|measured| measured.kind.name == name);
+    let median = |name: &str| find(name).map(|found| found.wall.median()).unwrap_or_default();
+    let ours = find("ours").map(|ours| (ours.wall.median(), ours.cpu.median())).unwrap_or_default();
+    let filter = ours.0.saturating_sub(median("unfiltered"));
+    let files = median("files");
+    let mut steps = Vec::new();
+    for Measured { kind, wall, cpu, steps: its, .. } in all {
         let (took, used) = (wall.median(), cpu.median());
-        wall.print();
-        cpu.print();
-        if took != ours.0 {
+        if kind.part != Part::Step {
+            wall.print();
+            cpu.print();
+        }
+        if kind.part == Part::Peer {
             let of = |ours: Duration, theirs: Duration| ours.as_secs_f64() / theirs.as_secs_f64();
-            let name = what.trim();
+            let name = kind.what.trim();
             println!(
                 "    ours takes {:.2} of {name}, and {:.2} of its cpu",
                 of(ours.0, took),
                 of(ours.1, used)
             );
         }
+        steps.extend(its);
     }
-    Ok(())
+    println!("the steps of a life, by plain calls, medians");
+    for step in steps {
+        tell(step.what(), short(step.median()));
+    }
+    tell("  the files that are written down for it, made and removed", short(files));
+    tell("  the filter of system calls: ours less the same without one", short(filter));
 }
 
 /// A static program that ends at once: what it takes is what is around it.
@@ -109,16 +186,13 @@ impl Side {
         Ok(Side { process, orders, told })
     }
 
-    /// One container: how long it took, and how much cpu.
-    fn round(&mut self) -> anyhow::Result<(Duration, Duration)> {
+    /// One container: how long it took, how much cpu, and what its steps took if they are known.
+    fn round(&mut self) -> anyhow::Result<Vec<Duration>> {
         self.orders.write_all(b"\n")?;
         let mut line = String::new();
         self.told.read_line(&mut line)?;
-        let numbers: Vec<u64> = line.split_whitespace().filter_map(|text| text.parse().ok()).collect();
-        match numbers[..] {
-            [wall, cpu] => Ok((Duration::from_micros(wall), Duration::from_micros(cpu))),
-            _ => bail!("a side of the comparison ended; it said why above"),
-        }
+        let numbers = line.split_whitespace().filter_map(|text| text.parse().ok());
+        Ok(numbers.map(Duration::from_micros).collect())
     }
 }
 

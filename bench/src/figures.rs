@@ -15,6 +15,11 @@ impl Figures {
         Figures { what: what.into(), rounds: Vec::new() }
     }
 
+    /// What is measured.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     /// One more round, that took so long.
     pub fn add(&mut self, took: Duration) {
         self.rounds.push(took);

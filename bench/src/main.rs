@@ -22,6 +22,7 @@ mod memory;
 mod recording;
 mod sleepers;
 mod tasks;
+mod threads;
 
 mod master_core;
 
@@ -70,11 +71,11 @@ struct Args {
 enum Part {
     /// `bourse dev` and `bourse run`, from the command line
     Commands,
-    /// A container's whole life beside crun, runc and the floor
+    /// A container's whole life beside crun, runc and two floors, and what each step of it takes of the kernel
     Containers,
     /// Tasks of one agent, one by one and all at once, as their framework sees them
     Tasks,
-    /// What tasks of one agent that do nothing take, and how fast they are killed
+    /// What tasks of one agent that do nothing take, and what of the agent does, and how fast they are killed
     Sleepers,
     /// A task that writes its log flat out
     Logs,

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::cluster::{Cluster, PATIENCE};
 use crate::crowd::{Crowd, Took};
 use crate::figures::tell;
+use crate::threads::{self, Look};
 use crate::turns::{self, Work};
 use crate::{commands, memory};
 
@@ -37,9 +38,16 @@ type Held = [u64; 4];
 struct Seen {
     before: Held,
     after: Held,
-    /// Of one cpu, without tasks and with them.
-    alone: f64,
-    busy: f64,
+    /// Without tasks and with them.
+    alone: Idle,
+    busy: Idle,
+}
+
+/// What an agent did while it had nothing to do.
+struct Idle {
+    /// Of one cpu.
+    share: f64,
+    looks: [Look; 2],
 }
 
 /// Measures and prints, with so many tasks at once.
@@ -61,8 +69,10 @@ pub fn measure(binary: &Path, tasks: usize) -> anyhow::Result<()> {
     tell("  floor: as many processes that sleep, in no container", each(bare_processes + bare_kernel));
     tell("    its process", each(bare_processes));
     tell("    growth of the kernel", each(bare_kernel));
-    tell("the agent's cpu while they sleep, of one cpu", format!("{:>7.2} %", seen.busy * 100.0));
-    tell("  floor: of the same agent without tasks", format!("{:>7.2} %", seen.alone * 100.0));
+    tell("the agent's cpu while they sleep, of one cpu", format!("{:>7.2} %", seen.busy.share * 100.0));
+    let [before, after] = &seen.busy.looks;
+    threads::print(before, after);
+    tell("  floor: of the same agent without tasks", format!("{:>7.2} %", seen.alone.share * 100.0));
     let a_second = |took: Duration| format!("{:>7.1} a second", tasks as f64 / took.as_secs_f64());
     tell("launched by one accept, to the last TASK_RUNNING", a_second(took.to_run));
     if let Some(to_die) = took.to_die {
@@ -76,7 +86,7 @@ async fn watch(cluster: &Cluster, tasks: usize) -> anyhow::Result<(Took, Seen)> 
     // The agent is compared with one that has run a task, and is there.
     let work = Work { argv: &["true"], mem_mib: 32 };
     turns::run(cluster.framework("first")?, 1, work, commands::unshare).await?;
-    let alone = cpu_share(cluster.agent()).await?;
+    let alone = idle(cluster.agent()).await?;
     let before = held(cluster)?;
     let (crowd, all_run) = Crowd::new(tasks, &SLEEP);
     let (handle, running) = cluster.framework("sleepers")?.start(crowd);
@@ -84,7 +94,7 @@ async fn watch(cluster: &Cluster, tasks: usize) -> anyhow::Result<(Took, Seen)> 
         if all_run.await.is_err() {
             return anyhow::Ok(None); // The crowd knows why.
         }
-        let busy = cpu_share(cluster.agent()).await?;
+        let busy = idle(cluster.agent()).await?;
         let after = held(cluster)?;
         handle.send(()).await;
         Ok(Some(Seen { before, after, alone, busy }))
@@ -95,13 +105,15 @@ async fn watch(cluster: &Cluster, tasks: usize) -> anyhow::Result<(Took, Seen)> 
     Ok((crowd.took()?, seen.context("the framework ended before all tasks ran")?))
 }
 
-/// What the agent takes of one cpu once it has nothing to do.
-async fn cpu_share(agent: u32) -> anyhow::Result<f64> {
+/// What the agent does once it has nothing to do.
+async fn idle(agent: u32) -> anyhow::Result<Idle> {
     sleep(SETTLED).await;
+    let first = Look::at(agent)?;
     let (begun, before) = (Instant::now(), memory::cpu_time(agent)?);
     sleep(IDLE).await;
     let used = memory::cpu_time(agent)?.saturating_sub(before);
-    Ok(used.as_secs_f64() / begun.elapsed().as_secs_f64())
+    let share = used.as_secs_f64() / begun.elapsed().as_secs_f64();
+    Ok(Idle { share, looks: [first, Look::at(agent)?] })
 }
 
 fn held(cluster: &Cluster) -> anyhow::Result<Held> {

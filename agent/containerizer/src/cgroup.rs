@@ -223,6 +223,11 @@ pub trait Hierarchy: fmt::Debug + Send + Sync {
     /// they are empty, at most some seconds. Without groups there is nothing to do.
     fn kill(&self, container: &str) -> Result<(), CgroupError>;
 
+    /// Removes the groups and our own empty parents if there is nothing in the groups, without a wait, and tells whether there
+    /// are none any more. Otherwise some of them may be gone, and the rest is for [`kill`](Hierarchy::kill) and
+    /// [`remove`](Hierarchy::remove). A repeat does nothing.
+    fn remove_empty(&self, container: &str) -> bool;
+
     /// Removes the groups, which have to be empty, with those that the task has made in its own, and our own parents where
     /// nothing else is left in them. A repeat does nothing.
     fn remove(&self, container: &str) -> Result<(), CgroupError>;

@@ -137,9 +137,6 @@ pub struct Ended {
     pub at: Option<Wall>,
     /// The limit that ended it, if one did.
     pub limitation: Option<Limitation>,
-    /// What it has used; unknown when its control groups are gone, for instance after a restart of the
-    /// machine.
-    pub usage: Option<Usage>,
 }
 
 /// How a container ended.

@@ -34,6 +34,7 @@ mod users;
 
 mod conversation;
 mod init_image;
+mod kernel_file;
 mod process;
 mod runtime_dir;
 mod spawn;

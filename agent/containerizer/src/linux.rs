@@ -206,6 +206,8 @@ impl Inner {
     /// Kills what is in the container's control groups and removes them.
     fn clear_groups(&self, id: &ContainerId) -> Result<(), CgroupError> {
         match &self.groups {
+            // Mostly all of it has ended, and whoever is to be killed need not be looked for.
+            Ok(groups) if groups.remove_empty(id.as_str()) => Ok(()),
             Ok(groups) => groups.kill(id.as_str()).and_then(|()| groups.remove(id.as_str())),
             Err(_) => Ok(()),
         }

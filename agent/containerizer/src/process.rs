@@ -15,6 +15,8 @@ use nix::unistd::{SysconfVar, sysconf};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::kernel_file;
+
 /// A process of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
@@ -68,7 +70,7 @@ pub struct Stat {
 /// The figures of a process; `None` when there is none. Any other trouble in finding out is an error: a process that
 /// could not be looked at is not gone.
 pub fn stat(pid: u32) -> io::Result<Option<Stat>> {
-    stat_by(pid, fs::read_to_string(format!("/proc/{pid}/stat")))
+    stat_by(pid, kernel_file::read(format!("/proc/{pid}/stat")))
 }
 
 fn stat_by(pid: u32, read: io::Result<String>) -> io::Result<Option<Stat>> {

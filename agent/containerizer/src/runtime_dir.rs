@@ -124,14 +124,13 @@ impl ContainerDir {
         Plan::decode(&bytes).map_err(|bad| io::Error::new(ErrorKind::InvalidData, bad))
     }
 
-    /// Writes down which processes there are; whole or not at all.
+    /// Writes down which processes there are. Where an agent dies while it does, the line is whole or none: one that was cut
+    /// off says that nothing was written down.
     pub fn write_started(&self, started: &Started) -> io::Result<()> {
         let Started { boot_id, init, task } = started;
         let line =
             format!("{FORM} {boot_id} {} {} {} {}\n", init.pid, init.start_time, task.pid, task.start_time);
-        let temporary = self.0.join("started.new");
-        fs::write(&temporary, line)?;
-        fs::rename(temporary, self.0.join("started"))
+        fs::write(self.0.join("started"), line)
     }
 
     /// Which processes there are; `None` when that was never written, or was cut off with the machine.

@@ -1,12 +1,12 @@
 //! From the name of a user to numbers.
 
 use std::ffi::CString;
-use std::fs;
 use std::io;
 
 use bourse_init::plan::Identity;
 use nix::unistd::{Uid, User, getgrouplist};
 
+use crate::kernel_file;
 use crate::spec::Isolation;
 use crate::user_map::UserMap;
 
@@ -128,7 +128,7 @@ fn look_up(name: &str) -> Result<(u32, u32, Vec<u32>), UserError> {
 
 /// A set of capabilities of this thread, as threads have their own, by its name in `/proc/thread-self/status`.
 pub fn capability_set(name: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/thread-self/status").ok()?;
+    let status = kernel_file::read("/proc/thread-self/status").ok()?;
     let text = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"))?;
     u64::from_str_radix(text.trim(), 16).ok()
 }

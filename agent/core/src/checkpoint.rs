@@ -148,6 +148,31 @@ pub enum Record {
 }
 
 impl Record {
+    /// The one task that it changes something of. `None`: it is about the agent or a framework.
+    pub fn task(&self) -> Option<&TaskKey> {
+        match self {
+            Record::TaskAccepted { assignment, .. } => Some(&assignment.key),
+            Record::CoresTaken { task, .. }
+            | Record::TaskStarted { task, .. }
+            | Record::UpdateMade { task, .. }
+            | Record::UpdateAcknowledged { task, .. }
+            | Record::KillBegun { task, .. }
+            | Record::HealthSeen { task, .. }
+            | Record::ResizeBegun { task, .. }
+            | Record::Resized { task, .. }
+            | Record::ResizeRefused { task }
+            | Record::TaskSilenced { task }
+            | Record::TaskForgotten { task } => Some(task),
+            Record::Admitted { .. }
+            | Record::Described { .. }
+            | Record::EpochSeen { .. }
+            | Record::Booted { .. }
+            | Record::FrameworkKnown { .. }
+            | Record::FrameworkForgotten { .. }
+            | Record::CoresApart { .. } => None,
+        }
+    }
+
     /// Whether the record must survive a crash of the machine and not only of the agent. Tasks do not outlive the boot,
     /// so what is known about them does not have to either; who the agent is, and whom it may obey, does.
     pub fn must_outlive_boot(&self) -> bool {

@@ -147,8 +147,9 @@ pub fn set_up(view: &View<'_>) -> Result<(), Failure> {
     for (path, part) in &machine {
         part.put(path, links).at(step, || path.display().to_string())?;
     }
+    let mut covers = Covers::default();
     for path in MASKED.map(Path::new).into_iter().chain(to_cover.iter().map(PathBuf::as_path)) {
-        cover(path).at(Step::Mount, || path.display().to_string())?;
+        covers.put(path).at(Step::Mount, || path.display().to_string())?;
     }
     for path in READ_ONLY {
         make_read_only(path).at(Step::Mount, || path.into())?;
@@ -168,7 +169,7 @@ pub fn set_up(view: &View<'_>) -> Result<(), Failure> {
     if root.is_some() {
         // A task that changed its layers under the root would see anything.
         let layers = Path::new(SANDBOX).join(LAYERS);
-        cover(&layers).at(Step::Hide, || layers.display().to_string())?;
+        covers.put(&layers).at(Step::Hide, || layers.display().to_string())?;
     }
     for (path, tree) in &volumes {
         let place = made_without_links(path, tree.is_directory);
@@ -183,7 +184,7 @@ pub fn set_up(view: &View<'_>) -> Result<(), Failure> {
     for path in hide {
         for (at, source) in all.clone() {
             if let Some(place) = within(source, at, path) {
-                hide_at(&place, at).at(Step::Hide, || place.display().to_string())?;
+                hide_at(&place, at, &mut covers).at(Step::Hide, || place.display().to_string())?;
             }
         }
     }
@@ -237,13 +238,13 @@ fn made_without_links(path: &Path, directory: bool) -> io::Result<OwnedFd> {
 
 /// Covers a path in a tree that is put up at `root`, with no way for the task to move it, and with it the cover, to another
 /// name: what something is mounted at cannot be renamed.
-fn hide_at(place: &Path, root: &Path) -> io::Result<()> {
+fn hide_at(place: &Path, root: &Path, covers: &mut Covers) -> io::Result<()> {
     let mut between: Vec<&Path> = place.ancestors().skip(1).take_while(|above| *above != root).collect();
     between.reverse();
     for above in between.into_iter().filter(|above| above.is_dir()) {
         sys::mount(&above.display().to_string(), above, "", MS_BIND | MS_REC, "")?;
     }
-    cover(place)
+    covers.put(place)
 }
 
 /// Something to be put into the root.
@@ -416,16 +417,35 @@ fn volume(bind: &Bind) -> io::Result<(&Path, Tree)> {
     Ok((&bind.target, Tree::at(&bind.source, place, true, properties)?))
 }
 
-/// Covers a directory by an empty one that is read-only, or a file by the null device. What does not exist needs no
-/// cover.
-fn cover(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(what) if what.is_dir() => {
-            sys::mount("hidden", path, "tmpfs", QUIET | MS_RDONLY, "mode=755,size=4k")
+/// What is put over that which nobody is to see.
+#[derive(Default)]
+struct Covers {
+    /// An empty directory that is read-only, from the first time that one was covered: the same for all, as to make and remove
+    /// a file system for each takes far longer than to mount it once more.
+    empty: Option<OwnedFd>,
+}
+
+impl Covers {
+    /// Covers a directory by an empty one that is read-only, or a file by the null device. What does not exist needs no
+    /// cover.
+    fn put(&mut self, path: &Path) -> io::Result<()> {
+        match fs::metadata(path) {
+            Ok(what) if what.is_dir() => self.put_over_directory(path),
+            Ok(_) => sys::mount("/dev/null", path, "", MS_BIND, ""),
+            Err(error) if matches!(error.raw_os_error(), Some(ENOENT | ENOTDIR | ELOOP)) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(_) => sys::mount("/dev/null", path, "", MS_BIND, ""),
-        Err(error) if matches!(error.raw_os_error(), Some(ENOENT | ENOTDIR | ELOOP)) => Ok(()),
-        Err(error) => Err(error),
+    }
+
+    fn put_over_directory(&mut self, path: &Path) -> io::Result<()> {
+        if let Some(empty) = &self.empty {
+            let (tree, place) =
+                (sys::detached_tree(empty.as_fd(), false)?, sys::open_place(path, Links::Follow)?);
+            return sys::attach_tree(tree.as_fd(), place.as_fd());
+        }
+        sys::mount("hidden", path, "tmpfs", QUIET | MS_RDONLY, "mode=755,size=4k")?;
+        self.empty = Some(sys::open_place(path, Links::Follow)?);
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Our side.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -19,7 +20,13 @@ pub struct Ours {
 }
 
 impl Ours {
+    /// With the usual filter of system calls.
     pub fn open(folder: &Path) -> anyhow::Result<Ours> {
+        Ok(Ours { filters: Filters::usual()?, ..Ours::unfiltered(folder)? })
+    }
+
+    /// With none.
+    pub fn unfiltered(folder: &Path) -> anyhow::Result<Ours> {
         let instance = format!("bench-{}", std::process::id());
         let config = Config {
             runtime_dir: folder.join("run"),
@@ -30,18 +37,29 @@ impl Ours {
         Ok(Ours {
             runtime: Builder::new_multi_thread().worker_threads(2).enable_all().build()?,
             containerizer: LinuxContainerizer::open(&config)?,
-            filters: Filters::usual()?,
+            filters: Filters::default(),
             folder: folder.into(),
         })
     }
 
     /// From nothing to nothing.
-    pub fn life(&self, number: usize) -> anyhow::Result<()> {
-        let sandbox = self.folder.join("ours").join(number.to_string());
-        std::fs::create_dir_all(&sandbox)?;
+    pub fn life(&self, name: &str) -> anyhow::Result<()> {
+        self.run(name, self.folder.join("ours").join(name), &["/program"])
+    }
+
+    /// What a process of such a container finds in these files.
+    pub fn read_inside(&self, files: &[&str]) -> anyhow::Result<String> {
+        let sandbox = self.folder.join("ours").join("inside");
+        let argv = [&["cat"], files].concat();
+        self.run("inside", sandbox.clone(), &argv)?;
+        fs::read_to_string(sandbox.join("stdout")).context("reading what a container has written")
+    }
+
+    fn run(&self, id: &str, sandbox: PathBuf, argv: &[&str]) -> anyhow::Result<()> {
+        fs::create_dir_all(&sandbox)?;
         let spec = ContainerSpec {
-            container_id: ContainerId::new(format!("c{number}"))?,
-            argv: vec!["/program".into()],
+            container_id: ContainerId::new(id)?,
+            argv: argv.iter().map(|&word| word.into()).collect(),
             env: Vec::new(),
             user: None,
             sandbox,

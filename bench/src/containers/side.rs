@@ -11,16 +11,31 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
+use super::bare::{self, Bare};
 use super::bundle;
 use super::ours::Ours;
 
-/// Makes a container for each line of its input and tells wall and cpu time, in microseconds.
+/// The namespaces of a container.
+pub const NAMESPACES: CloneFlags = CloneFlags::CLONE_NEWPID
+    .union(CloneFlags::CLONE_NEWNS)
+    .union(CloneFlags::CLONE_NEWUTS)
+    .union(CloneFlags::CLONE_NEWIPC);
+
+/// Makes a container for each line of its input and tells wall and cpu time, and what the steps of it took where they are
+/// known, in microseconds.
 pub fn serve(side: &str, folder: &Path) -> anyhow::Result<()> {
+    let plain = |life: anyhow::Result<()>| life.map(|()| Vec::new());
     match side {
-        "ours" => {
-            let ours = Ours::open(folder)?;
-            rounds(|number| ours.life(number))?;
+        "ours" | "unfiltered" => {
+            let ours = if side == "ours" { Ours::open(folder)? } else { Ours::unfiltered(folder)? };
+            rounds(|number| plain(ours.life(&format!("{side}-{number}"))))?;
             ours.close()
+        }
+        "files" => rounds(|_| plain(bare::files(folder).context("making and removing files"))),
+        "bare" => {
+            let bare = Bare::open(folder)?;
+            eprintln!("the same by plain calls: {}", bare.told());
+            rounds(|_| bare.life())
         }
         "crun" | "runc" => {
             without_second_hierarchy()?;
@@ -29,25 +44,24 @@ pub fn serve(side: &str, folder: &Path) -> anyhow::Result<()> {
                 let mut run = Command::new(side);
                 run.arg("--root").arg(folder.join(format!("{side}-state")));
                 run.arg("run").arg("--bundle").arg(&bundle).arg(format!("bench-{side}-{number}"));
-                good(run.stdin(Stdio::null()), side)
+                plain(good(run.stdin(Stdio::null()), side))
             })
         }
         "floor" => rounds(|_| {
             let program = folder.join("true");
             // On a thread, as a process can make a pid namespace for its children only once.
             let life = std::thread::spawn(move || {
-                let (pid, mount) = (CloneFlags::CLONE_NEWPID, CloneFlags::CLONE_NEWNS);
-                unshare(pid | mount | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC)
-                    .context("making namespaces")?;
+                unshare(NAMESPACES).context("making namespaces")?;
                 good(&mut Command::new(program), "the static program")
             });
-            life.join().unwrap_or_else(|_| bail!("the floor gave way"))
+            plain(life.join().unwrap_or_else(|_| bail!("the floor gave way")))
         }),
         _ => bail!("{side} is no side of the comparison"),
     }
 }
 
-fn good(command: &mut Command, what: &str) -> anyhow::Result<()> {
+/// Runs a command to its end, which must be a good one.
+pub fn good(command: &mut Command, what: &str) -> anyhow::Result<()> {
     let status = command.status().with_context(|| format!("starting {what}"))?;
     match status.success() {
         true => Ok(()),
@@ -66,21 +80,22 @@ fn without_second_hierarchy() -> anyhow::Result<()> {
     }
 }
 
-fn rounds(mut life: impl FnMut(usize) -> anyhow::Result<()>) -> anyhow::Result<()> {
+fn rounds(mut life: impl FnMut(usize) -> anyhow::Result<Vec<Duration>>) -> anyhow::Result<()> {
     for (number, line) in stdin().lock().lines().enumerate() {
         line?;
         let (begun, before) = (Instant::now(), cpu()?);
-        life(number)?;
+        let steps = life(number)?;
         let took = begun.elapsed();
         let used = cpu()?.saturating_sub(before);
-        println_to_parent(took, used)?;
+        println_to_parent(&[&[took, used], &steps[..]].concat())?;
     }
     Ok(())
 }
 
-fn println_to_parent(took: Duration, used: Duration) -> anyhow::Result<()> {
+fn println_to_parent(times: &[Duration]) -> anyhow::Result<()> {
+    let numbers: Vec<String> = times.iter().map(|time| time.as_micros().to_string()).collect();
     let mut out = stdout().lock();
-    writeln!(out, "{} {}", took.as_micros(), used.as_micros())?;
+    writeln!(out, "{}", numbers.join(" "))?;
     Ok(out.flush()?)
 }
 

@@ -1,10 +1,10 @@
 //! Values of limits that belong together: what was there before is known until all of them are written.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::CgroupError;
 use super::files;
+use crate::kernel_file;
 
 /// What was written so far, and what was there before.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Change {
     /// Writes a value, unless it is there already.
     pub fn write(&mut self, dir: &Path, file: &str, value: impl ToString) -> Result<(), CgroupError> {
         let value = value.to_string();
-        let before = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        let before = kernel_file::read(dir.join(file)).unwrap_or_default();
         if !before.is_empty() && before.trim() == value {
             return Ok(());
         }
@@ -52,6 +52,8 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;

@@ -2,10 +2,9 @@
 //!
 //! Files: kernel documentation, `admin-guide/cgroup-v1/cpusets.rst` and `admin-guide/cgroup-v2.rst`.
 
-use std::fs;
 use std::path::Path;
 
-use super::files::write;
+use super::files::{read, write};
 use super::{Change, LimitsError, TASK};
 use crate::spec::Cores;
 
@@ -78,5 +77,5 @@ fn see_that_they_are_there(cores: Option<&Cores>, dir: &Path, file: &str) -> Res
 }
 
 fn text(dir: &Path, file: &str) -> String {
-    fs::read_to_string(dir.join(file)).unwrap_or_default().trim().to_owned()
+    read(dir, file).unwrap_or_default().trim().to_owned()
 }

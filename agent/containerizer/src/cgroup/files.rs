@@ -15,6 +15,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, openat, unlinkat};
 
 use super::CgroupError;
+use crate::kernel_file;
 
 /// How long a killed process may take to leave its group, and an empty group to become removable.
 const EMPTY_WITHIN: Duration = Duration::from_secs(5);
@@ -60,12 +61,12 @@ pub fn if_there(written: Result<(), CgroupError>) -> Result<bool, CgroupError> {
 
 /// Reads a file with one number; `None` when it is not there or says `max`.
 pub fn number(dir: &Path, file: &str) -> Option<u64> {
-    fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
+    read(dir, file)?.trim().parse().ok()
 }
 
 /// Reads a file; `None` when it is not there or the kernel does not count what is in it.
 pub fn read(dir: &Path, file: &str) -> Option<String> {
-    fs::read_to_string(dir.join(file)).ok()
+    kernel_file::read(dir.join(file)).ok()
 }
 
 /// The number after `key` in a text with one "key number" a line.
@@ -159,6 +160,21 @@ pub fn remove_container(base: &Path, container: &str, leaves: &[&str]) -> Result
     Ok(())
 }
 
+/// The same, if there is nothing in any of them: without a wait, and it tells whether there are none any more. The kernel
+/// refuses to remove a group with a process or another group in it.
+pub fn remove_empty_container(base: &Path, container: &str, leaves: &[&str]) -> bool {
+    let dir = base.join(container);
+    let is_gone = |dir: &Path| match fs::remove_dir(dir) {
+        Ok(()) => true,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    let gone = leaves.iter().all(|leaf| is_gone(&dir.join(leaf))) && is_gone(&dir);
+    if gone {
+        remove_if_empty(base);
+    }
+    gone
+}
+
 /// Removes the agent's own group and ours above it, if nothing is in them.
 pub fn remove_if_empty(base: &Path) {
     for parent in base.ancestors().take(2) {
@@ -181,7 +197,7 @@ pub fn children(dir: &Path) -> Vec<String> {
 /// The processes in these groups.
 pub fn processes<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<u32> {
     dirs.into_iter()
-        .filter_map(|dir| fs::read_to_string(dir.join("cgroup.procs")).ok())
+        .filter_map(|dir| read(dir, "cgroup.procs"))
         .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<u32>>())
         .collect()
 }
@@ -270,6 +286,20 @@ mod tests {
         }
         remove_container(&base, "c1", &["task"]).unwrap_or_else(|error| panic!("{error}: {}", error.source));
         assert!(!root.path().join("bourse").exists());
+    }
+
+    #[test]
+    fn groups_with_nothing_in_them_go_at_once_and_others_are_left() {
+        let root = TempDir::new().expect("a temporary directory");
+        let base = root.path().join("bourse/a1");
+        let within = base.join("c1/task/within");
+        fs::create_dir_all(&within).expect("it is writable");
+        assert!(!remove_empty_container(&base, "c1", &["init", "task"]));
+        assert!(within.exists());
+        fs::remove_dir(&within).expect("it is there");
+        assert!(remove_empty_container(&base, "c1", &["init", "task"]));
+        assert!(!root.path().join("bourse").exists(), "the parents go with the last one");
+        assert!(remove_empty_container(&base, "c1", &["init", "task"]), "a repeat does nothing");
     }
 
     #[test]

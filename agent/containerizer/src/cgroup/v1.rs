@@ -237,7 +237,9 @@ impl Hierarchy for V1 {
     }
 
     fn processes(&self, container: &str) -> Vec<u32> {
-        files::processes(&self.all_dirs(container)).into_iter().collect()
+        // Who is in one hierarchy is in all of them.
+        let container = self.memory.join(container);
+        files::processes(&[container.join(TASK), container]).into_iter().collect()
     }
 
     fn kill(&self, container: &str) -> Result<(), CgroupError> {
@@ -257,6 +259,10 @@ impl Hierarchy for V1 {
             Killer::Freezer(_) | Killer::Signals => {}
         }
         kill_until_empty(&dirs)
+    }
+
+    fn remove_empty(&self, container: &str) -> bool {
+        self.all().into_iter().all(|base| files::remove_empty_container(base, container, &[TASK]))
     }
 
     fn remove(&self, container: &str) -> Result<(), CgroupError> {

@@ -200,6 +200,12 @@ impl Hierarchy for V2 {
         kill_until_empty(&self.dirs(container))
     }
 
+    fn remove_empty(&self, container: &str) -> bool {
+        // What it keeps, the groups above have to let go of.
+        memory::kept_v2(&self.base.join(container)) == 0
+            && files::remove_empty_container(&self.base, container, &[INIT, TASK])
+    }
+
     fn remove(&self, container: &str) -> Result<(), CgroupError> {
         let kept = memory::kept_v2(&self.base.join(container));
         files::remove_container(&self.base, container, &[INIT, TASK])?;

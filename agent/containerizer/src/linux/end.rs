@@ -98,9 +98,6 @@ async fn ended_or_out_of_memory(
 
 /// How a container ended whose first process is gone.
 pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
-    let groups = inner.groups.as_ref().ok();
-    let usage = groups.and_then(|groups| groups.usage(container.id.as_str()));
-    let over_memory = groups.is_some_and(|groups| groups.is_over_memory(container.id.as_str()));
     let (outcome, at) = match container.dir.read_record()? {
         Some(Record::Exited { code, wall_ms }) => (Outcome::Exited(Exit::Code(code)), Some(Wall(wall_ms))),
         Some(Record::Signaled { signal, wall_ms }) => {
@@ -120,18 +117,24 @@ pub fn ended(inner: &Inner, container: &Container) -> io::Result<Ended> {
             (outcome, None)
         }
     };
-    let limitation = usage.as_ref().and_then(|usage| limitation(usage, over_memory));
-    Ok(Ended { outcome, at, limitation, usage })
+    let groups = inner.groups.as_ref().ok();
+    let limitation = groups.and_then(|groups| limitation(groups.as_ref(), container.id.as_str()));
+    Ok(Ended { outcome, at, limitation })
 }
 
-/// Whatever the main process made of it: what has lost a process for want of memory is ended by that (see [`wait`]).
-fn limitation(usage: &Usage, over_memory: bool) -> Option<Limitation> {
-    let peak_bytes = usage.memory_peak_bytes;
-    match usage.memory_limit_bytes {
-        Some(limit_bytes) if over_memory => Some(Limitation::Memory { limit_bytes, peak_bytes }),
-        limit_bytes if usage.oom_kills > 0 => Some(Limitation::OthersMemory { limit_bytes, peak_bytes }),
-        _ => None,
+/// Whatever the main process made of it: what has lost a process for want of memory is ended by that (see [`wait`]). Few have,
+/// and of all others no more is looked at than that.
+fn limitation(groups: &dyn Hierarchy, container: &str) -> Option<Limitation> {
+    if groups.oom_kills(container) == 0 {
+        return None;
     }
+    let Usage { memory_limit_bytes, memory_peak_bytes: peak_bytes, .. } = groups.usage(container)?;
+    Some(match memory_limit_bytes {
+        Some(limit_bytes) if groups.is_over_memory(container) => {
+            Limitation::Memory { limit_bytes, peak_bytes }
+        }
+        limit_bytes => Limitation::OthersMemory { limit_bytes, peak_bytes },
+    })
 }
 
 /// Measures a container, and ends one that lost a process because the whole machine was out of memory, on control groups
@@ -201,7 +204,11 @@ async fn end(container: &Container) -> Result<(), ContainerError> {
     let Life::Known { init, .. } = &container.life else { return Ok(()) };
     // First the task, so that its first process can clean up after it; that matters without a pid
     // namespace.
-    kill_all(container)?;
+    match order(container, order::KILL) {
+        // Its end was seen, and nobody has to be waited for.
+        Err(ContainerError::Ended(_)) => return Ok(()),
+        ordered => ordered?,
+    }
     if timeout(GONE_WITHIN, process::ended(init.as_fd())).await.is_err() {
         process::send_signal(init.as_fd(), libc::SIGKILL).map_err(container.io("kill its first process"))?;
         match timeout(GONE_WITHIN, process::ended(init.as_fd())).await {

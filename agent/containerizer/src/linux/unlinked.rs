@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::containerizer::Unlinked;
+use crate::kernel_file;
 use crate::spec::SANDBOX;
 
 /// The unit of `st_blocks`, whatever the file system's own is.
@@ -59,7 +60,7 @@ fn is_nameless(descriptor: &Path) -> bool {
 
 /// The mount by which a process has a file open.
 fn mount_of(pid: u32, descriptor: &OsStr) -> Option<u64> {
-    let about = fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(descriptor)).ok()?;
+    let about = kernel_file::read(Path::new(&format!("/proc/{pid}/fdinfo")).join(descriptor)).ok()?;
     about.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 

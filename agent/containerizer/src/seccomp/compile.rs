@@ -5,15 +5,16 @@
 //! "allow" there is a program that gives it to the calls of its rules and lets all others pass, and one program gives the
 //! default to the calls that no rule names at all. No call is so refused in two ways with different errors.
 //!
-//! All of them are about the machine's own calls. Those of other architectures are killed by each program, and those of
-//! x32 by one of its own.
+//! All of them are about the machine's own calls: those of other architectures, x32 among them, are killed by each program.
+
+mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
+    BackendError, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule, TargetArch,
+    sock_filter,
 };
 use syscalls::Sysno;
 
@@ -62,10 +63,6 @@ pub fn compile(profile: &Profile, kernel: (u32, u32)) -> Result<Filters, Backend
     // Last, as the others are installed by a call that it may refuse.
     if default != SeccompAction::Allow {
         programs.push(program(named, default, SeccompAction::Allow)?);
-    }
-    // A profile that forbids nothing needs no guard.
-    if ARCH.0 == TargetArch::x86_64 && !programs.is_empty() {
-        programs.insert(0, bytes(&no_x32()));
     }
     Ok(Filters(programs))
 }
@@ -131,26 +128,7 @@ fn condition(argument: &Argument) -> Result<SeccompCondition, BackendError> {
 }
 
 fn program(calls: Calls, others: SeccompAction, those: SeccompAction) -> Result<Vec<u8>, BackendError> {
-    let program: BpfProgram = SeccompFilter::new(calls, others, those, ARCH.0)?.try_into()?;
-    Ok(bytes(&program))
-}
-
-/// Kills calls by their numbers of x32, which come under the machine's own architecture with one more bit
-/// (`__X32_SYSCALL_BIT` in asm/unistd.h): a profile that allows what it does not name would allow them all, those that
-/// it forbids among them. libseccomp does so, too, where a profile does not ask for that architecture.
-fn no_x32() -> BpfProgram {
-    const X32_BIT: u32 = 0x4000_0000;
-    // No call: so a tracer has one skipped, and the programs are asked again after it (seccomp(2)).
-    const SKIPPED: u32 = u32::MAX;
-    let step = |code: u32, jt: u8, jf: u8, k: u32| sock_filter { code: code as u16, jt, jf, k };
-    vec![
-        // The number of the call comes first in what a program sees.
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 2, X32_BIT),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, SKIPPED),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, SeccompAction::KillProcess.into()),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, SeccompAction::Allow.into()),
-    ]
+    Ok(bytes(&tree::program(calls, &others, &those)?))
 }
 
 /// As `struct sock_filter` is laid out (linux/filter.h).

@@ -77,6 +77,8 @@ fn every_way_of_killing_empties_the_groups_so_that_they_can_be_removed() {
         let mut expected: Vec<u32> = children.iter().map(Child::id).collect();
         expected.sort_unstable();
         assert_eq!(groups.processes("c1"), expected, "{groups:?}");
+        assert!(!groups.remove_empty("c1"), "{groups:?}: somebody is in them");
+        assert_eq!(groups.processes("c1"), expected, "{groups:?}");
         assert_eq!(groups.containers(), ["c1"]);
         assert_eq!(groups.usage("c1").expect("it is there").memory_limit_bytes, Some(16 << 20));
 

@@ -67,7 +67,7 @@ async fn a_task_over_its_memory_is_killed_and_the_end_says_so_with_figures() {
     let limitation = ended.limitation.expect("the limit ended it");
     assert!(matches!(limitation, Limitation::Memory { limit_bytes, .. } if limit_bytes == 64 << 20));
     assert!(limitation.to_string().starts_with("memory limit 64 MiB exceeded"), "{limitation}");
-    let usage = ended.usage.expect("the groups are still there");
+    let usage = lab.containerizer.usage(&spec.container_id).await.expect("it is known until it is destroyed");
     assert!(usage.oom_kills >= 1);
     assert!(usage.memory_peak_bytes.is_none_or(|peak| peak > 60 << 20 && peak <= 64 << 20), "{usage:?}");
     lab.finish().await;

@@ -211,7 +211,8 @@ async fn a_container_that_the_release_before_has_left_is_found_checked_measured_
     };
     let RecoveredState::Ended(end) = &of_ended.state else { panic!("it ended: {of_ended:?}") };
     assert_eq!(exit_of(end), Exit::Code(3));
-    assert!(end.at.is_some() && end.usage.is_some(), "{end:?}");
+    assert!(end.at.is_some(), "{end:?}");
+    next.containerizer.usage(&of_ended.container_id).await.expect("it is known until it is destroyed");
     for (found, left) in [(of_asked, &asked), (of_destroyed, &destroyed), (of_killed, &killed)] {
         let RecoveredState::Running(launched) = found.state else { panic!("it runs: {found:?}") };
         assert_eq!(launched.pid, left.task(&lab));

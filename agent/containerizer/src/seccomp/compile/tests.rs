@@ -1,3 +1,5 @@
+use seccompiler::{BpfProgram, SeccompFilter};
+
 use super::*;
 
 /// The kernel's side of it: the answer of a program to a call, as seccomp(2) numbers answers.
@@ -280,4 +282,55 @@ fn a_rule_holds_where_its_conditions_do() {
 fn the_version_of_a_kernel_is_its_first_two_numbers() {
     let read = ["6.18.35+deb13-cloud", "5.12", "?"].map(version_of);
     assert_eq!(read, [(6, 18), (5, 12), (0, 0)]);
+}
+
+#[test]
+fn a_program_answers_every_call_as_one_that_asks_for_each_number_in_a_row_does() {
+    let condition = |value| {
+        let equal = SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value);
+        SeccompRule::new(vec![equal.expect("an argument that there is")]).expect("a condition")
+    };
+    let alternatives = |number: i64| match number % 7 {
+        0 => vec![condition(1), condition(2)],
+        1 => vec![condition(3)],
+        _ => vec![],
+    };
+    let named: [Vec<i64>; 6] = [
+        vec![],
+        vec![0],
+        vec![2, 3, 5],
+        (0..480).filter(|number| number % 3 == 0).collect(),
+        (10..470).collect(),
+        // So much with conditions that the halves are far from each other.
+        (0..480).filter(|number| number % 7 < 2).collect(),
+    ];
+    let (others, those) = (SeccompAction::Errno(38), SeccompAction::Allow);
+    for named in named {
+        let calls: Calls = named.iter().map(|&number| (number, alternatives(number))).collect();
+        let plain =
+            SeccompFilter::new(calls.clone(), others.clone(), those.clone(), ARCH.0).expect("a filter");
+        let plain: BpfProgram = plain.try_into().expect("it is small");
+        let tree = tree::program(calls, &others, &those).expect("it is small");
+        let [plain, tree] = [plain, tree].map(|program| bytes(&program));
+        for number in (0..500).chain([9999, 0x3fff_ffff, u32::MAX]) {
+            for argument in [0, 1, 2, 3, (1 << 32) | 1] {
+                let answers = [&plain, &tree].map(|program| run(program, number, first(argument)));
+                assert_eq!(answers[0], answers[1], "{number} of {named:?} with {argument}");
+            }
+        }
+    }
+}
+
+#[test]
+fn calls_of_other_architectures_are_killed_by_every_program() {
+    for program in usual().0 {
+        // Without what asks for it, the first step: whatever is loaded is not the number of this architecture.
+        assert_eq!(run(&program[8..], 0, NONE), KILL_PROCESS);
+    }
+}
+
+#[test]
+fn what_the_kernel_has_to_translate_for_each_task_is_short() {
+    let steps = usual().0.iter().map(|program| program.len() / 8).sum::<usize>();
+    assert!(steps < 600, "{steps}: a number in a row for each call would be 2,400");
 }
