@@ -1,6 +1,6 @@
 //! What the session knows about each task, and what a status means beside it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bourse_types::{AgentId, Reason, Size, TaskId, TaskState, TaskStatus};
 
@@ -61,6 +61,17 @@ impl Shown {
             self.0.pop_front();
         }
         self.0.push_back((uuid, Dealt::Acknowledged));
+    }
+
+    fn check(&self, task: &TaskId, broken: &mut Vec<String>) {
+        let uuids: BTreeSet<&[u8; 16]> = self.0.iter().map(|(uuid, _)| uuid).collect();
+        if uuids.len() != self.0.len() || uuids.len() > SHOWN_REMEMBERED {
+            broken.push(format!(
+                "of task {task} {} updates are remembered, {} apart",
+                self.0.len(),
+                uuids.len()
+            ));
+        }
     }
 
     fn mark(&mut self, uuid: [u8; 16], dealt: Dealt) {
@@ -177,6 +188,37 @@ impl Tasks {
     /// Whether it is known to have ended.
     pub(super) fn has_ended(&self, task: &TaskId) -> bool {
         self.ended.contains_key(task)
+    }
+
+    /// Whether it may be alive.
+    pub(super) fn is_live(&self, task: &TaskId) -> bool {
+        self.live.contains_key(task)
+    }
+
+    /// What must always hold of these tables.
+    pub(super) fn check(&self, broken: &mut Vec<String>) {
+        for (task, live) in &self.live {
+            if self.ended.contains_key(task) {
+                broken.push(format!("task {task} is alive and has ended"));
+            }
+            if let Some(state) =
+                live.state.filter(|state| state.is_terminal() || *state == TaskState::Unknown)
+            {
+                broken.push(format!("task {task} is alive and {state}"));
+            }
+            live.shown.check(task, broken);
+        }
+        for (task, ended) in &self.ended {
+            if !ended.state.is_terminal() {
+                broken.push(format!("task {task} has ended as {}", ended.state));
+            }
+            ended.shown.check(task, broken);
+        }
+        let in_order = self.order.iter().filter(|task| self.ended.contains_key(*task)).count();
+        let (listed, ended) = (self.order.len(), self.ended.len());
+        if in_order != listed || listed != ended || ended > ENDED_REMEMBERED {
+            broken.push(format!("{ended} ends are remembered, {listed} of them in order"));
+        }
     }
 
     /// All that may be alive.
