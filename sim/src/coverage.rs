@@ -1,5 +1,5 @@
-//! What was reached: every cause and consequence of every core, and every fault. A run of many seeds that did not reach
-//! one of them proves nothing about it.
+//! What was reached: every cause and consequence of every core, every fault, and every step of the lives of agents,
+//! frameworks and tasks ([`crate::lifecycle`]). A run of many seeds that did not reach one of them proves nothing about it.
 //!
 //! The names come from matches without a catch-all: a new variant does not compile until it stands here, and then has to
 //! be reached.
@@ -17,6 +17,7 @@ use bourse_sdk_core::{Event as AuthorEvent, FromMaster as Heard, Input, Output};
 use bourse_types::TaskState;
 
 use crate::faults::Fault;
+use crate::lifecycle::{AGENT_EDGES, AGENT_TASK_EDGES, DRAIN_EDGES, FRAMEWORK_EDGES, MASTER_TASK_EDGES};
 
 /// How often each thing was reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -220,5 +221,10 @@ const WANTED: &[&[&str]] = &[
     AUTHOR_EVENTS,
     TOLD,
     FAULTS,
+    AGENT_EDGES,
+    DRAIN_EDGES,
+    FRAMEWORK_EDGES,
+    MASTER_TASK_EDGES,
+    AGENT_TASK_EDGES,
     OTHERS,
 ];

@@ -154,6 +154,16 @@ impl Registry {
         Kept::Yes
     }
 
+    /// What is written.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// A fence that does not hold: this incarnation may write again, whoever took over from it.
+    pub fn lets_back_in(&mut self, incarnation: u64) {
+        self.owner = incarnation;
+    }
+
     /// How many changes of this incarnation are safe.
     pub fn kept(&self, incarnation: u64) -> u64 {
         self.kept.get(&incarnation).copied().unwrap_or_default()

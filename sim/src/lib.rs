@@ -6,7 +6,7 @@
 //!
 //! **What does it promise?** A run has two acts. In the first everything goes wrong, and after each event it is checked
 //! that nothing is broken that must always hold; the checkers (`checks`) believe only what goes in and comes out, and
-//! what the machines really did. In the second the faults stop, and within bounded time everybody must know the same and
+//! what the machines really did, and each core is asked for what of its own promises is broken. In the second the faults stop, and within bounded time everybody must know the same and
 //! have what they want (`convergence`). Checkers are proven by bugs on purpose ([`Plant`]), and what was reached is
 //! counted ([`Coverage`]). A run that fails is made shorter: what it can go without ([`Less`]) is left out ([`shrink()`]).
 //!
@@ -40,6 +40,7 @@ mod shrink;
 mod checks;
 mod convergence;
 mod coverage;
+mod lifecycle;
 mod text;
 mod trace;
 

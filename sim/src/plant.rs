@@ -1,5 +1,5 @@
 //! Bugs on purpose. A checker that has never caught anything proves nothing: each of these corrupts what goes into or
-//! comes out of a core, or what a shell does with it, and has to be caught.
+//! comes out of a core, or what a shell does with it, and has to be caught, by the checker that is there for it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,9 +7,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bourse_agent_core::{FromAgent, Record};
+use bourse_master_core::registry::DEFAULT_WEIGHT;
 use bourse_master_core::state::Part;
-use bourse_master_core::{Call, Effect, Event, StreamId, ToAgent, ToScheduler};
-use bourse_types::{Epoch, FrameworkId, Milli, Name, OfferId, Resource, TaskId, TaskState};
+use bourse_master_core::{Call, Change, Effect, Event, Snapshot, StreamId, ToAgent, ToScheduler};
+use bourse_sdk_core as sdk;
+use bourse_types::{Epoch, FrameworkId, Milli, Name, OfferId, Resource, Role, TaskId, TaskState};
 
 use crate::random::Random;
 
@@ -50,11 +52,35 @@ pub enum Plant {
     HeartbeatsUnheard,
     /// A master that is made of another one's parts has forgotten what was declined.
     RestoreLossy,
+    /// The weight of a role is written down as if it were the usual one.
+    WeightForgotten,
+    /// A master does not read that agents are drained.
+    DrainForgotten,
+    /// A master does not read which frameworks were torn down.
+    TeardownForgotten,
+    /// A master that was replaced may write on.
+    FenceOpen,
+    /// A master goes on when its registry has taken nothing for want of room.
+    NoRoomIgnored,
+    /// An agent acts though its full disk has taken nothing.
+    FullDiskIgnored,
+    /// What an agent could not do for want of room it does in the end, the last of it first.
+    HeldOutOfOrder,
+    /// Who stood still has not heard what was said meanwhile.
+    ThawsDeaf,
+    /// An agent does not read that a task has ended.
+    EndForgotten,
+    /// An agent does not read that it was killing a task.
+    KillForgotten,
+    /// A scheduler wants no offers for a role that is not its framework's.
+    ForeignRole,
+    /// Where one instance of a service is taken away, so is another one.
+    TwoAtATime,
 }
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Plant; 17] = [
+    pub const ALL: [Plant; 29] = [
         Plant::DoubleOffer,
         Plant::OfferTooLarge,
         Plant::ForgottenRescind,
@@ -72,7 +98,51 @@ impl Plant {
         Plant::EndChanged,
         Plant::HeartbeatsUnheard,
         Plant::RestoreLossy,
+        Plant::WeightForgotten,
+        Plant::DrainForgotten,
+        Plant::TeardownForgotten,
+        Plant::FenceOpen,
+        Plant::NoRoomIgnored,
+        Plant::FullDiskIgnored,
+        Plant::HeldOutOfOrder,
+        Plant::ThawsDeaf,
+        Plant::EndForgotten,
+        Plant::KillForgotten,
+        Plant::ForeignRole,
+        Plant::TwoAtATime,
     ];
+
+    /// By which checker it has to be caught: words that only this one says, and says first in some run.
+    pub fn by(self) -> &'static str {
+        match self {
+            Plant::DoubleOffer | Plant::OfferTooLarge | Plant::ForgottenRescind => ", and with offer ",
+            Plant::SpokenBeforeSynced
+            | Plant::AgentSpeaksBeforeWritten
+            | Plant::AcknowledgedBeforeDurable
+            | Plant::NoRoomIgnored
+            | Plant::FullDiskIgnored => " speaks of ",
+            Plant::StaleEpoch => " obeyed a master of epoch ",
+            Plant::LostFilter | Plant::LostRemainder => " is made again to ",
+            Plant::UpdateOrderSwapped
+            | Plant::AcknowledgementSwallowed
+            | Plant::LaunchSwallowed
+            | Plant::ThawsDeaf => "not converged: ",
+            Plant::TaskLaunchedTwice => " is launched ",
+            Plant::CheckpointForgotten => " was removed, and nobody wanted it to end",
+            Plant::EndChanged => " is told as ",
+            Plant::HeartbeatsUnheard => " is taken for unreachable, ",
+            Plant::RestoreLossy => "the master's twin ",
+            Plant::WeightForgotten | Plant::DrainForgotten | Plant::TeardownForgotten => {
+                " an operator was told "
+            }
+            Plant::FenceOpen => " has written after ",
+            Plant::HeldOutOfOrder => " records after what rests on ",
+            Plant::EndForgotten => ", where no way leads",
+            Plant::KillForgotten => " is told as TASK_KILLING and runs",
+            Plant::ForeignRole => " is wanted or not, and is not the framework's",
+            Plant::TwoAtATime => " and is killed, while ",
+        }
+    }
 }
 
 impl fmt::Display for Plant {
@@ -104,6 +174,11 @@ impl Garden {
     /// Grows this bug, or none.
     pub fn new(plant: Option<Plant>, random: Random) -> Garden {
         Garden { plant, random, streams: BTreeMap::new(), made: 0 }
+    }
+
+    /// Whether it is this bug that grows.
+    pub fn has(&self, plant: Plant) -> bool {
+        self.plant == Some(plant)
     }
 
     /// Whether it is this bug that grows, and shows now.
@@ -213,12 +288,55 @@ impl Garden {
     }
 
     /// What an agent reads back.
-    pub fn reads(&mut self, record: &Record) -> bool {
-        if self.plant != Some(Plant::CheckpointForgotten) {
-            return true;
+    pub fn reads(&self, record: &Record) -> bool {
+        match (self.plant, record) {
+            (Some(Plant::CheckpointForgotten), record) => {
+                matches!(record, Record::Admitted { .. } | Record::EpochSeen { .. } | Record::Booted { .. })
+            }
+            (Some(Plant::EndForgotten), Record::UpdateMade { status, .. }) => !status.state.is_terminal(),
+            (Some(Plant::KillForgotten), Record::KillBegun { .. }) => false,
+            _ => true,
         }
-        matches!(record, Record::Admitted { .. } | Record::EpochSeen { .. } | Record::Booted { .. })
     }
+
+    /// What a master reads of its predecessors.
+    pub fn reads_registry(&self, snapshot: &mut Snapshot) {
+        match self.plant {
+            Some(Plant::DrainForgotten) => {
+                snapshot.agents.values_mut().for_each(|agent| agent.drain = None);
+            }
+            Some(Plant::TeardownForgotten) => snapshot.removed.clear(),
+            _ => {}
+        }
+    }
+
+    /// What a master writes for its successors.
+    pub fn writes(&self, changes: &mut [Change]) {
+        if self.plant != Some(Plant::WeightForgotten) {
+            return;
+        }
+        for change in changes {
+            if let Change::WeightSet { weight, .. } = change {
+                *weight = DEFAULT_WEIGHT;
+            }
+        }
+    }
+
+    /// A role that a scheduler wants no offers for besides its own.
+    pub fn foreign_role(&self) -> Option<Role> {
+        self.has(Plant::ForeignRole).then(|| Role::new("nobody").expect("valid"))
+    }
+}
+
+/// Another instance of the service of which one is killed, to be killed as well.
+pub fn another_kill(outputs: &[sdk::Output], alive: impl IntoIterator<Item = TaskId>) -> Option<sdk::Output> {
+    let killed = outputs.iter().find_map(|output| match output {
+        sdk::Output::Call(sdk::Call::Kill { task, .. }) => Some(task),
+        _ => None,
+    })?;
+    let service = |task: &TaskId| task.as_str().split('.').next().map(str::to_owned);
+    let task = alive.into_iter().find(|task| task != killed && service(task) == service(killed))?;
+    Some(sdk::Output::Call(sdk::Call::Kill { task, agent: None, policy: None }))
 }
 
 /// One in four, for ever the same.

@@ -23,6 +23,7 @@ use crate::net::{ConnId, Net, Side, Weather};
 use crate::nodes::agent::{AgentNode, Down};
 use crate::nodes::master::{Ended, MasterNode};
 use crate::nodes::scheduler::SchedulerNode;
+use crate::nodes::standstill::Stoppable;
 use crate::plant::Garden;
 use crate::random::Random;
 use crate::trace::Trace;

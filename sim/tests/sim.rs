@@ -79,11 +79,14 @@ fn first_failing(plant: Plant, wanted: impl Fn(&Report) -> bool + Sync) -> Optio
     first.into_inner().expect("no thread panics with it")
 }
 
+/// By the checker that is there for it: what others find of a bug is chance, and may be gone tomorrow.
 #[test]
-fn every_bug_on_purpose_is_caught() {
+fn every_bug_on_purpose_is_caught_by_its_checker() {
     for plant in Plant::ALL {
-        let first = first_failing(plant, |_| true);
-        let first = first.unwrap_or_else(|| panic!("{plant} was not caught within {CAUGHT} seeds"));
+        let first = first_failing(plant, |report| report.broken[0].contains(plant.by()));
+        let first = first.unwrap_or_else(|| {
+            panic!("no run with {plant} within {CAUGHT} seeds was told to be {:?}", plant.by())
+        });
         println!("{plant} is caught at seed {} by {}", first.seed, first.broken[0]);
     }
 }

@@ -6,7 +6,7 @@
 //! **What does it promise?** [`Agent::apply`] is the only way in, and it is pure: the same state, time and event give
 //! the same effects on any machine. What must survive the agent is a [`Record`] that stands in the effects before
 //! everything that relies on it. A task is launched at most once, has at most one update in flight, and its end is
-//! told until the master acknowledges it.
+//! told until the master acknowledges it. [`Agent::violations`] says what must hold after every event.
 //!
 //! **What does it leave to others?** The shell (`bourse-agent`) writes the records, opens the link, runs probes and
 //! drives the containerizer; `bourse-containerizer` knows what a container is.
@@ -32,6 +32,7 @@ mod task;
 mod updates;
 
 mod ids;
+mod invariants;
 
 pub use agent::Agent;
 pub use checkpoint::{ENDED_KEPT, Health, Kill, KillCause, Record, State, Task};

@@ -198,7 +198,7 @@ impl Calls {
         self.revive_roles(Vec::new());
     }
 
-    /// Wants offers again for these roles; none means all.
+    /// Wants offers again for these roles; none means all. A role that the framework does not have is left aside.
     pub fn revive_roles(&mut self, roles: Vec<Role>) {
         self.asked.push(Asked::Revive { roles });
     }
@@ -209,7 +209,7 @@ impl Calls {
         self.suppress_roles(Vec::new());
     }
 
-    /// Wants no offers for these roles; none means all.
+    /// Wants no offers for these roles; none means all. A role that the framework does not have is left aside.
     pub fn suppress_roles(&mut self, roles: Vec<Role>) {
         self.asked.push(Asked::Suppress { roles });
     }

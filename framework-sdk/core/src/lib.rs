@@ -9,6 +9,7 @@
 //! **What does it promise?** It is pure: no clock, no socket, no randomness but a seed. The very same code runs over
 //! gRPC (`bourse-sdk`) and in the simulator under virtual time. An offer is used at most once, by type; no task that was
 //! put into an offer is silent; nothing is acknowledged before the handler returned and its writes are durable.
+//! [`Session::violations`] says what must hold after every input.
 //!
 //! **What does it leave to others?** Connections, clocks, files and logs: the driver carries out what [`Output`] says and
 //! reports what happened as [`Input`].

@@ -1,24 +1,29 @@
 //! What must always hold, watched from outside the cores: by what goes in, what comes out, and what the machines really
-//! do. Nothing here asks a core what it believes.
+//! do. Nothing here asks a core what it believes, but for the lives of agents, frameworks and tasks, which are that.
 
 mod containers;
+mod lifecycle;
 mod offers;
+mod operators;
 mod services;
 mod silence;
 mod updates;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bourse_agent_core::{Effect as AgentEffect, LinkId as AgentLink, Record, TaskKey};
-use bourse_master_core::{Change, Done, Effect, Event, Refused, RequestId};
+use bourse_agent_core::{Effect as AgentEffect, LinkId as AgentLink, Record, State, TaskKey};
+use bourse_master_core::{Change, Command, Done, Effect, Event, Refused, RequestId, Snapshot, View};
 use bourse_types::{
     AgentId, ContainerId, Epoch, Exit, FrameworkId, Mono, Now, Resources, TaskId, TaskSpec, TaskState,
     TaskStatus,
 };
 
+use crate::coverage::Coverage;
 use crate::world::Process;
 use containers::Containers;
+use lifecycle::Lifecycles;
 use offers::OfferBook;
+use operators::Operators;
 use services::Services;
 use silence::Silence;
 use updates::Updates;
@@ -36,6 +41,10 @@ pub struct Checks {
     silence: Silence,
     updates: Updates,
     services: Services,
+    lifecycles: Lifecycles,
+    operators: Operators,
+    /// By process, on how many records rests what it let out last.
+    turns: BTreeMap<Process, u64>,
     /// Frameworks whose clients keep no rules.
     rude: BTreeSet<FrameworkId>,
     removed: BTreeSet<FrameworkId>,
@@ -63,10 +72,35 @@ impl Checks {
         self.rude.insert(framework.clone());
     }
 
-    /// A new incarnation of the master.
-    pub fn master_starts(&mut self, life: u64) {
+    /// A new incarnation of the master, which knows this of the one before.
+    pub fn master_starts(&mut self, life: u64, view: &View, coverage: &mut Coverage) {
         self.newest_master = life;
         self.offers.insert(life, OfferBook::default());
+        self.operators.see(&view.snapshot(), &mut self.found);
+        self.master_is(life, view, coverage);
+    }
+
+    /// The last incarnation of the master, with nothing left to do, knows this.
+    pub fn master_ends(&mut self, known: &Snapshot) {
+        self.operators.see(known, &mut self.found);
+    }
+
+    /// The master is like this after an event.
+    pub fn master_is(&mut self, life: u64, view: &View, coverage: &mut Coverage) {
+        self.lifecycles.master(life, view, coverage, &mut self.found);
+    }
+
+    /// An incarnation of the master has written into the registry.
+    pub fn wrote(&mut self, life: u64) {
+        if life < self.newest_master {
+            self.found
+                .push(format!("master {life} has written after master {} took over", self.newest_master));
+        }
+    }
+
+    /// A core says what of its own promises is broken.
+    pub fn violations(&mut self, who: Process, broken: Vec<String>) {
+        self.found.extend(broken.into_iter().map(|broken| format!("{who} says: {broken}")));
     }
 
     /// Before the master's core sees this event.
@@ -129,18 +163,38 @@ impl Checks {
         }
     }
 
-    /// The number of the next operator's question.
-    pub fn asked(&mut self, life: u64) -> u64 {
-        self.asked += 1;
-        self.unanswered.insert((life, RequestId(self.asked)));
-        self.asked
+    /// A process lets something out that rests on so many records: on no fewer than what it let out before.
+    pub fn in_turn(&mut self, process: Process, rests_on: u64) {
+        let last = self.turns.entry(process).or_default();
+        if rests_on < *last {
+            self.found
+                .push(format!("{process} does what rests on {rests_on} records after what rests on {last}"));
+        }
+        *last = rests_on.max(*last);
     }
 
-    /// An operator's question is answered.
-    pub fn answered(&mut self, life: u64, request: RequestId, _reply: &Result<Done, Refused>) {
+    /// An operator asks this incarnation for something. Answers with the number of that.
+    pub fn asked(&mut self, life: u64, command: &Command) -> RequestId {
+        self.asked += 1;
+        let request = RequestId(self.asked);
+        self.unanswered.insert((life, request));
+        self.operators.asks(request, command);
+        request
+    }
+
+    /// An operator is answered, while the registry holds this.
+    pub fn answered(
+        &mut self,
+        life: u64,
+        request: RequestId,
+        reply: &Result<Done, Refused>,
+        registry: &Snapshot,
+    ) {
         if !self.unanswered.remove(&(life, request)) {
             self.found.push(format!("question {} is answered twice", request.0));
         }
+        let newest = life == self.newest_master;
+        self.operators.told(request, reply, newest, registry, &mut self.found);
     }
 
     /// How many questions to this incarnation were not answered.
@@ -188,6 +242,16 @@ impl Checks {
         self.containers.machine_lost(machine);
     }
 
+    /// An agent starts from this, as far as its disk goes.
+    pub fn agent_reads(&mut self, machine: usize, state: &State) {
+        self.lifecycles.agent_reads(machine, state);
+    }
+
+    /// An agent is like this when it has started, and after an event.
+    pub fn agent_is(&mut self, machine: usize, state: &State, coverage: &mut Coverage) {
+        self.lifecycles.agent(machine, state, coverage, &mut self.found);
+    }
+
     /// An agent wants this to survive.
     pub fn decided(&mut self, machine: usize, record: &Record) {
         match record {
@@ -210,11 +274,19 @@ impl Checks {
         self.links.insert((machine, life, link), sender);
     }
 
-    /// An agent did this because of a letter by this link: something, or it hung up.
-    pub fn obeyed(&mut self, machine: usize, life: u64, link: AgentLink, effects: &[AgentEffect]) {
+    /// An agent did this because of a letter by this link: something, or it hung up. `follows`: by that letter it has a
+    /// master, and had none before.
+    pub fn obeyed(
+        &mut self,
+        machine: usize,
+        life: u64,
+        link: AgentLink,
+        follows: bool,
+        effects: &[AgentEffect],
+    ) {
         let Some(sender) = self.links.get(&(machine, life, link)).copied() else { return };
         let obeys = |effect: &AgentEffect| !matches!(effect, AgentEffect::CloseLink { .. });
-        if !effects.iter().any(obeys) {
+        if !follows && !effects.iter().any(obeys) {
             return;
         }
         let (highest, tentative) = self.epochs.entry(machine).or_default();

@@ -17,6 +17,7 @@ use crate::letter::Letter;
 use crate::machine::{Inside, Machine};
 use crate::net::{ConnId, Side};
 use crate::nodes::Inbox;
+use crate::nodes::standstill::{Held, Standstill, Stoppable};
 use crate::plant::Plant;
 use crate::vintage::Vintage;
 use crate::world::{Happening, Node, Outside, Process};
@@ -41,8 +42,7 @@ struct Running {
     vintage: Vintage,
     links: BTreeMap<ConnId, LinkId>,
     inbox: Inbox<Event>,
-    /// It is stopped, as by SIGSTOP, and this waits.
-    frozen: Option<Vec<Held>>,
+    standstill: Standstill<Event>,
     writing: Option<Writing>,
     /// What found no room on the disk, and what comes after it.
     held: Writing,
@@ -53,16 +53,6 @@ struct Running {
     disk_full: bool,
     /// The disk is going to be looked at.
     looks: bool,
-}
-
-/// What came while the process stood still: in its sockets, from its disk and of its machine.
-#[derive(Debug)]
-enum Held {
-    Opens(ConnId),
-    Break(ConnId),
-    Letter(ConnId, Letter),
-    Event(Event),
-    Written,
 }
 
 /// One agent: a machine, a disk, and mostly a process.
@@ -104,12 +94,14 @@ impl AgentNode {
         self.life += 1;
         self.down = None;
         let process = self.process();
-        let mut state = State::default();
+        let (mut state, mut whole) = (State::default(), State::default());
         for record in self.disk.records().iter().flatten() {
+            whole.apply(record);
             if outside.garden.reads(record) {
                 state.apply(record);
             }
         }
+        outside.checks.agent_reads(self.index, &whole);
         // A build without resizes cannot read of them.
         let resized = state.tasks.values().any(|task| task.resized || task.resize.is_some());
         let vintage = match resized {
@@ -131,13 +123,15 @@ impl AgentNode {
         }
         let mut effects = Vec::new();
         let core = Agent::start(start, clocks.now(outside.now), &mut effects);
+        outside.checks.agent_is(self.index, core.state(), &mut outside.coverage);
+        outside.checks.violations(process, core.violations());
         let decided = self.disk.written();
         self.running = Some(Running {
             core,
             vintage,
             links: BTreeMap::new(),
             inbox: Inbox::new(process, clocks),
-            frozen: None,
+            standstill: Standstill::none(),
             writing: None,
             held: Writing::default(),
             decided,
@@ -147,10 +141,6 @@ impl AgentNode {
         });
         self.commit(effects, outside);
         self.works(outside);
-    }
-
-    fn process(&self) -> Process {
-        Process { node: Node::Agent(self.index), life: self.life }
     }
 
     /// Which life it is in; what was meant for an earlier one does not arrive.
@@ -175,7 +165,7 @@ impl AgentNode {
 
     /// A connection that it dialled is open.
     pub fn opens(&mut self, conn: ConnId, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Opens(conn));
         }
         if let Some(link) = self.link(conn) {
@@ -185,7 +175,7 @@ impl AgentNode {
 
     /// A connection is gone, or could not be opened.
     pub fn breaks(&mut self, conn: ConnId, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Break(conn));
         }
         outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
@@ -197,7 +187,7 @@ impl AgentNode {
 
     /// A letter arrives.
     pub fn receives(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Letter(conn, letter));
         }
         let Some(link) = self.link(conn) else { return };
@@ -229,37 +219,6 @@ impl AgentNode {
             running.inbox.rings(outside);
             self.works(outside);
         }
-    }
-
-    /// It is stopped, as by SIGSTOP; what comes waits. `None`: it does not run.
-    pub fn freezes(&mut self) -> Option<Process> {
-        self.running.as_mut()?.frozen.get_or_insert_default();
-        Some(self.process())
-    }
-
-    /// It goes on as if nothing had been.
-    pub fn thaws(&mut self, outside: &mut Outside) {
-        let Some(running) = &mut self.running else { return };
-        let Some(held) = running.frozen.take() else { return };
-        outside.coverage.note("agent thaws");
-        // Timer and sockets are ready at once, and a select takes them in any order.
-        if running.inbox.is_due(running.core.next_deadline(), outside) && outside.random.chance(0.5) {
-            running.inbox.push_first(Event::Tick);
-        }
-        for held in held {
-            match held {
-                Held::Opens(conn) => self.opens(conn, outside),
-                Held::Break(conn) => self.breaks(conn, outside),
-                Held::Letter(conn, letter) => self.receives(conn, letter, outside),
-                Held::Event(event) => self.takes(event, outside),
-                Held::Written => self.has_written(outside),
-            }
-        }
-        self.works(outside);
-    }
-
-    fn frozen(&mut self) -> Option<&mut Vec<Held>> {
-        self.running.as_mut()?.frozen.as_mut()
     }
 
     /// An operator asks it to stop, tasks and all.
@@ -325,45 +284,12 @@ impl AgentNode {
     }
 
     fn takes(&mut self, event: Event, outside: &mut Outside) {
-        let Some(running) = &mut self.running else { return };
-        if let Some(held) = &mut running.frozen {
+        if let Some(held) = self.held() {
             return held.push(Held::Event(event));
         }
+        let Some(running) = &mut self.running else { return };
         running.inbox.push(event);
         self.works(outside);
-    }
-
-    fn works(&mut self, outside: &mut Outside) {
-        let process = self.process();
-        while let Some(running) = &mut self.running {
-            if running.writing.is_some() || running.frozen.is_some() {
-                return;
-            }
-            let deadline = running.core.next_deadline();
-            let Some((now, event)) = running.inbox.next(deadline, Event::Tick, outside) else { return };
-            outside.say(process, format_args!("<- {event:?}"));
-            outside.coverage.note(coverage::agent_event(&event));
-            let (by, launches) = match &event {
-                Event::FromMaster { link, message, .. } => {
-                    (Some(*link), matches!(message, FromMaster::Run { .. }))
-                }
-                _ => (None, false),
-            };
-            // Before it takes a task on, it looks whether there is room for it.
-            let disk = if launches { self.looks_for_room(outside) } else { None };
-            let Some(running) = &mut self.running else { return };
-            let mut effects = Vec::new();
-            if let Some(disk) = disk {
-                outside.say(process, format_args!("<- {disk:?}"));
-                running.core.apply(now, disk, &mut effects);
-            }
-            let before = effects.len();
-            running.core.apply(now, event, &mut effects);
-            if let Some(link) = by {
-                outside.checks.obeyed(self.index, self.life, link, &effects[before..]);
-            }
-            self.commit(effects, outside);
-        }
     }
 
     /// Nothing, once the process has ended.
@@ -429,5 +355,72 @@ impl AgentNode {
     fn conn(&self, link: LinkId) -> Option<ConnId> {
         let links = &self.running.as_ref()?.links;
         links.iter().find(|(_, known)| **known == link).map(|(conn, _)| *conn)
+    }
+}
+
+impl Stoppable for AgentNode {
+    type Event = Event;
+
+    const THAWS: &'static str = "agent thaws";
+
+    fn process(&self) -> Process {
+        Process { node: Node::Agent(self.index), life: self.life }
+    }
+
+    fn standstill(&mut self) -> Option<&mut Standstill<Event>> {
+        self.running.as_mut().map(|running| &mut running.standstill)
+    }
+
+    fn ticks_first_if_due(&mut self, outside: &mut Outside) {
+        let Some(running) = &mut self.running else { return };
+        let deadline = running.core.next_deadline();
+        running.inbox.ticks_first_if_due(deadline, Event::Tick, outside);
+    }
+
+    fn takes_up(&mut self, held: Held<Event>, outside: &mut Outside) {
+        match held {
+            Held::Opens(conn) => self.opens(conn, outside),
+            Held::Break(conn) => self.breaks(conn, outside),
+            Held::Letter(conn, letter) => self.receives(conn, letter, outside),
+            Held::Event(event) => self.takes(event, outside),
+            Held::Written => self.has_written(outside),
+        }
+    }
+
+    fn works(&mut self, outside: &mut Outside) {
+        let process = self.process();
+        while let Some(running) = &mut self.running {
+            if running.writing.is_some() || running.standstill.lasts() {
+                return;
+            }
+            let deadline = running.core.next_deadline();
+            let Some((now, event)) = running.inbox.next(deadline, Event::Tick, outside) else { return };
+            outside.say(process, format_args!("<- {event:?}"));
+            outside.coverage.note(coverage::agent_event(&event));
+            let (by, launches) = match &event {
+                Event::FromMaster { link, message, .. } => {
+                    (Some(*link), matches!(message, FromMaster::Run { .. }))
+                }
+                _ => (None, false),
+            };
+            let followed = running.core.is_registered();
+            // Before it takes a task on, it looks whether there is room for it.
+            let disk = if launches { self.looks_for_room(outside) } else { None };
+            let Some(running) = &mut self.running else { return };
+            let mut effects = Vec::new();
+            if let Some(disk) = disk {
+                outside.say(process, format_args!("<- {disk:?}"));
+                running.core.apply(now, disk, &mut effects);
+            }
+            let before = effects.len();
+            running.core.apply(now, event, &mut effects);
+            if let Some(link) = by {
+                let follows = !followed && running.core.is_registered();
+                outside.checks.obeyed(self.index, self.life, link, follows, &effects[before..]);
+            }
+            outside.checks.agent_is(self.index, running.core.state(), &mut outside.coverage);
+            outside.checks.violations(process, running.core.violations());
+            self.commit(effects, outside);
+        }
     }
 }

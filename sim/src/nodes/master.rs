@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bourse_agent_core::FromAgent;
 use bourse_master_core::{
-    Call, Change, Command, Config, Effect, Event, LinkId, Master, Registration, RequestId, Snapshot,
-    StreamId, Subscription, ToAgent, ToScheduler, View,
+    Call, Change, Command, Config, Effect, Event, LinkId, Master, Registration, Snapshot, StreamId,
+    Subscription, ToAgent, ToScheduler, View,
 };
 use bourse_sdk_core as sdk;
 use bourse_types::{AgentId, Epoch, FrameworkId, Now, Principal};
@@ -112,13 +112,15 @@ impl MasterNode {
     /// Takes the registry over and starts.
     pub fn start(life: u64, ahead: i64, outside: &mut Outside) -> MasterNode {
         let clocks = Clocks::start(outside.now, ahead);
-        let (epoch, id, snapshot) = outside.registry.take_over(life, clocks.now(outside.now).wall);
+        let (epoch, id, mut snapshot) = outside.registry.take_over(life, clocks.now(outside.now).wall);
+        outside.garden.reads_registry(&mut snapshot);
         outside.coverage.note("change.EpochStarted");
         let process = Process { node: Node::Master, life };
         let seed = outside.random.bits();
         let core = Master::new(Config::default(), epoch, id, seed, snapshot.clone(), clocks.now(outside.now));
         outside.say(process, format_args!("starts with epoch {epoch}"));
-        outside.checks.master_starts(life);
+        let view = core.view(clocks.now(outside.now));
+        outside.checks.master_starts(life, &view, &mut outside.coverage);
         let mut node = MasterNode {
             process,
             epoch,
@@ -262,7 +264,7 @@ impl MasterNode {
         if let Some(held) = &mut self.frozen {
             return held.push(Held::Command(command));
         }
-        let request = RequestId(outside.checks.asked(self.process.life));
+        let request = outside.checks.asked(self.process.life, &command);
         self.takes(Event::Operate { request, principal: None, command }, outside);
     }
 
@@ -333,10 +335,15 @@ impl MasterNode {
             held.push(Held::Written);
             return Ok(());
         }
-        let Some(Writing { changes, spoken }) = self.writing.take() else { return Ok(()) };
+        let Some(Writing { mut changes, spoken }) = self.writing.take() else { return Ok(()) };
         let full = outside.disks.is_full(Node::Master);
+        outside.garden.writes(&mut changes);
+        if outside.garden.grows(Plant::FenceOpen) {
+            outside.registry.lets_back_in(self.process.life);
+        }
         match outside.registry.keep(self.process.life, &changes, full) {
-            Kept::Yes => {}
+            Kept::Yes => outside.checks.wrote(self.process.life),
+            Kept::NoRoom if outside.garden.grows(Plant::NoRoomIgnored) => {}
             Kept::Fenced => {
                 outside.coverage.note("disk.fenced");
                 return Err(Ended::Fenced);
@@ -358,6 +365,7 @@ impl MasterNode {
             let kept = outside.random.chance(0.5)
                 && outside.registry.keep(self.process.life, &changes, full) == Kept::Yes;
             if kept {
+                outside.checks.wrote(self.process.life);
                 outside.coverage.note("disk.batch kept and not spoken");
             } else {
                 outside.coverage.note("disk.batch lost");
@@ -444,9 +452,7 @@ impl MasterNode {
                 effect => spoken.push(Spoken { after: self.decided, effect }),
             }
         }
-        for broken in self.core.violations() {
-            outside.checks.broken(format!("the master says: {broken}"));
-        }
+        outside.checks.violations(self.process, self.core.violations());
         if self.core.snapshot() != self.shadow {
             outside.checks.broken("the master's tables and its registry disagree".to_owned());
         }
@@ -454,6 +460,7 @@ impl MasterNode {
             outside.checks.broken(differs);
         }
         let view = self.core.view(now);
+        outside.checks.master_is(life, &view, &mut outside.coverage);
         view.agents().for_each(|agent| outside.coverage.note(coverage::agent_state(&agent.state)));
         view.frameworks()
             .for_each(|framework| outside.coverage.note(coverage::framework_state(&framework.state)));
@@ -506,7 +513,8 @@ impl MasterNode {
                     self.closes(conn, outside);
                 }
                 Effect::Reply { request, reply } => {
-                    outside.checks.answered(self.process.life, request, &reply)
+                    let registry = outside.registry.snapshot();
+                    outside.checks.answered(self.process.life, request, &reply, registry);
                 }
                 Effect::Record(_) => {}
                 Effect::Persist(_) => unreachable!("changes are written, not spoken"),

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod master;
 pub mod scheduler;
+pub mod standstill;
 
 use std::collections::VecDeque;
 
@@ -53,9 +54,13 @@ impl<E> Inbox<E> {
         None
     }
 
-    /// Whether this deadline has come.
-    pub fn is_due(&self, deadline: Option<Mono>, outside: &Outside) -> bool {
-        deadline.is_some_and(|deadline| deadline <= self.clocks.now(outside.now).mono)
+    /// The process goes on after it stood still. Timer and sockets are ready at once, and a select takes them in any order:
+    /// where the deadline has come, `tick` may be before everything that waits.
+    pub fn ticks_first_if_due(&mut self, deadline: Option<Mono>, tick: E, outside: &mut Outside) {
+        let due = deadline.is_some_and(|deadline| deadline <= self.clocks.now(outside.now).mono);
+        if due && outside.random.chance(0.5) {
+            self.push_first(tick);
+        }
     }
 
     /// The alarm rings.

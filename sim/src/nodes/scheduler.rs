@@ -15,6 +15,7 @@ use crate::disk::Log;
 use crate::letter::Letter;
 use crate::net::{ConnId, Side};
 use crate::nodes::Inbox;
+use crate::nodes::standstill::{Held, Standstill, Stoppable};
 use crate::vintage::Vintage;
 use crate::workload::{Author, Craft, Poke, Witness};
 use crate::world::{Happening, Node, Outside, Process};
@@ -29,15 +30,6 @@ enum Kept {
     Write(Write),
 }
 
-/// What came while the process stood still: in its sockets, from its disk and of the author's other code.
-enum Held {
-    Opens(ConnId),
-    Break(ConnId),
-    Letter(ConnId, Letter),
-    Input(Input<Poke>),
-    Written,
-}
-
 struct Running {
     session: Session<Witness>,
     vintage: Vintage,
@@ -45,8 +37,7 @@ struct Running {
     /// What a connection says first, once it is open.
     opening: BTreeMap<ConnId, Letter>,
     inbox: Inbox<Input<Poke>>,
-    /// It is stopped, as by SIGSTOP, and this waits.
-    frozen: Option<Vec<Held>>,
+    standstill: Standstill<Input<Poke>>,
     writing: Option<Vec<(u64, Output)>>,
     /// Records of earlier lives, and of this one so far.
     decided: u64,
@@ -69,10 +60,6 @@ impl SchedulerNode {
     /// A framework that never ran; the process is not started.
     pub fn new(index: usize, craft: Craft, info: FrameworkInfo) -> SchedulerNode {
         SchedulerNode { index, life: 0, ahead: 0, craft, info, disk: Log::new(), running: None, over: None }
-    }
-
-    fn process(&self) -> Process {
-        Process { node: Node::Scheduler(self.index), life: self.life }
     }
 
     /// Which life it is in.
@@ -150,6 +137,7 @@ impl SchedulerNode {
             config.suppressed = self.info.roles.iter().cloned().collect();
             config.begin_anew = true;
         }
+        config.suppressed.extend(outside.garden.foreign_role());
         let vintage = Vintage::draw(&mut outside.random, outside.skew);
         outside.say(
             process,
@@ -161,7 +149,7 @@ impl SchedulerNode {
             attempts: BTreeMap::new(),
             opening: BTreeMap::new(),
             inbox: Inbox::new(process, Clocks::start(outside.now, self.ahead)),
-            frozen: None,
+            standstill: Standstill::none(),
             writing: None,
             decided: self.disk.written() as u64,
         });
@@ -170,7 +158,7 @@ impl SchedulerNode {
 
     /// A connection that it dialled is open.
     pub fn opens(&mut self, conn: ConnId, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Opens(conn));
         }
         let letter = self.running.as_mut().and_then(|running| running.opening.remove(&conn));
@@ -181,7 +169,7 @@ impl SchedulerNode {
 
     /// A connection is gone, or could not be opened.
     pub fn breaks(&mut self, conn: ConnId, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Break(conn));
         }
         outside.net.close(outside.now, conn, Side::Client, &mut outside.agenda);
@@ -193,7 +181,7 @@ impl SchedulerNode {
 
     /// A letter arrives.
     pub fn receives(&mut self, conn: ConnId, letter: Letter, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Letter(conn, letter));
         }
         let Some(running) = &self.running else { return };
@@ -226,37 +214,6 @@ impl SchedulerNode {
         self.takes(input, outside);
     }
 
-    /// It is stopped, as by SIGSTOP; what comes waits. `None`: it does not run.
-    pub fn freezes(&mut self) -> Option<Process> {
-        self.running.as_mut()?.frozen.get_or_insert_default();
-        Some(self.process())
-    }
-
-    /// It goes on as if nothing had been.
-    pub fn thaws(&mut self, outside: &mut Outside) {
-        let Some(running) = &mut self.running else { return };
-        let Some(held) = running.frozen.take() else { return };
-        outside.coverage.note("scheduler thaws");
-        // Timer and sockets are ready at once, and a select takes them in any order.
-        if running.inbox.is_due(running.session.next_deadline(), outside) && outside.random.chance(0.5) {
-            running.inbox.push_first(Input::Tick);
-        }
-        for held in held {
-            match held {
-                Held::Opens(conn) => self.opens(conn, outside),
-                Held::Break(conn) => self.breaks(conn, outside),
-                Held::Letter(conn, letter) => self.receives(conn, letter, outside),
-                Held::Input(input) => self.takes(input, outside),
-                Held::Written => self.has_written(outside),
-            }
-        }
-        self.works(outside);
-    }
-
-    fn frozen(&mut self) -> Option<&mut Vec<Held>> {
-        self.running.as_mut()?.frozen.as_mut()
-    }
-
     /// Somebody sets its calendar.
     pub fn jumps(&mut self, ahead: i64) {
         self.ahead = ahead;
@@ -278,18 +235,71 @@ impl SchedulerNode {
     }
 
     fn takes(&mut self, input: Input<Poke>, outside: &mut Outside) {
-        let Some(running) = &mut self.running else { return };
-        if let Some(held) = &mut running.frozen {
-            return held.push(Held::Input(input));
+        if let Some(held) = self.held() {
+            return held.push(Held::Event(input));
         }
+        let Some(running) = &mut self.running else { return };
         running.inbox.push(input);
         self.works(outside);
+    }
+
+    /// The process is no more. A supervisor starts it again after so long.
+    fn stops(&mut self, wait: Duration, outside: &mut Outside) {
+        let process = self.process();
+        self.dies(outside);
+        outside.process_gone(process, false);
+        outside.agenda.enter(outside.now + wait, Happening::Restarts { node: process.node });
+    }
+
+    fn ends(&mut self, end: End, outside: &mut Outside) {
+        // A supervisor starts it again, unless the framework is no more. It is not when another process took over: that
+        // may have been a former life, whose subscription was late.
+        let replaced = matches!(&end, End::Refused(why) if why.starts_with("Framework failed over"));
+        if end == End::Stopped || replaced {
+            let wait = outside.random.millis(500, 20_000);
+            self.stops(wait, outside);
+        } else {
+            let process = self.process();
+            self.dies(outside);
+            outside.process_gone(process, false);
+            self.over = Some(end);
+        }
+    }
+}
+
+impl Stoppable for SchedulerNode {
+    type Event = Input<Poke>;
+
+    const THAWS: &'static str = "scheduler thaws";
+
+    fn process(&self) -> Process {
+        Process { node: Node::Scheduler(self.index), life: self.life }
+    }
+
+    fn standstill(&mut self) -> Option<&mut Standstill<Input<Poke>>> {
+        self.running.as_mut().map(|running| &mut running.standstill)
+    }
+
+    fn ticks_first_if_due(&mut self, outside: &mut Outside) {
+        let Some(running) = &mut self.running else { return };
+        let deadline = running.session.next_deadline();
+        running.inbox.ticks_first_if_due(deadline, Input::Tick, outside);
+    }
+
+    fn takes_up(&mut self, held: Held<Input<Poke>>, outside: &mut Outside) {
+        match held {
+            Held::Opens(conn) => self.opens(conn, outside),
+            Held::Break(conn) => self.breaks(conn, outside),
+            Held::Letter(conn, letter) => self.receives(conn, letter, outside),
+            Held::Event(input) => self.takes(input, outside),
+            Held::Written => self.has_written(outside),
+        }
     }
 
     fn works(&mut self, outside: &mut Outside) {
         let process = self.process();
         while let Some(running) = &mut self.running {
-            if running.writing.is_some() || running.frozen.is_some() {
+            if running.writing.is_some() || running.standstill.lasts() {
                 return;
             }
             let deadline = running.session.next_deadline();
@@ -300,6 +310,7 @@ impl SchedulerNode {
             outside.coverage.note(coverage::input(&input));
             let mut outputs = Vec::new();
             running.session.apply(now, input, &mut outputs);
+            outside.checks.violations(process, running.session.violations());
             let framework = self.framework().cloned();
             let life = self.life;
             if let Some(running) = &mut self.running {
@@ -323,29 +334,6 @@ impl SchedulerNode {
                 return self.stops(wait, outside);
             }
             self.commit(outputs, outside);
-        }
-    }
-
-    /// The process is no more. A supervisor starts it again after so long.
-    fn stops(&mut self, wait: Duration, outside: &mut Outside) {
-        let process = self.process();
-        self.dies(outside);
-        outside.process_gone(process, false);
-        outside.agenda.enter(outside.now + wait, Happening::Restarts { node: process.node });
-    }
-
-    fn ends(&mut self, end: End, outside: &mut Outside) {
-        // A supervisor starts it again, unless the framework is no more. It is not when another process took over: that
-        // may have been a former life, whose subscription was late.
-        let replaced = matches!(&end, End::Refused(why) if why.starts_with("Framework failed over"));
-        if end == End::Stopped || replaced {
-            let wait = outside.random.millis(500, 20_000);
-            self.stops(wait, outside);
-        } else {
-            let process = self.process();
-            self.dies(outside);
-            outside.process_gone(process, false);
-            self.over = Some(end);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{Act, Happening, Node, Process, World};
 use crate::cast;
 use crate::convergence;
 use crate::nodes::scheduler::SchedulerNode;
+use crate::nodes::standstill::Stoppable;
 use crate::workload::{Craft, Poke, services};
 
 /// Act two must be over after so long: an agent's longest retry (10 min), twice the SDK's own reconciliation (15 min
@@ -75,6 +76,9 @@ impl World {
                     }
                     let wrong = convergence::accounts(self);
                     wrong.into_iter().for_each(|wrong| self.outside.checks.broken(wrong));
+                    if let Some(known) = self.master().map(|master| master.view(&self.outside).snapshot()) {
+                        self.outside.checks.master_ends(&known);
+                    }
                     self.begins_to_take();
                 } else if until <= now {
                     for what in lacking {

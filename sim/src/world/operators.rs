@@ -2,6 +2,8 @@
 //!
 //! What a command is, is drawn from a source of its own, as with faults.
 
+use std::time::Duration;
+
 use bourse_master_core::Command;
 use bourse_sdk_core::Input;
 use bourse_types::{Milli, Role};
@@ -51,8 +53,8 @@ impl World {
                 Some(Command::Kill { framework, task: random.pick(&tasks)?.clone(), policy: None })
             }
             3 | 4 => {
-                let (deadline, mark_gone) = (random.millis(0, 40_000), random.chance(0.2));
-                Some(Command::Drain { agent: agent?, deadline, mark_gone })
+                let deadline = if random.chance(0.2) { Duration::ZERO } else { random.millis(0, 40_000) };
+                Some(Command::Drain { agent: agent?, deadline, mark_gone: random.chance(0.2) })
             }
             5 | 6 => Some(Command::Reactivate { agent: agent? }),
             7 => random.chance(0.4).then_some(Command::MarkGone { agent: agent? }),

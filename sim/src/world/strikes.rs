@@ -13,6 +13,7 @@ use crate::coverage;
 use crate::disk::Room;
 use crate::faults::Fault;
 use crate::less::Part;
+use crate::nodes::standstill::Stoppable;
 use crate::random::Random;
 
 /// Which kind of things faults are, for [`Random::nth`].

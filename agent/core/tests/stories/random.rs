@@ -570,23 +570,10 @@ impl Outside {
                 "{key}: never told to run: {heard:?}"
             );
         }
-        for (key, task) in self.disk.tasks.iter().filter(|(_, task)| !task.silent && task.kill.is_none()) {
-            let Some(latest) = task.latest.as_ref().filter(|latest| !latest.state.is_terminal()) else {
-                continue;
-            };
-            assert_eq!(latest.state == TaskState::Running, task.started.is_some(), "{key}: {latest:?}");
-            assert_eq!(latest.healthy, task.health.healthy, "{key}: {latest:?}");
-        }
+        assert_eq!(self.agent.violations(), Vec::<String>::new());
         let alive = || self.disk.tasks.values().filter(|task| !task.has_ended());
-        let taken: Vec<u32> = alive().flat_map(|task| task.cores.iter().copied()).collect();
-        let apart: BTreeSet<u32> = taken.iter().copied().collect();
+        let apart: BTreeSet<u32> = alive().flat_map(|task| task.cores.iter().copied()).collect();
         let all: BTreeSet<u32> = (0..self.cores).collect();
-        assert!(taken.len() == apart.len(), "cores are taken twice: {taken:?}");
-        assert!(
-            apart.is_subset(&all) && apart != all,
-            "cores that are not there are taken, or all: {taken:?}"
-        );
-        assert!(apart.is_empty() || self.disk.cores_apart, "the next agent would not know of {taken:?}");
         for task in alive().filter(|task| task.resize.is_some()) {
             assert!(self.resizing.contains_key(&task.container), "nobody asks for {:?}", task.resize);
         }

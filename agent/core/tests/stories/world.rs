@@ -28,6 +28,8 @@ pub struct World {
     pub epoch: Epoch,
     /// What the agent is started with the next time.
     pub config: Config,
+    /// A log was cut between records that belong together: what must always hold may not.
+    cut: bool,
 }
 
 pub fn secs(seconds: u64) -> Duration {
@@ -125,7 +127,7 @@ impl World {
         let now = Now { mono: Mono::ZERO, wall: Wall::from_millis(1_000_000) };
         let mut out = Vec::new();
         let agent = start(&config, State::default(), BOOT, vec![], now, &mut out);
-        World { agent, now, out, all: vec![], epoch: Epoch(1), config }
+        World { agent, now, out, all: vec![], epoch: Epoch(1), config, cut: false }
     }
 
     /// A registered agent that has the cores from 0 on, so many of them.
@@ -169,6 +171,11 @@ impl World {
 
     pub fn apply(&mut self, event: Event) {
         self.agent.apply(self.now, event, &mut self.out);
+        self.keeps_its_promises();
+    }
+
+    fn keeps_its_promises(&self) {
+        assert!(self.cut || self.agent.violations().is_empty(), "{:?}", self.agent.violations());
     }
 
     pub fn tick(&mut self) {
@@ -358,6 +365,8 @@ impl World {
         // A monotonic clock of another process starts somewhere else.
         self.now.mono = Mono::from_nanos(5);
         self.agent = start(&self.config, state, boot, found, self.now, &mut self.out);
+        self.cut |= lost > 0;
+        self.keeps_its_promises();
     }
 
     pub fn found_running(&self, task: &str, pid: u32) -> Found {

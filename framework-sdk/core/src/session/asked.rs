@@ -161,8 +161,18 @@ impl<S: Scheduler> Session<S> {
         }
     }
 
+    /// Those of these roles that the framework has; all that it has where none is named. The master leaves another one
+    /// aside too, but refuses the next subscription with it, for good.
     fn roles_or_all(&self, roles: Vec<Role>) -> Vec<Role> {
-        if roles.is_empty() { self.info.roles.clone() } else { roles }
+        match roles.is_empty() {
+            true => self.info.roles.clone(),
+            false => roles.into_iter().filter(|role| self.has_role(role)).collect(),
+        }
+    }
+
+    pub(super) fn has_role(&self, role: &Role) -> bool {
+        let roles = &self.info.roles;
+        roles.contains(role) || roles.is_empty() && *role == Role::any()
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod asked;
 mod config;
+mod invariants;
 mod kills;
 mod messages;
 mod reconcile;
@@ -317,7 +318,8 @@ impl<S: Scheduler> Session<S> {
             self.kills.done(&status.task_id);
         }
         match (status.state, status.reason) {
-            (TaskState::Unreachable, Some(Reason::Reconciliation)) => {
+            // Of a task that has ended nothing more has to be known.
+            (TaskState::Unreachable, Some(Reason::Reconciliation)) if self.tasks.is_live(&status.task_id) => {
                 self.reconcile.told_away(&status.task_id)
             }
             _ => self.reconcile.told(&status.task_id),

@@ -2,8 +2,8 @@
 //!
 //! The master is silent about tasks of agents that it knows and that are not back yet after its restart; so what was not
 //! answered is asked again, with growing delay. So is what was answered with its agent being unreachable: of a task that
-//! never reached that agent a restarted master knows nothing, and says nothing when the agent is back. Now and then everything is asked for, gap or not: a launch that was lost
-//! on its way shows in no other manner.
+//! never reached that agent a restarted master knows nothing, and says nothing when the agent is back. Now and then
+//! everything is asked for, gap or not: a launch that was lost on its way shows in no other manner.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -88,6 +88,24 @@ impl Reconcile {
                 self.open.union(&self.away).cloned().collect()
             }
             _ => BTreeSet::new(),
+        }
+    }
+
+    /// Whether something will be asked sooner or later.
+    pub(super) fn goes_on(&self) -> bool {
+        self.everything.is_some() || self.has_to_ask()
+    }
+
+    /// What must always hold of it.
+    pub(super) fn check(&self, is_live: impl Fn(&TaskId) -> bool, broken: &mut Vec<String>) {
+        if self.has_to_ask() && self.repeat.is_none() {
+            broken.push("tasks have to be asked about, and nobody asks".to_owned());
+        }
+        for task in self.open.union(&self.away).filter(|task| !is_live(task)) {
+            broken.push(format!("task {task} is asked about, and is not alive"));
+        }
+        for task in self.open.intersection(&self.away) {
+            broken.push(format!("task {task} was told and not told"));
         }
     }
 

@@ -99,6 +99,11 @@ impl Resizes {
         (!done).then_some(Failed { task, wanted, has, reason, why })
     }
 
+    /// The tasks whose resizes wait for an answer.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = &TaskId> {
+        self.0.keys()
+    }
+
     /// When the next repeat is due.
     pub(super) fn next_deadline(&self) -> Option<Mono> {
         self.0.values().map(|open| open.due).min()

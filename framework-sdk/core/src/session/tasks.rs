@@ -63,6 +63,13 @@ impl Shown {
         self.0.push_back((uuid, Dealt::Acknowledged));
     }
 
+    fn check(&self, task: &TaskId, broken: &mut Vec<String>) {
+        let again = |at: usize| self.0.iter().take(at).any(|(uuid, _)| *uuid == self.0[at].0);
+        if self.0.len() > SHOWN_REMEMBERED || (0..self.0.len()).any(again) {
+            broken.push(format!("of task {task} too many updates are remembered, or one of them twice"));
+        }
+    }
+
     fn mark(&mut self, uuid: [u8; 16], dealt: Dealt) {
         if let Some((_, before)) = self.0.iter_mut().find(|(shown, _)| *shown == uuid) {
             *before = dealt;
@@ -177,6 +184,37 @@ impl Tasks {
     /// Whether it is known to have ended.
     pub(super) fn has_ended(&self, task: &TaskId) -> bool {
         self.ended.contains_key(task)
+    }
+
+    /// Whether it may be alive.
+    pub(super) fn is_live(&self, task: &TaskId) -> bool {
+        self.live.contains_key(task)
+    }
+
+    /// What must always hold of these tables.
+    pub(super) fn check(&self, broken: &mut Vec<String>) {
+        for (task, live) in &self.live {
+            if self.ended.contains_key(task) {
+                broken.push(format!("task {task} is alive and has ended"));
+            }
+            if let Some(state) =
+                live.state.filter(|state| state.is_terminal() || *state == TaskState::Unknown)
+            {
+                broken.push(format!("task {task} is alive and {state}"));
+            }
+            live.shown.check(task, broken);
+        }
+        for (task, ended) in &self.ended {
+            if !ended.state.is_terminal() {
+                broken.push(format!("task {task} has ended as {}", ended.state));
+            }
+            ended.shown.check(task, broken);
+        }
+        let (listed, ended) = (self.order.len(), self.ended.len());
+        let mut edges = self.order.front().into_iter().chain(self.order.back());
+        if listed != ended || ended > ENDED_REMEMBERED || !edges.all(|task| self.ended.contains_key(task)) {
+            broken.push(format!("{ended} ends are remembered, and {listed} in their order"));
+        }
     }
 
     /// All that may be alive.

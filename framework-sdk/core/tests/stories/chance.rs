@@ -174,6 +174,7 @@ impl World {
     fn apply(&mut self, input: Input<Wish>, due: Option<(TaskId, [u8; 16])>) {
         let mut out = Vec::new();
         self.session.apply(self.now, input, &mut out);
+        assert_eq!(self.session.violations(), Vec::<String>::new());
         let mut acknowledged = Vec::new();
         for output in &out {
             self.lines.push(output.to_string());

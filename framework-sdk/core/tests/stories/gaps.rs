@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bourse_sdk_core::{Calls, Event, FromMaster, Input};
-use bourse_types::TaskState::{Gone, Running, Unreachable};
+use bourse_types::TaskState::{Finished, Gone, Running, Unreachable};
 use expect_test::expect;
 
 use crate::world::{World, idle, offer, one_each, reconciled, subscribed, update};
@@ -147,6 +147,17 @@ fn a_task_whose_agent_was_unreachable_when_it_was_asked_for_is_asked_for_until_m
         > Update t1 TASK_GONE
         -- nothing more to ask
     "#]]);
+}
+
+#[test]
+fn a_task_that_has_ended_is_not_asked_for_where_the_master_takes_it_for_unreachable() {
+    let mut world = World::subscribed(one_each());
+    world.hear(offer("o1"));
+    world.hear(update("t1", Finished, 1));
+    world.forget();
+    world.hear(reconciled("t1", Unreachable));
+    world.pass(Duration::from_secs(60));
+    world.check(expect![]);
 }
 
 #[test]

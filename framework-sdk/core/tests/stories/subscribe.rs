@@ -175,6 +175,28 @@ fn suppressed_roles_stay_suppressed_over_a_gap_and_a_change_in_between_is_not_lo
 }
 
 #[test]
+fn a_role_that_the_framework_does_not_have_is_left_aside_and_is_not_in_the_next_subscription() {
+    let nobodys = || vec![Role::new("nobody").expect("valid")];
+    let mut world = World::subscribed(move |event, calls: &mut Calls| match event {
+        Event::Message("suppress") => calls.suppress_roles(nobodys()),
+        Event::Message("revive") => calls.revive_roles(nobodys()),
+        _ => {}
+    });
+    world.input(Input::Message("revive"));
+    world.input(Input::Message("suppress"));
+    world.closed("reset");
+    world.pass(Duration::from_millis(200));
+    world.check(expect![[r#"
+        > Message("revive")
+        > Message("suppress")
+        > Disconnected
+        give up #1
+        note: disconnected: reset; next try in 75.830078ms
+        SUBSCRIBE #2 hello as f-1
+    "#]]);
+}
+
+#[test]
 fn a_deadline_of_the_author_is_told_once_it_has_passed() {
     let mut world = World::subscribed(idle);
     world.author().deadline = Some(world.now.mono + Duration::from_secs(5));

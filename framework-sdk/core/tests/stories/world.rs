@@ -80,6 +80,7 @@ impl World {
     pub fn input(&mut self, input: Input<&'static str>) {
         let mut out = Vec::new();
         self.session.apply(self.now, input, &mut out);
+        assert_eq!(self.session.violations(), Vec::<String>::new());
         // First what the author heard, marked by ">", then what came of it.
         for line in std::mem::take(&mut self.author().told) {
             self.text.push_str(&format!("> {line}\n"));

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bourse_agent_core::{Effect, Event, FromAgent, Record, Shortage};
 
-use super::{AgentNode, Held};
+use super::AgentNode;
 use crate::coverage;
 use crate::disk::Room;
+use crate::nodes::standstill::{Held, Stoppable};
 use crate::plant::Plant;
 use crate::world::{Happening, Node, Outside};
 
@@ -93,23 +94,33 @@ impl AgentNode {
         for (after, synced_after, effect) in effects {
             outside.checks.spoke(process, after as u64, self.disk.written() as u64);
             outside.checks.spoke(process, synced_after as u64, self.disk.synced() as u64);
+            outside.checks.in_turn(process, after as u64);
             self.carries_out(effect, outside);
         }
     }
 
     /// The write is over.
     pub fn has_written(&mut self, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Written);
         }
         let Some(running) = &mut self.running else { return };
-        let Some(writing) = running.writing.take() else { return };
+        let Some(mut writing) = running.writing.take() else { return };
         // How much room there is shows, as on a real disk, by writing.
         match outside.disks.is_full(Node::Agent(self.index)) {
-            true => self.finds_no_room(writing, outside),
+            true => {
+                if outside.garden.grows(Plant::FullDiskIgnored) {
+                    let effects = std::mem::take(&mut writing.effects);
+                    self.perform(effects, outside);
+                }
+                self.finds_no_room(writing, outside);
+            }
             false => {
                 if writing.waited {
                     outside.coverage.note("disk.held and let out");
+                    if outside.garden.grows(Plant::HeldOutOfOrder) {
+                        writing.effects.reverse();
+                    }
                 }
                 let sync = writing.must_sync();
                 self.write(writing.entries, outside);
@@ -169,7 +180,7 @@ impl AgentNode {
     pub fn tries_again(&mut self, outside: &mut Outside) {
         let process = self.process();
         let Some(running) = &mut self.running else { return };
-        if running.frozen.is_some() {
+        if running.standstill.lasts() {
             outside.agenda.enter(outside.now + ROOM_AGAIN, Happening::LooksForRoom { process });
             return;
         }

@@ -4,19 +4,25 @@ use std::time::Duration;
 
 use bourse_sdk_core::{Attempt, Call, Output};
 
-use super::{Held, Kept, Running, SchedulerNode};
+use super::{Kept, Running, SchedulerNode};
 use crate::coverage;
 use crate::letter::Letter;
 use crate::net::{ConnId, Side};
-use crate::plant::Plant;
+use crate::nodes::standstill::{Held, Stoppable};
+use crate::plant::{self, Plant};
 use crate::workload::Craft;
 use crate::world::Outside;
 
 impl SchedulerNode {
     /// What must be durable first; the rest when it is.
-    pub(super) fn commit(&mut self, outputs: Vec<Output>, outside: &mut Outside) {
+    pub(super) fn commit(&mut self, mut outputs: Vec<Output>, outside: &mut Outside) {
         let process = self.process();
+        let services = self.is_services();
         let Some(running) = &mut self.running else { return };
+        if services && outside.garden.has(Plant::TwoAtATime) {
+            let alive = running.session.scheduler().author().alive();
+            outputs.extend(plant::another_kill(&outputs, alive.into_keys()));
+        }
         let mut tagged = Vec::new();
         let before = running.decided;
         for output in outputs {
@@ -81,7 +87,7 @@ impl SchedulerNode {
     /// The write is over. On a full disk it has failed, and the process ends with nothing said: a supervisor starts it
     /// until there is room.
     pub fn has_written(&mut self, outside: &mut Outside) {
-        if let Some(held) = self.frozen() {
+        if let Some(held) = self.held() {
             return held.push(Held::Written);
         }
         let process = self.process();
