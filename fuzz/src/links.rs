@@ -108,6 +108,7 @@ fn said_to_agents() -> Vec<Vec<u8>> {
         agent_id: "S1".into(),
         master_id: "M".into(),
         heartbeat_interval: 15.0,
+        reconnect_seconds: Some(2.0),
         known_tasks: vec![link::KnownTask { framework_id: "F".into(), task_id: "t1".into() }],
     };
     let resize =

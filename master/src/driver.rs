@@ -68,11 +68,13 @@ pub(crate) struct Input {
 
 /// Something that is let go when an input has been taken: who said it may have so much waiting, and it is counted by this.
 #[derive(Clone)]
-pub(crate) struct Held(Arc<dyn Any + Send + Sync>);
+pub(crate) struct Held {
+    _until_taken: Arc<dyn Any + Send + Sync>,
+}
 
 impl Held {
     pub(crate) fn new(held: Arc<dyn Any + Send + Sync>) -> Held {
-        Held(held)
+        Held { _until_taken: held }
     }
 }
 
@@ -349,8 +351,9 @@ impl Driver {
     }
 
     /// Whether a deadline has passed, and all inputs that were waiting when this was first seen are applied: an agent
-    /// that was heard while the master stalled must not be silent for too long. Later inputs do not delay the tick.
-    fn tick_is_due(&mut self, applied: usize) -> bool {
+    /// that was heard while the master stalled must not be silent for too long. Later inputs do not delay the tick. `left` is
+    /// what was taken from the inbox and waits for the next batch.
+    fn tick_is_due(&mut self, applied: usize, left: usize) -> bool {
         let now = self.clock.now().mono;
         if self.master.next_deadline().is_none_or(|deadline| deadline > now) {
             self.before_tick = None;

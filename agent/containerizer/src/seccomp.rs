@@ -52,7 +52,8 @@ impl Filters {
         Filters::parse(&text, path)
     }
 
-    pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Filters, BadProfile> {
+    /// Those of a profile's text; errors name `path`.
+    pub fn parse(text: &[u8], path: &Path) -> Result<Filters, BadProfile> {
         let profile: Profile =
             serde_json::from_slice(text).map_err(|source| BadProfile::Parse { path: path.into(), source })?;
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

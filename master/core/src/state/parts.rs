@@ -143,7 +143,7 @@ fn filter_parts(agent: &Agent, claims: &Claims, now: Mono) -> impl Iterator<Item
     let said = agent.refusals.iter().filter(|(_, _, until)| *until > now);
     let said = said.filter_map(|(claim, resources, until)| Some((claims.get(claim)?, resources, until)));
     let mut filters: Vec<(&Claim, &Resources, Mono)> = said.collect();
-    filters.sort_by(|(claim, ..), (other, ..)| claim.cmp(other));
+    filters.sort_by_key(|(claim, ..)| *claim);
     let part = |(claim, resources, until): (&Claim, &Resources, Mono)| Part::Filter {
         framework: Some(claim.framework.clone()),
         role: claim.role.clone(),
