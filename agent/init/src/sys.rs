@@ -14,6 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr;
 
+use crate::errno::{EACCES, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, ESRCH, ESTALE};
+
 /// `siginfo_t` and other parts of results that we do not look at are left out by passing null.
 #[repr(C)]
 struct SignalSet([u64; 16]);
@@ -147,13 +149,16 @@ unsafe extern "C" {
         flags: c_ulong,
         data: *const c_void,
     ) -> c_int;
+    fn personality(persona: c_ulong) -> c_int;
     fn poll(fds: *mut PollFd, count: c_ulong, timeout: c_int) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
     fn recv(fd: c_int, buffer: *mut c_void, length: usize, flags: c_int) -> isize;
+    fn sched_setscheduler(pid: c_int, policy: c_int, priority: *const c_int) -> c_int;
     fn send(fd: c_int, buffer: *const c_void, length: usize, flags: c_int) -> isize;
     fn setgroups(count: usize, groups: *const u32) -> c_int;
     fn sethostname(name: *const c_char, length: usize) -> c_int;
     fn setns(fd: c_int, kinds: c_int) -> c_int;
+    fn setpriority(kind: c_int, who: c_uint, value: c_int) -> c_int;
     fn setresgid(real: u32, effective: u32, saved: u32) -> c_int;
     fn setresuid(real: u32, effective: u32, saved: u32) -> c_int;
     fn setrlimit(resource: c_int, limit: *const Rlimit) -> c_int;
@@ -229,7 +234,7 @@ fn check(result: c_int) -> io::Result<c_int> {
 
 /// A text for the kernel; one with a zero byte in it is "invalid argument", as the kernel would say.
 fn c_text(text: impl AsRef<OsStr>) -> io::Result<CString> {
-    CString::new(text.as_ref().as_bytes()).map_err(|_| io::Error::from_raw_os_error(22))
+    CString::new(text.as_ref().as_bytes()).map_err(|_| io::Error::from_raw_os_error(EINVAL))
 }
 
 /// Takes ownership of a descriptor that this process was started with; an error when there is none of that
@@ -247,7 +252,6 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Closes every descriptor above standard error except the given ones.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
-    const ENOSYS: i32 = 38;
     let mut sorted: Vec<c_uint> = keep.iter().map(|&fd| fd as c_uint).collect();
     sorted.sort_unstable();
     let mut first: c_uint = 3;
@@ -566,13 +570,25 @@ pub fn attach_tree(tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> io::Result<()
     check(moved as c_int).map(drop)
 }
 
-/// Makes the file system that is mounted at the working directory the root, and lets go of the root that was there with
-/// all that is mounted in it.
-pub fn make_root_here() -> io::Result<()> {
+const CLONE_NEWNS: c_int = 0x0002_0000;
+
+/// Makes the file system that is mounted at an open place the root of this mount namespace and of this process, and lets go of
+/// the root that was there with all that is mounted in it.
+///
+/// An agent in a chroot has another root than the namespace, and pivot_root(2) is about the root of who calls it. What the
+/// namespace has above that would stay, for a task of root, which may call chroot(2), to get out to. So this process goes to
+/// the root of the namespace first, which is where entering it leads (setns(2)), also from within.
+pub fn make_root(place: BorrowedFd<'_>) -> io::Result<()> {
     const SYS_PIVOT_ROOT: c_long = if cfg!(target_arch = "aarch64") { 41 } else { 155 };
     const MNT_DETACH: c_int = 2;
+    let namespace = File::open("/proc/self/ns/mnt")?;
+    // SAFETY: no memory involved.
+    check(unsafe { setns(namespace.as_raw_fd(), CLONE_NEWNS) })?;
+    // All of it, as what is let go of would be unmounted in the agent's namespace, too.
+    mount("", "/", "", MS_REC | MS_PRIVATE, "")?;
     // SAFETY: both paths are C strings that outlive the calls.
     unsafe {
+        check(fchdir(place.as_raw_fd()))?;
         // The old root is put on top of the new one, as pivot_root(2) says, and is taken away from there.
         check(syscall(SYS_PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()) as c_int)?;
         check(umount2(c".".as_ptr(), MNT_DETACH))?;
@@ -583,8 +599,6 @@ pub fn make_root_here() -> io::Result<()> {
 /// Takes room on the disk for the first bytes of a file, whose length stays. Where a file system cannot, nothing is taken.
 pub fn reserve(file: &File, bytes: i64) -> io::Result<()> {
     const FALLOC_FL_KEEP_SIZE: c_int = 1;
-    const ENOSYS: i32 = 38;
-    const EOPNOTSUPP: i32 = 95;
     // SAFETY: no memory involved.
     match check(unsafe { fallocate(file.as_raw_fd(), FALLOC_FL_KEEP_SIZE, 0, bytes) }) {
         Err(error) if !matches!(error.raw_os_error(), Some(ENOSYS | EOPNOTSUPP)) => Err(error),
@@ -634,21 +648,21 @@ pub fn enter_users(namespace: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { setns(namespace.as_raw_fd(), CLONE_NEWUSER) }).map(drop)
 }
 
-/// Enters the mount, uts and ipc namespaces, if it has one of its own the network, and the root of the process behind a
-/// pid descriptor, and its user namespace where that is another one; children made from now on are in its pid namespace.
+/// Enters the mount, uts and ipc namespaces, if it has one of its own the network, of the process behind a pid descriptor,
+/// and its user namespace where that is another one; children made from now on are in its pid namespace.
 ///
-/// The root is taken along because entering a mount namespace leads to that namespace's own root: an agent that runs
-/// in a chroot, and with it the container, has another.
+/// The root is from then on that of the mount namespace (setns(2)), which [`make_root`] has made that of the process; ESTALE
+/// where it is not: a release before this one made containers that have another, if its agent was in a chroot.
 pub fn enter_namespaces(process: BorrowedFd<'_>, own_network: bool) -> io::Result<()> {
-    const CLONE_NEWNS: c_int = 0x0002_0000;
     const CLONE_NEWUTS: c_int = 0x0400_0000;
     const CLONE_NEWIPC: c_int = 0x0800_0000;
     const CLONE_NEWPID: c_int = 0x2000_0000;
     const CLONE_NEWUSER: c_int = 0x1000_0000;
     const CLONE_NEWNET: c_int = 0x4000_0000;
     let pid = pid_behind(process)?;
+    let place = |path: &str| fs::metadata(path).map(|root| (root.dev(), root.ino()));
     // If the process ends meanwhile and its number is used again, the root is a stranger's, but `setns` fails.
-    let root = File::open(format!("/proc/{pid}/root"))?;
+    let root = place(&format!("/proc/{pid}/root"))?;
     // A kernel without user namespaces has no such files.
     let users_of = |who: &str| fs::metadata(format!("/proc/{who}/ns/user")).ok().map(|users| users.ino());
     // The machine's network is ours already, and somebody else's to enter where we are in a user namespace.
@@ -659,11 +673,11 @@ pub fn enter_namespaces(process: BorrowedFd<'_>, own_network: bool) -> io::Resul
         kinds |= CLONE_NEWUSER;
     }
     // SAFETY: no memory involved.
-    unsafe {
-        check(setns(process.as_raw_fd(), kinds))?;
-        check(fchdir(root.as_raw_fd()))?;
+    check(unsafe { setns(process.as_raw_fd(), kinds) })?;
+    match place("/")? == root {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(ESTALE)),
     }
-    std::os::unix::fs::chroot(".")
 }
 
 /// Makes an open directory the working directory. That takes the right to pass the directory itself, and none to pass
@@ -675,26 +689,59 @@ pub fn enter_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
 
 /// The number of the process behind a pid descriptor, as `proc(5)` tells it; ESRCH when it has ended.
 fn pid_behind(process: BorrowedFd<'_>) -> io::Result<u32> {
-    const ESRCH: i32 = 3;
     let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd()))?;
     let pid = about.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.ok_or_else(|| io::Error::from_raw_os_error(ESRCH))
 }
 
-/// A limit of the process: open files.
-pub const RLIMIT_NOFILE: i32 = 7;
-/// A limit of the process: size of a core dump.
-pub const RLIMIT_CORE: i32 = 4;
-
-/// Sets a soft limit, cut to the hard limit that is there.
-pub fn set_soft_limit(resource: i32, wanted: u64) -> io::Result<()> {
-    let mut limit = Rlimit { soft: 0, hard: 0 };
+/// Sets a limit of this process (getrlimit(2)). Where it may not have that hard limit, it has the one that is there, and a soft
+/// one that is no higher.
+pub fn set_limit(resource: i32, soft: u64, hard: u64) -> io::Result<()> {
+    let mut limit = Rlimit { soft, hard };
+    // SAFETY: `limit` is valid for reads.
+    match check(unsafe { setrlimit(resource, &limit) }) {
+        // Without CAP_SYS_RESOURCE, or of open files where the machine allows less to everybody (`fs.nr_open`).
+        Err(error) if error.raw_os_error() == Some(EPERM) => {}
+        set => return set.map(drop),
+    }
     // SAFETY: `limit` is valid for reads and writes.
     unsafe {
         check(getrlimit(resource, &mut limit))?;
-        limit.soft = wanted.min(limit.hard);
+        limit = Rlimit { soft: soft.min(limit.hard), hard: hard.min(limit.hard) };
         check(setrlimit(resource, &limit)).map(drop)
     }
+}
+
+/// What the kernel or a filter around the agent does not let be done stays undone.
+fn if_allowed(result: io::Result<c_int>) -> io::Result<()> {
+    match result {
+        Err(error) if matches!(error.raw_os_error(), Some(EPERM | EACCES | ENOSYS)) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// From now on this process takes its turn on processors and disks as a program does that nobody has prepared: by the
+/// ordinary policy, with nice 0, and on disks in no class of its own. Each that takes a right which it lacks stays.
+pub fn take_ordinary_turns() -> io::Result<()> {
+    const SYS_IOPRIO_SET: c_long = if cfg!(target_arch = "aarch64") { 30 } else { 251 };
+    const SCHED_OTHER: c_int = 0;
+    const PRIO_PROCESS: c_int = 0;
+    const IOPRIO_WHO_PROCESS: c_int = 1;
+    const NONE: c_int = 0;
+    // SAFETY: the priority, which is all of a `struct sched_param`, outlives the call; no other memory involved.
+    if_allowed(check(unsafe { sched_setscheduler(0, SCHED_OTHER, &NONE) }))?;
+    // SAFETY: no memory involved. Process 0 is the caller.
+    if_allowed(check(unsafe { setpriority(PRIO_PROCESS, 0, NONE) }))?;
+    // SAFETY: likewise.
+    if_allowed(check(unsafe { syscall(SYS_IOPRIO_SET, IOPRIO_WHO_PROCESS, 0 as c_int, NONE) } as c_int))
+}
+
+/// The program that comes next is run as Linux runs programs: with its addresses at random, and as on the machine that it is,
+/// not as on one of 32 bits (personality(2)).
+pub fn leave_personality() -> io::Result<()> {
+    const PER_LINUX: c_ulong = 0;
+    // SAFETY: no memory involved.
+    if_allowed(check(unsafe { personality(PER_LINUX) }))
 }
 
 /// Becomes another user with exactly these groups. Groups first: afterwards the right to change them is gone.
@@ -705,7 +752,6 @@ pub fn set_soft_limit(resource: i32, wanted: u64) -> io::Result<()> {
 /// Looks afterwards whether that is what it became: to the kernel the greatest number means "leave it as it is",
 /// and the call succeeds (setresuid(2)).
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
-    const EINVAL: i32 = 22;
     let (mut gids, mut uids) = ([0; 3], [0; 3]);
     let keeps_groups = groups.iter().all(|group| *group == gid) && are_groups_fixed();
     // SAFETY: the list is valid for its length, and each of the numbers for writes.
@@ -790,14 +836,9 @@ pub fn set_capabilities(keep: u64) -> io::Result<()> {
 pub fn leave_keys() -> io::Result<()> {
     const SYS_KEYCTL: c_long = if cfg!(target_arch = "aarch64") { 219 } else { 250 };
     const KEYCTL_JOIN_SESSION_KEYRING: c_int = 1;
-    const EPERM: i32 = 1;
-    const ENOSYS: i32 = 38;
     // SAFETY: no name is what asks for a new keyring; no other memory involved.
     let joined = unsafe { syscall(SYS_KEYCTL, KEYCTL_JOIN_SESSION_KEYRING, ptr::null::<c_char>()) };
-    match check(joined as c_int) {
-        Err(error) if !matches!(error.raw_os_error(), Some(EPERM | ENOSYS)) => Err(error),
-        _ => Ok(()),
-    }
+    if_allowed(check(joined as c_int))
 }
 
 fn set_process_flag(option: c_int, value: u32) -> io::Result<()> {
@@ -816,7 +857,7 @@ pub fn filter_calls(program: &[u8]) -> io::Result<()> {
     const PR_SET_SECCOMP: c_int = 22;
     const SECCOMP_MODE_FILTER: c_ulong = 2;
     let steps: Vec<FilterStep> = program.chunks_exact(size_of::<FilterStep>()).map(FilterStep::of).collect();
-    let length = u16::try_from(steps.len()).map_err(|_| io::Error::from_raw_os_error(22))?;
+    let length = u16::try_from(steps.len()).map_err(|_| io::Error::from_raw_os_error(EINVAL))?;
     let program = FilterProgram { length, steps: steps.as_ptr() };
     // SAFETY: the program says how long its steps are, and both outlive the call; the kernel copies them.
     check(unsafe {
