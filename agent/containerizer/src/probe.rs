@@ -16,8 +16,8 @@ pub struct Capabilities {
     /// Whether the first process of a container can be kept from the OOM killer of the whole machine;
     /// without, it still is out of reach of its own container's.
     pub oom_protection: bool,
-    /// Each thing that tasks or the agent have to do without, because the agent is not root or systemd has given it no control
-    /// groups: a sentence for people that says what to do, without its full stop.
+    /// Each thing that tasks or the agent have to do without, because the agent is not root, lacks a capability, or systemd has
+    /// given it no control groups: a sentence for people that says what to do, without its full stop.
     pub lacking: Vec<String>,
 }
 
@@ -57,6 +57,21 @@ const NEEDED: [(u32, &str); 9] = [
 
 const CAP_SYS_RESOURCE: u32 = 24;
 
+/// What tasks have to do without for want of capabilities that a container can be made without.
+fn lacking_without(effective: u64) -> Vec<String> {
+    if may_raise_limits(effective) {
+        return Vec::new();
+    }
+    let lacking = "the agent has no CAP_SYS_RESOURCE: when the whole machine is out of memory, the first process of a container \
+                   may be killed, and its task with it, to no avail; and no process of a task gets a higher limit than the \
+                   agent has (prlimit); run the agent as root with that capability";
+    vec![lacking.into()]
+}
+
+fn may_raise_limits(effective: u64) -> bool {
+    effective & (1 << CAP_SYS_RESOURCE) != 0
+}
+
 /// What containers are made with.
 #[derive(Debug)]
 pub(crate) struct Means {
@@ -95,9 +110,11 @@ pub(crate) fn find(instance: &str) -> Result<Means, CannotIsolate> {
         missing.push(format!("the kernel has no pid descriptors ({error}; Linux 5.12 or later is needed)"));
     }
     match cgroup::detect(instance) {
-        Ok(Detected { groups, lacking }) if missing.is_empty() => {
-            Ok(Means { groups, user_map, lacking: [lacking_users, lacking].concat() })
-        }
+        Ok(Detected { groups, lacking }) if missing.is_empty() => Ok(Means {
+            groups,
+            user_map,
+            lacking: [lacking_users, lacking_without(effective), lacking].concat(),
+        }),
         Ok(_) => Err(CannotIsolate { missing }),
         Err(groups) => Err(CannotIsolate { missing: [missing, groups].concat() }),
     }
@@ -105,7 +122,7 @@ pub(crate) fn find(instance: &str) -> Result<Means, CannotIsolate> {
 
 /// What a machine can do on which these control groups were found, and what tasks have to do without.
 pub(crate) fn capabilities(groups: &dyn Hierarchy, lacking: &[String]) -> Capabilities {
-    let oom_protection = effective() & (1 << CAP_SYS_RESOURCE) != 0;
+    let oom_protection = may_raise_limits(effective());
     Capabilities { layout: groups.layout(), oom_protection, lacking: lacking.to_vec() }
 }
 
@@ -116,6 +133,17 @@ fn effective() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_agent_that_cannot_keep_first_processes_from_the_oom_killer_says_so_with_the_capability() {
+        const ALL: u64 = (1 << 41) - 1;
+        assert_eq!(lacking_without(ALL), Vec::<String>::new());
+        let told = lacking_without(ALL & !(1 << CAP_SYS_RESOURCE));
+        let [told] = &told[..] else { panic!("one sentence: {told:?}") };
+        for part in ["CAP_SYS_RESOURCE", "out of memory", "run the agent as root"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 
     #[test]
     fn the_refusal_names_every_missing_thing_and_the_way_out() {

@@ -39,6 +39,8 @@ mod recovery;
 mod rootfs;
 #[path = "containers/rootless.rs"]
 mod rootless;
+#[path = "containers/steps.rs"]
+mod steps;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
 #[path = "containers/upgrade.rs"]

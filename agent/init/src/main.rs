@@ -18,10 +18,12 @@
 //! The program is small and static because it stays in memory once for each container.
 #![deny(unsafe_code)]
 
+mod errno;
 mod failure;
 mod logs;
 mod mounts;
 mod rootfs;
+mod standing;
 mod supervise;
 mod sys;
 mod task;
@@ -44,9 +46,6 @@ use task::Files;
 
 /// The exit code when a set-up failed; nobody decides by it, the report and the record say why.
 const SET_UP_FAILED: u8 = 125;
-
-/// The greatest `oom_score_adj` (proc_pid_oom_score_adj(5)).
-const OOM_SCORE_MAX: i32 = 1000;
 
 /// The lowest port that takes no right, of the network of whoever looks (ip-sysctl).
 const LOWEST_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -80,6 +79,10 @@ fn main() -> ExitCode {
         Ok(plan) => plan,
         Err(failure) => return give_up(&report, None, failure),
     };
+    // Before a file is written: a limit of the agent's may be on that.
+    if let Err(failure) = standing::reset(plan.open_files) {
+        return give_up(&report, None, failure);
+    }
     let mut record = match plan.record.as_ref().map(|path| open_record(path)).transpose() {
         Ok(record) => record,
         Err(failure) => return give_up(&report, None, failure),
@@ -179,7 +182,7 @@ fn start(plan: &Plan, report: &OwnedFd, given: [Option<OwnedFd>; 2]) -> Result<R
     if plan.users.is_some() != users.is_some() {
         return Err(no_descriptor()).at(Step::Users, || "no descriptor of them".into());
     }
-    let oom_score = keep_from_oom_killer(plan);
+    let oom_score = standing::keep_from_oom_killer(plan)?;
     let init_groups = task::open_groups(&plan.init_groups)?;
     task::join(&init_groups, &plan.init_groups)?;
     drop(init_groups);
@@ -243,24 +246,9 @@ fn start(plan: &Plan, report: &OwnedFd, given: [Option<OwnedFd>; 2]) -> Result<R
     }
 }
 
-/// What the agent was to hand over and did not: EBADF.
+/// What the agent was to hand over and did not.
 fn no_descriptor() -> io::Error {
-    io::Error::from_raw_os_error(9)
-}
-
-/// Tries to make the first process of a container the last that the OOM killer takes, and returns the score for the
-/// task, or for a command beside it. Without the right to lower a score the container still works: the first process is
-/// tiny and in no limited group.
-fn keep_from_oom_killer(plan: &Plan) -> Option<i32> {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    if matches!(plan.place, Place::Host | Place::Inside { namespaces: false, .. }) {
-        return None;
-    }
-    let before: i32 = fs::read_to_string(FILE).ok()?.trim().parse().ok()?;
-    if matches!(plan.place, Place::Container { .. }) {
-        let _ = fs::write(FILE, "-1000");
-    }
-    Some(before.max(0).saturating_add(plan.oom_score).min(OOM_SCORE_MAX))
+    io::Error::from_raw_os_error(errno::EBADF)
 }
 
 fn give_up(report: &OwnedFd, record: Option<File>, failure: Failure) -> ExitCode {

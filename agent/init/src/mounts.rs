@@ -24,6 +24,7 @@ use bourse_init::plan::{Bind, LAYERS, Root, SANDBOX, TMP};
 use bourse_init::record::Failure;
 use bourse_init::step::Step;
 
+use crate::errno::{EINVAL, ELOOP, ENOENT, ENOTDIR};
 use crate::failure::At;
 use crate::rootfs::{self, Layers};
 use crate::sys::{
@@ -61,12 +62,6 @@ const LINKS: [(&str, &str); 1] = [("/var/run", "/run")];
 
 /// Directories that programs expect to be there.
 const EMPTY: [&str; 4] = ["/home", "/root", "/run", "/var"];
-
-// There is nothing at such a path, or nothing any more: the task may have put something else on the way.
-const ENOENT: i32 = 2;
-const ENOTDIR: i32 = 20;
-const EINVAL: i32 = 22;
-const ELOOP: i32 = 40;
 
 const QUIET: u64 = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 const HARMLESS: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
@@ -137,7 +132,9 @@ pub fn set_up(view: &View<'_>) -> Result<(), Failure> {
             .at(Step::Root, || "/".into())?,
     }
     drop(layers);
-    std::env::set_current_dir(sandbox).and_then(|()| sys::make_root_here()).at(Step::Root, || "/".into())?;
+    let new_root = sys::open_place(sandbox, Links::Follow).at(Step::Root, || "/".into())?;
+    sys::make_root(new_root.as_fd()).at(Step::Root, || "/".into())?;
+    drop(new_root);
 
     // In a directory that a task brought, links may be anywhere; in an empty root there are those that we make.
     let (step, links) = match root {
@@ -432,6 +429,7 @@ impl Covers {
         match fs::metadata(path) {
             Ok(what) if what.is_dir() => self.put_over_directory(path),
             Ok(_) => sys::mount("/dev/null", path, "", MS_BIND, ""),
+            // Nothing is at such a path, or nothing any more: the task may have put something else on the way.
             Err(error) if matches!(error.raw_os_error(), Some(ENOENT | ENOTDIR | ELOOP)) => Ok(()),
             Err(error) => Err(error),
         }

@@ -44,7 +44,8 @@ pub struct Plan {
     pub cwd: PathBuf,
     /// Who the program runs as; `None` keeps the agent's own user and privileges (`--isolation=process`).
     pub identity: Option<Identity>,
-    /// Open files allowed (soft limit), cut to the hard limit that is there; 0 leaves it alone.
+    /// Open files allowed, soft and hard limit, cut to the hard limit that is there where that may not be raised; 0 leaves both
+    /// alone.
     pub open_files: u64,
     /// Programs that the task's system calls have to pass, each as the kernel's `sock_filter`s of 8 bytes; installed in
     /// this order.

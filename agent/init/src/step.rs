@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Step {
     /// Reading the plan.
     Plan,
+    /// Putting limits, turn and personality to what is usual, not what the agent has, and setting the score for the OOM killer.
+    Rlimit,
     /// Opening the exit record.
     Record,
     /// Joining the control groups.
@@ -32,8 +34,6 @@ pub enum Step {
     Hostname,
     /// Making the task's process.
     Fork,
-    /// Setting resource limits of the process (open files, core dumps).
-    Rlimit,
     /// Entering the container's own users.
     Users,
     /// Switching to the task's user and groups.
@@ -53,6 +53,7 @@ pub enum Step {
 /// All steps, for parsing and for tests.
 pub const ALL: [Step; 21] = [
     Step::Plan,
+    Step::Rlimit,
     Step::Record,
     Step::Cgroup,
     Step::Output,
@@ -65,7 +66,6 @@ pub const ALL: [Step; 21] = [
     Step::Hide,
     Step::Hostname,
     Step::Fork,
-    Step::Rlimit,
     Step::Users,
     Step::User,
     Step::Capabilities,
@@ -80,6 +80,7 @@ impl Step {
     pub fn word(self) -> &'static str {
         match self {
             Step::Plan => "plan",
+            Step::Rlimit => "rlimit",
             Step::Record => "record",
             Step::Cgroup => "cgroup",
             Step::Output => "output",
@@ -92,7 +93,6 @@ impl Step {
             Step::Hide => "hide",
             Step::Hostname => "hostname",
             Step::Fork => "fork",
-            Step::Rlimit => "rlimit",
             Step::Users => "users",
             Step::User => "user",
             Step::Capabilities => "capabilities",
@@ -112,6 +112,7 @@ impl Step {
     pub fn what(self) -> &'static str {
         match self {
             Step::Plan => "read the plan of the container",
+            Step::Rlimit => "set the limits of the process",
             Step::Record => "open the exit record",
             Step::Cgroup => "join the control groups",
             Step::Output => "open the files for stdout and stderr",
@@ -124,7 +125,6 @@ impl Step {
             Step::Hide => "hide the agent's directories",
             Step::Hostname => "set the host name",
             Step::Fork => "make the process of the task",
-            Step::Rlimit => "set the limits of the process",
             Step::Users => "enter the container's own users",
             Step::User => "switch to the user of the task",
             Step::Capabilities => "drop capabilities",
@@ -139,9 +139,16 @@ impl Step {
     pub fn advice(self) -> &'static str {
         match self {
             Step::Plan | Step::Record => "see whether the agent's runtime directory is writable and has room",
+            Step::Rlimit => {
+                "see what keeps the agent from setting limits of processes that it makes: a filter of system calls around it, \
+                 or a /proc that may not be written to"
+            }
             Step::Cgroup => "see whether someone else removed or moved the agent's control groups",
             Step::Output => "see whether the sandbox's file system is writable and has room",
-            Step::Namespaces => "the container ended meanwhile",
+            Step::Namespaces => {
+                "the container ended meanwhile, or something around the agent keeps it from entering namespaces: run it as root \
+                 with all capabilities"
+            }
             Step::Root => {
                 "run the agent as root with all capabilities, on Linux 5.12 or newer and not from an initial ramdisk, or \
                  start it with --isolation=process; an agent without root may be held back by a security module or by a \
@@ -164,7 +171,6 @@ impl Step {
             }
             Step::Volume => "see whether the path is there on the agent's machine, with no link on the way",
             Step::Fork => "see whether the machine is out of processes or memory",
-            Step::Rlimit => "raise the agent's own limits",
             Step::User => {
                 "name a user of this agent's machine, or run the agent as root so that it can switch"
             }

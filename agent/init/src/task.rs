@@ -7,7 +7,7 @@
 
 use std::env::split_paths;
 use std::ffi::{CString, OsStr};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,8 +20,9 @@ use bourse_init::record::Failure;
 use bourse_init::report;
 use bourse_init::step::Step;
 
+use crate::errno::{E2BIG, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EPERM};
 use crate::failure::{At, failure};
-use crate::sys;
+use crate::{standing, sys};
 
 /// The files of a task that have to be opened before the view of the file system changes.
 pub struct Files {
@@ -41,8 +42,9 @@ impl Files {
     /// Makes the task's process: `None` in the child, its id in the parent. Tells whether the child has yet to join the
     /// group that it should be made in.
     pub fn make_child(&self) -> io::Result<(Option<i32>, bool)> {
-        // Older kernels cannot, or a filter of system calls hides that they can.
-        const CANNOT: [i32; 5] = [1, 7, 22, 38, 95];
+        // Older kernels cannot, or a filter of system calls hides that they can: see `clone` of the containerizer's
+        // `spawn.rs`.
+        const CANNOT: [i32; 5] = [EPERM, E2BIG, EINVAL, ENOSYS, EOPNOTSUPP];
         let Some((group, _)) = &self.group else { return Ok((sys::make_child()?, false)) };
         match sys::make_child_in(group.as_fd()) {
             Err(error) if error.raw_os_error().is_some_and(|number| CANNOT.contains(&number)) => {
@@ -118,12 +120,8 @@ fn prepare(
     sys::setsid();
     sys::default_signals();
     if let Some(score) = oom_score {
-        // The first process is kept from the OOM killer; its children are not. Raising is always allowed.
-        let _ = fs::write("/proc/self/oom_score_adj", score.to_string());
-    }
-    sys::set_soft_limit(sys::RLIMIT_CORE, 0).at(Step::Rlimit, || "core file size".into())?;
-    if plan.open_files > 0 {
-        sys::set_soft_limit(sys::RLIMIT_NOFILE, plan.open_files).at(Step::Rlimit, || "open files".into())?;
+        // The first process is kept from the OOM killer; its children are not.
+        standing::take_oom_score(plan, score)?;
     }
     // Here and not before: a task of root could change the mode and the owner of the machine's own.
     let null =
@@ -186,7 +184,7 @@ fn wait_for_go(gate: &OwnedFd) -> Result<(), Failure> {
 
 fn execute(plan: &Plan) -> Failure {
     let Some(name) = plan.argv.first() else {
-        return Failure { step: Step::Exec, errno: 22, detail: "the command is empty".into() };
+        return Failure { step: Step::Exec, errno: EINVAL, detail: "the command is empty".into() };
     };
     let texts = |list: &[std::ffi::OsString]| -> Option<Vec<CString>> {
         list.iter().map(|text| CString::new(text.as_bytes()).ok()).collect()
@@ -194,13 +192,13 @@ fn execute(plan: &Plan) -> Failure {
     let (Some(argv), Some(env)) = (texts(&plan.argv), texts(&plan.env)) else {
         return Failure {
             step: Step::Exec,
-            errno: 22,
+            errno: EINVAL,
             detail: "an argument or variable holds a zero byte".into(),
         };
     };
     // As execvp does: the first that can be started wins, and "not found" is said only if nothing better can
     // be.
-    let mut worst = io::Error::from_raw_os_error(2);
+    let mut worst = io::Error::from_raw_os_error(ENOENT);
     for program in candidates(name, &plan.env) {
         let error = sys::execute(&program, &argv, &env);
         if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {

@@ -34,7 +34,7 @@ use crate::{init_image, user};
 /// How long the set-up may be silent. It takes milliseconds; a machine that swaps may need seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
-/// Open files that a task is allowed, cut to the agent's own hard limit: what Docker allows. Programs that
+/// Open files that a task is allowed, cut to the agent's own hard limit where it may not raise that: what Docker allows. Programs that
 /// close all descriptors up to the limit one by one are still fast with it.
 const OPEN_FILES: u64 = 1 << 20;
 

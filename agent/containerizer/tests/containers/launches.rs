@@ -116,11 +116,16 @@ async fn a_full_disk_does_not_say_that_no_container_can_be_run() {
     }
 }
 
+/// The programs of this thread lack a capability from now on, whoever they run as.
+pub fn without(capability: libc::c_int) {
+    // SAFETY: no memory involved; the set belongs to this thread.
+    assert_eq!(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }, 0);
+}
+
 /// Does something in a lab on a thread of its own, whose programs lack a capability whoever they run as.
 fn without_capability<F: Future<Output = ()>>(capability: libc::c_int, work: impl FnOnce(Lab) -> F + Send) {
     let on_thread = || {
-        // SAFETY: no memory involved; the set belongs to this thread.
-        assert_eq!(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }, 0);
+        without(capability);
         // Threads for what blocks are made by this one, and lack the same.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("it can be made").block_on(async { work(Lab::new()).await });

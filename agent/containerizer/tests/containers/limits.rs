@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use bourse_containerizer::cgroup::{Extra, LimitsError};
 use bourse_containerizer::{
-    Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, Cores, Ended, HugePages, Limitation,
-    Limits, Usage,
+    Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, Cores, Ended, HugePages, Isolation,
+    Limitation, Limits, Usage,
 };
 use bourse_types::{Exit, Milli};
 
-use super::lab::{DEADLINE, Lab, exit_of, groups_of, has, processes_marked, read, until};
+use super::lab::{DEADLINE, Lab, exit_of, groups_of, has, parent_of, processes_marked, read, until};
 
 async fn usage(lab: &Lab, spec: &ContainerSpec) -> Usage {
     lab.containerizer.usage(&spec.container_id).await.expect("it is known")
@@ -303,6 +303,35 @@ async fn a_task_and_its_checks_go_sooner_by_their_score_when_the_machine_is_out_
     let check = check(&format!("[ $(cat /proc/self/oom_score_adj) = {expected} ]"));
     let end = lab.containerizer.exec(&spec.container_id, &check).await.expect("it can be run");
     assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
+    lab.finish().await;
+}
+
+/// Plan: where the agent may lower a score, as in the machine of `make test-cgroup2`, the first process has the lowest; where
+/// it may not, that of the agent, and the agent says what it lacks.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_process_is_kept_from_the_oom_killer_where_its_agent_may_do_so_and_its_task_is_not() {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    let lab = Lab::new();
+    let status = fs::read_to_string("/proc/thread-self/status").expect("/proc is mounted");
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("it has some");
+    let effective = u64::from_str_radix(effective.trim(), 16).expect("a set");
+    let may = effective & (1 << CAP_SYS_RESOURCE) != 0;
+    let score = |who: &str| -> i32 {
+        let score = fs::read_to_string(format!("/proc/{who}/oom_score_adj")).expect("it runs");
+        score.trim().parse().expect("a number")
+    };
+    let own = score("self");
+    let mut spec = lab.spec("c1", &["sleep", "1000"]);
+    spec.limits.oom_score = 300;
+    let task = lab.launch(&spec).await.pid;
+    assert_eq!(score(&parent_of(task).to_string()), if may { -1000 } else { own });
+    assert_eq!(score(&task.to_string()), (own.max(0) + 300).min(1000));
+
+    let can =
+        lab.containerizer.try_out(Isolation::Linux).await.expect("these tests run where tasks can be run");
+    let can = can.expect("it isolates");
+    assert_eq!(can.oom_protection, may);
+    assert_eq!(can.lacking.iter().any(|lacking| lacking.contains("CAP_SYS_RESOURCE")), !may, "{can:?}");
     lab.finish().await;
 }
 

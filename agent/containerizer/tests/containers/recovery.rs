@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use bourse_containerizer::{Containerizer, LinuxContainerizer, Outcome, Recovered, RecoveredState};
@@ -42,14 +42,24 @@ impl Agent {
     }
 
     /// Waits until it has ended by itself, and tells the signal that ended it.
-    pub async fn until_ended(mut self) -> Option<i32> {
+    pub async fn until_ended(self) -> Option<i32> {
+        self.status().await.signal()
+    }
+
+    /// Waits until it has ended by itself, as a test that has passed.
+    pub async fn until_done(self) {
+        let status = self.status().await;
+        assert!(status.success(), "{status}; what it says is above");
+    }
+
+    async fn status(mut self) -> ExitStatus {
         let mut status = None;
         until("the agent ends", || {
             status = self.0.try_wait().expect("it is our child");
             status.is_some()
         })
         .await;
-        status.and_then(|status| status.signal())
+        status.expect("it was there")
     }
 }
 

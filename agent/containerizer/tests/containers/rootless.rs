@@ -146,6 +146,7 @@ async fn without_root_a_task_is_isolated_and_limited_in_groups_that_were_given_t
     let can = lab.containerizer.try_out(Isolation::Linux).await.expect("the groups are given");
     let can = can.expect("it isolates");
     assert!(!can.oom_protection && can.lacking[0].contains(&format!("uid {USER}")), "{can:?}");
+    assert!(can.lacking.iter().any(|lacking| lacking.contains("CAP_SYS_RESOURCE")), "{can:?}");
 
     let script =
         "id -u; hostname; cat /proc/self/uid_map; set -- /proc/[0-9]*; echo $#; ls /sys/fs/cgroup | wc -l

@@ -5,13 +5,17 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
-use bourse_containerizer::{Bind, ContainerSpec, Containerizer};
+use bourse_containerizer::{Bind, Check, CheckEnd, ContainerSpec, Containerizer};
+use bourse_types::Exit;
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::chroot;
 
 use super::{USERS, answers, script_as};
-use crate::lab::Lab;
+use crate::lab::{DEADLINE, Lab, read, until};
 
 /// From a root inside the root, which whoever may change its root gets out of; by a directory that was moved away from
 /// under its mount; and by an open directory. All lead to the container's root at most.
@@ -123,6 +127,50 @@ async fn no_way_up_leads_out_of_the_root_of_a_task() {
         assert_eq!(lab.output(&spec).await, expected, "{user}");
     }
     lab.finish().await;
+}
+
+/// Takes this thread, and those that it makes from now on, to a chroot in a mount namespace of their own: the machine's tree
+/// once more, at a folder of it.
+fn enter_chroot(folder: &Path) {
+    // SAFETY: no memory involved; what is this thread's own from now on is no other's.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0, "{}", std::io::Error::last_os_error());
+    let none: Option<&Path> = None;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("we are root");
+    mount(Some("/"), folder, none, MsFlags::MS_REC | MsFlags::MS_BIND, none).expect("we are root");
+    chroot(folder).expect("we are root");
+    std::env::set_current_dir("/").expect("it is there");
+}
+
+/// Plan: the mount namespace of such a container has the machine's tree above the agent's root, where a task of root gets to
+/// by chroot(2) unless it is let go of; and a check enters that namespace by its root.
+#[test]
+fn no_way_up_leads_out_of_the_root_of_a_task_whose_agent_is_in_a_chroot_and_checks_have_the_same_root() {
+    let folder = tempfile::TempDir::new().expect("a temporary directory");
+    let on_thread = || {
+        enter_chroot(folder.path());
+        // Threads for what blocks are made by this one, and are in there, too.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("it can be made").block_on(async {
+            let lab = Lab::new();
+            let mut spec = script_as(&lab, "root", "root", ROOTS);
+            spec.env.push(("MACHINE".into(), lab.work.display().to_string()));
+            let expected = "from_inner_root: at the root\nfrom_moved_directory: nowhere\n\
+                            from_open_directory: at the root\nmachine: False False\n";
+            assert_eq!(lab.output(&spec).await, expected);
+
+            let spec = lab.shell("checked", "stat -c %d:%i / > root; exec sleep 1000");
+            lab.launch(&spec).await;
+            until("it has looked", || read(&spec, "root").ends_with('\n')).await;
+            let script = "stat -c %d:%i / | cmp - root";
+            let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+            let check = Check { argv, env: Vec::new(), timeout: DEADLINE };
+            let end = lab.containerizer.exec(&spec.container_id, &check).await.expect("it can be run");
+            assert_eq!(end, CheckEnd::Exited(Exit::Code(0)));
+            lab.finish().await;
+        });
+    };
+    let done = thread::scope(|scope| scope.spawn(on_thread).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 #[tokio::test(flavor = "multi_thread")]
