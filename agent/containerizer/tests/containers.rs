@@ -41,6 +41,8 @@ mod rootfs;
 mod rootless;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
+#[path = "containers/unlinked.rs"]
+mod unlinked;
 #[path = "containers/upgrade.rs"]
 mod upgrade;
 #[path = "containers/users.rs"]
