@@ -7,6 +7,8 @@
 #[path = "containers/lab.rs"]
 mod lab;
 
+#[path = "containers/delegated.rs"]
+mod delegated;
 #[path = "containers/ends.rs"]
 mod ends;
 #[path = "containers/escapes.rs"]

@@ -1,20 +1,15 @@
 //! The quota that keeps a sandbox to its limit, where its file system has quotas of projects.
 
-use std::env;
 use std::fs;
-use std::path::PathBuf;
 
 use bourse_containerizer::{ContainerSpec, quota};
+use bourse_hostile::quota_folder;
 use bourse_types::Exit;
 
 use super::lab::{Lab, read, until};
 use super::unlinked::keeps_unlinked;
 
 const MIB: u64 = 1 << 20;
-
-/// A folder on a file system that has them. The kernel of the machine that runs the tests may be without; the guest of
-/// `test-cgroup2` is not.
-pub const PLACE: &str = "QUOTA_TEST_DIR";
 
 /// So many MiB, and as many files as there are.
 fn of_bytes(mebibytes: u64) -> quota::Limit {
@@ -23,7 +18,7 @@ fn of_bytes(mebibytes: u64) -> quota::Limit {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_fills_its_quota_is_told_so_and_others_on_the_same_disk_go_on() {
-    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else { return };
+    let Some(place) = quota_folder() else { return };
     let lab = Lab::new();
     let on_it = |name: &str, mebibytes: u64, script: &str| {
         let sandbox = place.join(name);
@@ -104,7 +99,7 @@ fn makes_files(count: u32) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_makes_more_files_than_its_quota_has_inodes_is_told_so_and_others_make_theirs() {
-    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else { return };
+    let Some(place) = quota_folder() else { return };
     let lab = Lab::new();
     let on_it = |name: &str, inodes: Option<u64>, script: &str| {
         let sandbox = place.join(name);
