@@ -136,7 +136,7 @@ async fn what_has_no_name_any_more_counts_however_a_task_keeps_it() {
 async fn a_file_without_a_name_counts_in_a_root_of_the_tasks_own_and_what_was_there_before_does_not() {
     let lab = Lab::new();
     let image = image(&lab, "image");
-    fs::write(image.join("large"), vec![7; 2 * MIB as usize]).expect("it is writable");
+    fs::write(image.join("large"), vec![7_u8; 2 << 20]).expect("it is writable");
     // One that is new, one that is only hidden, and one that is copied as it is written to.
     let script = "exec 3> /gone; rm /gone; head -c 2097152 /dev/zero >&3; exec 4< /large; rm /large
         exec 5>> /release; rm /release; echo ready; exec sleep 1000";
