@@ -136,18 +136,19 @@ pub struct Measured {
     pub held: Held,
     /// So many files and folders were, each folder with all that is in it.
     left_out: usize,
-    /// Files that the task has open were, as it has more descriptors than are looked at.
-    open_left_out: bool,
+    /// Files that the task has removed and keeps may have been, as it has more descriptors, mappings and threads than are
+    /// looked at, or the agent may not look.
+    kept_left_out: bool,
 }
 
 impl Measured {
     fn is_whole(&self) -> bool {
-        self.left_out == 0 && !self.open_left_out
+        self.left_out == 0 && !self.kept_left_out
     }
 }
 
-/// What is in a sandbox, and how long it took to find out. Files that have no name any more and are still open are among
-/// it, as far as the quota of the sandbox or the task's descriptors tell.
+/// What is in a sandbox, and how long it took to find out. Files that have no name any more and are still kept are among it,
+/// as far as the quota of the sandbox or the task's processes tell.
 pub async fn measure<C: Containerizer>(
     containers: &C,
     container: &ContainerId,
@@ -160,7 +161,7 @@ pub async fn measure<C: Containerizer>(
     });
     match measured.await {
         Ok((Ok((size, device, bytes_per_inode)), of_quota, took)) => {
-            // Of a task with very many descriptors this takes long as well.
+            // Of a task with very many descriptors or mappings this takes long as well.
             let looking = Instant::now();
             let unlinked = containers.unlinked(container, device).await;
             let of_quota = of_quota.unwrap_or_default();
@@ -169,8 +170,8 @@ pub async fn measure<C: Containerizer>(
                 inodes: size.inodes.saturating_add(unlinked.inodes).max(of_quota.inodes),
                 bytes_per_inode,
             };
-            let open_left_out = !unlinked.is_whole;
-            (Ok(Measured { held, left_out: size.left_out, open_left_out }), took + looking.elapsed())
+            let kept_left_out = !unlinked.is_whole;
+            (Ok(Measured { held, left_out: size.left_out, kept_left_out }), took + looking.elapsed())
         }
         Ok((Err(error), _, took)) => (Err(error), took),
         Err(panic) => (Err(io::Error::other(panic)), began.elapsed()),
@@ -199,15 +200,15 @@ pub async fn space(folder: PathBuf) -> Option<Space> {
 fn tell(sandbox: &Path, task: &TaskKey, measured: &io::Result<Measured>) {
     let (framework_id, task_id, sandbox) = (&task.framework, &task.task, sandbox.display());
     match measured {
-        Ok(Measured { left_out, open_left_out, .. }) => warn!(
+        Ok(Measured { left_out, kept_left_out, .. }) => warn!(
             %framework_id,
             %task_id,
             %sandbox,
             left_out,
-            open_left_out,
+            kept_left_out,
             "cannot measure all that is in a sandbox, time and again: only what the rest takes is shown and limited; the \
-             task should have fewer folders, and move them about less, and where open files were left out it should have \
-             fewer of those"
+             task should have fewer folders, and move them about less, and where files that it keeps were left out it should \
+             have fewer of those, mappings and threads, and an agent that is root"
         ),
         Err(error) => warn!(
             %framework_id,

@@ -3,6 +3,8 @@
 //! The agent's process is this very test binary, started again for its one "test" below. It needs root, as isolating
 //! does.
 
+#[path = "../containerizer/tests/containers/delegated.rs"]
+mod delegated;
 #[path = "agent/lab.rs"]
 mod lab;
 #[path = "agent/master.rs"]
@@ -22,6 +24,8 @@ mod killing;
 mod logs;
 #[path = "agent/namespaces.rs"]
 mod namespaces;
+#[path = "agent/quota.rs"]
+mod quota;
 #[path = "agent/recovery.rs"]
 mod recovery;
 #[path = "agent/registering.rs"]
@@ -30,6 +34,8 @@ mod registering;
 mod resizing;
 #[path = "agent/rootfs.rs"]
 mod rootfs;
+#[path = "agent/rootless.rs"]
+mod rootless;
 #[path = "agent/running.rs"]
 mod running;
 #[path = "agent/stopping.rs"]

@@ -1,9 +1,11 @@
-//! A disk that goes bad, or that is made for few files.
+//! A disk that goes bad, or that is made for few files, or has quotas.
 
+use std::env;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 /// How long the kernel may take to let go of what was unmounted, on a machine that is busy with other tests.
@@ -93,6 +95,22 @@ impl Drop for FragileDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
     }
+}
+
+/// Names the folder of [`quota_folder`].
+const QUOTA_FOLDER: &str = "QUOTA_TEST_DIR";
+
+/// A folder on a file system with quotas of projects, as the guest of `make test-cgroup2` has one. The kernel of the machine
+/// that runs the tests need not know them: `None`, and the test that asks is to be left out, which is said.
+pub fn quota_folder() -> Option<PathBuf> {
+    let folder = env::var_os(QUOTA_FOLDER).map(PathBuf::from);
+    if folder.is_none() {
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        let why = "QUOTA_TEST_DIR names no folder on a file system with quotas; make test-cgroup2 runs it";
+        // Not by `eprintln`, of which nothing is shown where a test passes. Who cannot be told needs not.
+        let _ = writeln!(io::stderr(), "left out: {test}: {why}");
+    }
+    folder
 }
 
 fn run(command: &mut Command) {

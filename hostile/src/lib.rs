@@ -1,8 +1,8 @@
 //! Bytes and texts as they come from somebody who means harm, or from a disk that has gone bad; and such a disk.
 //!
-//! **What is this room for?** Tests of readers, and of those whose disk fails under them: [`FragileDisk`]. What is wrong in
-//! one place only gets further into a reader than what is random, so valid bytes are damaged here, in the ways that have
-//! broken readers before.
+//! **What is this room for?** Tests of readers, and of those whose disk fails under them, [`FragileDisk`], or has quotas,
+//! [`quota_folder`]. What is wrong in one place only gets further into a reader than what is random, so valid bytes are
+//! damaged here, in the ways that have broken readers before.
 //!
 //! **What does it promise?** Damage is made of small steps, so that proptest finds the least of them that still breaks the
 //! reader. [`judged`] holds of every reader alike that it comes back soon, and that its refusals can be shown to people.
@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use bytes::{Damages, damaged, damages};
-pub use disk::FragileDisk;
+pub use disk::{FragileDisk, quota_folder};
 pub use text::text;
 
 /// A reader that takes longer for a mebibyte does more than to read, on a machine on which a second is [`FLOORS`] floors.

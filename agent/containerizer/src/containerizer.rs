@@ -55,8 +55,9 @@ pub trait Containerizer: Send + Sync + 'static {
     /// whole machine was out of memory it does not on control groups of version 1.
     fn usage(&self, id: &ContainerId) -> impl Future<Output = Result<Usage, ContainerError>> + Send;
 
-    /// What files take on a device (`st_dev`) that the container has open and that have no name any more, without those of
-    /// its volumes. Nothing where the container is over or not isolated. Costs a look at every descriptor of its processes.
+    /// What files take that have no name any more and that the container keeps, by a descriptor, a mapping or otherwise,
+    /// without those of its volumes; its sandbox is on this device (`st_dev`). Nothing where the container is over or not
+    /// isolated. Costs a look at every descriptor, mapping and thread of its processes, as far as the bound goes.
     fn unlinked(&self, _id: &ContainerId, _device: u64) -> impl Future<Output = Unlinked> + Send {
         async { Unlinked::NONE }
     }
@@ -84,14 +85,15 @@ pub trait Containerizer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<CheckEnd, ContainerError>> + Send;
 }
 
-/// What open files take that have no name any more: a lower bound, as not all that keeps a file is seen.
+/// What files take that have no name any more and are kept: a lower bound, as what is on its way in a socket is not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unlinked {
     /// Their blocks.
     pub bytes: u64,
     /// How many there are.
     pub inodes: u64,
-    /// Whether every descriptor was looked at: of very many some are left out.
+    /// Whether every descriptor, mapping and thread was looked at: of very many some are left out, and an agent that is not
+    /// root cannot look at what is only mapped.
     pub is_whole: bool,
 }
 

@@ -4,12 +4,13 @@
 //! descriptors, made again by `recover`. Each part of a container's life is a file: `launch`, `recover`,
 //! `resize` (other limits), `end` (wait, kill, destroy), `check` (commands inside). `turns` keeps a launch and a
 //! removal apart, `no_start` tells why a first process could not be made, `unlinked` what a task keeps on a disk where no
-//! walk finds it. `try_out` is a whole life, for the proof.
+//! walk finds it, by its mounts (`own_mounts`). `try_out` is a whole life, for the proof.
 
 mod check;
 mod end;
 mod launch;
 mod no_start;
+mod own_mounts;
 mod recover;
 mod resize;
 mod try_out;
@@ -268,9 +269,11 @@ impl Containerizer for LinuxContainerizer {
 
     async fn unlinked(&self, id: &ContainerId, device: u64) -> Unlinked {
         let id = id.clone();
-        self.blocking(move |inner| match inner.groups.as_ref() {
-            Ok(groups) => unlinked::measure(groups.processes(id.as_str()), device),
-            Err(_) => Unlinked::NONE,
+        self.blocking(move |inner| {
+            let Ok(groups) = &inner.groups else { return Unlinked::NONE };
+            let container = inner.find(&id).ok();
+            let first = container.and_then(|container| Some(container.started()?.init.pid));
+            unlinked::measure(first, groups.processes(id.as_str()), device)
         })
         .await
     }

@@ -182,6 +182,17 @@ pub fn reap(process: BorrowedFd<'_>) -> Option<WaitStatus> {
         .filter(|status| *status != WaitStatus::StillAlive)
 }
 
+/// Whether two threads have one table of descriptors and not each its own. `false`, too, where one has ended or the kernel
+/// does not tell, which it may be built not to (kcmp(2)).
+pub fn share_descriptors(one: u32, other: u32) -> bool {
+    // linux/kcmp.h.
+    const KCMP_FILES: libc::c_int = 2;
+    let [one, other] = [one, other].map(|thread| thread as libc::pid_t);
+    let unused: libc::c_ulong = 0;
+    // SAFETY: no memory involved.
+    unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_FILES, unused, unused) == 0 }
+}
+
 /// Whether the kernel knows pid descriptors (Linux 5.3).
 pub fn supported() -> io::Result<()> {
     let own = Process::with_pid(std::process::id())?
@@ -221,6 +232,15 @@ mod tests {
         }
         let error = stat_by(42, Ok("42 (a) S".into())).expect_err("half a line");
         assert!(error.to_string().contains("/proc/42/stat"), "{error}");
+    }
+
+    #[test]
+    fn threads_have_one_table_of_descriptors_and_processes_each_its_own() {
+        let own = std::process::id();
+        let is_told = share_descriptors(own, own);
+        let other = move || share_descriptors(own, nix::unistd::gettid().as_raw() as u32);
+        assert_eq!(std::thread::spawn(other).join().expect("it only asks"), is_told);
+        assert!(!share_descriptors(own, std::os::unix::process::parent_id()));
     }
 
     #[test]

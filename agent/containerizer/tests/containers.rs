@@ -7,6 +7,8 @@
 #[path = "containers/lab.rs"]
 mod lab;
 
+#[path = "containers/delegated.rs"]
+mod delegated;
 #[path = "containers/ends.rs"]
 mod ends;
 #[path = "containers/escapes.rs"]
@@ -43,6 +45,8 @@ mod rootless;
 mod steps;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
+#[path = "containers/unlinked.rs"]
+mod unlinked;
 #[path = "containers/upgrade.rs"]
 mod upgrade;
 #[path = "containers/users.rs"]

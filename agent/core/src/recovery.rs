@@ -132,11 +132,13 @@ impl Agent {
             Some(Condition::Running { pid }) => self.go_on(now, key, container, pid, out),
             Some(Condition::Exited(end)) => self.on_ended(now, &container, &end, out),
             Some(Condition::NeverRan(message)) => self.on_launch_failed(now, &container, message, out),
-            Some(Condition::CutShort) => {
+            Some(Condition::CutShort) if !started => {
                 let why = "the agent was stopped while it launched the task; nothing of it has run";
                 self.lose(now, key, TaskState::Dropped, Reason::AgentRestarted, why, out);
             }
-            Some(Condition::Vanished) => {
+            // That it was launched is in the checkpoint, whatever else was lost: of a task that ran it must not be told that
+            // nothing did.
+            Some(Condition::CutShort | Condition::Vanished) => {
                 let why = "its container vanished while the agent was down and left no exit record";
                 self.lose(now, key, TaskState::Failed, Reason::ExecutorTerminated, why, out);
             }

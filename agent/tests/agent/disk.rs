@@ -1,4 +1,5 @@
 use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use bourse_hostile::FragileDisk;
@@ -6,7 +7,7 @@ use bourse_proto::agent_link::TaskUsage;
 use bourse_proto::agent_link::from_agent::Message;
 use bourse_proto::v1::TaskState::*;
 use bourse_proto::v1::task_status::Reason;
-use bourse_types::TaskSpec;
+use bourse_types::{Rootfs, TaskSpec};
 use nix::sys::statvfs::statvfs;
 use tempfile::TempDir;
 
@@ -78,6 +79,30 @@ async fn where_the_disk_is_not_enforced_it_is_measured_and_nobody_is_ended() {
     until_used(&lab, "over", |used| used.disk_used_bytes.is_some_and(|bytes| bytes >= 8 << 20)).await;
     assert!(is_alive(pid));
     assert_eq!(lab.master.states("over"), [TaskStarting, TaskRunning]);
+    lab.clean().await;
+}
+
+#[tokio::test]
+async fn a_task_that_keeps_more_than_its_disk_in_files_without_a_name_is_ended_in_a_root_of_its_own_too() {
+    let folder = TempDir::new().expect("a folder");
+    let image = folder.path().canonicalize().expect("there").join("image");
+    for name in ["bin", "free"] {
+        fs::create_dir_all(image.join(name)).expect("writable");
+    }
+    fs::set_permissions(image.join("free"), fs::Permissions::from_mode(0o777)).expect("ours");
+    fs::copy("/bin/busybox", image.join("bin/busybox")).expect("busybox-static is installed");
+    for program in ["head", "rm", "sh", "sleep"] {
+        symlink("busybox", image.join("bin").join(program)).expect("writable");
+    }
+    let rootfs = format!("--rootfs={}", folder.path().canonicalize().expect("there").display());
+    let lab = Lab::with(&["--disk-interval=100ms", &rootfs]).await;
+    let line = "exec 3> /free/big; rm /free/big; head -c 8388608 /dev/zero >&3; exec sleep 1000";
+    let rootfs = Some(Rootfs::new(&image.display().to_string()).expect("absolute"));
+    let resources = "cpus:0.1; mem:64; disk:4".parse().expect("valid");
+    lab.run(&TaskSpec { resources, rootfs, ..shell("over", line) });
+    let end = lab.until_state("over", TaskFailed).await;
+    assert_eq!(end.reason(), Reason::ContainerLimitationDisk);
+    assert!(end.message().starts_with("disk limit 4 MiB exceeded: "), "{}", end.message());
     lab.clean().await;
 }
 

@@ -1,5 +1,8 @@
 //! A folder, a master and an agent's process, and what tests do with them.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -19,10 +22,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prost::Message;
 use tempfile::TempDir;
-use tokio::process::Child;
+use tokio::process::{Child, Command as Process};
 use tokio::time::timeout;
 use tonic::Status;
 
+use crate::delegated::{Delegated, USER};
 use crate::master::Master;
 
 /// Set for the process that is to be the agent: its arguments, one a line.
@@ -33,6 +37,9 @@ const DIES_AT: &str = "BOURSE_TEST_AGENT_DIES_AT";
 
 /// Set with it: a file with the id of the machine's boot as this agent is to see it.
 const BOOT_ID: &str = "BOURSE_TEST_AGENT_BOOT_ID";
+
+/// Set with it for one that is not root: a file that is there once the process is in the control groups of its user.
+const WAITS_FOR: &str = "BOURSE_TEST_AGENT_WAITS_FOR";
 
 pub const FRAMEWORK: &str = "F";
 
@@ -49,6 +56,11 @@ pub fn be_the_agent(arguments: &str) {
         agent: bourse_agent::AgentArgs,
     }
     let parsed: Arguments = clap::Parser::parse_from(std::iter::once("agent").chain(arguments.lines()));
+    if let Some(file) = std::env::var_os(WAITS_FOR) {
+        while !Path::new(&file).exists() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
     if let Some(file) = std::env::var_os(DIES_AT) {
         die_at(file.into());
     }
@@ -100,6 +112,8 @@ pub struct Lab {
     /// Absent: in the folder.
     work_dir: Option<PathBuf>,
     extra: Vec<String>,
+    /// Those of the agent's user. Absent: it is root.
+    groups: Option<Delegated>,
 }
 
 impl Lab {
@@ -110,15 +124,31 @@ impl Lab {
 
     /// The same, with a work directory somewhere else.
     pub async fn at(work_dir: Option<PathBuf>, extra: &[&str]) -> Lab {
+        let mut lab = Lab::set_up(work_dir, extra).await;
+        lab.start().await;
+        lab
+    }
+
+    /// An agent that is registered, of a user who is not root and has control groups of his own.
+    pub async fn rootless() -> Lab {
+        let mut lab = Lab::set_up(None, &[]).await;
+        for path in [lab.folder.path().to_owned(), lab.folder.path().join("token")] {
+            chown(path, Some(USER), Some(USER)).expect("as root");
+        }
+        let folder = lab.folder.path().file_name().expect("it has a name").to_string_lossy();
+        lab.groups = Some(Delegated::make(&format!("test-rootless-{}", folder.trim_start_matches('.'))));
+        lab.start().await;
+        lab
+    }
+
+    async fn set_up(work_dir: Option<PathBuf>, extra: &[&str]) -> Lab {
         assert!(nix::unistd::Uid::effective().is_root(), "these tests isolate tasks: run them as root");
         let folder = TempDir::new().expect("a folder");
         std::fs::write(folder.path().join("token"), TOKEN).expect("written");
         let master = Master::start(TOKEN).await;
         let extra = extra.iter().map(|word| word.to_string()).collect();
         let (resources, attributes) = ("cpus:4; mem:1024".to_owned(), "rack:a".to_owned());
-        let mut lab = Lab { folder, master, resources, attributes, agent: None, work_dir, extra };
-        lab.start().await;
-        lab
+        Lab { folder, master, resources, attributes, agent: None, work_dir, extra, groups: None }
     }
 
     pub async fn new() -> Lab {
@@ -160,10 +190,25 @@ impl Lab {
         arguments.extend(self.extra.iter().cloned());
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("agent.log"));
-        // With few open files, as services are started.
-        tokio::process::Command::new("/bin/sh")
-            .args(["-c", "ulimit -S -n 512 && exec \"$0\" \"$@\""])
-            .arg(std::env::current_exe().expect("this binary"))
+        let tests = std::env::current_exe().expect("this binary");
+        // Opened before, as the user may not pass the way to it.
+        let opened = File::open(&tests).expect("it is there");
+        let mut process = match &self.groups {
+            // With few open files, as services are started.
+            None => {
+                let mut shell = Process::new("/bin/sh");
+                shell.args(["-c", "ulimit -S -n 512 && exec \"$0\" \"$@\""]).arg(&tests);
+                shell
+            }
+            Some(_) => {
+                let mut process = Process::new(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+                process.uid(USER).gid(USER).current_dir("/").env(WAITS_FOR, self.waits_for());
+                process
+            }
+        };
+        // Of the agent before.
+        let _ = std::fs::remove_file(self.waits_for());
+        let agent = process
             .args(["--exact", "the_process_of_an_agent", "--nocapture", "--test-threads=1"])
             .env(ARGUMENTS, arguments.join("\n"))
             .env("SECRET_OF_THE_AGENT", "not for tasks")
@@ -173,7 +218,16 @@ impl Lab {
             .stderr(log.expect("a log"))
             .kill_on_drop(true)
             .spawn()
-            .expect("started")
+            .expect("started");
+        if let Some(groups) = &self.groups {
+            groups.take_in(agent.id().expect("it runs"));
+            std::fs::write(self.waits_for(), "").expect("written");
+        }
+        agent
+    }
+
+    fn waits_for(&self) -> PathBuf {
+        self.folder.path().join("is-in-its-groups")
     }
 
     /// An agent that is at this step from now on, whether it runs already or is started later, is killed there.
@@ -255,6 +309,9 @@ impl Lab {
         self.until_no_container_is_left().await;
         assert!(self.stop_agent().await, "{}", self.agent_log());
         self.assert_nothing_left();
+        if let Some(groups) = &self.groups {
+            wait_for("nothing is left in the groups of the agent's user", || groups.are_removed()).await;
+        }
     }
 
     /// Waits until nothing is written down about any container.

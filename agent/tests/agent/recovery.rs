@@ -198,7 +198,7 @@ async fn after_a_restart_of_the_machine_tasks_are_told_as_gone_and_the_agent_is_
 }
 
 /// What an agent has told of itself when it registered last.
-fn told(lab: &Lab) -> (Vec<String>, Vec<String>) {
+pub fn told(lab: &Lab) -> (Vec<String>, Vec<String>) {
     let info = lab.master.registrations().pop().and_then(|register| register.info).expect("registered");
     let resources = bourse_wire::resources::read(&info.resources).expect("valid");
     let attributes = bourse_wire::attributes::read(&info.attributes).expect("valid");

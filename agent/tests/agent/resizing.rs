@@ -18,7 +18,7 @@ pub fn size_text(form: &v1::TaskSize) -> String {
 }
 
 /// Waits for the answer to a resize, which is an update with a size.
-async fn until_answered(lab: &Lab, task: &str) -> v1::TaskStatus {
+pub async fn until_answered(lab: &Lab, task: &str) -> v1::TaskStatus {
     let answered = |status: &v1::TaskStatus| status.size.is_some();
     lab.until("the resize is answered", |master| master.statuses(task).iter().any(answered)).await;
     lab.master.statuses(task).into_iter().find(answered).expect("just seen")

@@ -1,70 +1,24 @@
-//! How much a sandbox holds, and the quota that keeps it to that where its file system has quotas of projects.
+//! The quota that keeps a sandbox to its limit, where its file system has quotas of projects.
 
-use std::env;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
 
-use bourse_containerizer::{Bind, ContainerSpec, Containerizer, Unlinked, quota};
+use bourse_containerizer::{ContainerSpec, quota};
+use bourse_hostile::quota_folder;
 use bourse_types::Exit;
 
 use super::lab::{Lab, read, until};
+use super::unlinked::keeps_unlinked;
 
 const MIB: u64 = 1 << 20;
-
-/// A folder on a file system that has them. The kernel of the machine that runs the tests may be without; the guest of
-/// `test-cgroup2` is not.
-pub const PLACE: &str = "QUOTA_TEST_DIR";
 
 /// So many MiB, and as many files as there are.
 fn of_bytes(mebibytes: u64) -> quota::Limit {
     quota::Limit { bytes: mebibytes * MIB, inodes: None }
 }
 
-/// A task that holds so many MiB in a file that has no name any more.
-fn keeps_unlinked(mebibytes: u64) -> String {
-    format!("exec 3> gone; rm gone; head -c {mebibytes}M /dev/zero >&3; echo ready; sleep 1000")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_a_task_has_open_and_that_has_no_name_is_seen_until_the_end() {
-    let lab = Lab::new();
-    let spec = lab.shell("c1", &keeps_unlinked(2));
-    lab.launch(&spec).await;
-    until("it has written", || read(&spec, "stdout") == "ready\n").await;
-    let device = fs::metadata(&spec.sandbox).expect("it is there").dev();
-    let seen = lab.containerizer.unlinked(&spec.container_id, device).await;
-    assert!((2 * MIB..3 * MIB).contains(&seen.bytes) && seen.inodes == 1 && seen.is_whole, "{seen:?}");
-    lab.containerizer.kill_all(&spec.container_id).await.expect("it runs");
-    lab.wait(&spec).await;
-    assert_eq!(lab.containerizer.unlinked(&spec.container_id, device).await, Unlinked::NONE);
-    lab.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_without_a_name_counts_in_tmp_and_not_in_a_volume_on_the_same_disk() {
-    let lab = Lab::new();
-    // Beside the sandbox, so that its disk is the same.
-    let volume = lab.root().canonicalize().expect("it is there").join("volume");
-    fs::create_dir(&volume).expect("it is writable");
-    fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).expect("it is ours");
-    let script = "for folder in /tmp /volume; do \
-                  exec 3> $folder/gone; rm $folder/gone; head -c 2M /dev/zero >&3; sleep 1000 & done; \
-                  exec 3>&-; echo ready; wait";
-    let mut spec = lab.shell("c1", script);
-    spec.volumes = vec![Bind { source: volume.clone(), target: "/volume".into(), writable: true }];
-    lab.launch(&spec).await;
-    until("it has written", || read(&spec, "stdout") == "ready\n").await;
-    let device = fs::metadata(&spec.sandbox).expect("it is there").dev();
-    assert_eq!(fs::metadata(&volume).expect("it is there").dev(), device);
-    let seen = lab.containerizer.unlinked(&spec.container_id, device).await;
-    assert!((2 * MIB..3 * MIB).contains(&seen.bytes) && seen.inodes == 1 && seen.is_whole, "{seen:?}");
-    lab.finish().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_fills_its_quota_is_told_so_and_others_on_the_same_disk_go_on() {
-    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else { return };
+    let Some(place) = quota_folder() else { return };
     let lab = Lab::new();
     let on_it = |name: &str, mebibytes: u64, script: &str| {
         let sandbox = place.join(name);
@@ -145,7 +99,7 @@ fn makes_files(count: u32) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_makes_more_files_than_its_quota_has_inodes_is_told_so_and_others_make_theirs() {
-    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else { return };
+    let Some(place) = quota_folder() else { return };
     let lab = Lab::new();
     let on_it = |name: &str, inodes: Option<u64>, script: &str| {
         let sandbox = place.join(name);

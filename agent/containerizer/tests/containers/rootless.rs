@@ -17,21 +17,19 @@ use bourse_containerizer::failpoint::{Failpoint, observe};
 use bourse_containerizer::{
     Check, CheckEnd, ContainerSpec, Containerizer, Isolation, Limitation, Outcome, RecoveredState, quota,
 };
+use bourse_hostile::quota_folder;
 use bourse_types::{Exit, Namespaces, Network, Users};
 use tempfile::TempDir;
 
+use super::delegated::{Delegated, USER};
 use super::failpoints::die;
 use super::lab::{Lab, exit_of, read, until};
-use super::quota::PLACE;
 use super::recovery::{Agent, played_agent, recover, until_no_agent_is_left};
 use super::rootfs::image;
 
 /// Set for a process that plays the agent: the lab's root.
 const ROOT: &str = "CONTAINERS_TEST_ROOTLESS_ROOT";
 const INSTANCE: &str = "CONTAINERS_TEST_ROOTLESS_INSTANCE";
-
-/// Nobody has this number, nor the group of it.
-const USER: u32 = 54_321;
 
 /// What a task of root keeps, as `user.rs` has it: chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap,
 /// net_bind_service, sys_chroot, audit_write.
@@ -68,11 +66,9 @@ async fn play(test: &str, with_groups: bool) {
         .spawn()
         .expect("it can be started again");
     let mut playing = Playing(child);
-    let groups = if with_groups { give_groups(&instance) } else { Vec::new() };
-    for group in &groups {
-        let procs = group.join("cgroup.procs");
-        fs::write(&procs, playing.0.id().to_string())
-            .unwrap_or_else(|error| panic!("{}: {error}", procs.display()));
+    let groups = with_groups.then(|| Delegated::make(&instance));
+    if let Some(groups) = &groups {
+        groups.take_in(playing.0.id());
     }
     fs::write(folder.path().join("go"), "").expect("it is writable");
     let mut status = None;
@@ -82,44 +78,9 @@ async fn play(test: &str, with_groups: bool) {
     })
     .await;
     assert!(status.is_some_and(|status| status.success()), "{status:?}; what it says is above");
-    for group in groups {
-        // Version 2 has a leaf in it for the agent itself. The kernel may call either busy for a moment.
-        for made in [group.join("bourse-host"), group] {
-            until("nothing is left in the group", || !made.exists() || fs::remove_dir(&made).is_ok()).await;
-        }
+    if let Some(groups) = groups {
+        until("nothing is left in the groups", || groups.are_removed()).await;
     }
-}
-
-/// Makes a group for the user in each hierarchy that a container needs, as root may delegate one (`cgroup-v2.rst`,
-/// "Delegation").
-fn give_groups(name: &str) -> Vec<PathBuf> {
-    const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "freezer", "memory", "pids"];
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
-    let tops = mounts.lines().filter_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        let mut right = right.split(' ');
-        let (kind, options) = (right.next()?, right.nth(1)?);
-        let is_needed = match kind {
-            "cgroup" => options.split(',').any(|name| CONTROLLERS.contains(&name)),
-            kind => kind == "cgroup2",
-        };
-        is_needed.then(|| left.split(' ').nth(4).map(PathBuf::from))?
-    });
-    let give = |top: PathBuf| {
-        let there = fs::read_to_string(top.join("cgroup.controllers")).unwrap_or_default();
-        if there.contains("memory") {
-            fs::write(top.join("cgroup.subtree_control"), "+cpu +memory +pids").expect("we are root");
-        }
-        let group = top.join(name);
-        fs::create_dir(&group).expect("we are root");
-        let files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "tasks"];
-        let files = files.map(|file| group.join(file)).into_iter().filter(|file| file.exists());
-        for path in files.chain([group.clone()]) {
-            chown(path, Some(USER), Some(USER)).expect("we are root");
-        }
-        group
-    };
-    tops.map(give).collect()
 }
 
 /// The lab of the agent that this process plays, once it is in its groups; `None` in the test itself.
@@ -343,7 +304,7 @@ async fn without_root_and_groups_an_agent_says_what_it_lacks_and_runs_tasks_besi
 #[tokio::test(flavor = "multi_thread")]
 async fn without_root_a_sandbox_gets_no_quota_and_its_task_runs_all_the_same() {
     const TEST: &str = "rootless::without_root_a_sandbox_gets_no_quota_and_its_task_runs_all_the_same";
-    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else { return };
+    let Some(place) = quota_folder() else { return };
     let (own, given) = (place.join("rootless-own"), place.join("rootless-given"));
     let limit = Some(quota::Limit { bytes: 1 << 20, inodes: Some(8) });
     let Some(lab) = played().await else {

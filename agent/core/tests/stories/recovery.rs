@@ -102,6 +102,17 @@ fn a_launch_that_was_cut_short_is_dropped_as_nothing_of_it_has_run() {
 }
 
 #[test]
+fn a_task_that_is_known_to_have_run_has_failed_though_its_container_looks_like_one_that_was_cut_short() {
+    let mut world = World::running(spec("t1"));
+    // Somebody has removed what the containerizer had written down.
+    let found = Found { container: world.container("t1"), condition: Condition::CutShort };
+    world.restarts(secs(60), BOOT, vec![found]);
+    world.expect(expect![[r#"
+        Checkpoint(UpdateMade F/t1 TASK_FAILED#1 REASON_EXECUTOR_TERMINATED "its container vanished while the agent was down and left no exit record")
+        Destroy(c1)"#]]);
+}
+
+#[test]
 fn a_launch_that_was_under_way_is_taken_up() {
     let mut world = World::registered();
     world.run(spec("t1"));
