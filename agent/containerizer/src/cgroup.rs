@@ -30,6 +30,7 @@ mod systemd;
 
 mod change;
 mod files;
+mod freezer;
 
 mod blkio;
 mod cpu;
