@@ -41,10 +41,14 @@ mod rootfs;
 mod rootless;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
+#[path = "containers/systemd.rs"]
+mod systemd;
 #[path = "containers/upgrade.rs"]
 mod upgrade;
 #[path = "containers/users.rs"]
 mod users;
+#[path = "containers/version_1.rs"]
+mod version_1;
 #[path = "containers/view.rs"]
 mod view;
 #[path = "containers/volumes.rs"]
