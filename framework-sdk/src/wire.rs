@@ -259,24 +259,12 @@ mod tests {
     }
 
     fn tests_task() -> bourse_types::TaskSpec {
-        bourse_types::TaskSpec {
-            id: "t1".parse().expect("valid"),
-            name: "t1".into(),
-            framework: "f".parse().expect("valid"),
-            agent: "a".parse().expect("valid"),
-            role: Role::any(),
-            resources: "cpus:1; mem:32".parse().expect("valid"),
-            limits: Default::default(),
-            controls: Default::default(),
-            exclusive_cpus: false,
-            command: bourse_types::Command::shell("true"),
-            rootfs: None,
-            volumes: Vec::new(),
-            namespaces: Default::default(),
-            health: None,
-            kill_policy: Default::default(),
-            max_completion_time: None,
-            labels: Default::default(),
-        }
+        bourse_types::TaskSpec::plain(
+            "t1".parse().expect("valid"),
+            "f".parse().expect("valid"),
+            "a".parse().expect("valid"),
+            "cpus:1; mem:32".parse().expect("valid"),
+            bourse_types::Command::shell("true"),
+        )
     }
 }

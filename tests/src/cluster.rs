@@ -23,7 +23,7 @@ use crate::leaks::Traces;
 use crate::ledger::Ledger;
 use crate::part::Part;
 use crate::plan::{Plan, words};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::room::MemoryRoom;
 use crate::wait::{PATIENCE, wait_for};
 use crate::{binary, place};
@@ -94,11 +94,11 @@ impl Cluster {
             api: Api::new(&format!("{ip}:5050"), &token("operator")),
             ledger: Ledger::new(&shared),
             parts: BTreeMap::new(),
-            traces: Traces {
-                folder: folder.clone(),
-                work_dirs: (1..=plan.agents).map(|n| inner.join(format!("agent-{n}"))).collect(),
-                listeners: vec![(ip, None), (Ipv4Addr::LOCALHOST, Some(ports.clone()))],
-            },
+            traces: Traces::new(
+                folder.clone(),
+                (1..=plan.agents).map(|n| inner.join(format!("agent-{n}"))).collect(),
+                vec![(ip, None), (Ipv4Addr::LOCALHOST, Some(ports.clone()))],
+            ),
             logs,
             small: small.collect(),
             fragile: fragile.collect(),
@@ -363,7 +363,21 @@ impl Cluster {
         });
     }
 
+    /// Descriptors of namespaces that agents hold, but for the one of users in which nobody is known: they keep that for all
+    /// containers, and all others only while they make one.
+    fn held_namespaces(&self) -> Vec<String> {
+        let agents = self.parts.iter().filter(|(name, _)| name.starts_with("agent-"));
+        let held = agents.filter_map(|(name, part)| Some((name, process::namespaces(part.pid()?))));
+        let too_many =
+            held.filter(|(_, held)| held.len() > 1 || held.iter().any(|one| !one.starts_with("user:")));
+        too_many.map(|(name, held)| format!("{name} holds {}", held.join(", "))).collect()
+    }
+
     fn stop(&mut self) {
+        wait_for("agents to let go of all namespaces", GONE, || {
+            let held = self.held_namespaces();
+            if held.is_empty() { Ok(()) } else { Err(held.join("\n")) }
+        });
         // Those who use others first, so that each can end what it does.
         for name in
             ["services"].into_iter().map(str::to_owned).chain(self.agent_names()).chain(["master".to_owned()])

@@ -1,8 +1,10 @@
-//! What a cluster could leave behind on the machine: control groups, processes, mounts, listeners.
+//! What a cluster could leave behind on the machine: control groups, processes, mounts, listeners, links of its network and
+//! networks with a name.
 //!
 //! Namespaces are not counted by themselves: one lives only as long as a process in it, a descriptor of a process, or a
 //! mount, and all of these are.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -15,6 +17,9 @@ use nix::unistd::Pid;
 
 use crate::process;
 
+/// Where a network is that was given a name (ip-netns(8)).
+const NAMED_NETWORKS: &str = "/run/netns";
+
 /// Where to look.
 #[derive(Clone, Debug)]
 pub struct Traces {
@@ -24,15 +29,27 @@ pub struct Traces {
     pub work_dirs: Vec<PathBuf>,
     /// Where it listens.
     pub listeners: Vec<(Ipv4Addr, Option<RangeInclusive<u16>>)>,
+    /// Links and named networks of before.
+    before: BTreeSet<String>,
 }
 
 impl Traces {
+    /// Those of a cluster that is yet to start, by a thread that is in its network.
+    pub fn new(
+        folder: PathBuf,
+        work_dirs: Vec<PathBuf>,
+        listeners: Vec<(Ipv4Addr, Option<RangeInclusive<u16>>)>,
+    ) -> Traces {
+        Traces { folder, work_dirs, listeners, before: networks() }
+    }
+
     /// All that is there, in words; empty when nothing is.
     pub fn all(&self) -> Vec<String> {
         let groups = self.groups().into_iter().map(|path| format!("control group {}", path.display()));
         let pids = self.processes().into_iter();
         let processes = pids.map(|pid| format!("process {pid}: {}", process::command_line(pid)));
-        groups.chain(processes).chain(self.mounts()).chain(self.listening()).collect()
+        let networks = networks().into_iter().filter(|network| !self.before.contains(network));
+        groups.chain(processes).chain(self.mounts()).chain(self.listening()).chain(networks).collect()
     }
 
     /// The control groups of the cluster's agents, in all hierarchies, with those below.
@@ -115,6 +132,17 @@ impl Traces {
 pub fn instance(work_dir: &Path) -> String {
     let name = fs::read_to_string(work_dir.join("instance"));
     name.map_or_else(|_| "no-agent-was-started-here".to_owned(), |name| name.trim().to_owned())
+}
+
+/// The links of this thread's network, and the networks that have a name.
+fn networks() -> BTreeSet<String> {
+    // In the network of this thread, as above. The first two lines are headings.
+    let table = fs::read_to_string("/proc/thread-self/net/dev").expect("/proc is mounted");
+    let links = table.lines().skip(2).filter_map(|line| line.split_once(':'));
+    let links = links.map(|(name, _)| format!("link {}", name.trim()));
+    let named = fs::read_dir(NAMED_NETWORKS).into_iter().flatten().flatten();
+    let named = named.map(|entry| format!("network {}", entry.path().display()));
+    links.chain(named).collect()
 }
 
 fn below(group: &Path, found: &mut Vec<PathBuf>) {

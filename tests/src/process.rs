@@ -83,6 +83,15 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
 
+/// The namespaces that it has a descriptor of, as `user:[4026531837]`; none of one that has ended.
+pub fn namespaces(pid: u32) -> Vec<String> {
+    const KINDS: [&str; 8] = ["cgroup:[", "ipc:[", "mnt:[", "net:[", "pid:[", "time:[", "user:[", "uts:["];
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let places = open.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let places = places.map(|place| place.display().to_string());
+    places.filter(|place| KINDS.iter().any(|kind| place.starts_with(kind))).collect()
+}
+
 /// All processes in control groups whose path holds this text.
 pub fn in_groups(text: &str) -> Vec<u32> {
     let holds = |pid: &u32| {

@@ -52,6 +52,36 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// A command that asks for these resources and for nothing else: its name is its id, its role that of everybody, and it
+    /// is limited by its request.
+    pub fn plain(
+        id: TaskId,
+        framework: FrameworkId,
+        agent: AgentId,
+        resources: Resources,
+        command: Command,
+    ) -> TaskSpec {
+        TaskSpec {
+            name: id.to_string(),
+            id,
+            framework,
+            agent,
+            role: Role::any(),
+            resources,
+            limits: BTreeMap::new(),
+            controls: Controls::default(),
+            exclusive_cpus: false,
+            command,
+            rootfs: None,
+            volumes: Vec::new(),
+            namespaces: Namespaces::default(),
+            health: None,
+            kill_policy: KillPolicy::default(),
+            max_completion_time: None,
+            labels: Labels::new(),
+        }
+    }
+
     /// The most the task may use of a resource: its limit, else what it asked for. `None`: no limit.
     ///
     /// A resource that it neither asked for nor limited is limited to nothing.
@@ -90,25 +120,14 @@ mod tests {
     use super::*;
 
     fn task() -> TaskSpec {
-        TaskSpec {
-            id: TaskId::new("t1").expect("valid"),
-            name: "t1".into(),
-            framework: FrameworkId::new("f").expect("valid"),
-            agent: AgentId::new("a").expect("valid"),
-            role: Role::any(),
-            resources: "cpus:0.5; mem:64".parse().expect("valid"),
-            limits: BTreeMap::from([(Name::cpus(), None)]),
-            controls: Controls::default(),
-            exclusive_cpus: false,
-            command: Command::shell("true"),
-            rootfs: None,
-            volumes: Vec::new(),
-            namespaces: Namespaces::default(),
-            health: None,
-            kill_policy: KillPolicy::default(),
-            max_completion_time: None,
-            labels: Labels::new(),
-        }
+        let plain = TaskSpec::plain(
+            TaskId::new("t1").expect("valid"),
+            FrameworkId::new("f").expect("valid"),
+            AgentId::new("a").expect("valid"),
+            "cpus:0.5; mem:64".parse().expect("valid"),
+            Command::shell("true"),
+        );
+        TaskSpec { limits: BTreeMap::from([(Name::cpus(), None)]), ..plain }
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //!
 //! **Layout.** Each container has a group and in it the task's group:
 //! ```text
-//! bourse/<agent>/<container>/        cpu shares and io weight; on version 1 the first process is in here
+//! bourse/<agent>/<container>/        cpu shares, io weight, and a quota for both of these; on version 1 the first process
+//!                                    is in here
 //! bourse/<agent>/<container>/init    version 2 only, as processes live in leaves there: the first process
 //! bourse/<agent>/<container>/task    all other limits: the task
 //! ```
 //! The first process is outside the task's limits, because an out-of-memory kill must never take it: it
-//! writes the exit record. Shares and weights count among groups of one group, so they are with the container.
+//! writes the exit record. Shares and weights count among groups of one group, so they are with the container; so is a quota
+//! that is a little larger than the task's, as the first process writes as much to the logs as the task has it write.
 //!
 //! A container is under cpu, memory and pids always, and under what is in [`Extra`] only if it asks for a limit of it:
 //! on version 1 it has no groups there otherwise, on version 2 they are not handed down to it.
@@ -30,6 +32,7 @@ mod systemd;
 
 mod change;
 mod files;
+mod freezer;
 
 mod blkio;
 mod cpu;

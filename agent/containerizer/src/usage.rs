@@ -7,13 +7,13 @@ use std::time::Duration;
 /// not for this container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Cpu time, user and system.
+    /// Cpu time, user and system, with that of the container's first process: it writes the logs.
     pub cpu: Duration,
     /// The part of it in the programs themselves. On control groups of version 1 in whole ticks, of 10 ms.
     pub cpu_user: Option<Duration>,
     /// The part of it in the kernel, on their behalf; likewise.
     pub cpu_system: Option<Duration>,
-    /// Periods of 100 ms in which the container wanted to run while it has a quota.
+    /// Periods of 100 ms in which the task wanted to run while it has a quota.
     pub cpu_periods: u64,
     /// Those of them in which it wanted more than its quota.
     pub cpu_periods_throttled: u64,

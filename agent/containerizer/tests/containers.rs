@@ -45,12 +45,16 @@ mod rootless;
 mod steps;
 #[path = "containers/system_calls.rs"]
 mod system_calls;
+#[path = "containers/systemd.rs"]
+mod systemd;
 #[path = "containers/unlinked.rs"]
 mod unlinked;
 #[path = "containers/upgrade.rs"]
 mod upgrade;
 #[path = "containers/users.rs"]
 mod users;
+#[path = "containers/version_1.rs"]
+mod version_1;
 #[path = "containers/view.rs"]
 mod view;
 #[path = "containers/volumes.rs"]

@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use bourse_hostile::{damaged, judged};
     use bourse_types::{
-        Command, Controls, FrameworkInfo, KillPolicy, Labels, Name, Pids, Role, Source, TaskSpec, TaskState,
+        Command, Controls, FrameworkInfo, KillPolicy, Name, Pids, Role, Source, TaskSpec, TaskState,
         TaskStatus,
     };
     use proptest::prelude::*;
@@ -313,24 +313,19 @@ mod tests {
             pids: Some(Pids::new(20).expect("valid")),
             ..Controls::default()
         };
+        let plain = TaskSpec::plain(
+            key().task,
+            key().framework,
+            AgentId::new("S1").expect("valid"),
+            "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
+            Command::shell("echo $HOME"),
+        );
         let spec = TaskSpec {
-            id: key().task,
-            name: "t1".into(),
-            framework: key().framework,
-            agent: AgentId::new("S1").expect("valid"),
-            role: Role::any(),
-            resources: "cpus:0.5; mem:64; ports:[31000-31001]".parse().expect("valid"),
             limits: [(Name::cpus(), None)].into(),
             controls,
-            exclusive_cpus: false,
-            command: Command::shell("echo $HOME"),
-            rootfs: None,
-            volumes: Vec::new(),
-            namespaces: Default::default(),
-            health: None,
             kill_policy: KillPolicy { grace: Some(Duration::from_secs(3)) },
             max_completion_time: Some(Duration::from_millis(1500)),
-            labels: Labels::new(),
+            ..plain
         };
         let message = bourse_wire::task::write(&spec, Form::Refined);
         let assignment = wire::assignment(

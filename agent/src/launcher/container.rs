@@ -211,9 +211,7 @@ pub fn limits(habits: &Habits, spec: &TaskSpec, cores: Option<&Cores>) -> Result
 mod tests {
     use super::*;
     use bourse_agent_core::TaskKey;
-    use bourse_types::{
-        AgentId, Command, ContainerId, FrameworkId, KillPolicy, Labels, Milli, OomScore, Pids, Role, TaskId,
-    };
+    use bourse_types::{AgentId, Command, ContainerId, FrameworkId, Milli, OomScore, Pids, TaskId};
 
     fn habits() -> Habits {
         Habits {
@@ -236,25 +234,8 @@ mod tests {
         let framework = FrameworkId::new("F").expect("valid");
         let id = TaskId::new("t1").expect("valid");
         let agent = AgentId::new("S1").expect("valid");
-        let spec = TaskSpec {
-            id: id.clone(),
-            name: "t1".into(),
-            framework: framework.clone(),
-            agent: agent.clone(),
-            role: Role::any(),
-            resources: resources.parse().expect("valid"),
-            limits: Default::default(),
-            controls: Default::default(),
-            exclusive_cpus: false,
-            command,
-            rootfs: None,
-            volumes: Vec::new(),
-            namespaces: Default::default(),
-            health: None,
-            kill_policy: KillPolicy::default(),
-            max_completion_time: None,
-            labels: Labels::new(),
-        };
+        let resources = resources.parse().expect("valid");
+        let spec = TaskSpec::plain(id.clone(), framework.clone(), agent.clone(), resources, command);
         let container = ContainerId::new("c1").expect("valid");
         Launch {
             container,

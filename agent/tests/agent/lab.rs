@@ -12,9 +12,7 @@ use bourse_containerizer::failpoint::{self, Failpoint};
 use bourse_proto::agent_link as link;
 use bourse_proto::agent_link::{LogChunk, LogStream, ReadLogRequest, to_agent};
 use bourse_proto::v1;
-use bourse_types::{
-    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Role, Size, TaskId, TaskSpec,
-};
+use bourse_types::{AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Size, TaskId, TaskSpec};
 use bourse_wire::Form;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -483,25 +481,13 @@ pub fn framework() -> FrameworkInfo {
 }
 
 pub fn shell(task: &str, line: &str) -> TaskSpec {
-    TaskSpec {
-        id: TaskId::new(task).expect("valid"),
-        name: task.into(),
-        framework: FrameworkId::new(FRAMEWORK).expect("valid"),
-        agent: AgentId::new("m-S0").expect("valid"),
-        role: Role::any(),
-        resources: "cpus:0.1; mem:32".parse().expect("valid"),
-        limits: Default::default(),
-        controls: Default::default(),
-        exclusive_cpus: false,
-        command: Command::shell(line),
-        rootfs: None,
-        volumes: Vec::new(),
-        namespaces: Default::default(),
-        health: None,
-        kill_policy: KillPolicy::default(),
-        max_completion_time: None,
-        labels: Labels::new(),
-    }
+    TaskSpec::plain(
+        TaskId::new(task).expect("valid"),
+        FrameworkId::new(FRAMEWORK).expect("valid"),
+        AgentId::new("m-S0").expect("valid"),
+        "cpus:0.1; mem:32".parse().expect("valid"),
+        Command::shell(line),
+    )
 }
 
 /// Asks again and again until it holds.

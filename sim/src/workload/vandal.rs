@@ -7,8 +7,8 @@ use std::time::Duration;
 use bourse_master_core::{Accept, Call, Launch, Resize};
 use bourse_sdk_core::{FromMaster, OfferMade};
 use bourse_types::{
-    AgentId, Command, FrameworkId, FrameworkInfo, KillPolicy, Labels, Milli, OfferId, Resources, Role, Size,
-    TaskId, TaskSpec, TaskState,
+    AgentId, Command, FrameworkId, FrameworkInfo, Milli, OfferId, Resources, Role, Size, TaskId, TaskSpec,
+    TaskState,
 };
 
 use crate::letter::Letter;
@@ -249,27 +249,16 @@ impl Vandal {
             let Some(framework) = self.id.clone() else { continue };
             let runs = Some(self.random.millis(100, 20_000));
             let program = Program { runs, code: 0, stubborn: false, sick: false, greedy: false };
+            let command = Command::shell(program.to_string());
             let spec = TaskSpec {
                 name: "harm".to_owned(),
-                framework,
-                agent,
                 role: newest.as_ref().map_or_else(Role::any, |offer| offer.role.clone()),
-                resources,
                 limits: match self.random.chance(0.1) {
                     true => BTreeMap::from([(bourse_types::Name::cpus(), Some(Milli::new(1)))]),
                     false => BTreeMap::new(),
                 },
-                controls: Default::default(),
                 exclusive_cpus,
-                command: Command::shell(program.to_string()),
-                rootfs: None,
-                volumes: Vec::new(),
-                namespaces: Default::default(),
-                health: None,
-                kill_policy: KillPolicy::default(),
-                max_completion_time: None,
-                labels: Labels::new(),
-                id: task,
+                ..TaskSpec::plain(task, framework, agent, resources, command)
             };
             launches.push(outside.messages.launch(spec));
         }

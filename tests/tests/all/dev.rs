@@ -36,11 +36,11 @@ impl Dev {
             .arguments(["dev", "--port", &port.to_string(), "--state-dir"])
             .arguments([&state])
             .arguments(arguments);
-        let traces = Traces {
-            folder: home.clone(),
-            work_dirs: (1..=3).map(|n| state.join(format!("agent-{n}"))).collect(),
-            listeners: vec![(Ipv4Addr::LOCALHOST, Some(ports))],
-        };
+        let traces = Traces::new(
+            home.clone(),
+            (1..=3).map(|n| state.join(format!("agent-{n}"))).collect(),
+            vec![(Ipv4Addr::LOCALHOST, Some(ports))],
+        );
         // Neither address nor token: the command line finds what `bourse dev` wrote.
         let cli = Cli { home, master: None, token_file: None };
         Dev { part, cli, port, state, traces, _home: temporary }

@@ -18,6 +18,12 @@ struct Before {
 }
 
 impl Change {
+    /// Sets all of some values, or leaves each as it was before.
+    pub fn whole<E>(set: impl FnOnce(&mut Change) -> Result<(), E>) -> Result<(), E> {
+        let mut change = Change::default();
+        set(&mut change).inspect_err(|_| change.take_back())
+    }
+
     /// Writes a value, unless it is there already.
     pub fn write(&mut self, dir: &Path, file: &str, value: impl ToString) -> Result<(), CgroupError> {
         let value = value.to_string();
@@ -41,7 +47,7 @@ impl Change {
     }
 
     /// Writes what was there before, the newest first, as far as the kernel takes it.
-    pub fn take_back(self) {
+    fn take_back(self) {
         for Before { dir, file, value } in self.0.into_iter().rev() {
             if let Err(error) = files::write(&dir, &file, value) {
                 tracing::warn!(%error, source = %error.source, "a limit could not be put back as it was");
@@ -66,15 +72,21 @@ mod tests {
         for (file, value) in [("a", "1\n"), ("b", "max\n"), ("c", "\n")] {
             fs::write(dir.join(file), value).expect("it is writable");
         }
-        let mut change = Change::default();
-        for (file, value) in [("a", "2"), ("a", "3"), ("b", "max"), ("c", "0-3")] {
-            change.write(dir, file, value).expect("it is there");
-        }
-        change.write_if_there(dir, "d", 1).expect("it need not be there");
-        assert_eq!([read("a"), read("b"), read("c")], ["3", "max\n", "0-3"]);
-        change.write(dir, "d", 1).expect_err("it is not there");
-        change.take_back();
+        let set = |change: &mut Change| {
+            for (file, value) in [("a", "2"), ("a", "3"), ("b", "max"), ("c", "0-3")] {
+                change.write(dir, file, value)?;
+            }
+            change.write_if_there(dir, "d", 1)
+        };
+        Change::whole(|change| {
+            set(change).expect("three are there, and the fourth need not be");
+            assert_eq!([read("a"), read("b"), read("c")], ["3", "max\n", "0-3"]);
+            change.write(dir, "d", 1)
+        })
+        .expect_err("it is not there");
         assert_eq!([read("a"), read("b"), read("c")], ["1", "max\n", "\n"]);
         assert!(!dir.join("d").exists());
+        Change::whole(set).expect("as before");
+        assert_eq!([read("a"), read("b"), read("c")], ["3", "max\n", "0-3"]);
     }
 }

@@ -2,7 +2,8 @@
 //! made.
 //!
 //! Root makes them at the top, as other managers of containers do, unless systemd owns the tree and has delegated a part of
-//! it to the agent. Who is not root makes them in the agent's own group, if that was given to its user.
+//! it to the agent; but at the top in any case on version 1, where an agent of an earlier release has them, which is said.
+//! Who is not root makes them in the agent's own group, if that was given to its user.
 
 use std::fs;
 use std::io;
@@ -92,7 +93,13 @@ fn choose(
         // Without these, only who asks for a limit of theirs is refused.
         let extras = Extra::ALL.map(|extra| v1(extra.name_v1()).map(&base));
         let closed = Extra::ALL.into_iter().zip(&extras).filter(|(_, base)| matches!(base, Some(Err(_))));
-        let lacking = not_given(closed.map(|(extra, _)| (extra, extra.name_v1())));
+        let mut lacking = not_given(closed.map(|(extra, _)| (extra, extra.name_v1())));
+        let is_at_top = mounts.iter().any(|mount| memory.starts_with(mount.point.join(OURS)));
+        // It keeps its own order in one of them, version 2 or one without a controller, and makes groups in the others as
+        // its units need them.
+        if is_at_top && mounts.iter().any(|mount| systemd::owns(&mount.point)) {
+            lacking.push(systemd::at_top_of_version_1());
+        }
         let [cpuset, blkio, hugetlb] = extras.map(|base| base.and_then(Result::ok));
         let groups = Box::new(V1 { cpu, cpuacct, memory, pids, cpuset, blkio, hugetlb, killer });
         return Ok(Detected { groups, lacking });
@@ -428,6 +435,27 @@ mod tests {
         // Without systemd nobody has to delegate anything.
         fs::remove_dir(root.path().join("init.scope")).expect("it is empty");
         assert_eq!(choose(&mounts, own, "a1", &nobody).expect("likewise").lacking, Vec::<String>::new());
+    }
+
+    #[test]
+    fn groups_of_version_1_at_the_top_of_what_systemd_owns_are_told() {
+        for of_systemd in [("unified", "cgroup2", "nsdelegate"), ("systemd", "cgroup", "xattr,name=systemd")]
+        {
+            let root = TempDir::new().expect("a temporary directory");
+            let mut list = V1_MOUNTS.to_vec();
+            list.push(of_systemd);
+            let mounts = mounts(&root, &list);
+            let lacking = || choose(&mounts, "", "a1", &|_| true).expect("all controllers are there").lacking;
+            assert_eq!(lacking(), Vec::<String>::new(), "without systemd nobody else owns them");
+            for made in ["init.scope", "system.slice"] {
+                fs::create_dir(root.path().join(of_systemd.0).join(made)).expect("it is writable");
+            }
+            let told = lacking();
+            let [sentence] = &told[..] else { panic!("one sentence: {told:?}") };
+            for part in ["systemd owns", "systemd.unified_cgroup_hierarchy=1", "Delegate=yes"] {
+                assert!(sentence.contains(part), "{part:?} is not in {sentence:?}");
+            }
+        }
     }
 
     #[test]

@@ -203,7 +203,7 @@ pub fn processes<'a>(dirs: impl IntoIterator<Item = &'a PathBuf>) -> BTreeSet<u3
 }
 
 /// All groups below these that are not among them.
-fn below(dirs: &[PathBuf]) -> Vec<PathBuf> {
+pub fn below(dirs: &[PathBuf]) -> Vec<PathBuf> {
     // To the kernel each group in a group is a link to it, and there are two more (`kernfs_refresh_inode` in its
     // fs/kernfs/inode.c): so much cheaper to ask than what is in it. Other file systems may say 1 of all.
     let may_have_groups = |dir: &Path| fs::symlink_metadata(dir).is_ok_and(|about| about.nlink() != 2);
@@ -234,8 +234,7 @@ pub fn join(group: &Path, processes: impl IntoIterator<Item = u32>) -> Result<()
     Ok(())
 }
 
-/// Sends SIGKILL to all processes in the groups and below them, again and again until there is none left. Process id 0
-/// stands for one that this pid namespace cannot see, and is nobody's to kill.
+/// Sends SIGKILL to all processes in the groups and below them, again and again until there is none left.
 pub fn kill_until_empty(dirs: &[PathBuf]) -> Result<(), CgroupError> {
     let deadline = Instant::now() + EMPTY_WITHIN;
     let mut pause = Duration::from_micros(100);
@@ -251,11 +250,17 @@ pub fn kill_until_empty(dirs: &[PathBuf]) -> Result<(), CgroupError> {
             let source = io::Error::new(ErrorKind::TimedOut, format!("processes {found:?} do not end"));
             return Err(error("empty the control group", &dirs[0], source));
         }
-        for pid in found.into_iter().filter(|&pid| pid != 0) {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-        }
+        kill_each(found);
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Sends SIGKILL to each. Process id 0 stands for one that this pid namespace cannot see, and is nobody's to kill.
+pub fn kill_each(processes: impl IntoIterator<Item = u32>) {
+    for pid in processes.into_iter().filter(|&pid| pid != 0) {
+        // It may have ended by itself.
+        let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
     }
 }
 

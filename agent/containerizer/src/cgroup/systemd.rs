@@ -1,8 +1,8 @@
-//! What systemd has to say about the tree of version 2, where it owns that.
+//! What systemd has to say about control groups, where it owns them.
 //!
 //! It owns all groups but those that it has delegated: elsewhere it may set, empty and remove what others have made
-//! (systemd.io/CGROUP_DELEGATION, "Three Different Tree Setups"). So an agent makes its groups in that of its own unit, if
-//! the unit has `Delegate=`, and says so if not.
+//! (systemd.io/CGROUP_DELEGATION, "Three Different Tree Setups"). So on version 2 an agent makes its groups in that of its
+//! own unit, if the unit has `Delegate=`, and says so if not; on version 1 it always says so.
 
 use std::path::Path;
 
@@ -46,6 +46,14 @@ pub fn not_delegated(unit: &Path) -> String {
         "systemd has not delegated the control groups of {unit} to the agent, so it may change or remove those of tasks; add \
          Delegate=yes to the [Service] section of the unit, or start the agent by `systemd-run --scope --property=Delegate=yes`"
     )
+}
+
+/// That control groups of version 1 are made where nobody has delegated any, and what to do, in a sentence.
+pub fn at_top_of_version_1() -> String {
+    "systemd owns the control groups of this machine, and on version 1 those of tasks are made at their top, where it may \
+     change or remove them; boot with systemd.unified_cgroup_hierarchy=1, and add Delegate=yes to the [Service] section of \
+     the agent's unit, to have them where it does not"
+        .into()
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, MAX_DESCENDANTS, MOVES, children, kill_until_empty, make, write, write_if_there};
+use super::files::{self, MAX_DESCENDANTS, MOVES, children, kill_until_empty, make};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, MemoryWatch, TASK, blkio, cpu, cpuset,
-    hugetlb, memory, pids, pressure,
+    freezer, hugetlb, memory, pids, pressure,
 };
 use crate::spec::Limits;
 use crate::usage::Usage;
@@ -37,9 +37,10 @@ pub struct V1 {
 /// How a group is killed so that nothing in it can fork away meanwhile.
 #[derive(Debug, Clone)]
 pub enum Killer {
-    /// The version 2 tree that lies beside: `cgroup.kill`, from Linux 5.14 on.
+    /// The version 2 tree that lies beside: by `cgroup.kill` where the kernel has that, else by `cgroup.freeze`, which every
+    /// kernel has that has pid descriptors. So the freezer of version 1 is not needed beside it.
     Unified(PathBuf),
-    /// The freezer: stop all, kill each, let them go.
+    /// The freezer of version 1: stop all, kill each, let them go.
     Freezer(PathBuf),
     /// Neither is there: kill until nobody is left.
     Signals,
@@ -115,7 +116,7 @@ impl V1 {
             make(&task(base, container))?;
         }
         cpu::share_v1(&self.cpu.join(container), limits.cpus, change)?;
-        cpu::quota_v1(&task(&self.cpu, container), limits, change)?;
+        cpu::quotas_v1([&self.cpu.join(container), &task(&self.cpu, container)], limits, change)?;
         pids::limit(&task(&self.pids, container), limits.pids, change)?;
         if let Some(base) = self.extra_of(Extra::Cpuset, container) {
             cpuset::cores_v1(base, container, limits.cores.as_ref(), change)?;
@@ -195,14 +196,8 @@ impl Hierarchy for V1 {
         if !task(&self.memory, container).exists() {
             return Ok(None);
         }
-        let mut change = Change::default();
-        match self.set(container, limits, &mut change) {
-            Ok(()) => Ok(Some(self.joins(container))),
-            Err(error) => {
-                change.take_back();
-                Err(error)
-            }
-        }
+        Change::whole(|change| self.set(container, limits, change))?;
+        Ok(Some(self.joins(container)))
     }
 
     fn usage(&self, container: &str) -> Option<Usage> {
@@ -211,7 +206,7 @@ impl Hierarchy for V1 {
             return None;
         }
         let mut usage = Usage::default();
-        cpu::usage_v1(&of_task(&self.cpu), &of_task(&self.cpuacct), &mut usage);
+        cpu::usage_v1([&self.cpuacct.join(container), &of_task(&self.cpu)], &mut usage);
         memory::usage_v1(&of_task(&self.memory), &mut usage);
         pids::usage(&of_task(&self.pids), &mut usage);
         if let Some(base) = self.extra_of(Extra::Io, container) {
@@ -245,18 +240,9 @@ impl Hierarchy for V1 {
     fn kill(&self, container: &str) -> Result<(), CgroupError> {
         let dirs = self.all_dirs(container);
         match &self.killer {
-            Killer::Unified(base) => drop(write_if_there(&base.join(container), "cgroup.kill", 1)?),
-            Killer::Freezer(base) if base.join(container).exists() => {
-                let dir = base.join(container);
-                write(&dir, "freezer.state", "FROZEN")?;
-                // A frozen process takes a signal when it thaws: none can fork in between.
-                for pid in files::processes(&dirs).into_iter().filter(|&pid| pid != 0) {
-                    let pid = nix::unistd::Pid::from_raw(pid as i32);
-                    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
-                }
-                write(&dir, "freezer.state", "THAWED")?;
-            }
-            Killer::Freezer(_) | Killer::Signals => {}
+            Killer::Unified(base) => freezer::kill_v2(&base.join(container), &dirs)?,
+            Killer::Freezer(base) => freezer::kill_v1(&base.join(container), &dirs)?,
+            Killer::Signals => {}
         }
         kill_until_empty(&dirs)
     }
@@ -304,6 +290,9 @@ mod tests {
         let base = |controller: &str| root.path().join(controller).join("bourse/a1");
         let files = [
             ("cpu", "c1/cpu.shares"),
+            ("cpu", "c1/cpu.cfs_period_us"),
+            ("cpu", "c1/cpu.cfs_quota_us"),
+            ("cpu", "c1/cpu.cfs_burst_us"),
             ("cpu", "c1/task/cpu.cfs_period_us"),
             ("cpu", "c1/task/cpu.cfs_quota_us"),
             ("cpu", "c1/task/cpu.cfs_burst_us"),
@@ -360,6 +349,8 @@ mod tests {
         assert_eq!(read(v1.cpu.join("c1/cpu.shares")), "512");
         assert_eq!(read(v1.cpu.join("c1/task/cpu.cfs_period_us")), "100000");
         assert_eq!(read(v1.cpu.join("c1/task/cpu.cfs_quota_us")), "150000");
+        assert_eq!(read(v1.cpu.join("c1/cpu.cfs_period_us")), "100000");
+        assert_eq!(read(v1.cpu.join("c1/cpu.cfs_quota_us")), "160000", "with what its first process has");
         assert_eq!(read(v1.memory.join("c1/task/memory.limit_in_bytes")), (64 << 20).to_string());
         assert_eq!(read(v1.memory.join("c1/task/memory.memsw.limit_in_bytes")), (65 << 20).to_string());
         assert_eq!(read(v1.pids.join("c1/task/pids.max")), "100");
@@ -374,7 +365,11 @@ mod tests {
             memory_request_bytes: Some(32 << 20),
             ..limits()
         };
-        let written = || read(v1.cpu.join("c1/task/cpu.cfs_burst_us"));
+        let written = || {
+            let of_both = ["c1", "c1/task"].map(|group| read(v1.cpu.join(group).join("cpu.cfs_burst_us")));
+            assert_eq!(of_both[0], of_both[1], "what a task has saved up, its container lets it have");
+            of_both[1].clone()
+        };
         v1.create("c1", &burst(500)).expect("all files are there");
         assert_eq!(written(), "50000");
         assert_eq!(read(v1.memory.join("c1/task/memory.soft_limit_in_bytes")), (32 << 20).to_string());
@@ -383,6 +378,7 @@ mod tests {
         let without_quota = Limits { cpu_quota: None, ..burst(500) };
         v1.create("c1", &without_quota).expect("all files are there");
         assert_eq!((written(), read(v1.cpu.join("c1/task/cpu.cfs_quota_us"))), ("0".into(), "-1".into()));
+        assert_eq!(read(v1.cpu.join("c1/cpu.cfs_quota_us")), "-1");
     }
 
     #[test]
@@ -456,6 +452,7 @@ mod tests {
         let other = Limits { cpu_quota: Some(Milli::new(100)), pids: None, cores, ..limits() };
         v1.resize("c1", &other).expect_err("there is no such cpu");
         assert_eq!(read(v1.cpu.join("c1/task/cpu.cfs_quota_us")), "150000");
+        assert_eq!(read(v1.cpu.join("c1/cpu.cfs_quota_us")), "160000");
         assert_eq!(read(v1.pids.join("c1/task/pids.max")), "100");
     }
 
@@ -511,18 +508,19 @@ mod tests {
         let put = |base: &Path, file: &str, text: &str| {
             fs::write(base.join("c1/task").join(file), text).expect("a temporary directory is writable");
         };
-        put(&v1.cpuacct, "cpuacct.usage", "1500000000\n");
+        put(&v1.cpuacct, "../cpuacct.usage", "1500000000\n");
+        put(&v1.cpuacct, "cpuacct.usage", "1200000000\n");
         put(&v1.cpu, "cpu.stat", "nr_periods 20\nnr_throttled 7\nthrottled_time 350000000\n");
         put(&v1.memory, "memory.usage_in_bytes", "1048576\n");
         put(&v1.memory, "memory.max_usage_in_bytes", "2097152\n");
         put(&v1.memory, "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
         put(&v1.pids, "pids.current", "3\n");
         put(&v1.pids, "pids.events", "max 9\n");
-        put(&v1.cpuacct, "cpuacct.stat", "user 120\nsystem 30\n");
+        put(&v1.cpuacct, "../cpuacct.stat", "user 120\nsystem 30\n");
         put(&v1.memory, "memory.stat", "cache 700\nrss 4096\nrss_huge 1\nshmem 500\nswap 8\nswapcached 1\n");
         put(&v1.memory, "memory.kmem.usage_in_bytes", "300\n");
         let usage = v1.usage("c1").expect("the group is there");
-        assert_eq!(usage.cpu.as_millis(), 1500);
+        assert_eq!(usage.cpu.as_millis(), 1500, "with that of the first process");
         assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
         assert_eq!(usage.cpu_throttled.as_millis(), 350);
         assert_eq!((usage.memory_bytes, usage.memory_peak_bytes), (1 << 20, Some(2 << 20)));

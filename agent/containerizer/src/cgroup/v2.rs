@@ -4,10 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::files::{self, MAX_DESCENDANTS, MOVES, children, kill_until_empty, make, write, write_if_there};
+use super::files::{self, MAX_DESCENDANTS, MOVES, children, kill_until_empty, make, write};
 use super::{
     CgroupError, Change, Extra, Hierarchy, Joins, Layout, LimitsError, MemoryWatch, TASK, blkio, cpu, cpuset,
-    hugetlb, memory, pids, pressure,
+    freezer, hugetlb, memory, pids, pressure,
 };
 use crate::spec::Limits;
 use crate::usage::Usage;
@@ -72,7 +72,7 @@ impl V2 {
         make(&init)?;
         make(&task)?;
         cpu::share_v2(&dir, limits.cpus, change)?;
-        cpu::quota_v2(&task, limits, change)?;
+        cpu::quotas_v2([&dir, &task], limits, change)?;
         self.keep([&task, &dir], limits.memory_request_bytes, change)?;
         pids::limit(&task, limits.pids, change)?;
         blkio::weight_v2(&dir, limits.io_weight, change)?;
@@ -149,25 +149,19 @@ impl Hierarchy for V2 {
         if !task.exists() {
             return Ok(None);
         }
-        let mut change = Change::default();
-        match self.set(container, limits, &mut change) {
-            Ok(()) => Ok(Some(self.joins(container))),
-            Err(error) => {
-                change.take_back();
-                // What is kept is among that; the error that is told is the one that was met first.
-                let _ = self.keep_for_all();
-                Err(error)
-            }
-        }
+        Change::whole(|change| self.set(container, limits, change))
+            // What is kept is among what was taken back; the error that is told is the one that was met first.
+            .inspect_err(|_| drop(self.keep_for_all()))?;
+        Ok(Some(self.joins(container)))
     }
 
     fn usage(&self, container: &str) -> Option<Usage> {
-        let [_, task, _] = self.dirs(container);
+        let [_, task, dir] = self.dirs(container);
         if !task.exists() {
             return None;
         }
         let mut usage = Usage::default();
-        cpu::usage_v2(&task, &mut usage);
+        cpu::usage_v2([&dir, &task], &mut usage);
         memory::usage_v2(&task, &mut usage);
         pids::usage(&task, &mut usage);
         blkio::usage_v2(&task, &mut usage);
@@ -195,9 +189,9 @@ impl Hierarchy for V2 {
     }
 
     fn kill(&self, container: &str) -> Result<(), CgroupError> {
-        // From Linux 5.14 on; before, or where that is missing, signals do.
-        write_if_there(&self.base.join(container), "cgroup.kill", 1)?;
-        kill_until_empty(&self.dirs(container))
+        let dirs = self.dirs(container);
+        freezer::kill_v2(&self.base.join(container), &dirs)?;
+        kill_until_empty(&dirs)
     }
 
     fn remove_empty(&self, container: &str) -> bool {
@@ -248,6 +242,7 @@ mod tests {
             "bourse/a1/cgroup.subtree_control",
             "bourse/a1/c1/cgroup.subtree_control",
             "bourse/a1/c1/cpu.weight",
+            "bourse/a1/c1/cpu.max",
             "bourse/a1/c1/task/cpu.max",
             "bourse/a1/c1/task/memory.max",
             "bourse/a1/c1/task/memory.swap.max",
@@ -287,6 +282,7 @@ mod tests {
         assert_eq!(read(&root, "bourse/a1/c1/cgroup.max.descendants"), "2", "the task makes none of its own");
         assert_eq!(read(&root, "bourse/a1/c1/cpu.weight"), "200");
         assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max"), "50000 100000");
+        assert_eq!(read(&root, "bourse/a1/c1/cpu.max"), "60000 100000", "with what its first process has");
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.max"), (64 << 20).to_string());
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.swap.max"), "0");
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.oom.group"), "1");
@@ -305,6 +301,7 @@ mod tests {
             ("bourse/a1/c1/io.weight", "default 100\n"),
             ("bourse/a1/c1/task/cpuset.cpus", "\n"),
             ("bourse/a1/c1/task/hugetlb.2MB.max", "max\n"),
+            ("bourse/a1/c1/cpu.max.burst", "0\n"),
             ("bourse/a1/c1/task/cpu.max.burst", "0\n"),
         ] {
             put(&root, file, text);
@@ -322,6 +319,7 @@ mod tests {
         assert_eq!(read(&root, "bourse/a1/c1/task/cpuset.cpus"), "2-3");
         assert_eq!(read(&root, "bourse/a1/c1/task/hugetlb.2MB.max"), (4 << 20).to_string());
         assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max.burst"), "20000");
+        assert_eq!(read(&root, "bourse/a1/c1/cpu.max.burst"), "20000");
 
         v2.create("c1", &Limits::unlimited(limits.cpus)).expect("likewise");
         assert_eq!(read(&root, "cgroup.subtree_control"), CONTROLLERS);
@@ -329,6 +327,7 @@ mod tests {
         assert_eq!(read(&root, "bourse/a1/c1/task/cpuset.cpus"), "0-3");
         assert_eq!(read(&root, "bourse/a1/c1/task/hugetlb.2MB.max"), "max");
         assert_eq!(read(&root, "bourse/a1/c1/task/cpu.max.burst"), "0");
+        assert_eq!(read(&root, "bourse/a1/c1/cpu.max"), "max 100000");
         assert_eq!(read(&root, "bourse/a1/c1/task/memory.max"), "max");
     }
 
@@ -399,8 +398,12 @@ mod tests {
             fs::write(root.path().join("bourse/a1/c1/task").join(file), text).expect("it is writable");
         };
         put(
+            "../cpu.stat",
+            "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\nnr_periods 3\nnr_throttled 2\nthrottled_usec 1\n",
+        );
+        put(
             "cpu.stat",
-            "usage_usec 1500000\nuser_usec 1\nsystem_usec 2\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
+            "usage_usec 1200000\nuser_usec 0\nsystem_usec 1\nnr_periods 20\nnr_throttled 7\nthrottled_usec 350000\n",
         );
         put("memory.current", "1048576\n");
         put("memory.max", "max\n");
@@ -416,7 +419,7 @@ mod tests {
         );
         put("memory.pressure", "some avg10=0.50 avg60=0.00 avg300=0.00 total=7\n");
         let usage = v2.usage("c1").expect("the group is there");
-        assert_eq!(usage.cpu.as_millis(), 1500);
+        assert_eq!(usage.cpu.as_millis(), 1500, "with that of the first process");
         assert_eq!((usage.cpu_periods, usage.cpu_periods_throttled), (20, 7));
         assert_eq!(usage.cpu_throttled.as_millis(), 350);
         assert_eq!(

@@ -19,8 +19,8 @@ const PAGE_MIN_BYTES: u64 = 1 << 10;
 pub struct Limits {
     /// The share of cpu time when the machine is busy, in cpus.
     pub cpus: Milli,
-    /// The most cpu time ever, in cpus: 0.5 is 50 ms in each 100 ms. At least 0.01 is granted. `None` is no
-    /// limit.
+    /// The most cpu time ever, in cpus: 0.5 is 50 ms in each 100 ms. At least 0.01 is granted. The task and the first
+    /// process of its container, which writes the logs, have 0.1 more together. `None` is no limit.
     pub cpu_quota: Option<Milli>,
     /// How much of the quota that was not used may be saved up and used later on top of it, in cpus over one period of
     /// 100 ms: 0.5 is 50 ms. Cut to the quota, as the kernel takes no more. `None` is nothing. Without effect without a

@@ -11,7 +11,7 @@ use bourse_types::Milli;
 use super::lab::{Lab, groups_of, has, processes_marked, read, until};
 
 /// Where the hierarchy with this controller is mounted; `None` for the controller asks for version 2.
-fn mounted(controller: Option<&str>) -> Option<PathBuf> {
+pub fn mounted(controller: Option<&str>) -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
     mounts.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;

@@ -1,8 +1,10 @@
 //! A place for one test, and the proof that nothing of it is left.
 
+use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -16,6 +18,25 @@ use tempfile::TempDir;
 
 /// How long anything may take before a test calls it broken.
 pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Set for a process in which nothing else happens.
+const ALONE: &str = "CONTAINERS_TEST_ALONE";
+
+/// Whether nothing else happens in this process. Where something may, the test is run in a process of its own, in which it has
+/// to pass, and there is nothing to do here.
+pub fn is_alone(test: &str) -> bool {
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut alone = Command::new(env::current_exe().expect("it is running"));
+    let ran = alone.args(["--exact", test, "--nocapture"]).env(ALONE, "1").output();
+    let ran = ran.expect("it can be started again");
+    let (said, trouble) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && said.contains("1 passed"), "{said}{trouble}");
+    // Shown with `--nocapture`.
+    println!("{said}");
+    false
+}
 
 /// A work directory with sandboxes, a runtime directory, and control groups of its own.
 pub struct Lab {
@@ -177,21 +198,27 @@ impl Lab {
     }
 
     /// Processes that hold files of the lab, whatever their environment is, and descriptors of ours: of its files, and of
-    /// any namespace.
+    /// any namespace but one.
     fn holders(&self) -> Vec<String> {
+        const NAMESPACES: [&str; 7] = ["pid:[", "mnt:[", "uts:[", "ipc:[", "net:[", "cgroup:[", "time:["];
         // By the name alone: in another mount namespace what is above it may be gone.
         let name = self.root().file_name().expect("a lab has a directory").to_string_lossy().into_owned();
         let own = std::process::id();
-        let mut found = Vec::new();
+        let (mut found, mut of_users) = (Vec::new(), Vec::new());
         for pid in all_processes() {
             for place in open_places(pid) {
                 let place = place.to_string_lossy();
-                let is_namespace =
-                    ["pid:[", "mnt:[", "uts:[", "ipc:[", "net:["].iter().any(|kind| place.starts_with(kind));
+                let is_namespace = NAMESPACES.iter().any(|kind| place.starts_with(kind));
                 if place.contains(&name) || (pid == own && is_namespace) {
                     found.push(format!("held by {pid}: {place}"));
+                } else if pid == own && place.starts_with("user:[") {
+                    of_users.push(format!("held by {pid}: {place}"));
                 }
             }
+        }
+        // An agent keeps one, in which nobody is known, for all containers.
+        if of_users.len() > 1 {
+            found.append(&mut of_users);
         }
         found
     }
@@ -209,14 +236,11 @@ impl Lab {
 }
 
 /// A test that failed cleans up as well as it can, so that the next one finds the machine as it was. One that did not
-/// has to have proven that nothing is left.
+/// has to have proven that nothing is left. Whoever shares a lab waits for the others before he fails: the last to let go of it
+/// may be somebody to whom nothing has happened.
 impl Drop for Lab {
     fn drop(&mut self) {
-        if self.root.is_none() {
-            return;
-        }
-        if !std::thread::panicking() {
-            assert!(self.is_proven.load(Ordering::Relaxed), "a test in a lab ends with `finish`");
+        if self.root.is_none() || self.is_proven.load(Ordering::Relaxed) && !std::thread::panicking() {
             return;
         }
         let containerizer = self.containerizer.clone();
@@ -230,6 +254,7 @@ impl Drop for Lab {
             std::io::Result::Ok(())
         });
         let _ = cleaning.join();
+        assert!(std::thread::panicking(), "a test in a lab ends with `finish`");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bourse_containerizer::cgroup::{Extra, LimitsError};
 use bourse_containerizer::{
     Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, Cores, Ended, HugePages, Isolation,
-    Limitation, Limits, Usage,
+    Limitation, Limits, LogLimits, Usage,
 };
 use bourse_types::{Exit, Milli};
 
@@ -185,6 +185,49 @@ async fn a_busy_loop_with_half_a_cpu_gets_half_a_cpu_and_is_seen_throttled() {
         assert!(since.elapsed() < Duration::from_secs(60), "{:?}", usage().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    lab.finish().await;
+}
+
+/// Writes one MiB to its log again and again, for next to no cpu time of its own.
+const SPLICES: &str = r#"
+import os
+open("file", "wb").write(bytes(1 << 20))
+file = os.open("file", os.O_RDONLY)
+while True:
+    os.splice(file, 1, 1 << 20, offset_src=0)
+"#;
+
+/// In how many periods a container, its first process included, wanted more than it may have.
+fn throttled_as_a_whole(lab: &Lab, container: &str) -> u64 {
+    let bases = groups_of(&lab.instance).into_iter();
+    let stats = bases.filter_map(|base| fs::read_to_string(base.join(container).join("cpu.stat")).ok());
+    let count =
+        |stat: String| stat.lines().find_map(|line| line.strip_prefix("nr_throttled ")?.parse::<u64>().ok());
+    stats.filter_map(count).max().unwrap_or(0)
+}
+
+/// Plan: it begins without a limit, as on a slow machine its program would take long to start with one so low.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_has_its_first_process_do_for_its_log_is_counted_and_limited_with_it() {
+    let lab = Lab::new();
+    let mut spec = lab.spec("c1", &["python3", "-c", SPLICES]);
+    spec.logs = LogLimits { file_bytes: 1 << 20, files: 1, ..LogLimits::NONE };
+    lab.launch(&spec).await;
+    let log = spec.sandbox.join("stdout");
+    until("it writes", || fs::metadata(&log).is_ok_and(|about| about.len() > 0)).await;
+    assert_eq!(throttled_as_a_whole(&lab, "c1"), 0, "there is no limit yet");
+
+    let limits = Limits { cpu_quota: Some(Milli::new(50)), ..spec.limits.clone() };
+    lab.containerizer.resize(&spec.container_id, &limits).await.expect("it runs");
+    // A window of a fixed length is what is measured.
+    let (before, since) = (usage(&lab, &spec).await, Instant::now());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (after, window) = (usage(&lab, &spec).await, since.elapsed());
+    let cpus = (after.cpu - before.cpu).as_secs_f64() / window.as_secs_f64();
+    println!("{cpus:.3} cpus, {after:?}");
+    assert!(cpus <= 0.2, "with 0.05 cpus, and 0.1 for its first process, it had {cpus:.3}");
+    // On a machine that has less than that left for it, it takes a while.
+    until("it has met its limit", || throttled_as_a_whole(&lab, "c1") > 0).await;
     lab.finish().await;
 }
 
@@ -380,6 +423,10 @@ async fn a_running_task_is_throttled_by_the_quota_that_it_gets_and_runs_freely_w
     };
     resize(Some(Milli::new(100))).await;
     until_used(&lab, &spec, |used| used.cpu_periods_throttled > 0).await;
+    // By more than a container has beyond its task: on version 1 the kernel refuses a task more than its container has.
+    for quota in [900, 50] {
+        resize(Some(Milli::new(quota))).await;
+    }
     resize(None).await;
     let before = usage(&lab, &spec).await;
     // With the quota it would take three seconds, and thirty periods.

@@ -7,19 +7,22 @@
 //! - its control groups and those of the task, by their names;
 //! - the logs in the sandbox.
 //!
-//! The first process of the release before is played by a script, which does all of that as the real one did. The real
-//! one would have to be built from old sources: a checkout need not have them, and the machine that runs these tests need
-//! not have a compiler.
+//! The first process of the release before is played by a script, which does all of that as the real one did; and where there
+//! is a checkout with its history, it is once more the real one, built from the sources of then. That takes seconds, as it
+//! has no dependencies; but a checkout need not have a history, and the machine that runs these tests need not have a
+//! compiler, as the guest of `make test-cgroup2` has none. The agent of then is played in both: all that it does beside
+//! starting the first process is to write the two files.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
 use std::time::Duration;
 
 use bourse_containerizer::{Check, CheckEnd, ContainerSpec, Containerizer, Limits, RecoveredState};
 use bourse_init::plan::{BadPlan, Place, Plan};
 use bourse_types::Exit;
+use tempfile::TempDir;
 
 use super::lab::{DEADLINE, Lab, exit_of, groups_of, parent_of, read, until};
 use super::recovery::recover;
@@ -30,6 +33,46 @@ const VERSION: u8 = 2;
 
 /// The agent and the first process of then.
 const BEFORE: &str = include_str!("upgrade/before.py");
+
+/// The commit with the sources of that release.
+const COMMIT: &str = "e218f5b17ee325f6476f7220a6359236dd41d528";
+
+/// Its first process itself, built in a folder from the history of this checkout; where there is no history or no compiler,
+/// what is missing.
+fn build_before(folder: &Path) -> Result<PathBuf, String> {
+    let run = |command: &mut Command| {
+        command
+            .output()
+            .map_err(|error| format!("{} cannot be started: {error}", command.get_program().display()))
+    };
+    let good = |ran: Output| match ran.status.success() {
+        true => Ok(ran.stdout),
+        false => Err(String::from_utf8_lossy(&ran.stderr).into_owned()),
+    };
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut git = Command::new("git");
+    let sources = good(run(git.arg("-C").arg(repository).args(["archive", COMMIT, "agent/init/src"]))?)?;
+
+    let archive = folder.join("sources.tar");
+    fs::write(&archive, sources).expect("it is writable");
+    let unpacked = run(Command::new("tar").arg("-C").arg(folder).arg("-xf").arg(&archive))?;
+    good(unpacked).expect("tar unpacks what git has packed");
+    // As `build.rs` does, but for what takes long and makes it small.
+    let rustc = |kind: &str, name: &str, source: &str, more: [&str; 2]| {
+        let mut rustc = Command::new("rustc");
+        rustc.args(["--edition", "2024", "--crate-type", kind, "--crate-name", name]).args(more);
+        for setting in ["target-feature=+crt-static", "relocation-model=static", "panic=abort"] {
+            rustc.args(["-C", setting]);
+        }
+        let source = Path::new("agent/init/src").join(source);
+        let built = run(rustc.arg(source).current_dir(folder))?;
+        good(built).unwrap_or_else(|trouble| panic!("sources that were built once: {trouble}"));
+        Ok::<(), String>(())
+    };
+    rustc("rlib", "bourse_init", "lib.rs", ["--out-dir", "."])?;
+    rustc("bin", "bourse_init_bin", "main.rs", ["--extern", "bourse_init=libbourse_init.rlib"])?;
+    Ok(folder.join("bourse_init_bin"))
+}
 
 /// A task that tells when it is asked to end, and ends by itself when there is a file `stop`.
 const SCRIPT: &str =
@@ -142,7 +185,8 @@ struct Left {
 }
 
 impl Left {
-    async fn launch(lab: &Lab, name: &str) -> Left {
+    /// By this first process; without one it is played.
+    async fn launch(lab: &Lab, name: &str, program: Option<&Path>) -> Left {
         // One of today lends its control groups and its mounts, and then makes way.
         let spec = lab.shell(name, &format!("[ -e begin ] || exec sleep 1000; {SCRIPT}"));
         let lender = lab.launch(&spec).await.pid;
@@ -154,6 +198,7 @@ impl Left {
             .args(["-c", BEFORE])
             .arg(lab.work.join("run").join(name))
             .arg(parent_of(lender).to_string())
+            .args(program)
             .env("LAB", &lab.instance)
             .spawn()
             .expect("python3 can be started");
@@ -195,11 +240,24 @@ impl Left {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_the_release_before_has_left_is_found_checked_measured_resized_killed_and_told() {
+    take_over(None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_that_the_first_process_of_the_release_before_itself_is_in_is_taken_over_as_well() {
+    let folder = TempDir::new().expect("a temporary directory");
+    match build_before(folder.path()) {
+        Ok(program) => take_over(Some(&program)).await,
+        Err(why) => println!("left out, as {COMMIT} cannot be built here: {why}"),
+    }
+}
+
+async fn take_over(program: Option<&Path>) {
     let lab = Lab::new();
-    let mut asked = Left::launch(&lab, "asked").await;
-    let mut destroyed = Left::launch(&lab, "destroyed").await;
-    let mut ended = Left::launch(&lab, "ended").await;
-    let mut killed = Left::launch(&lab, "killed").await;
+    let mut asked = Left::launch(&lab, "asked", program).await;
+    let mut destroyed = Left::launch(&lab, "destroyed", program).await;
+    let mut ended = Left::launch(&lab, "ended", program).await;
+    let mut killed = Left::launch(&lab, "killed", program).await;
     // While no agent is there.
     fs::write(ended.spec.sandbox.join("stop"), "").expect("it is writable");
     ended.gone().await;

@@ -10,8 +10,8 @@ use bourse_agent_core::{
 };
 use bourse_types::{
     Address, AgentId, AgentInfo, Attributes, Command, ContainerId, Epoch, Exit, FrameworkId, FrameworkInfo,
-    HealthCheck, HealthKind, KillPolicy, Labels, MasterId, Mono, Now, Reason, Resources, Role, Size, TaskId,
-    TaskSpec, Wall,
+    HealthCheck, HealthKind, KillPolicy, MasterId, Mono, Now, Reason, Resources, Size, TaskId, TaskSpec,
+    Wall,
 };
 use bytes::Bytes;
 use expect_test::Expect;
@@ -50,25 +50,9 @@ pub fn framework() -> FrameworkInfo {
 }
 
 pub fn spec(task: &str) -> TaskSpec {
-    TaskSpec {
-        id: key(task).task,
-        name: task.into(),
-        framework: key(task).framework,
-        agent: AgentId::new("S1").expect("valid"),
-        role: Role::any(),
-        resources: "cpus:1; mem:64".parse().expect("valid"),
-        limits: Default::default(),
-        controls: Default::default(),
-        exclusive_cpus: false,
-        command: Command::shell("echo hello"),
-        rootfs: None,
-        volumes: Vec::new(),
-        namespaces: Default::default(),
-        health: None,
-        kill_policy: KillPolicy::default(),
-        max_completion_time: None,
-        labels: Labels::new(),
-    }
+    let agent = AgentId::new("S1").expect("valid");
+    let resources = "cpus:1; mem:64".parse().expect("valid");
+    TaskSpec::plain(key(task).task, key(task).framework, agent, resources, Command::shell("echo hello"))
 }
 
 /// Every 10 seconds from the first on, 5 seconds to answer, three failures kill, no grace.

@@ -8,7 +8,7 @@ use bourse_containerizer::{
     Check, CheckEnd, ContainerError, ContainerSpec, Containerizer, Ended, Filters, LaunchError, Launched,
     Limits, LogLimits, RecoverError, Recovered, Usage,
 };
-use bourse_types::{AgentId, Command, FrameworkId, KillPolicy, Labels, Role, TaskId, TaskSpec};
+use bourse_types::{AgentId, Command, FrameworkId, TaskId, TaskSpec};
 use tar::{Builder, Header};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -170,25 +170,10 @@ fn launch(task: &str, rootfs: Option<Rootfs>) -> Launch {
     let framework = FrameworkId::new("F").expect("valid");
     let id = TaskId::new(task).expect("valid");
     let agent = AgentId::new("S1").expect("valid");
-    let spec = TaskSpec {
-        id: id.clone(),
-        name: task.into(),
-        framework: framework.clone(),
-        agent: agent.clone(),
-        role: Role::any(),
-        resources: "cpus:1; mem:64".parse().expect("valid"),
-        limits: Default::default(),
-        controls: Default::default(),
-        exclusive_cpus: false,
-        command: Command::shell("true"),
-        rootfs,
-        volumes: Vec::new(),
-        namespaces: Default::default(),
-        health: None,
-        kill_policy: KillPolicy::default(),
-        max_completion_time: None,
-        labels: Labels::new(),
-    };
+    let resources = "cpus:1; mem:64".parse().expect("valid");
+    let command = Command::shell("true");
+    let plain = TaskSpec::plain(id.clone(), framework.clone(), agent.clone(), resources, command);
+    let spec = TaskSpec { rootfs, ..plain };
     Launch {
         container: ContainerId::new(task).expect("valid"),
         task: TaskKey { framework, task: id },

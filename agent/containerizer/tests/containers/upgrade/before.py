@@ -1,8 +1,9 @@
 # The agent and the first process of the release whose plans are of version 2, as far as a later agent can tell from that
 # one: as that release did, in the same order and with the same bytes. See upgrade.rs.
 #
-# before.py DIRECTORY DONOR: runs the plan in a container's runtime directory. The process DONOR lends the mounts that the
-# container sees, and is killed. Ends with the container.
+# before.py DIRECTORY DONOR [PROGRAM]: runs the plan in a container's runtime directory. PROGRAM is the first process of that
+# release itself. Without it, it is played: the process DONOR lends the mounts that the container sees. DONOR is killed in any
+# case. Ends with the container.
 import ctypes, os, select, signal, socket, struct, sys, time
 
 NEWNS, NEWUTS, NEWIPC, NEWPID = 0x20000, 0x4000000, 0x8000000, 0x20000000
@@ -155,7 +156,15 @@ def process(pid):
         return f"{pid} {stat.read().rsplit(')', 1)[1].split()[19]}"
 
 
-def agent(directory, donor):
+def become(program, container, plan, report):
+    """The first process itself, as the agent of then started it."""
+    call(libc.unshare(NEWNS))
+    os.set_inheritable(plan, True)
+    report.set_inheritable(True)
+    os.execve(program, ["bourse-init", container, str(plan), str(report.fileno())], {})
+
+
+def agent(directory, donor, program):
     with open(f"{directory}/plan", "rb") as file:
         plan = Plan(file.read())
     donor_mounts, donor_root = (os.open(f"/proc/{donor}/{name}", os.O_RDONLY) for name in ("ns/mnt", "root"))
@@ -171,14 +180,16 @@ def agent(directory, donor):
     if init == 0:
         report.close()
         try:
+            if program:
+                become(program, os.path.basename(directory), os.open(f"{directory}/plan", os.O_RDONLY), theirs)
             first_process(plan, theirs, donor_mounts, donor_root)
         finally:
             os._exit(125)
     for number in (donor_mounts, donor_root, gone):
         os.close(number)
     theirs.close()
-    ready, about, _, _ = report.recvmsg(64, socket.CMSG_SPACE(struct.calcsize("3i")))
-    assert ready == b"ready", "the first process gave up"
+    ready, about, _, _ = report.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize("3i")))
+    assert ready == b"ready", f"the first process gave up: {ready}"
     task, _, _ = struct.unpack("3i", about[0][2])
     with open("/proc/sys/kernel/random/boot_id") as boot:
         line = f"1 {boot.read().strip()} {process(init)} {process(task)}\n"
@@ -190,4 +201,4 @@ def agent(directory, donor):
     os.waitpid(init, 0)
 
 
-agent(sys.argv[1], int(sys.argv[2]))
+agent(sys.argv[1], int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)
