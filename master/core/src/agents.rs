@@ -280,11 +280,13 @@ impl Master {
         self.agents.get(agent).and_then(Agent::link) == Some(link)
     }
 
-    /// These agents were heard. Ids of agents that are not connected, or unknown, change nothing.
+    /// These agents were heard. One whose link has closed since was heard before that, which may have been long after the
+    /// last time: a master that stood still reads both at once. Ids of agents that are away, or unknown, change nothing.
     pub(crate) fn on_agents_heard(&mut self, now: Now, agents: &[AgentId]) {
         for id in agents {
             let Some(slot) = self.agents.slot(id) else { continue };
-            if self.agents.at(slot).is_some_and(|agent| agent.link().is_some()) {
+            let state = self.agents.at(slot).map(|agent| agent.state);
+            if let Some(AgentState::Active { .. } | AgentState::Disconnected { .. }) = state {
                 self.heard.insert(slot, now);
             }
         }

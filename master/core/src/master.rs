@@ -19,7 +19,7 @@ use crate::frameworks::{Framework, FrameworkState, Removed};
 use crate::offers::Offer;
 use crate::random::Random;
 use crate::registry::{Absence, KnownAgent, KnownFramework, Snapshot};
-use crate::slots::{Slot, SlotTable};
+use crate::slots::{Beside, SlotTable};
 use crate::table::Table;
 use crate::tasks::Lost;
 
@@ -39,7 +39,7 @@ pub struct Master {
     pub(crate) agents: SlotTable<AgentId, Agent>,
     /// When each agent was last heard; nothing of one that this master never heard. Beside the records, as thousands are
     /// heard every second, and nobody who compares two pictures wants to look at those.
-    pub(crate) heard: OrdMap<Slot, Now>,
+    pub(crate) heard: Beside<Now>,
     /// The agent at each address, by owner, so that a newcomer finds which of its owner's was there before it.
     pub(crate) addresses: OrdMap<(Address, Option<Principal>), AgentId>,
     pub(crate) gone: OrdMap<AgentId, Wall>,

@@ -144,6 +144,47 @@ impl<K: Ord + Clone + fmt::Debug, V: Clone + fmt::Debug> fmt::Debug for SlotTabl
     }
 }
 
+/// What is kept of records beside them, by their slots. Who removes a record removes this, too.
+#[derive(Clone)]
+pub(crate) struct Beside<T>(OrdMap<Slot, T>);
+
+impl<T: Clone> Beside<T> {
+    /// Nothing of any record.
+    pub(crate) fn new() -> Beside<T> {
+        Beside(OrdMap::new())
+    }
+
+    pub(crate) fn get(&self, slot: &Slot) -> Option<&T> {
+        self.0.get(slot)
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: &Slot) -> Option<&mut T> {
+        self.0.get_mut(slot)
+    }
+
+    pub(crate) fn insert(&mut self, slot: Slot, kept: T) {
+        self.0.insert(slot, kept);
+    }
+
+    pub(crate) fn remove(&mut self, slot: &Slot) {
+        self.0.remove(slot);
+    }
+
+    /// The slots of which something is kept.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Slot> {
+        self.0.keys()
+    }
+}
+
+/// What is kept, in an order of its own: slots are nobody's business.
+impl<T: fmt::Debug> fmt::Debug for Beside<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut kept: Vec<String> = self.0.values().map(|kept| format!("{kept:?}")).collect();
+        kept.sort();
+        write!(f, "[{}]", kept.join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

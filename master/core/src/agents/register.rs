@@ -277,7 +277,7 @@ fn not_yours(id: &AgentId, owner: &Principal, caller: Option<&Principal>) -> Age
     AgentRefused {
         reason: "NOT_YOURS",
         message: format!(
-            "agent id {id} belongs to principal {owner}, and this agent came {caller}; give it a token of {owner} (who may              have several), or, to let its machine join as a new agent, mark agent {id} gone and remove the work directory"
+            "agent id {id} belongs to principal {owner}, and this agent came {caller}; give it a token of {owner} (who may have several), or, to let its machine join as a new agent, mark agent {id} gone and remove the work directory"
         ),
         shut_down: false,
     }

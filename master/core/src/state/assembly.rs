@@ -12,7 +12,7 @@ use crate::deadlines::{Deadlines, Due};
 use crate::frameworks::{Framework, Holding, Removed};
 use crate::master::Master;
 use crate::random::Random;
-use crate::slots::SlotTable;
+use crate::slots::{Beside, SlotTable};
 use crate::table::Table;
 use crate::tasks::Task;
 
@@ -116,7 +116,7 @@ impl Assembly {
             frameworks_named,
             offers_named,
             agents: SlotTable::new(),
-            heard: OrdMap::new(),
+            heard: Beside::new(),
             addresses: OrdMap::new(),
             gone: OrdMap::new(),
             lost: OrdMap::new(),

@@ -682,12 +682,12 @@ fn hearing_an_agent_copies_no_record_and_is_seen_in_the_next_picture_only() {
         after.agent(&agent).expect("registered")
     ));
 
-    // Of one that is not connected nothing is heard, and of one that was forgotten nothing is kept.
+    // Of one that is away nothing is heard, and of one that was forgotten nothing is kept.
     w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
-    let closed = w.now();
-    w.pass(secs(1));
+    let heard = w.now();
+    w.pass(secs(90));
     w.apply(Event::AgentsHeard { agents: vec![agent.clone()] });
-    assert_eq!(w.view().heard(&agent), Some(closed));
+    assert_eq!(w.view().heard(&agent), Some(heard));
     w.apply(operate(Command::MarkGone { agent: agent.clone() }));
     assert_eq!(w.view().heard(&agent), None);
     let (next, _) = w.agent(MACHINE);
@@ -760,4 +760,19 @@ fn a_master_that_stood_still_does_not_take_its_agents_for_silent() {
     assert_eq!(view.agent(&agent).map(|it| it.word()), Some("active"));
     assert_eq!(view.agent(&away).map(|it| it.word()), Some("unreachable"));
     assert!(view.frameworks().all(|it| it.id != gone.id));
+}
+
+#[test]
+fn an_agent_that_was_heard_before_its_link_closed_is_silent_from_then_on_though_both_are_read_at_once() {
+    let mut w = World::new();
+    let (agent, link) = w.agent(MACHINE);
+    w.pass(secs(40));
+    w.stand_still(secs(30));
+    w.apply(Event::Tick);
+    w.apply(Event::AgentLinkClosed { agent: agent.clone(), link });
+    w.apply(Event::AgentsHeard { agents: vec![agent.clone()] });
+    w.pass(secs(74));
+    assert_eq!(w.view().agent(&agent).map(|it| it.word()), Some("disconnected"));
+    w.pass(secs(2));
+    assert_eq!(w.view().agent(&agent).map(|it| it.word()), Some("unreachable"));
 }
