@@ -92,7 +92,7 @@ impl Master {
             frameworks_named: 0,
             offers_named: 0,
             agents: SlotTable::new(),
-            heard: OrdMap::new(),
+            heard: Beside::new(),
             addresses: OrdMap::new(),
             gone: recovered.gone.into_iter().collect(),
             lost: OrdMap::new(),

@@ -93,13 +93,16 @@ pub fn with_all_its_own(spec: ContainerSpec, image: &Path) -> ContainerSpec {
     ContainerSpec { root: Some(image.into()), namespaces, ..spec }
 }
 
+/// Makes a container of a kind by its name and program.
+type Kind<'a> = &'a dyn Fn(&str, &[&str]) -> ContainerSpec;
+
 /// Everything that can happen to a container of each kind.
 async fn lives(lab: &Lab, image: &Path, round: u32) {
     let isolated = |name: &str, argv: &[&str]| lab.spec(name, argv);
     let beside =
         |name: &str, argv: &[&str]| ContainerSpec { isolation: Isolation::Process, ..lab.spec(name, argv) };
     let by_itself = |name: &str, argv: &[&str]| with_all_its_own(lab.spec(name, argv), image);
-    let kinds: [(&str, &dyn Fn(&str, &[&str]) -> ContainerSpec); 3] =
+    let kinds: [(&str, Kind<'_>); 3] =
         [("isolated", &isolated), ("beside", &beside), ("by-itself", &by_itself)];
     for (kind, spec) in kinds {
         let of = |what: &str| format!("{what}-{kind}-{round}");
