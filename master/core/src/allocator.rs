@@ -26,7 +26,7 @@ pub use candidates::Unserved;
 pub(crate) use dirty::Dirty;
 pub(crate) use drf::Order;
 pub(crate) use drf::dominant;
-pub(crate) use refusals::{Claim, ClaimId, Claims, REFUSALS_MAX, Refusals};
+pub(crate) use refusals::{Claim, ClaimId, Claims, ClaimsByRole, REFUSALS_MAX, Refusals};
 
 /// What a pass has for each framework: offers, or reasons why not.
 #[derive(Default)]

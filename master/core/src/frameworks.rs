@@ -13,7 +13,7 @@ use bourse_types::{
 };
 use imbl::OrdSet;
 
-use crate::allocator::{ClaimId, Unserved};
+use crate::allocator::{ClaimsByRole, Unserved};
 use crate::effect::{Effect, Effects, ToScheduler};
 use crate::event::StreamId;
 use crate::master::Master;
@@ -51,7 +51,7 @@ pub struct Framework {
     /// Tasks that ended, the newest last; also unreachable ones that had no room among those.
     pub completed: Ended,
     /// Under which number it declined something in a role, where it did since it last revived that.
-    pub(crate) claims: BTreeMap<Role, ClaimId>,
+    pub(crate) claims: ClaimsByRole,
     /// In how many passes it got nothing, by reason, since it last subscribed.
     pub unserved: BTreeMap<Unserved, u64>,
 }
@@ -135,7 +135,7 @@ impl Framework {
             tasks: Table::new(),
             unreachable: Table::new(),
             completed: Ended::default(),
-            claims: BTreeMap::new(),
+            claims: ClaimsByRole::default(),
             unserved: BTreeMap::new(),
         }
     }

@@ -134,6 +134,10 @@ impl Services {
     /// It was told this.
     pub fn shown(&mut self, scheduler: usize, life: u64, status: &TaskStatus) {
         let Some(instance) = self.instances.get_mut(&(scheduler, status.task_id.clone())) else { return };
+        if instance.told.is_some_and(|(_, state, _)| state.is_terminal()) {
+            // A machine that lost power tells once more of the time before.
+            return;
+        }
         let before = instance.told.filter(|(told, ..)| *told == life).and_then(|(_, _, healthy)| healthy);
         // A status without health says nothing about it.
         let healthy = status.healthy.or(before).filter(|_| status.state == TaskState::Running);

@@ -2,6 +2,8 @@
 //!
 //! By the real process, whose peak the kernel counts: in a test's own process others would count along.
 
+use std::time::Instant;
+
 use bourse_client::Connection;
 use bourse_proto::v1::carrier;
 use bourse_proto::v1::scheduler::call::{self, Type};
@@ -44,16 +46,17 @@ fn schedulers_that_read_nothing_have_a_bounded_part_of_the_masters_memory_togeth
             call::reconcile::Task { task_id, agent_id: None }
         };
         let reconcile = call::Reconcile { tasks: (0..10_000).map(asked).collect() };
-        let mut rounds = 0;
+        let began = Instant::now();
         while !schedulers.is_empty() {
-            rounds += 1;
-            assert!(rounds < 100, "{} are not cut off", schedulers.len());
+            assert!(began.elapsed() < 2 * PATIENCE, "{} are not cut off", schedulers.len());
             let mut left = Vec::new();
             for scheduler in schedulers {
                 let reconcile = Some(reconcile.clone());
                 let call = carrier::Call { reconcile, ..scheduler.call(Type::Reconcile) };
                 match scheduler.send(call).await {
                     Ok(()) => left.push(scheduler),
+                    // It asks faster than it is answered.
+                    Err(status) if status.code() == Code::Unavailable => left.push(scheduler),
                     Err(status) => assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}"),
                 }
             }

@@ -9,8 +9,9 @@
 //! refused under that says nothing any more, without a look at any agent. It is dropped when somebody looks whether
 //! refusals of the agent have ended, or when its list has become long.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,11 +52,43 @@ pub(crate) struct Claim {
     pub role: Role,
 }
 
+/// The claims of one framework.
+#[derive(Clone, Default)]
+pub(crate) struct ClaimsByRole(BTreeMap<Role, ClaimId>);
+
+impl Deref for ClaimsByRole {
+    type Target = BTreeMap<Role, ClaimId>;
+
+    fn deref(&self) -> &BTreeMap<Role, ClaimId> {
+        &self.0
+    }
+}
+
+impl DerefMut for ClaimsByRole {
+    fn deref_mut(&mut self) -> &mut BTreeMap<Role, ClaimId> {
+        &mut self.0
+    }
+}
+
+/// A claim of which nothing is refused any more says nothing: whether it is there still is not to be seen.
+impl fmt::Debug for ClaimsByRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("claims")
+    }
+}
+
 /// Frameworks in roles in which they declined something and which they have not revived since.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Claims {
     claims: OrdMap<ClaimId, Claim>,
     next: ClaimId,
+}
+
+/// As of [`ClaimsByRole`].
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("claims")
+    }
 }
 
 impl Claims {
@@ -77,7 +110,7 @@ impl Claims {
 }
 
 /// What is refused of one agent.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Refusals {
     /// By claim, and those of one in the order in which they came, which decides between equals.
     all: Vec<Refusal>,
@@ -87,6 +120,13 @@ pub(crate) struct Refusals {
     look: Option<Mono>,
     /// How many there were when those that say nothing were dropped last.
     dropped_to: usize,
+}
+
+/// Without what is refused, of which some says nothing any more: when that is dropped is not to be seen.
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusals").field("look", &self.look).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -269,7 +309,7 @@ impl Master {
         let claims = &mut self.framework_mut(framework).claims;
         let forgotten: Vec<ClaimId> = match role {
             Some(role) => claims.remove(role).into_iter().collect(),
-            None => std::mem::take(claims).into_values().collect(),
+            None => std::mem::take(&mut claims.0).into_values().collect(),
         };
         for id in forgotten {
             self.claims.claims.remove(&id);
