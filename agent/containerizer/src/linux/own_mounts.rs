@@ -107,11 +107,11 @@ mod tests {
 
     const MOUNTS: &str = "\
         30 20 8:1 / / rw - ext4 /dev/sda1 rw\n\
-        31 30 8:1 /work/runs/c1 /mnt/mesos/sandbox rw - ext4 /dev/sda1 rw\n\
-        32 30 8:1 /work/runs/c1/tmp /tmp rw - ext4 /dev/sda1 rw\n\
+        31 30 8:1 /srv/runs/c1 /mnt/mesos/sandbox rw - ext4 /dev/sda1 rw\n\
+        32 30 8:1 /srv/runs/c1/tmp /tmp rw - ext4 /dev/sda1 rw\n\
         33 30 8:1 /data /volume rw - ext4 /dev/sda1 rw\n\
-        34 30 8:1 /work/runs/c10 /neighbour rw shared:7 - ext4 /dev/sda1 rw\n\
-        35 30 8:2 /work/runs/c1 /other\\040disk rw - ext4 /dev/sdb1 rw\n\
+        34 30 8:1 /srv/runs/c10 /neighbour rw shared:7 - ext4 /dev/sda1 rw\n\
+        35 30 8:2 /srv/runs/c1 /other\\040disk rw - ext4 /dev/sdb1 rw\n\
         36 30 0:9 / /dev/shm rw - tmpfs shm rw\n\
         37 30 0:40 / /image rw - overlay other rw\n\
         no mount at all\n";
@@ -125,7 +125,7 @@ mod tests {
         let mounts = OwnMounts::parse(MOUNTS);
         let has = |mount| mounts.have(Some(mount), DISK, DISK);
         assert!([31, 32].into_iter().all(has) && ![30, 33, 34, 35, 36, 37].into_iter().any(has));
-        let whole = MOUNTS.replace("/work/runs/c1 /mnt", "/ /mnt");
+        let whole = MOUNTS.replace("/srv/runs/c1 /mnt", "/ /mnt");
         assert_eq!(own(&whole), [30, 31, 32, 33, 34], "a disk of its own");
         assert!(mounts.may_be_on(makedev(8, 1), DISK) && mounts.may_be_on(DISK, DISK));
         assert!(!mounts.may_be_on(makedev(8, 2), DISK));
